@@ -1,4 +1,4 @@
-//! Supervised background work: every task has a name, a panic in it is logged, and a shutdown does not overlook it.
+//! Supervised background work: every task has a name, its panics are logged, and a shutdown waits for it.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 /// The background tasks of one server. Clones share the tasks.
 ///
-/// Connections and the database's writer are not among them: those who start them see to their end.
+/// Connections and the database's writer are not among them: their owners wait for their end.
 #[derive(Clone, Default)]
 pub struct Background(Arc<Tasks>);
 
@@ -39,7 +39,7 @@ struct Task {
     handle: Option<AbortHandle>,
 }
 
-/// Which tasks are aborted, also those that are spawned from now on.
+/// Which tasks are aborted, including tasks that are spawned later.
 #[derive(Clone, Copy, Default)]
 enum Phase {
     #[default]
@@ -48,17 +48,17 @@ enum Phase {
     All,
 }
 
-/// How long a shutdown waits for tasks that it has aborted: one that never yields does not end.
+/// How long a shutdown waits for tasks that it has aborted: a task that never yields does not end.
 const ABORTED_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A task's future, and after it what removes the task from the list: a task that is aborted before it is polled drops
-/// them in this order, and what the future holds is free once the list is empty.
+/// A task's future, followed by the guard that removes the task from the list: a task that is aborted before it is
+/// polled drops them in this order, so everything that the future owns is dropped before the task leaves the list.
 struct Work<F> {
     future: F,
     registered: Registered,
 }
 
-/// Removes a task from the list when it ends, in whatever way.
+/// Removes a task from the list when it ends in any way.
 struct Registered {
     tasks: Arc<Tasks>,
     id: u64,
@@ -68,7 +68,7 @@ struct Registered {
 pub struct AbortOnDrop(Background);
 
 impl Background {
-    /// Runs work that has to come to its end once it has begun: [`Self::shutdown`] waits for it.
+    /// Runs work that has to be completed once it has begun: [`Self::shutdown`] waits for it.
     pub fn spawn<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -95,7 +95,7 @@ impl Background {
         let name = task.name;
         let id = self.0.running.lock().add(task);
         let work = Work { future, registered: Registered { tasks: Arc::clone(&self.0), id } };
-        // Not under the lock: a runtime that has ended drops the task at once.
+        // Not under the lock: a runtime that has ended drops the task immediately.
         let spawned = tokio::spawn(work.run(name));
         let mut running = self.0.running.lock();
         let phase = running.phase;
@@ -106,13 +106,13 @@ impl Background {
         spawned
     }
 
-    /// The names of the tasks that have not ended, the oldest first.
+    /// Returns the names of the tasks that have not ended, the oldest first.
     pub fn running(&self) -> Vec<&'static str> {
         self.0.running.lock().tasks.values().map(|task| task.name).collect()
     }
 
-    /// Aborts the tasks that may be aborted, and waits until all others have ended. Those that have not after
-    /// `patience` are logged and aborted too; those that do not end even then are logged and left.
+    /// Aborts the abortable tasks and waits until all others have ended. Tasks that still run after `patience` are
+    /// logged and aborted too; those that do not end even then are logged and left.
     #[expect(clippy::disallowed_methods, reason = "the process ends in real time")]
     pub async fn shutdown(&self, patience: Duration) {
         self.enter(Phase::Abortable);
@@ -194,7 +194,7 @@ impl Drop for Registered {
     }
 }
 
-/// Logs a panic of the future with the task's name, and lets it go on to whoever awaits the task.
+/// Logs a panic of the future with the task's name and resumes it for the awaiter of the task.
 async fn with_logged_panic<T>(name: &'static str, future: impl Future<Output = T>) -> T {
     catch_panic(future).await.unwrap_or_else(|panic| {
         tracing::error!("a bug: the background task {name:?} panicked: {}", panic_message(&*panic));
@@ -202,10 +202,10 @@ async fn with_logged_panic<T>(name: &'static str, future: impl Future<Output = T
     })
 }
 
-/// Runs a future to its end.
+/// Runs a future to completion.
 ///
 /// # Errors
-/// What it panicked with.
+/// The payload of its panic.
 pub async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
@@ -215,7 +215,7 @@ pub async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, Box<dy
     .await
 }
 
-/// The text of a panic.
+/// Returns the text of a panic.
 #[must_use]
 pub fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();

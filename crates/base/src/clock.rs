@@ -1,4 +1,4 @@
-//! Time as an argument: the system's clock, or one that a test moves by hand.
+//! Time as an argument: the system's clock, or a manual one for tests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,19 +22,20 @@ struct Manual {
 }
 
 impl Clock {
-    /// The operating system's time.
+    /// Returns the operating system's clock.
     #[expect(clippy::disallowed_methods, reason = "this is the clock everything else is given")]
     pub fn system() -> Self {
         Self(Source::System { started: Instant::now() })
     }
 
-    /// A clock for tests: it starts at `start_ms` (Unix milliseconds) and moves only by [`Clock::advance`].
+    /// Returns a clock for tests: it starts at `start_ms` (Unix milliseconds) and moves only by [`Clock::advance`].
     pub fn manual(start_ms: u64) -> Self {
         let elapsed = watch::Sender::new(Duration::ZERO);
         Self(Source::Manual(Arc::new(Manual { start_ms, elapsed })))
     }
 
-    /// The time of day, in milliseconds since the Unix epoch. It can jump when an operator sets the system's clock.
+    /// Returns the time of day in milliseconds since the Unix epoch. It can jump when an operator sets the system's
+    /// clock.
     #[expect(clippy::disallowed_methods, reason = "this is the clock everything else is given")]
     pub fn now_ms(&self) -> u64 {
         match &self.0 {
@@ -43,7 +44,7 @@ impl Clock {
         }
     }
 
-    /// Time since this clock was made. It never goes back: use it for intervals and timeouts.
+    /// Returns the time since this clock was created. It never goes back: use it for intervals and timeouts.
     pub fn monotonic(&self) -> Duration {
         match &self.0 {
             Source::System { started } => started.elapsed(),
@@ -54,7 +55,7 @@ impl Clock {
     /// Moves a manual clock forward and wakes every sleeper whose time has come.
     ///
     /// # Panics
-    /// On the system clock, which nobody can move.
+    /// On the system clock.
     #[expect(clippy::panic, reason = "only a test calls this, with a clock it made")]
     pub fn advance(&self, by: Duration) {
         match &self.0 {
@@ -71,7 +72,7 @@ impl Clock {
             Source::Manual(manual) => {
                 let mut elapsed = manual.elapsed.subscribe();
                 let wake_at = elapsed.borrow().saturating_add(duration);
-                // The sender lives in `manual`, which `self` holds: the channel cannot close meanwhile.
+                // `self` keeps the sender in `manual` alive, so the channel cannot close.
                 let _ = elapsed.wait_for(|now| *now >= wake_at).await;
             }
         }

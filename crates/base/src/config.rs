@@ -1,6 +1,6 @@
-//! `homeserver.yaml`: every option Synapse has, one struct per section of its manual.
+//! `homeserver.yaml`: all options of Synapse, one struct per section of its manual.
 //!
-//! The doc comment of an option is its documentation: the reference page and the sample file are made from it.
+//! The doc comment of an option is its documentation: the reference page and the sample file are generated from it.
 
 use std::path::PathBuf;
 
@@ -30,27 +30,29 @@ macro_rules! sections {
             pub use $name::*;
         )*
 
-        /// A whole configuration, checked.
+        /// A whole, validated configuration.
         #[derive(Debug, Clone)]
         pub struct Config {
             $(
                 #[doc = concat!("Options of the section \"", $title, "\".")]
                 pub $name: $Section,
             )*
-            /// The folder of the last configuration file: where keys are looked for by default.
+            /// The folder of the last configuration file, in which keys are looked for by default.
             pub config_dir: PathBuf,
         }
 
-        /// A section, for the reference page.
+        /// A section of the reference page.
         #[derive(Debug, Clone)]
         pub struct Section {
+            /// The heading in Synapse's manual.
             pub title: &'static str,
             /// The lines of the doc comment.
             pub doc: &'static [&'static str],
+            /// The options, in the order of the manual.
             pub fields: Vec<Field>,
         }
 
-        /// Every section with its options.
+        /// Returns every section with its options.
         pub fn sections() -> Vec<Section> {
             vec![$( Section {
                 title: $title,
@@ -98,7 +100,7 @@ sections! {
 }
 
 impl Config {
-    /// The file with the server's signing key: `signing_key_path`, or `<server_name>.signing.key` beside the
+    /// Returns the file with the server's signing key: `signing_key_path`, or `<server_name>.signing.key` beside the
     /// configuration.
     pub fn signing_key_path(&self) -> PathBuf {
         self.keys.signing_key_path.clone().unwrap_or_else(|| {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Mutual exclusion among tasks that deal with the same key, in memory of a fixed size. Some keys share a lock: a task
-/// that holds the lock of one key must not wait for that of another.
+/// Mutual exclusion of tasks that work on the same key, in constant memory. Some keys share a lock: a task that holds
+/// the lock of one key must not wait for that of another.
 #[derive(Debug)]
 pub struct KeyedLocks {
     locks: Vec<Arc<Mutex<()>>>,
@@ -14,7 +14,7 @@ pub struct KeyedLocks {
 }
 
 impl KeyedLocks {
-    /// Makes `count` locks, and at least one.
+    /// Creates `count` locks, and at least one.
     #[must_use]
     pub fn new(count: usize) -> Self {
         Self { locks: (0..count.max(1)).map(|_| Arc::default()).collect(), hasher: RandomState::new() }

@@ -1,18 +1,20 @@
-//! What every other crate stands on: time, randomness, configuration and logging.
+//! Foundations of every other crate: time, randomness, configuration, logging and background work.
 //!
 //! - [`background`]: supervised background tasks
 //! - [`clock`]: the time of day and elapsed time, as an argument
 //! - [`config`]: homeserver.yaml, with all options of Synapse
 //! - [`forward_proxy`]: how forward proxies are named, and what is reached without them
 //! - [`keyed_locks`]: locks by key
-//! - [`long_poll`]: requests that wait, and how they make room
+//! - [`long_poll`]: requests that wait, and how they end when their connection is needed
 //! - [`private`]: files that only their owner can read
 //! - [`random`]: randomness, as an argument
-//! - [`rate_limiter`]: how often somebody may act
+//! - [`rate_limiter`]: limits on how often a key may act
 //! - [`shutdown`]: the end of the process, as an argument
-//! - [`telemetry`]: what is logged, and where to
-//! - [`tls`]: how much of a server's certificate is checked
-//! - [`yaml`]: YAML trees with line numbers, by the rules Synapse reads its files with
+//! - [`telemetry`]: logs, their levels and destinations
+//! - [`tls`]: verification of servers' certificates
+//! - [`yaml`]: YAML trees with line numbers, by the rules of Synapse's parser
+
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod background;
 pub mod clock;

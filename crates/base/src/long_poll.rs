@@ -1,31 +1,30 @@
-//! Requests that wait for something to happen, and how they make room for other connections.
+//! Requests that wait for an event, and ending them to free their connections.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::Shutdown;
 
-/// What a request that waits has to do with its connection.
+/// The connection of a waiting request.
 pub trait PolledConnection: Debug + Send + Sync {
-    /// A request begins to wait. Returns what begins when the connection has to make room for another.
+    /// Called when a request begins to wait. Returns the signal that the connection is needed for another request.
     fn begin_wait(&self) -> Shutdown;
 
-    /// A request waits no longer.
+    /// Called when a request stops waiting.
     fn end_wait(&self);
 }
 
-/// The connection of a request, for handlers that may wait long. The default belongs to no connection and never has to
-/// make room.
+/// The connection of a request, for handlers that may wait long. The default has no connection and never has to end.
 #[derive(Debug, Clone, Default)]
 pub struct LongPoll(Option<Arc<dyn PolledConnection>>);
 
 impl LongPoll {
-    /// Of a request on `connection`.
+    /// Returns the value for a request on `connection`.
     pub fn new(connection: Arc<dyn PolledConnection>) -> Self {
         Self(Some(connection))
     }
 
-    /// The request waits until what this returns is dropped.
+    /// Marks the request as waiting until the returned value is dropped.
     #[must_use]
     pub fn wait(&self) -> Waiting {
         let connection = self.0.clone();
@@ -33,7 +32,7 @@ impl LongPoll {
     }
 }
 
-/// A request that waits.
+/// A waiting request.
 #[derive(Debug)]
 pub struct Waiting {
     connection: Option<Arc<dyn PolledConnection>>,
@@ -41,7 +40,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Returns once the request has to be answered, so that its connection can make room for another.
+    /// Returns once the request has to end, so that its connection can be used by another.
     pub async fn must_end(&self) {
         match &self.make_room {
             Some(make_room) => make_room.begun().await,

@@ -16,33 +16,33 @@ enum Source {
 }
 
 impl Random {
-    /// The operating system's cryptographic source.
+    /// Returns the operating system's cryptographic source.
     pub fn system() -> Self {
         Self(Source::System)
     }
 
-    /// A repeatable sequence, for tests only: it is predictable.
+    /// Returns a repeatable sequence, for tests only: it is predictable.
     pub fn seeded(seed: u64) -> Self {
         Self(Source::Seeded(Arc::new(Mutex::new(seed))))
     }
 
-    /// `N` random bytes.
+    /// Returns `N` random bytes.
     ///
     /// # Panics
-    /// When the operating system cannot give randomness: no secret could be made safely.
+    /// When the operating system provides no randomness: no secret could be created safely.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.fill(&mut bytes);
         bytes
     }
 
-    /// A string of `len` letters and digits; each holds 5.95 bits.
+    /// Returns `len` random letters and digits; each has 5.95 bits.
     pub fn alphanumeric(&self, len: usize) -> String {
         let mut text = String::with_capacity(len);
         let mut block = [0; 64];
         while text.len() < len {
             self.fill(&mut block);
-            // 248 = 4 * 62: bytes above are left out, so that each letter is equally likely.
+            // 248 = 4 * 62: greater bytes are discarded, so that all characters are equally likely.
             let letters = block.iter().filter(|byte| **byte < 248);
             let letters = letters.map(|byte| char::from(ALPHANUMERIC[usize::from(byte % 62)]));
             text.extend(letters.take(len - text.len()));
@@ -50,12 +50,12 @@ impl Random {
         text
     }
 
-    /// A number in `0..n`, each equally likely; 0 when `n` is 0.
+    /// Returns a number in `0..n`, each equally likely; 0 when `n` is 0.
     pub fn below(&self, n: u64) -> u64 {
         if n == 0 {
             return 0;
         }
-        // The last, incomplete run of `n` values is left out.
+        // The last, incomplete run of `n` values is discarded.
         let unfair = (u64::MAX % n + 1) % n;
         loop {
             let value = u64::from_le_bytes(self.bytes());

@@ -1,8 +1,7 @@
 //! Rate limits: one token bucket per key, as Synapse's `rc_*` options describe them.
 //!
-//! What a stranger could guess is limited by [`RateLimiter::reserve`]: the attempt is counted before the secret is
-//! checked, and given back when it was right. Attempts made at the same time cannot pass a count that is only taken
-//! afterwards.
+//! Guesses at secrets are limited with [`RateLimiter::reserve`]: an attempt is counted before the secret is checked,
+//! and given back when it was right. So concurrent attempts cannot exceed a limit that is only counted afterwards.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -13,21 +12,21 @@ use std::time::Duration;
 use crate::Clock;
 use parking_lot::Mutex;
 
-/// The most keys one limiter remembers; beyond, those closest to being full again are forgotten.
+/// The most keys of one limiter; beyond, those closest to having a full bucket are dropped.
 const MAX_KEYS: usize = 65_536;
 
-/// An action is refused: its key has acted too often.
+/// An action is refused because its key has acted too often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many actions; the next one is allowed in {} ms", retry_after.as_millis())]
 pub struct LimitExceeded {
-    /// After which time the action would be allowed.
+    /// How long to wait until the action would be allowed.
     pub retry_after: Duration,
 }
 
 /// One of the `rc_*` limits, applied to keys of type `K` (a user, an address, ...).
 ///
-/// A key may act `burst_count` times at once, and gets `per_second` actions back each second. What is stored per key is
-/// the moment at which its bucket is full again (the generic cell rate algorithm): a key in the past needs no entry.
+/// A key may act `burst_count` times at once, and regains `per_second` actions each second. The limiter stores for each
+/// key when its bucket is full again (the generic cell rate algorithm): a key whose time has passed needs no entry.
 #[derive(Debug)]
 pub struct RateLimiter<K: ?Sized> {
     buckets: Buckets,
@@ -36,7 +35,7 @@ pub struct RateLimiter<K: ?Sized> {
 }
 
 impl<K: Hash + ?Sized> RateLimiter<K> {
-    /// A limiter of `per_second` actions in the long run and `burst_count` at once.
+    /// Returns a limiter of `per_second` actions in the long run and `burst_count` at once.
     pub fn new(clock: Clock, per_second: f64, burst_count: f64) -> Self {
         Self {
             buckets: Buckets { clock, per_second, burst_count, full_at: Mutex::new(HashMap::new()) },
@@ -56,7 +55,7 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
     /// Counts `actions` actions of `key`, or none of them.
     ///
     /// # Errors
-    /// When the key may not act so often.
+    /// When the key may not act that often.
     pub fn take(&self, key: &K, actions: u32) -> Result<(), LimitExceeded> {
         self.buckets.take(self.hasher.hash_one(key), u64::from(actions))
     }
@@ -71,7 +70,7 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
         Ok(reservation)
     }
 
-    /// An empty reservation of `key`, for an amount (of bytes, say) that becomes known as it is used.
+    /// Returns an empty reservation of `key`, for an amount (of bytes, say) that becomes known during its use.
     pub fn reservation(&self, key: &K) -> Reservation<'_> {
         let hash = self.hasher.hash_one(key);
         Reservation { buckets: &self.buckets, hash, amount: 0, at: Duration::ZERO }
@@ -85,10 +84,10 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
         self.peek_amount(key, 1)
     }
 
-    /// As [`Self::peek`], for `amount` actions at once.
+    /// Like [`Self::peek`], for `amount` actions at once.
     ///
     /// # Errors
-    /// When the key may not act so often.
+    /// When the key may not act that often.
     pub fn peek_amount(&self, key: &K, amount: u64) -> Result<(), LimitExceeded> {
         self.buckets.peek(self.hasher.hash_one(key), amount)
     }
@@ -100,8 +99,8 @@ struct Buckets {
     clock: Clock,
     per_second: f64,
     burst_count: f64,
-    /// Hash of the key -> the moment its bucket is full again. A colliding pair of keys shares a bucket, which is
-    /// harmless.
+    /// From the hash of a key to the time when its bucket is full again. Keys with the same hash share a bucket, which
+    /// is harmless.
     full_at: Mutex<HashMap<u64, Duration>>,
 }
 
@@ -122,19 +121,19 @@ impl Buckets {
         self.after(full_at.get(&hash).copied(), self.clock.monotonic(), amount).map(drop)
     }
 
-    /// How long it takes until `actions` actions are allowed anew.
+    /// Returns how long it takes to regain `actions` actions.
     fn cost(&self, actions: f64) -> Duration {
         Duration::try_from_secs_f64((actions / self.per_second).max(0.0)).unwrap_or(FAR).min(FAR)
     }
 
-    /// When the bucket would be full again after `amount` more.
+    /// Returns when the bucket would be full again after `amount` more.
     fn after(&self, full_at: Option<Duration>, now: Duration, amount: u64) -> Result<Duration, LimitExceeded> {
         if self.per_second <= 0.0 {
-            // Nothing ever comes back: Synapse's way to switch an action off.
+            // Nothing is ever regained: Synapse's way to disable an action.
             return Err(LimitExceeded { retry_after: Duration::from_millis(u64::from(u32::MAX)) });
         }
         let after = full_at.unwrap_or_default().max(now) + self.cost(amount as f64);
-        // A rounding slack of a microsecond: 10 actions at 0.1 each must fit a burst of 10.
+        // A rounding tolerance of a microsecond: 10 actions at 0.1 each must fit a burst of 10.
         let burst = self.cost(self.burst_count);
         if after <= now + burst + Duration::from_micros(1) {
             return Ok(after);
@@ -143,23 +142,23 @@ impl Buckets {
     }
 }
 
-/// An attempt, or an amount, that is counted already. Dropped, it stays counted: it failed, or its client went away
-/// meanwhile.
+/// An attempt, or an amount, that is counted already. It stays counted when dropped: it failed, or its client went
+/// away.
 #[must_use = "a successful attempt is to be given back"]
 #[derive(Debug)]
 pub struct Reservation<'a> {
     buckets: &'a Buckets,
     hash: u64,
     amount: u64,
-    /// When the first of it was taken.
+    /// When the first part was taken.
     at: Duration,
 }
 
 impl Reservation<'_> {
-    /// Takes what is missing to `amount`, or nothing.
+    /// Raises the reservation to `amount`, or changes nothing.
     ///
     /// # Errors
-    /// When the key may not take so much.
+    /// When the key may not take that much.
     pub fn raise_to(&mut self, amount: u64) -> Result<(), LimitExceeded> {
         let missing = amount.saturating_sub(self.amount);
         if missing == 0 {
@@ -173,7 +172,7 @@ impl Reservation<'_> {
         Ok(())
     }
 
-    /// Gives back what is beyond `amount`, which was not used. What time has given back since is not given back twice.
+    /// Gives back the unused part beyond `amount`. What has been regained since is not given back twice.
     pub fn lower_to(&mut self, amount: u64) {
         let unused = self.amount.saturating_sub(amount);
         if unused == 0 {
@@ -189,14 +188,14 @@ impl Reservation<'_> {
         }
     }
 
-    /// The attempt succeeded: it does not count.
+    /// Gives the attempt back: it succeeded and does not count.
     pub fn give_back(mut self) {
         self.lower_to(0);
     }
 }
 
-/// What a limit by address counts by. Who has one IPv6 address usually has the 2^64 of its network, so those count as
-/// one; requests without an address (over a unix socket without X-Forwarded-For) count as one, too.
+/// Returns the key of limits by address. Whoever has one IPv6 address usually has the 2^64 of its network, so these
+/// share a key, as do requests without an address (over a unix socket without X-Forwarded-For).
 #[must_use]
 pub fn network(address: Option<IpAddr>) -> IpAddr {
     match address.map(|address| address.to_canonical()) {
@@ -206,8 +205,8 @@ pub fn network(address: Option<IpAddr>) -> IpAddr {
     }
 }
 
-/// Whether many may be behind the address: one of this machine, of a private network or of the space that carriers
-/// share among their customers (RFC 6598) is a reverse proxy's or a gateway's.
+/// Whether many clients may share the address: addresses of this machine, of private networks and of the space that
+/// carriers share among their customers (RFC 6598) belong to reverse proxies and gateways.
 #[must_use]
 pub fn is_shared_by_many(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -219,10 +218,10 @@ pub fn is_shared_by_many(address: IpAddr) -> bool {
     }
 }
 
-/// Some bound so that sums of durations cannot overflow: a thousand years.
+/// An upper bound of a thousand years, so that sums of durations cannot overflow.
 const FAR: Duration = Duration::from_secs(31_557_600_000);
 
-/// Makes room: drops full buckets, and when that is not enough the half that is closest to being full.
+/// Drops full buckets and, if that is not enough, the half that is closest to being full.
 fn forget(full_at: &mut HashMap<u64, Duration>, now: Duration) {
     full_at.retain(|_, moment| *moment > now);
     if full_at.len() < MAX_KEYS {

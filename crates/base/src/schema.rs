@@ -1,4 +1,4 @@
-//! Options declared once: one declaration gives the struct, its parser, the list of known names, the reference page
+//! Options declared once: one declaration defines the struct, its parser, the list of known names, the reference page
 //! and the sample file.
 
 pub(crate) mod describe;
@@ -12,7 +12,7 @@ mod value;
 
 pub use describe::{Field, Status};
 pub use ip_range::{IpRange, every_address};
-pub use nearest::nearest;
+pub(crate) use nearest::nearest;
 pub use problem::{Problem, Report, Setting};
 pub use scalar::{FileMode, OneOrMany, parse_duration};
 pub use secret::Secret;
@@ -105,7 +105,7 @@ macro_rules! options {
     (@default $default:expr) => { Some($default) };
 }
 
-/// Declares an option that takes one of a few words.
+/// Declares an option with a fixed set of values.
 macro_rules! choice {
     (
         $(#[doc = $about:literal])*
@@ -120,7 +120,7 @@ macro_rules! choice {
         }
 
         impl $Choice {
-            /// The word that stands for this in the file.
+            /// Returns the value as written in the file.
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$Variant => $word, )* }
             }

@@ -1,10 +1,10 @@
-//! The end of the process, as an argument: who waits for long can wait for this too.
+//! The end of the process, as an argument for anything that waits long.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Whether the server is stopping. Clones are the same thing.
+/// Whether the server is stopping. Clones share the state.
 #[derive(Debug, Clone)]
 pub struct Shutdown(Arc<watch::Sender<bool>>);
 
@@ -15,7 +15,7 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// Tells everybody who waits in [`Self::begun`]; for good.
+    /// Wakes everybody who waits in [`Self::begun`]; permanent.
     pub fn begin(&self) {
         self.0.send_replace(true);
     }
@@ -25,7 +25,7 @@ impl Shutdown {
         *self.0.borrow()
     }
 
-    /// Returns once the server is stopping: at once when it is already.
+    /// Returns once the server is stopping, immediately if it already is.
     pub async fn begun(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.0.subscribe().wait_for(|begun| *begun).await;

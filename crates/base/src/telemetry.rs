@@ -1,4 +1,4 @@
-//! Logging: where to, from which level on, and changing that while the server runs.
+//! Logging: destinations and levels, which can be changed while the server runs.
 
 mod escape;
 mod journal;
@@ -35,16 +35,21 @@ use pattern::{PatternFormat, RequestIds};
 use syslog::Syslog;
 pub use syslog::{Facility, SyslogAddress};
 
-/// Logging cannot be set up as asked.
+/// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The file that `log_config` names is wrong.
+    /// The file named by `log_config` is wrong.
     #[error(transparent)]
     Config(#[from] LogConfigErrors),
     /// A log file cannot be written.
     #[error("cannot write the log file {}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
-    /// Another part of the process logs already.
+    File {
+        /// The file's path.
+        path: PathBuf,
+        /// Why it cannot be written.
+        source: io::Error,
+    },
+    /// Another part of the process has set up logging.
     #[error("logging is set up already: {0}")]
     AlreadySetUp(#[from] TryInitError),
     /// The subscriber is gone.
@@ -52,7 +57,7 @@ pub enum TelemetryError {
     Gone(#[from] reload::Error),
 }
 
-/// Logging as it was set up; changes levels while the server runs.
+/// The handle to the active logging; changes levels while the server runs.
 #[derive(Debug)]
 pub struct Telemetry {
     log_config: Option<PathBuf>,
@@ -60,8 +65,8 @@ pub struct Telemetry {
     files: Vec<LogFile>,
 }
 
-/// Starts logging for the whole process: by the file that `log_config` names, or everything from INFO on to the
-/// standard error. Also answers with what in that file has no effect.
+/// Starts logging for the whole process, as configured in the file named by `log_config`, or everything from INFO on to
+/// standard error. Also returns a sentence for each part of the file without effect.
 ///
 /// # Errors
 /// When the file is wrong, a log file cannot be written, or logging was started before.
@@ -80,7 +85,7 @@ pub fn start(log_config: Option<&Path>, clock: &Clock) -> Result<(Telemetry, Vec
 }
 
 impl Telemetry {
-    /// Reads the levels anew. Returns what in the file has no effect; outputs stay as they were at start.
+    /// Reads the levels again. Returns a sentence for each part of the file without effect; outputs are not changed.
     ///
     /// # Errors
     /// When the file is wrong; the levels then stay as they are.
@@ -90,8 +95,8 @@ impl Telemetry {
         Ok(config.not_in_effect)
     }
 
-    /// Opens every log file anew in case it was moved away. Returns why some could not be opened; records go on into
-    /// what was open of those.
+    /// Reopens all log files in case they were moved. Returns why some could not be reopened; records continue to go to
+    /// the open files.
     pub fn reopen_files(&self) -> Vec<TelemetryError> {
         let reopened = self
             .files
@@ -118,7 +123,7 @@ struct Opened<'a> {
 }
 
 impl Opened<'_> {
-    /// Opens an output. Records for a service of the system that is not there go to the standard error.
+    /// Opens an output. Records for a system service that does not exist go to standard error.
     fn layer<S>(&mut self, output: &Output) -> Result<BoxedLayer<S>, TelemetryError>
     where
         S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
@@ -156,7 +161,7 @@ impl Opened<'_> {
     }
 }
 
-/// `output` for syslog, which notes time and level itself.
+/// Returns `output` for syslog, which records time and level itself.
 fn syslog_output(output: &Output) -> Output {
     let format = match &output.format {
         Format::Usual => Format::Pattern(Pattern::new("plexus: %(message)s", None)),
@@ -165,7 +170,7 @@ fn syslog_output(output: &Output) -> Output {
     Output { format, ..output.clone() }
 }
 
-/// Whether this is a terminal whose user has not switched colours off (<https://no-color.org>).
+/// Whether this is a terminal whose user has not disabled colours (<https://no-color.org>).
 fn shows_colours(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -195,7 +200,7 @@ where
     }
 }
 
-/// Records for the journal, which notes time and level itself.
+/// Returns a layer for the journal, which records time and level itself.
 fn journal_layer<S>(journal: Journal, output: &Output, clock: &Clock) -> BoxedLayer<S>
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,

@@ -1,4 +1,4 @@
-//! How much of a TLS server's certificate is checked.
+//! Verification of a TLS server's certificate, with adjustable strictness.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// Checks as much of a certificate as it is told to, and always that the other side holds its key.
+/// Verifies certificates with the configured strictness, and always that the server has the certificate's key.
 #[derive(Debug)]
 pub struct CertificateVerifier {
     provider: Arc<CryptoProvider>,
@@ -18,14 +18,14 @@ pub struct CertificateVerifier {
 }
 
 impl CertificateVerifier {
-    /// Accepts any certificate.
+    /// Returns a verifier that accepts any certificate.
     #[must_use]
     pub fn accepting_any(provider: Arc<CryptoProvider>) -> Self {
         Self { provider, chain: None, check_host: false }
     }
 
-    /// Accepts certificates that one of `authorities` has issued: for any host, or if `check_host`, for the host that
-    /// was connected to.
+    /// Returns a verifier that accepts certificates issued by one of `authorities`: for any host, or if `check_host`,
+    /// for the host of the connection.
     ///
     /// # Errors
     /// When there are no authorities.
@@ -52,7 +52,7 @@ impl ServerCertVerifier for CertificateVerifier {
         let Some(chain) = &self.chain else {
             return Ok(ServerCertVerified::assertion());
         };
-        // The name is checked last: a certificate that fails only there has a good chain.
+        // The name is verified last: a certificate that fails only there has a valid chain.
         match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },

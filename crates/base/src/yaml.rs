@@ -1,6 +1,6 @@
-//! YAML as Synapse's files are written: version 1.1 scalars, anchors, merge keys; every node knows its line.
+//! YAML as used in Synapse's files: version 1.1 scalars, anchors, merge keys; every node has its line.
 //!
-//! The result is a tree of bounded size and depth, whatever the aliases say.
+//! The result is a tree of bounded size and depth, even with aliases.
 
 mod build;
 mod scalar;
@@ -10,55 +10,63 @@ use std::fmt::Write;
 pub use build::{MAX_DEPTH, MAX_NODES, parse};
 pub use scalar::Scalar;
 
-/// A document cannot be read as YAML.
+/// Why a document cannot be read as YAML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct YamlError {
     /// Counted from 1.
     pub line: u32,
-    /// What is wrong, without the place.
+    /// The mistake, without its place.
     pub message: String,
 }
 
-/// Where a node is written.
+/// The place of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
-    /// The number that [`parse`] was given for the file.
+    /// The file number that was passed to [`parse`].
     pub file: u16,
-    /// Counted from 1; 0 means the file as a whole.
+    /// Counted from 1; 0 for the whole file.
     pub line: u32,
 }
 
-/// A value and where it is written.
+/// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
+    /// Where the value is written.
     pub place: Place,
+    /// The value.
     pub value: Value,
 }
 
-/// What a node holds.
+/// The content of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
+    /// A null, boolean, number or string.
     Scalar(Scalar),
+    /// A list.
     Sequence(Vec<Node>),
+    /// An object, in the order of the file.
     Mapping(Vec<Entry>),
 }
 
 /// A key of a mapping with its value. Keys are text, as written, without quotes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
+    /// The key's text.
     pub key: String,
+    /// Where the key is written.
     pub place: Place,
+    /// The value under the key.
     pub node: Node,
 }
 
 impl Node {
-    /// True for `null`, `~` and a value left empty.
+    /// Whether it is `null`, `~` or an omitted value.
     pub fn is_null(&self) -> bool {
         matches!(self.value, Value::Scalar(Scalar::Null))
     }
 
-    /// Whether it is a string, list or object that holds nothing.
+    /// Whether it is an empty string, list or object.
     pub fn is_empty(&self) -> bool {
         match &self.value {
             Value::Scalar(scalar) => scalar.text() == Some(""),
@@ -67,7 +75,7 @@ impl Node {
         }
     }
 
-    /// The entries of a mapping, in the order of the file; empty for anything else.
+    /// Returns the entries of a mapping, in the order of the file; none for other nodes.
     pub fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Mapping(entries) => entries,
@@ -75,13 +83,13 @@ impl Node {
         }
     }
 
-    /// The value of `key` when this is a mapping that has it. A key set twice counts as last set.
+    /// Returns the value of `key` in a mapping. The last of duplicate keys counts.
     pub fn get(&self, key: &str) -> Option<&Node> {
         let mut entries = self.entries().iter().rev();
         Some(&entries.find(|entry| entry.key == key)?.node)
     }
 
-    /// The items of a sequence; empty for anything else.
+    /// Returns the items of a sequence; none for other nodes.
     pub fn items(&self) -> &[Node] {
         match &self.value {
             Value::Sequence(items) => items,
@@ -89,7 +97,7 @@ impl Node {
         }
     }
 
-    /// The text of a string or a number, as it is written in the file.
+    /// Returns the text of a string or a number, as written in the file.
     pub fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(scalar) => scalar.text(),
@@ -97,7 +105,7 @@ impl Node {
         }
     }
 
-    /// The same data as JSON. Numbers that JSON cannot hold (infinity) become null.
+    /// Returns the data as JSON. Numbers without a JSON form (infinity) become null.
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Scalar(scalar) => scalar.to_json(),
@@ -109,7 +117,7 @@ impl Node {
         }
     }
 
-    /// The node in a few words for an error message: `the string "abc"`, `a list of 3`.
+    /// Describes the node in a few words for an error message: `the string "abc"`, `a list of 3`.
     pub fn describe(&self) -> String {
         match &self.value {
             Value::Scalar(scalar) => scalar.describe(),

@@ -3,6 +3,8 @@
 //! [`ci`] is everything a change must pass. [`tidy`] keeps the rules that no compiler checks. [`whereis`] finds the
 //! file of an endpoint.
 
+#![warn(unreachable_pub)]
+
 mod ci;
 mod modules;
 mod routes;

@@ -7,7 +7,7 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What was logged, as text.
+/// The log as text.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -36,7 +36,7 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// Logs of this thread until the guard is dropped.
+/// Captures the log of this thread until the guard is dropped.
 fn logged() -> (Log, tracing::subscriber::DefaultGuard) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
@@ -83,7 +83,7 @@ async fn shutdown_aborts_work_that_may_be_aborted() {
     assert!(endless.await.unwrap_err().is_cancelled());
 }
 
-/// Notes whether its task is still listed when it is dropped.
+/// Records whether its task is still listed when it is dropped.
 struct Probe(Background, Arc<AtomicBool>);
 
 impl Drop for Probe {
@@ -130,7 +130,7 @@ async fn shutdown_waits_for_tasks_that_tasks_have_spawned() {
     assert!(done.load(Ordering::SeqCst));
 }
 
-/// Whether the future is ready, after other tasks have had their turn.
+/// Whether the future is ready after other tasks have run.
 async fn is_ready(mut future: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
     for _ in 0..10 {
         tokio::task::yield_now().await;

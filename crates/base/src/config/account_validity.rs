@@ -4,23 +4,23 @@ use std::time::Duration;
 use crate::schema::options;
 
 options! {
-    /// Accounts that end unless they are renewed: Synapse's old built-in form, which its manual no longer mentions.
+    /// Accounts that expire unless they are renewed: Synapse's old built-in form, which its manual no longer mentions.
     pub struct AccountValiditySection {
-        /// Accounts that end unless they are renewed.
+        /// Accounts that expire unless they are renewed.
         later account_validity: AccountValidity,
     }
 }
 
 options! {
-    /// Accounts that end unless they are renewed.
+    /// Accounts that expire unless they are renewed.
     pub struct AccountValidity {
-        /// Whether accounts end.
+        /// Whether accounts expire.
         refused(
             "accounts that have ended could still be used; set it to false to accept that"
         ) enabled: bool = false,
         /// How long an account lasts.
         later period: Option<Duration>,
-        /// How long before its end the user is asked by mail to renew it.
+        /// How long before its expiry the user gets a mail about renewing the account.
         later renew_at: Option<Duration>,
         /// The subject of that mail.
         later renew_email_subject: Option<String>,

@@ -7,29 +7,29 @@ use crate::yaml::Node;
 options! {
     /// Application services, and secrets of the server.
     pub struct ApiSection checked by check_api {
-        /// What is shown of a room to those invited to it or knocking.
+        /// Which parts of a room's state invited and knocking users see.
         acts room_prejoin_state: RoomPrejoinState,
-        /// The list of those event types: the old form, instead of `room_prejoin_state`.
+        /// The list of those event types: the old form, replaced by `room_prejoin_state`.
         acts room_invite_state_types: Option<Vec<String>>,
-        /// Whether the addresses of administrators are noted for the users they act as.
+        /// Whether the addresses of administrators are recorded for the users they act as.
         later track_puppeted_user_ips: bool = false,
         /// The registration files of application services.
         refused(
             "anybody could register the user names that application services reserve; set \
              enable_registration to false, or remove it"
         ) app_service_config_files: Vec<PathBuf>,
-        /// Whether the addresses of application services are noted for the users they act as.
+        /// Whether the addresses of application services are recorded for the users they act as.
         later track_appservice_user_ips: bool = false,
-        /// Whether the token for an application service is sent in the query as well.
+        /// Whether the token for an application service is also sent in the query.
         later use_appservice_legacy_authorization: bool = false,
         /// Whether account validity is part of an account's status.
         later use_account_validity_in_account_status: bool = false,
-        /// The secret by which Synapse makes short-lived tokens. Those here are random and kept in the database:
-        /// nothing depends on it.
+        /// The secret with which Synapse makes short-lived tokens. Here tokens are random and stored in the database,
+        /// so the option has no effect.
         acts macaroon_secret_key: Option<Secret>,
         /// A file that holds `macaroon_secret_key`.
         acts macaroon_secret_key_path: Option<PathBuf>,
-        /// The secret by which links to the terms of `user_consent` are made.
+        /// The secret with which links to the terms of `user_consent` are made.
         acts form_secret: Option<Secret>,
         /// A file that holds `form_secret`.
         acts form_secret_path: Option<PathBuf>,
@@ -56,7 +56,7 @@ fn check_api(mut section: ApiSection, map: &mut MapReader<'_, '_>) -> ApiSection
 }
 
 options! {
-    /// What is shown of a room to those invited to it or knocking.
+    /// Which parts of a room's state invited and knocking users see.
     pub struct RoomPrejoinState {
         /// Whether the usual state events are left out.
         acts disable_default_event_types: bool = false,
@@ -65,23 +65,23 @@ options! {
     }
 }
 
-/// Some of a room's state events.
+/// Selects state events of a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrejoinStateEntry {
     /// Their type.
     pub event_type: String,
-    /// Their state key; `None`: every one.
+    /// The state key; `None` for all.
     pub state_key: Option<String>,
 }
 
 impl PrejoinStateEntry {
-    /// Every event of a type.
+    /// Returns the selector of all state events of a type.
     #[must_use]
     pub fn every(event_type: &str) -> Self {
         Self { event_type: event_type.to_owned(), state_key: None }
     }
 
-    /// The one with an empty state key.
+    /// Returns the selector of the state event of a type with an empty state key.
     #[must_use]
     pub fn only(event_type: &str) -> Self {
         Self { state_key: Some(String::new()), ..Self::every(event_type) }

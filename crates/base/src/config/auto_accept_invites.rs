@@ -1,21 +1,21 @@
 use crate::schema::options;
 
 options! {
-    /// Joining rooms as soon as one is invited.
+    /// Joining rooms automatically on an invite.
     pub struct AutoAcceptInvitesSection {
-        /// Joining rooms as soon as one is invited.
+        /// Joining rooms automatically on an invite.
         later auto_accept_invites: AutoAcceptInvites,
     }
 }
 
 options! {
-    /// Joining rooms as soon as one is invited.
+    /// Joining rooms automatically on an invite.
     pub struct AutoAcceptInvites {
-        /// Whether users join by themselves.
+        /// Whether users join automatically.
         later enabled: bool = false,
-        /// Only rooms for two.
+        /// Whether this is limited to direct chats.
         later only_for_direct_messages: bool = false,
-        /// Only when the inviting user is local.
+        /// Whether this is limited to invites by local users.
         later only_from_local_users: bool = false,
         /// The process that does it.
         moot worker_to_run_on: Option<String>,

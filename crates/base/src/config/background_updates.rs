@@ -3,13 +3,13 @@ use crate::schema::options;
 options! {
     /// Synapse's changes to its database while it runs.
     pub struct BackgroundUpdatesSection {
-        /// How those changes share the database with everything else.
+        /// How these changes share the database with other work.
         moot background_updates: BackgroundUpdates,
     }
 }
 
 options! {
-    /// How those changes share the database with everything else.
+    /// How these changes share the database with other work.
     pub struct BackgroundUpdates {
         /// How long one step takes, in milliseconds.
         moot background_update_duration_ms: u32 = 100,

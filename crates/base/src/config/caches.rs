@@ -4,9 +4,9 @@ use std::time::Duration;
 use crate::schema::options;
 
 options! {
-    /// What is kept in memory.
+    /// Caches in memory.
     pub struct CachesSection {
-        /// How many events Synapse keeps in memory.
+        /// How many events Synapse caches.
         moot event_cache_size: u64 = 10 << 10,
         /// How much memory caches may take.
         acts caches: Caches,
@@ -16,18 +16,18 @@ options! {
 options! {
     /// How much memory caches may take.
     pub struct Caches {
-        /// The factor by which caches are made larger or smaller. With a factor of 1, rooms in use may take 48 MiB, and
-        /// events that were read lately 12 MiB.
+        /// The factor by which caches are larger or smaller. With a factor of 1, rooms in use may take 48 MiB, and
+        /// recently read events 12 MiB.
         acts global_factor: f64 = 0.5,
         /// The factors of single caches.
         moot per_cache_factors: BTreeMap<String, f64>,
-        /// Whether rooms that nobody has used for a time are dropped from memory.
+        /// Whether unused rooms are dropped from memory.
         acts expire_caches: bool = true,
-        /// That time, a minute at least; a room may stay up to twice as long.
+        /// After which time, a minute at least; a room may stay up to twice as long.
         acts cache_entry_ttl: Duration = Duration::from_secs(1800),
-        /// That time, by an old name; 0 for never.
+        /// The old name of that time; 0 for never.
         moot expiry_time: Option<Duration>,
-        /// How long an answer of /sync is kept.
+        /// How long a response of /sync is cached.
         moot sync_response_cache_duration: Duration = Duration::from_secs(120),
         /// Dropping entries when memory is short.
         moot cache_autotuning: CacheAutotuning,
@@ -39,11 +39,11 @@ options! {
 options! {
     /// Dropping entries when memory is short.
     pub struct CacheAutotuning {
-        /// Entries are dropped above this.
+        /// Entries are dropped above this size.
         moot max_cache_memory_usage: Option<u64>,
-        /// Until this.
+        /// Entries are dropped until this size is reached.
         moot target_cache_memory_usage: Option<u64>,
-        /// Except those used within this time.
+        /// Entries used within this time are not dropped.
         moot min_cache_ttl: Option<Duration>,
     }
 }

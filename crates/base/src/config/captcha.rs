@@ -4,7 +4,7 @@ use super::Secret;
 use crate::schema::{MapReader, options};
 
 options! {
-    /// Telling people from machines at registration.
+    /// Captchas at registration.
     pub struct CaptchaSection checked by check_captcha {
         /// This server's public key at reCAPTCHA.
         later recaptcha_public_key: Option<Secret>,
@@ -14,9 +14,9 @@ options! {
         later recaptcha_private_key: Option<Secret>,
         /// A file that holds `recaptcha_private_key`.
         later recaptcha_private_key_path: Option<PathBuf>,
-        /// Whether registration asks for a captcha.
+        /// Whether registration requires a captcha.
         later enable_registration_captcha: bool = false,
-        /// Where answers are checked.
+        /// The URL at which responses are verified.
         later recaptcha_siteverify_api: String = "https://www.recaptcha.net/recaptcha/api/siteverify".to_owned(),
     }
 }

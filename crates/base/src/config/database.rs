@@ -6,19 +6,19 @@ use serde_json::{Map, Value};
 use crate::schema::{MapReader, choice, options};
 
 options! {
-    /// Where everything but media is kept.
+    /// The database, which stores everything except media.
     pub struct DatabaseSection checked by check_database {
         /// The database. Without it, SQLite in the file `homeserver.db`.
         acts database: Option<Database>,
-        /// Databases by any name, as an alternative to `database`. All data must be in one of them.
+        /// Databases by arbitrary names, as an alternative to `database`. All data must be in one of them.
         acts databases: BTreeMap<String, PartialDatabase>,
-        /// The file of an SQLite database: the old form of `database.args.database`; without effect beside `database`.
+        /// The file of an SQLite database: the old form of `database.args.database`; ignored beside `database`.
         acts database_path: Option<PathBuf>,
     }
 }
 
 impl DatabaseSection {
-    /// The option that says where the database is; with `member`, the one that sets this member of `args`.
+    /// Returns the option that configures the database; with `member`, the one that sets this member of `args`.
     pub fn option(&self, member: Option<&str>) -> String {
         let args = match (self.databases.keys().next(), &self.database, &self.database_path) {
             (Some(name), _, _) => format!("databases.{name}.args"),
@@ -48,7 +48,7 @@ fn check_database(mut section: DatabaseSection, map: &mut MapReader<'_, '_>) -> 
     section
 }
 
-/// The database that has every data store.
+/// Returns the database that has all data stores.
 fn with_all_data(databases: &BTreeMap<String, PartialDatabase>) -> Result<Database, String> {
     let with = |store: DataStore| {
         let mut having = databases.iter().filter(|(_, database)| database.data_stores.contains(&store));
@@ -80,10 +80,10 @@ options! {
         acts name: DatabaseKind = DatabaseKind::Sqlite,
         /// After how many transactions a connection is replaced; 0 for never.
         later txn_limit: u32 = 0,
-        /// Whether a PostgreSQL database may have another locale than C.
+        /// Whether a PostgreSQL database may have a locale other than C.
         acts allow_unsafe_locale: bool = false,
-        /// How to connect. SQLite: `database`, the file. PostgreSQL: `user`, `password`, `dbname`, `host`, `port`
-        /// and the rest of libpq's words; `cp_min` and `cp_max` bound the number of connections.
+        /// How to connect. SQLite: `database`, the file. PostgreSQL: `user`, `password`, `dbname`, `host`, `port` and
+        /// the other parameters of libpq; `cp_min` and `cp_max` bound the number of connections.
         acts args: Map<String, Value>,
     }
 }
@@ -105,11 +105,11 @@ options! {
         acts name: DatabaseKind = DatabaseKind::Sqlite,
         /// After how many transactions a connection is replaced; 0 for never.
         later txn_limit: u32 = 0,
-        /// Whether a PostgreSQL database may have another locale than C.
+        /// Whether a PostgreSQL database may have a locale other than C.
         acts allow_unsafe_locale: bool = false,
         /// How to connect, as in `database`.
         acts args: Map<String, Value>,
-        /// What is kept here.
+        /// The data stores in this database.
         acts data_stores: Vec<DataStore> = vec![DataStore::Main, DataStore::State],
     }
 }
@@ -124,7 +124,7 @@ impl PartialDatabase {
 choice! {
     /// A part of the data.
     pub enum DataStore {
-        /// Everything but room state.
+        /// Everything except room state.
         Main = "main",
         /// Room state.
         State = "state",
@@ -143,7 +143,7 @@ fn check_partial_args(database: PartialDatabase, map: &mut MapReader<'_, '_>) ->
 
 fn require_file(kind: DatabaseKind, args: &Map<String, Value>, map: &mut MapReader<'_, '_>) {
     let file = args.get("database");
-    // Several connections share the file, which a database in memory cannot offer.
+    // Several connections share the file, which an in-memory database cannot support.
     let is_file = file.and_then(Value::as_str).is_some_and(|file| !file.is_empty() && file != ":memory:");
     if kind == DatabaseKind::Sqlite && !is_file {
         let found = file.map_or_else(|| "missing".to_owned(), Value::to_string);

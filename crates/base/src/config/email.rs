@@ -11,13 +11,13 @@ options! {
         later smtp_host: String = "localhost".to_owned(),
         /// Its port; 465 with `force_tls`, otherwise 25.
         later smtp_port: Option<u16>,
-        /// The name to log in with there.
+        /// The user name for the mail server.
         later smtp_user: Option<String>,
-        /// The password to log in with there.
+        /// The password for the mail server.
         later smtp_pass: Option<Secret>,
-        /// Whether the connection speaks TLS from its start.
+        /// Whether the connection uses TLS from the start.
         later force_tls: bool = false,
-        /// Whether mail is refused to be sent without STARTTLS.
+        /// Whether sending mail requires STARTTLS.
         later require_transport_security: bool = false,
         /// Whether STARTTLS is used when offered.
         later enable_tls: bool = true,
@@ -27,61 +27,61 @@ options! {
         later notif_from: Option<String>,
         /// The name of this service in mail.
         later app_name: String = "Matrix".to_owned(),
-        /// Whether users may be told of missed messages by mail.
+        /// Whether users may get mail about missed messages.
         later enable_notifs: bool = false,
-        /// Whether new users are told of missed messages by mail.
+        /// Whether new users get mail about missed messages.
         later notif_for_new_users: bool = true,
-        /// How long a message waits to be read before a mail tells of it.
+        /// How long a message stays unread before a mail about it is sent.
         later notif_delay_before_mail: Duration = Duration::from_secs(600),
-        /// The web client that links in mail lead to.
+        /// The web client to which links in mail lead.
         later client_base_url: Option<String>,
         /// The old name of `client_base_url`.
         later riot_base_url: Option<String>,
         /// How long the link in a validation mail is valid.
         later validation_token_lifetime: Duration = Duration::from_secs(3600),
-        /// The web client that an invite by mail leads to.
+        /// The web client to which an invite by mail leads.
         later invite_client_location: Option<String>,
         /// The subjects of mail.
         later subjects: Subjects,
-        /// Whether to leave out what was said: the old, inverted form of `push.include_content`.
+        /// Whether to leave out message content: the old, inverted form of `push.include_content`.
         later redact_content: Option<bool>,
-        /// The template of the html part of mail about missed messages: the old way; use `templates`.
+        /// The HTML template of mail about missed messages: the old form; use `templates`.
         later notif_template_html: Option<String>,
-        /// The template of the text part of mail about missed messages: the old way; use `templates`.
+        /// The text template of mail about missed messages: the old form; use `templates`.
         later notif_template_text: Option<String>,
-        /// The template of the html part of mail about the coming end of an account: the old way; use `templates`.
+        /// The HTML template of mail about the expiry of an account: the old form; use `templates`.
         later expiry_template_html: Option<String>,
-        /// The template of the text part of mail about the coming end of an account: the old way; use `templates`.
+        /// The text template of mail about the expiry of an account: the old form; use `templates`.
         later expiry_template_text: Option<String>,
-        /// The template of the html part of mail about a password reset: the old way; use `templates`.
+        /// The HTML template of mail about a password reset: the old form; use `templates`.
         later password_reset_template_html: Option<String>,
-        /// The template of the text part of mail about a password reset: the old way; use `templates`.
+        /// The text template of mail about a password reset: the old form; use `templates`.
         later password_reset_template_text: Option<String>,
-        /// The template of the html part of mail about a registration: the old way; use `templates`.
+        /// The HTML template of mail about a registration: the old form; use `templates`.
         later registration_template_html: Option<String>,
-        /// The template of the text part of mail about a registration: the old way; use `templates`.
+        /// The text template of mail about a registration: the old form; use `templates`.
         later registration_template_text: Option<String>,
-        /// The template of the html part of mail about a new address: the old way; use `templates`.
+        /// The HTML template of mail about a new address: the old form; use `templates`.
         later add_threepid_template_html: Option<String>,
-        /// The template of the text part of mail about a new address: the old way; use `templates`.
+        /// The text template of mail about a new address: the old form; use `templates`.
         later add_threepid_template_text: Option<String>,
-        /// The template of the html part of mail about an address that is in use: the old way; use `templates`.
+        /// The HTML template of mail about an address that is in use: the old form; use `templates`.
         later already_in_use_template_html: Option<String>,
-        /// The template of the text part of mail about an address that is in use: the old way; use `templates`.
+        /// The text template of mail about an address that is in use: the old form; use `templates`.
         later already_in_use_template_text: Option<String>,
-        /// The page after the failure of a password reset: the old way; use `templates`.
+        /// The page after a failed password reset: the old form; use `templates`.
         later password_reset_template_failure_html: Option<String>,
-        /// The page after the success of a password reset: the old way; use `templates`.
+        /// The page after a successful password reset: the old form; use `templates`.
         later password_reset_template_success_html: Option<String>,
-        /// The page after the failure of a registration: the old way; use `templates`.
+        /// The page after a failed registration: the old form; use `templates`.
         later registration_template_failure_html: Option<String>,
-        /// The page after the success of a registration: the old way; use `templates`.
+        /// The page after a successful registration: the old form; use `templates`.
         later registration_template_success_html: Option<String>,
-        /// The page after the failure of the validation of an address: the old way; use `templates`.
+        /// The page after a failed validation of an address: the old form; use `templates`.
         later add_threepid_template_failure_html: Option<String>,
-        /// The page after the success of the validation of an address: the old way; use `templates`.
+        /// The page after a successful validation of an address: the old form; use `templates`.
         later add_threepid_template_success_html: Option<String>,
-        /// The folder of these templates: the old way; use `templates.custom_template_directory`.
+        /// The folder of these templates: the old form; use `templates.custom_template_directory`.
         later template_dir: Option<PathBuf>,
     }
 }
@@ -103,12 +103,12 @@ fn check_email(mut email: Email, map: &mut MapReader<'_, '_>) -> Email {
 options! {
     /// The subjects of mail. `%(app)s`, `%(person)s`, `%(room)s` and `%(server_name)s` are replaced.
     pub struct Subjects {
-        /// One message of a person in a room.
+        /// One message in a room.
         later message_from_person_in_room: String =
             "[%(app)s] You have a message on %(app)s from %(person)s in the %(room)s room...".to_owned(),
-        /// One message of a person in a direct chat.
+        /// One message in a direct chat.
         later message_from_person: String = "[%(app)s] You have a message on %(app)s from %(person)s...".to_owned(),
-        /// Several messages of one person.
+        /// Several messages of one user.
         later messages_from_person: String = "[%(app)s] You have messages on %(app)s from %(person)s...".to_owned(),
         /// Several messages in one room.
         later messages_in_room: String =
@@ -116,7 +116,7 @@ options! {
         /// Several messages in several rooms.
         later messages_in_room_and_others: String =
             "[%(app)s] You have messages on %(app)s in the %(room)s room and others...".to_owned(),
-        /// Several messages of several persons.
+        /// Several messages of several users.
         later messages_from_person_and_others: String =
             "[%(app)s] You have messages on %(app)s from %(person)s and others...".to_owned(),
         /// An invite to a room.

@@ -1,7 +1,7 @@
 use crate::schema::{choice, options};
 
 options! {
-    /// Proposals that are not part of the specification yet, switched one by one.
+    /// Proposals that are not part of the specification yet, enabled one by one.
     pub struct ExperimentalSection {
         /// Proposals by number.
         later experimental_features: ExperimentalFeatures,
@@ -59,7 +59,7 @@ options! {
         later msc4242_enabled: bool = false,
         /// Notifying about every encrypted event.
         later msc4028_push_encrypted_events: bool = false,
-        /// Changing a profile without telling rooms.
+        /// Changing a profile without updating rooms.
         later msc4069_profile_inhibit_propagation: bool = false,
         /// Push rules about calls.
         later msc4075_enabled: bool = false,
@@ -85,7 +85,7 @@ options! {
         later msc4222_enabled: bool = false,
         /// Badges counted by clients.
         later msc4076_enabled: bool = false,
-        /// Answers to reports that tell nothing.
+        /// Responses to reports that reveal nothing.
         later msc4277_enabled: bool = false,
         /// The parameter `via` for room hierarchies.
         later msc4235_enabled: bool = false,

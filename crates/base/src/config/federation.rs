@@ -5,7 +5,7 @@ use crate::schema::options;
 options! {
     /// Other servers.
     pub struct FederationSection {
-        /// The only servers to speak with; all when not set, none when empty.
+        /// The only servers to communicate with; all when not set, none when empty.
         acts federation_domain_whitelist: Option<Vec<String>>,
         /// Whether users may read that list.
         later federation_whitelist_endpoint_enabled: bool = false,
@@ -15,29 +15,29 @@ options! {
         acts allow_profile_lookup_over_federation: bool = true,
         /// Whether other servers may read the names of devices.
         acts allow_device_name_lookup_over_federation: bool = false,
-        /// How patiently requests are made.
+        /// Timeouts and retries of requests.
         acts federation: Federation,
     }
 }
 
 options! {
-    /// How patiently requests are made.
+    /// Timeouts and retries of requests.
     pub struct Federation {
-        /// How long to wait for an answer.
+        /// How long to wait for a response.
         acts client_timeout: Duration = Duration::from_secs(60),
-        /// The longest pause before one of the quick retries.
+        /// The longest pause before a short retry.
         acts max_short_retry_delay: Duration = Duration::from_secs(2),
-        /// The longest pause before one of the further retries of a transaction.
+        /// The longest pause before a long retry of a transaction.
         acts max_long_retry_delay: Duration = Duration::from_secs(60),
-        /// How often a request is tried again within seconds.
+        /// The number of short retries, within seconds, of a request.
         acts max_short_retries: u32 = 3,
-        /// How often a transaction is tried again after that, within minutes, before its destination is left alone.
+        /// The number of long retries, within minutes, of a transaction, before the backoff of its destination begins.
         acts max_long_retries: u32 = 10,
-        /// How long a server that failed is left alone at first.
+        /// The first backoff of a failing server.
         acts destination_min_retry_interval: Duration = Duration::from_secs(600),
-        /// By how much that time grows with each failure.
+        /// The factor by which the backoff grows with each failure.
         acts destination_retry_multiplier: u32 = 2,
-        /// How long it can become.
+        /// The longest backoff.
         acts destination_max_retry_interval: Duration = Duration::from_secs(7 * 86_400),
     }
 }

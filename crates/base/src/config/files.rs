@@ -1,4 +1,4 @@
-//! Configuration files: which there are, and the options in each.
+//! Finding configuration files and reading their options.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ fn problem(file: &Path, line: u32, message: String) -> Problem {
     Problem { file: Some(file.to_owned()), line, option: String::new(), message }
 }
 
-/// The files that `paths` name, in order.
+/// Returns the files that `paths` name, in order.
 pub(super) fn find_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Report> {
     let mut files = Vec::new();
     let mut errors = Vec::new();
@@ -86,7 +86,7 @@ pub(super) fn parse_file(text: &str, file: &Path, index: usize) -> Result<Vec<En
     }
 }
 
-/// What the later file sets, it sets wholly.
+/// Options of a later file replace those of an earlier one as a whole.
 pub(super) fn merge(entries: &mut Vec<Entry>, added: Vec<Entry>) {
     entries.retain(|entry| !added.iter().any(|newer| newer.key == entry.key));
     entries.extend(added);

@@ -6,31 +6,32 @@ use std::path::{Path, PathBuf};
 use super::{Config, Secret};
 use crate::Random;
 
-/// How many letters and digits a new secret has: 297 bits.
+/// The number of letters and digits of a new secret: 297 bits.
 const SECRET_LENGTH: usize = 50;
 
 const TEMPLATE: &str = include_str!("generate/homeserver.yaml");
 
-/// What a new installation is made from.
+/// The parameters of a new installation.
 #[derive(Debug, Clone, Copy)]
 pub struct Generate<'a> {
+    /// The server's name.
     pub server_name: &'a str,
     /// Whether statistics are sent to the Matrix.org Foundation.
     pub report_stats: bool,
-    /// Where the configuration and the signing key will be.
+    /// The folder of the configuration and the signing key.
     pub config_dir: &'a Path,
-    /// Where the database and media will be.
+    /// The folder of the database and media.
     pub data_dir: &'a Path,
     /// The port of its listener.
     pub port: u16,
 }
 
-/// The port of a new installation's listener where its name has none.
+/// The port of a new installation's listener, unless its name has one.
 pub const DEFAULT_PORT: u16 = 8008;
 
 const LOG_CONFIG: &str = include_str!("generate/log.config");
 
-/// The file that `log_config` names, of a new installation: records go to `log_file`.
+/// Returns the content of the `log_config` file of a new installation, which logs to `log_file`.
 pub fn generate_log_config(log_file: &Path) -> String {
     fill(LOG_CONFIG, |name| match name {
         "log_file" => quoted(&log_file.to_string_lossy()),
@@ -38,8 +39,8 @@ pub fn generate_log_config(log_file: &Path) -> String {
     })
 }
 
-/// The `homeserver.yaml` of a new installation, with secrets of its own. Synapse can load it, too. Folders are named by
-/// their absolute paths.
+/// Returns the `homeserver.yaml` of a new installation, with new secrets. Synapse can load it too. Folders have
+/// absolute paths.
 pub fn generate(new: &Generate<'_>, random: &Random) -> String {
     let server_name = new.server_name;
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -61,7 +62,7 @@ pub fn generate(new: &Generate<'_>, random: &Random) -> String {
     })
 }
 
-/// The template with each `{name}` replaced by its value.
+/// Returns the template with each `{name}` replaced by its value.
 fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
     let mut parts = template.split('{');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -73,7 +74,7 @@ fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
     text
 }
 
-/// Text as a YAML string, whatever it holds: JSON's strings are YAML's.
+/// Returns arbitrary text as a YAML string: JSON strings are YAML strings.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -82,13 +83,15 @@ fn quoted(text: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write a new secret to {path}: {source}")]
 pub struct SecretFileError {
+    /// The file.
     pub path: PathBuf,
+    /// Why it cannot be written.
     pub source: std::io::Error,
 }
 
 impl Config {
-    /// Makes the file of `registration_shared_secret_path` when it does not exist, as Synapse does at its first start,
-    /// readable by its owner alone. Answers with the path of a file that was made.
+    /// Creates the file of `registration_shared_secret_path` if it does not exist, as Synapse does at its first start,
+    /// readable only by its owner. Returns the path of a created file.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -6,22 +6,22 @@ use super::Secret;
 use crate::schema::{MapReader, options};
 
 options! {
-    /// The keys by which servers sign events and requests.
+    /// The keys with which servers sign events and requests.
     pub struct KeysSection checked by check_keys {
         /// The file with this server's signing key. Without it, `<server_name>.signing.key` beside the configuration.
         acts signing_key_path: Option<PathBuf>,
-        /// The signing key itself, as in its file; `signing_key_path` does not count then.
+        /// The signing key itself, as in its file; overrides `signing_key_path`.
         acts signing_key: Option<Secret>,
-        /// Keys this server signed with before.
+        /// Keys with which this server signed before.
         acts old_signing_keys: BTreeMap<String, OldSigningKey>,
-        /// How long other servers may keep this server's keys; half of that passes until this server fetches theirs
-        /// anew.
+        /// How long other servers may cache this server's keys; this server refreshes their keys after half of that
+        /// time.
         later key_refresh_interval: Duration = Duration::from_secs(24 * 3600),
-        /// Servers asked for other servers' keys.
+        /// Servers that provide other servers' keys.
         acts trusted_key_servers: Vec<TrustedKeyServer> = vec![TrustedKeyServer::matrix_org()],
-        /// Whether not to warn that matrix.org is trusted.
+        /// Whether to omit the warning that matrix.org is trusted.
         acts suppress_key_server_warning: bool = false,
-        /// The file with the keys with which this server answers for others, as a trusted key server.
+        /// The file with the keys with which this server, as a trusted key server, signs other servers' keys.
         later key_server_signing_keys_path: Option<PathBuf>,
     }
 }
@@ -37,23 +37,23 @@ fn check_keys(section: KeysSection, map: &mut MapReader<'_, '_>) -> KeysSection 
 }
 
 options! {
-    /// A key this server signed with before.
+    /// A key with which this server signed before.
     pub struct OldSigningKey {
         /// The public key, in base64.
         acts key: String,
-        /// When it was last used, in milliseconds since 1970.
+        /// When it was last used, in Unix milliseconds.
         acts expired_ts: i64,
     }
 }
 
 options! {
-    /// A server asked for other servers' keys.
+    /// A server that provides other servers' keys.
     pub struct TrustedKeyServer {
         /// Its name.
         acts server_name: String,
         /// Its keys, by key id, in base64. Without them its TLS certificate is trusted.
         acts verify_keys: BTreeMap<String, String>,
-        /// Whether its answers are believed without any check.
+        /// Whether its responses are accepted without verification.
         acts accept_keys_insecurely: bool = false,
     }
 }

@@ -1,9 +1,9 @@
-//! Options of the past: what each was replaced by, or why it is refused.
+//! Options of earlier versions: their replacements, or why they are refused.
 
 use crate::yaml::{Node, Scalar, Value};
 
-/// What to say about an option that has no place in the schema: `Err` when the server must not start with it, `Ok` when
-/// it is ignored.
+/// Returns the message about an option that is not in the schema: `Err` when the server must not start with it, `Ok`
+/// when it is ignored.
 pub(super) fn explain(option: &str, set_to: &Node) -> Option<Result<String, String>> {
     if option == MAS_BEFORE && is_disabled(set_to) {
         return Some(Ok("ignored: it is not enabled; it was replaced by matrix_authentication_service".to_owned()));
@@ -22,13 +22,13 @@ fn is_disabled(node: &Node) -> bool {
     node.get("enabled").is_none_or(is_false)
 }
 
-/// Every name above, for the reference page.
+/// Returns every name above, for the reference page.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     REFUSED.iter().chain(IGNORED).copied()
 }
 
-/// What `matrix_authentication_service` was once.
+/// The former name of `matrix_authentication_service`.
 const MAS_BEFORE: &str = "experimental_features.msc3861";
 const BEFORE_LISTENERS: &str = "replaced by listeners; describe the port there";
 const MAIN_IN_INSTANCE_MAP: &str = "replaced by instance_map; describe the main process there";

@@ -11,21 +11,21 @@ options! {
         acts port: Option<u16>,
         /// A name for this listener in logs.
         acts tag: Option<String>,
-        /// The addresses to listen on; all of this machine's when empty.
+        /// The addresses to listen on; all addresses of the machine when empty.
         acts bind_addresses: Vec<String>,
         /// One more address to listen on: the old form of `bind_addresses`.
         acts bind_address: Option<String>,
-        /// What the listener speaks.
+        /// The protocol of the listener.
         acts r#type: ListenerType,
-        /// Whether it speaks TLS, with the certificate of `tls_certificate_path`.
+        /// Whether it uses TLS, with the certificate of `tls_certificate_path`.
         acts tls: bool = false,
-        /// Whether a proxy in front tells the client's address in X-Forwarded-For. True for unix sockets when not set.
+        /// Whether a reverse proxy sends the client's address in X-Forwarded-For. True for unix sockets when not set.
         acts x_forwarded: Option<bool>,
-        /// The header in which a proxy in front hands over an id for each request.
+        /// The header in which a reverse proxy sends a request id.
         acts request_id_header: Option<String>,
-        /// What is served here.
+        /// The resources that are served here.
         acts resources: Vec<ListenerResource>,
-        /// Python modules that answer at paths of their own.
+        /// Python modules that serve their own paths.
         moot additional_resources: BTreeMap<String, serde_json::Value>,
         /// The unix socket's path. Either this or `port` is required.
         acts path: Option<PathBuf>,
@@ -35,17 +35,17 @@ options! {
 }
 
 options! {
-    /// What a listener serves.
+    /// Resources of a listener.
     pub struct ListenerResource {
-        /// The names of what is served.
+        /// The names of the resources.
         acts names: Vec<ResourceName>,
-        /// Whether answers are compressed for clients that accept gzip.
+        /// Whether responses are compressed for clients that accept gzip.
         acts compress: bool = false,
     }
 }
 
 choice! {
-    /// What a listener speaks.
+    /// The protocol of a listener.
     pub enum ListenerType {
         /// HTTP.
         Http = "http",
@@ -57,7 +57,7 @@ choice! {
 }
 
 choice! {
-    /// Something a listener serves.
+    /// A resource that a listener serves.
     pub enum ResourceName {
         /// The client-server API; includes media and the admin API.
         Client = "client",
@@ -77,13 +77,13 @@ choice! {
         Replication = "replication",
         /// Static pages for logging in without a client.
         Static = "static",
-        /// Whether the server is up; served everywhere in any case.
+        /// Health checks; always served.
         Health = "health",
     }
 }
 
 impl Listener {
-    /// The listener that `metrics_port` stands for.
+    /// Returns the listener that `metrics_port` means.
     pub(super) fn for_metrics(port: u16, address: String) -> Self {
         let metrics = ListenerResource { names: vec![ResourceName::Metrics], compress: false };
         Self {
@@ -102,18 +102,18 @@ impl Listener {
         }
     }
 
-    /// Whether the client's address is taken from X-Forwarded-For.
+    /// Whether the client's address is read from X-Forwarded-For.
     pub fn trusts_forwarded(&self) -> bool {
         self.x_forwarded.unwrap_or(self.path.is_some())
     }
 
-    /// True when one of the resources is `name`.
+    /// Whether one of the resources is `name`.
     pub fn serves(&self, name: ResourceName) -> bool {
         self.resources.iter().any(|resource| resource.names.contains(&name))
     }
 }
 
-/// What there is instead of Synapse's interactive Python console.
+/// The replacement of Synapse's interactive Python console.
 pub(super) const MANHOLE: &str = "a manhole is a Python console inside Synapse; here `plexus db` looks at the \
     database, the admin API changes accounts, and SIGHUP rereads the log levels";
 

@@ -1,4 +1,4 @@
-//! Files into a configuration.
+//! Loading configuration files.
 
 use std::path::{Path, PathBuf};
 
@@ -7,33 +7,35 @@ use super::{Config, Problem, Report, Setting, Written, legacy, read, whole};
 use crate::schema::{MapReader, Reader};
 use crate::yaml::{Entry, Place};
 
-/// How to load.
+/// How to load files.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Whether a secret that is written in a file itself is an error.
+    /// Whether a secret in a configuration file is an error.
     pub forbid_secrets: bool,
 }
 
-/// A configuration, and what there is to say about it.
+/// A configuration with the messages about it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
+    /// The configuration.
     pub config: Config,
+    /// The messages about it.
     pub report: Report,
-    /// What its files say, and where.
+    /// The files' content and places.
     pub written: Written,
 }
 
-/// Reads and checks configuration files. Of folders, the `*.yaml` files are read in the order of their names. A later
+/// Reads and validates configuration files. The `*.yaml` files of folders are read in the order of their names. A later
 /// file replaces whole top-level options of an earlier one.
 ///
 /// # Errors
-/// The report, when it holds errors: all of them, not only the first.
+/// The report, when it contains errors: all of them, not only the first.
 pub fn load(paths: &[PathBuf], options: Options) -> Result<Loaded, Report> {
     let loaded = load_with_errors(paths, options)?;
     if loaded.report.has_errors() { Err(loaded.report) } else { Ok(loaded) }
 }
 
-/// As [`load`], but an option that is wrong has its default, and an error in the report.
+/// Like [`load`], but a wrong option gets its default, and an error in the report.
 ///
 /// # Errors
 /// The report, when a file cannot be read as YAML or a required option is missing or wrong.
@@ -48,7 +50,7 @@ pub fn load_with_errors(paths: &[PathBuf], options: Options) -> Result<Loaded, R
         }
     }
     if report.has_errors() {
-        // Without the file that could not be read, others would seem to lack options.
+        // Without the file that could not be read, other options would seem to be missing.
         return Err(report);
     }
     let last = files.last().and_then(|file| file.parent());
@@ -65,7 +67,7 @@ pub fn load_with_errors(paths: &[PathBuf], options: Options) -> Result<Loaded, R
 /// Reads a configuration from text.
 ///
 /// # Errors
-/// The report, when it holds errors.
+/// The report, when it contains errors.
 pub fn parse(text: &str) -> Result<Config, Report> {
     let file = Path::new("homeserver.yaml");
     let entries = parse_file(text, file, 0).map_err(|problem| Report { errors: vec![problem], ..Report::default() })?;
@@ -93,11 +95,11 @@ fn interpret(mut reader: Reader, entries: &[Entry], config_dir: PathBuf) -> (Opt
     (config, reader.report)
 }
 
-/// Options that say where data or keys are: without them the server looks, and makes new ones, somewhere else.
+/// Options with the location of data or keys: without them the server uses, and creates, other ones.
 const PLACES: [&str; 6] =
     ["database", "databases", "database_path", "media_store_path", "signing_key", "signing_key_path"];
 
-/// Makes errors of unknown options that seem to be meant as one of [`PLACES`].
+/// Turns unknown options that resemble one of [`PLACES`] into errors.
 fn refuse_misspelt_places(report: &mut Report, entries: &[Entry]) {
     let is_set = |name: &str| entries.iter().any(|entry| entry.key == name);
     let meant = |setting: &Setting| {

@@ -9,61 +9,61 @@ use crate::schema::{MapReader, choice, options};
 options! {
     /// Uploaded files, thumbnails, files of other servers and previews of links.
     pub struct MediaSection checked by check_media {
-        /// Whether media uploaded from now on needs an access token to be read.
+        /// Whether reading media uploaded from now on requires an access token.
         acts enable_authenticated_media: bool = true,
-        /// Whether the media API is served at all.
+        /// Whether the media API is served.
         refused(
             "media would be looked for and stored in media_store_path although another program keeps it; \
              remove it if media_store_path holds the media"
         ) enable_media_repo: bool = true,
-        /// Whether media is kept in `media_store_path`, beside the storage providers.
+        /// Whether media is stored in `media_store_path`, besides the storage providers.
         refused(
             "media would be stored in media_store_path all the same; remove it to accept that"
         ) enable_local_media_storage: bool = true,
         /// The folder of the media store.
         acts media_store_path: PathBuf = PathBuf::from(MediaSection::DEFAULT_STORE),
-        /// How many uploads one user may have announced and not made.
+        /// The most uploads that one user may have announced but not made.
         acts max_pending_media_uploads: u32 = 5,
         /// How long an announced upload may be outstanding.
         acts unused_expiration_time: Duration = Duration::from_secs(24 * 3600),
-        /// Further places where media is kept.
+        /// Additional storage for media.
         refused(
             "media that is kept only there would not be found, and new media would not be stored there; \
              copy everything into media_store_path and remove it"
         ) media_storage_providers: Vec<StorageProvider>,
         /// The largest file that may be uploaded.
         acts max_upload_size: u64 = 50 << 20,
-        /// How much one user may upload in a time. All entries hold.
+        /// Upload quotas per user and time window. All entries apply.
         acts media_upload_limits: Vec<UploadLimit>,
-        /// How much of the disk of `media_store_path` is left free. With less, uploads are refused; with less than
-        /// twice as much, media of other servers is not fetched and no thumbnails are made. 0 for no such limit.
-        /// Synapse has no such option.
+        /// The disk space of `media_store_path` that is left free. With less, uploads are refused; with less than twice
+        /// as much, media of other servers is not fetched and no thumbnails are made. 0 for no limit. Synapse has no
+        /// such option.
         acts media_min_free_space: u64 = 512 << 20,
-        /// The most pixels of an image that thumbnails are made of.
+        /// The most pixels of an image for which thumbnails are made.
         acts max_image_pixels: u64 = 32 << 20,
         /// How much media of other servers one user, and one address, may have fetched at once.
         acts remote_media_download_burst_count: u64 = 500 << 20,
-        /// How much media of other servers one user, and one address, may have fetched in a second, in the long run.
+        /// How much media of other servers one user, and one address, may have fetched per second in the long run.
         acts remote_media_download_per_second: u64 = 87 << 10,
         /// Servers whose media is not fetched.
         acts prevent_media_downloads_from: Vec<String>,
-        /// Whether thumbnails are made in the size asked for, not in the nearest of `thumbnail_sizes`.
+        /// Whether thumbnails are made in the requested size instead of the nearest of `thumbnail_sizes`.
         acts dynamic_thumbnails: bool = false,
-        /// The sizes thumbnails are made in.
+        /// The sizes of thumbnails.
         acts thumbnail_sizes: Vec<ThumbnailSize> = default_thumbnails(),
         /// How long media is kept.
         later media_retention: MediaRetention,
         /// Whether links are previewed. The server then fetches pages that users name.
         later url_preview_enabled: bool = false,
-        /// Addresses that previews must not reach; required when previews are enabled without a proxy.
+        /// Addresses that previews must not contact; required when previews are enabled without a proxy.
         later url_preview_ip_range_blacklist: Option<Vec<IpRange>>,
         /// Exceptions from `url_preview_ip_range_blacklist`.
         later url_preview_ip_range_whitelist: Vec<IpRange>,
-        /// Links that are not previewed. A link must match all members of an entry.
+        /// Links without previews. A link must match all members of an entry.
         later url_preview_url_blacklist: Vec<UrlPattern>,
         /// The largest page that is fetched for a preview.
         later max_spider_size: u64 = 10 << 20,
-        /// The languages asked for in a preview.
+        /// The languages requested for a preview.
         later url_preview_accept_language: Vec<String> = vec!["en".to_owned()],
         /// Sites that describe their pages by oEmbed.
         later oembed: Oembed,
@@ -100,33 +100,33 @@ fn check_media(section: MediaSection, map: &mut MapReader<'_, '_>) -> MediaSecti
 }
 
 impl MediaSection {
-    /// The folder of the media store where `media_store_path` is not set.
+    /// The folder of the media store when `media_store_path` is not set.
     pub const DEFAULT_STORE: &str = "media_store";
 }
 
 options! {
-    /// A further place where media is kept.
+    /// Additional storage for media.
     pub struct StorageProvider {
         /// `file_system`, or the Python path of a provider; `s3_storage_provider.S3StorageProviderBackend` is
-        /// understood.
+        /// supported.
         later module: String,
-        /// Whether uploads of local users are kept there.
+        /// Whether uploads of local users are stored there.
         later store_local: bool = false,
-        /// Whether media of other servers is kept there.
+        /// Whether media of other servers is stored there.
         later store_remote: bool = false,
-        /// Whether an upload waits until it is kept there.
+        /// Whether an upload waits until it is stored there.
         later store_synchronous: bool = false,
-        /// What the provider needs: `directory` for `file_system`.
+        /// The parameters of the provider: `directory` for `file_system`.
         later config: Map<String, Value>,
     }
 }
 
 options! {
-    /// How much one user may upload in a time.
+    /// An upload quota per user and time window.
     pub struct UploadLimit {
-        /// The time.
+        /// The time window.
         acts time_period: Duration,
-        /// How much.
+        /// The quota.
         acts max_size: u64,
         /// A page about the limit, for the error message.
         acts info_uri: Option<String>,
@@ -136,21 +136,21 @@ options! {
 }
 
 options! {
-    /// A size thumbnails are made in.
+    /// A size of thumbnails.
     pub struct ThumbnailSize {
-        /// In pixels.
+        /// The width in pixels.
         acts width: u32,
-        /// In pixels.
+        /// The height in pixels.
         acts height: u32,
-        /// How the image is fitted in.
+        /// How the image is scaled.
         acts method: ThumbnailMethod,
     }
 }
 
 choice! {
-    /// How an image is fitted into a thumbnail.
+    /// How an image is scaled to a thumbnail.
     pub enum ThumbnailMethod {
-        /// Fills the size; what stands over is cut off.
+        /// Fills the size; the rest is cut off.
         Crop = "crop",
         /// Fits within the size; nothing is cut off.
         Scale = "scale",
@@ -177,11 +177,12 @@ fn default_thumbnails() -> Vec<ThumbnailSize> {
 options! {
     /// How long media is kept.
     pub struct MediaRetention {
-        /// Uploads of local users are deleted when not read for this long; never when not set.
+        /// Uploads of local users that were not read for this long are deleted; never when not set.
         refused(
             "media that is to be deleted would stay; remove it to accept that"
         ) local_media_lifetime: Option<Duration>,
-        /// Copies of other servers' media are deleted when not read for this long; never when not set. Copies stay.
+        /// Copies of other servers' media that were not read for this long are deleted; never when not set. Copies are
+        /// not deleted yet.
         later remote_media_lifetime: Option<Duration>,
     }
 }

@@ -2,17 +2,17 @@ use super::blocking::Object;
 use crate::schema::options;
 
 options! {
-    /// Watching the server.
+    /// Monitoring.
     pub struct MetricsSection {
-        /// Whether Prometheus metrics are kept. They are served by listeners of type `metrics`, and by those of type
-        /// `http` that name `metrics`.
+        /// Whether Prometheus metrics are collected. They are served by listeners of type `metrics`, and by those of
+        /// type `http` with the resource `metrics`.
         acts enable_metrics: bool = false,
         /// Reporting errors to Sentry.
         later sentry: Option<Sentry>,
-        /// Metrics that cost something.
+        /// Metrics with a cost.
         later metrics_flags: MetricsFlags,
-        /// Whether statistics of this server are sent to the Matrix.org Foundation. Synapse does not start without
-        /// it; here it is off when not set.
+        /// Whether statistics of this server are sent to the Matrix.org Foundation. Synapse does not start without this
+        /// option; here it is off when not set.
         later report_stats: bool = false,
         /// Where statistics are sent.
         later report_stats_endpoint: String = "https://matrix.org/report-usage-stats/push".to_owned(),
@@ -36,7 +36,7 @@ options! {
 }
 
 options! {
-    /// Metrics that cost something.
+    /// Metrics with a cost.
     pub struct MetricsFlags {
         /// Whether known servers are counted.
         later known_servers: bool = false,

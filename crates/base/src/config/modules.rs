@@ -32,7 +32,7 @@ options! {
     pub struct Module {
         /// The Python path of the module's class.
         later module: String,
-        /// What is handed to the module as it is.
+        /// The configuration that is passed to the module unchanged.
         later config: Option<Map<String, Value>>,
     }
 }

@@ -13,13 +13,14 @@ options! {
 options! {
     /// Logging in with a password.
     pub struct PasswordConfig {
-        /// Whether users can log in with a password. `only_for_reauth` allows it only to confirm what they do.
+        /// Whether users can log in with a password. `only_for_reauth` allows passwords only for user-interactive
+        /// authentication.
         acts enabled: PasswordLogin = PasswordLogin::Enabled,
         /// Whether passwords are checked against this server's database.
         acts localdb_enabled: bool = true,
-        /// A secret mixed into each password. It can never be changed: no password would be right any more.
+        /// A secret mixed into each password. It can never be changed: all passwords would become invalid.
         acts pepper: Option<Secret>,
-        /// What a new password must look like.
+        /// Requirements for new passwords.
         acts policy: PasswordPolicy,
     }
 }
@@ -27,29 +28,29 @@ options! {
 choice! {
     /// When a password is accepted.
     pub enum PasswordLogin {
-        /// To log in, and to confirm.
+        /// For login and user-interactive authentication.
         Enabled = "true",
         /// Never.
         Disabled = "false",
-        /// To confirm what a user does while logged in.
+        /// For user-interactive authentication only.
         OnlyForReauth = "only_for_reauth",
     }
 }
 
 options! {
-    /// What a new password must look like.
+    /// Requirements for new passwords.
     pub struct PasswordPolicy {
-        /// Whether the rest of this object counts.
+        /// Whether the other members apply.
         acts enabled: bool = false,
-        /// The least number of characters.
+        /// The minimum number of characters.
         acts minimum_length: u32 = 0,
-        /// Whether it needs a digit.
+        /// Whether a digit is required.
         acts require_digit: bool = false,
-        /// Whether it needs something that is neither letter nor digit.
+        /// Whether a character that is neither letter nor digit is required.
         acts require_symbol: bool = false,
-        /// Whether it needs a small letter.
+        /// Whether a lower-case letter is required.
         acts require_lowercase: bool = false,
-        /// Whether it needs a capital letter.
+        /// Whether an upper-case letter is required.
         acts require_uppercase: bool = false,
     }
 }

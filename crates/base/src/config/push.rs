@@ -7,7 +7,7 @@ options! {
     pub struct PushSection {
         /// Notifications.
         acts push: Push,
-        /// Rules by which users are notified.
+        /// Push rules.
         acts push_rules: PushRules,
     }
 }
@@ -17,29 +17,29 @@ options! {
     pub struct Push {
         /// Whether unread messages are counted and notified.
         acts enabled: bool = true,
-        /// Whether a notification carries the message's content to the push gateway.
+        /// Whether a notification includes the message's content for the push gateway.
         later include_content: bool = true,
-        /// Whether the badge counts rooms with unread messages, and not messages.
+        /// Whether the badge counts rooms with unread messages instead of messages.
         later group_unread_count_by_room: bool = true,
-        /// Notifications are delayed by a random time up to this, to hide who reacts to whom.
+        /// Notifications are delayed by a random time up to this, to hide who reacts to whose messages.
         later jitter_delay: Duration = Duration::ZERO,
     }
 }
 
 options! {
-    /// Rules by which users are notified.
+    /// Push rules.
     pub struct PushRules {
-        /// Their bounds.
+        /// Their limits.
         acts limits: PushRuleLimits,
     }
 }
 
 options! {
-    /// Bounds of push rules.
+    /// Limits of push rules.
     pub struct PushRuleLimits {
-        /// How many rules one user may have.
+        /// The most rules of one user.
         acts rule_count: u32 = 10_000,
-        /// The longest id of a rule, in bytes, with its kind before it.
+        /// The longest rule id, in bytes, including its kind.
         acts rule_id_length: u32 = 300,
         /// The largest rule: its conditions and actions, in bytes of JSON.
         acts rule_size: u64 = 1024,

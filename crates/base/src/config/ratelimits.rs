@@ -3,32 +3,32 @@ use crate::schema::{Fields, MapReader, Reader, Value, options};
 use crate::yaml::Node;
 
 options! {
-    /// How much one user, address or server may do in how much time.
+    /// Rate limits of users, addresses and servers.
     pub struct RatelimitsSection checked by check_ratelimits {
         /// Messages of one user.
         acts rc_message: RateLimit = RateLimit::new(0.2, 10),
         /// Registrations from one address.
         acts rc_registration: RateLimit = RateLimit::new(0.17, 3),
-        /// Questions from one address whether a registration token is valid, and wrong tokens given when registering.
+        /// Checks of registration tokens from one address, and wrong tokens at registration.
         acts rc_registration_token_validity: RateLimit = RateLimit::new(0.1, 5),
         /// Logins.
         acts rc_login: LoginLimits,
-        /// Redactions of what others sent; counted as messages when not set.
+        /// Redactions of other users' events; counted as messages when not set.
         acts rc_admin_redaction: Option<RateLimit>,
         /// Joins of one user.
         acts rc_joins: JoinLimits,
-        /// Joins to one room, by users of other servers too.
+        /// Joins to one room, including users of other servers.
         acts rc_joins_per_room: RateLimit = RateLimit::new(1.0, 10),
         /// Mails and text messages to validate an address.
         later rc_3pid_validation: RateLimit = RateLimit::new(0.003, 5),
         /// Invites by users of this server, and invites of them by users of other servers.
         acts rc_invites: InviteLimits,
-        /// Invites of one user by address.
+        /// Invites of one user by email address or telephone number.
         later rc_third_party_invite: RateLimit = RateLimit::new(0.0025, 5),
         /// Media ids that one user reserves before uploading.
         acts rc_media_create: RateLimit = RateLimit::new(10.0, 50),
-        /// Requests of one other server. Transactions, which a server sends one after the other, are not delayed for
-        /// being many.
+        /// Requests of one other server. The number of transactions, which a server sends one after the other, is not
+        /// limited.
         acts rc_federation: FederationLimits,
         /// Presence updates.
         acts rc_presence: PresenceLimits,
@@ -42,9 +42,9 @@ options! {
         acts rc_user_directory: RateLimit = RateLimit::new(0.016, 200),
         /// Profiles that one user looks up.
         acts rc_profile: RateLimit = RateLimit::new(1.0, 500),
-        /// Requests of one device for the room keys of other users; what is over the limit is dropped.
+        /// Key requests of one device to other devices; excess requests are dropped.
         acts rc_key_requests: RateLimit = RateLimit::new(20.0, 100),
-        /// How many transactions with read receipts of one room are sent in a second.
+        /// How many transactions with read receipts of one room are sent per second.
         acts federation_rr_transactions_per_room_per_second: u32 = 50,
         /// The old form of `rc_message.per_second`.
         acts rc_messages_per_second: Option<f64>,
@@ -63,7 +63,7 @@ options! {
     }
 }
 
-/// The old forms count where the new one is not set.
+/// The old options apply where the new ones are not set.
 fn check_ratelimits(
     mut section: RatelimitsSection,
     map: &mut MapReader<'_, '_>,
@@ -94,13 +94,14 @@ fn check_ratelimits(
 /// A bucket of `burst_count` actions that refills by `per_second`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimit {
-    /// Actions a second in the long run.
+    /// Actions per second in the long run.
     pub per_second: f64,
-    /// Actions at once.
+    /// The most actions at once.
     pub burst_count: u32,
 }
 
 impl RateLimit {
+    /// Returns the limit of `per_second` actions in the long run and `burst_count` at once.
     pub const fn new(per_second: f64, burst_count: u32) -> Self {
         Self {
             per_second,
@@ -110,11 +111,11 @@ impl RateLimit {
 }
 
 options! {
-    /// What a rate limit may set.
+    /// The members of a rate limit.
     pub struct RateLimitMembers {
-        /// Actions a second in the long run.
+        /// Actions per second in the long run.
         acts per_second: Option<f64>,
-        /// Actions at once.
+        /// The most actions at once.
         acts burst_count: Option<f64>,
     }
 }
@@ -129,7 +130,7 @@ impl Value for RateLimit {
         let burst = members.burst_count.unwrap_or(f64::from(default.burst_count));
         let limit = Self {
             per_second: members.per_second.unwrap_or(default.per_second),
-            // Synapse takes the whole part, too.
+            // Synapse truncates too.
             burst_count: burst.clamp(0.0, f64::from(u32::MAX)) as u32,
         };
         if limit.per_second < 0.0 || burst < 0.0 {
@@ -161,8 +162,8 @@ options! {
         acts address: RateLimit = RateLimit::new(0.003, 5),
         /// To one account.
         acts account: RateLimit = RateLimit::new(0.003, 5),
-        /// That failed, to one account: wrong passwords when logging in and when authorising a request. Those under way
-        /// count.
+        /// Failed logins to one account: wrong passwords at login and in user-interactive authentication. Attempts in
+        /// progress count.
         acts failed_attempts: RateLimit = RateLimit::new(0.17, 3),
     }
 }
@@ -170,9 +171,9 @@ options! {
 options! {
     /// Joins of one user.
     pub struct JoinLimits {
-        /// To rooms that this server is in.
+        /// To rooms that this server participates in.
         acts local: RateLimit = RateLimit::new(0.1, 10),
-        /// To rooms that other servers must let this one into.
+        /// To other rooms, through other servers.
         acts remote: RateLimit = RateLimit::new(0.01, 10),
     }
 }
@@ -192,15 +193,15 @@ options! {
 options! {
     /// Requests of one other server.
     pub struct FederationLimits {
-        /// The time that requests are counted over, in milliseconds.
+        /// The time window of the count, in milliseconds.
         acts window_size: u32 = 1000,
-        /// How many requests in that time before further ones are delayed.
+        /// How many requests per window are handled before further ones are delayed.
         acts sleep_limit: u32 = 10,
         /// The delay, in milliseconds.
         acts sleep_delay: u32 = 500,
-        /// How many requests that are delayed or wait for others before further ones are refused.
+        /// How many delayed or queued requests there may be before further ones are refused.
         acts reject_limit: u32 = 50,
-        /// How many requests are worked on at a time.
+        /// How many requests are handled at the same time.
         acts concurrent: u32 = 3,
     }
 }

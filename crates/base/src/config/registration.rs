@@ -4,33 +4,34 @@ use super::Secret;
 use crate::schema::{MapReader, choice, options};
 
 options! {
-    /// Who may make an account, and how.
+    /// Who may create an account, and how.
     pub struct RegistrationSection checked by check_registration {
-        /// Whether anybody may make an account.
+        /// Whether anybody may create an account.
         acts enable_registration: bool = false,
-        /// Whether nobody may make an account: the old, inverted form of `enable_registration`.
+        /// Whether nobody may create an account: the old, inverted form of `enable_registration`.
         acts disable_registration: Option<bool>,
-        /// Whether registration may be open without any verification. Spammers find such servers.
+        /// Whether registration may be open without any verification. Spammers look for such servers.
         acts enable_registration_without_verification: bool = false,
-        /// What a new account must validate.
+        /// The addresses that a new account must validate.
         later registrations_require_3pid: Vec<Medium>,
-        /// Whether registration does not ask for a telephone number even where it could.
+        /// Whether registration does not ask for a telephone number even if it could.
         later disable_msisdn_registration: bool = false,
-        /// Addresses that accounts here may have; every address when not set.
+        /// Addresses that accounts may have; all addresses when not set.
         later allowed_local_3pids: Option<Vec<AllowedThreepid>>,
         /// Whether users may look up others by address at identity servers.
         later enable_3pid_lookup: bool = true,
-        /// Whether a new account needs a registration token.
+        /// Whether a new account requires a registration token.
         acts registration_requires_token: bool = false,
-        /// Whether a registration token takes the place of a validated address.
+        /// Whether a registration token replaces a validated address.
         later enable_registration_token_3pid_bypass: bool = false,
-        /// Whoever knows this secret can make accounts, even when registration is closed: `plexus register` uses it.
+        /// The shared secret with which accounts can be created even when registration is closed; `plexus register`
+        /// uses it.
         acts registration_shared_secret: Option<Secret>,
-        /// A file that holds `registration_shared_secret`. It is made when it does not exist.
+        /// A file that holds `registration_shared_secret`. It is created when it does not exist.
         acts registration_shared_secret_path: Option<PathBuf>,
         /// The cost of Synapse's password hashes. New hashes here are argon2id.
         moot bcrypt_rounds: u32 = 12,
-        /// Whether guests may look around without an account.
+        /// Whether guests may use the server without an account.
         acts allow_guest_access: bool = false,
         /// The identity server suggested to clients.
         later default_identity_server: Option<String>,
@@ -40,25 +41,25 @@ options! {
         acts enable_set_displayname: bool = true,
         /// Whether users may change their avatar.
         acts enable_set_avatar_url: bool = true,
-        /// Whether users may change their addresses. False by default when accounts are managed elsewhere.
+        /// Whether users may change their addresses. False by default when another service manages accounts.
         acts enable_3pid_changes: bool = true,
         /// Rooms, by alias, that new users join.
         acts auto_join_rooms: Vec<String>,
-        /// Whether such a room is created for the first user when it does not exist.
+        /// Whether such a room is created for the first user if it does not exist.
         acts autocreate_auto_join_rooms: bool = true,
-        /// Whether a room created so is open to other servers.
+        /// Whether a room created this way is open to other servers.
         acts autocreate_auto_join_rooms_federated: bool = true,
-        /// How open a room created so is.
+        /// The join rule preset of a room created this way.
         acts autocreate_auto_join_room_preset: AutoJoinPreset = AutoJoinPreset::PublicChat,
         /// The local user who creates these rooms and invites to them.
         acts auto_join_mxid_localpart: Option<String>,
-        /// Whether guests join these rooms as well.
+        /// Whether guests join these rooms too.
         acts auto_join_rooms_for_guests: bool = true,
-        /// Whether to hide, until the end of registration, that a user name is taken.
+        /// Whether to report only at the end of registration that a user name is taken.
         acts inhibit_user_in_use_error: bool = false,
         /// Whether user names may begin with an underscore.
         acts allow_underscore_prefixed_localpart: bool = false,
-        /// The name by which the manual calls `allow_underscore_prefixed_localpart`; Synapse ignores it.
+        /// The name of `allow_underscore_prefixed_localpart` in the manual; Synapse ignores it.
         acts allow_underscore_prefixed_registration: Option<bool>,
         /// Users whose new devices are not announced to others: bots with very many devices.
         later dont_notify_new_devices_for: Vec<String>,
@@ -76,7 +77,7 @@ choice! {
 }
 
 choice! {
-    /// How open an automatically created room is.
+    /// The join rule preset of an automatically created room.
     pub enum AutoJoinPreset {
         /// Everybody can join.
         PublicChat = "public_chat",
@@ -109,7 +110,7 @@ fn check_registration(
     mut section: RegistrationSection,
     map: &mut MapReader<'_, '_>,
 ) -> RegistrationSection {
-    // A file that does not exist is made at start.
+    // A missing file is created at start.
     let path = section.registration_shared_secret_path.as_deref();
     let path = path.filter(|path| path.exists() || section.registration_shared_secret.is_some());
     section.registration_shared_secret = map.secret(

@@ -5,32 +5,33 @@ use serde_json::{Map, Value};
 use crate::schema::{MapReader, choice, options};
 
 options! {
-    /// What rooms may do, and what users find.
+    /// Rooms and directories.
     pub struct RoomsSection checked by check_rooms {
-        /// Which new rooms are encrypted without anybody asking for it.
+        /// Which new rooms are encrypted by default.
         acts encryption_enabled_by_default_for_room_type: EncryptionByDefault = EncryptionByDefault::Off,
-        /// Finding users.
+        /// The user directory.
         acts user_directory: UserDirectory,
         /// Terms that users must agree to.
         later user_consent: Option<UserConsent>,
         /// Statistics of rooms and users.
         later stats: Stats,
-        /// Messages of the server to its users.
+        /// Server notices.
         later server_notices: Option<ServerNotices>,
         /// Whether the list of public rooms can be searched.
         acts enable_room_list_search: bool = true,
-        /// Who may create which aliases: the first rule that fits decides. Everybody may when not set.
+        /// Who may create which aliases: the first matching rule decides. Everybody may when not set.
         acts alias_creation_rules: Option<Vec<DirectoryRule>>,
-        /// Who may publish which rooms: the first rule that fits decides. Nobody may when not set.
+        /// Who may publish which rooms: the first matching rule decides. Nobody may when not set.
         acts room_list_publication_rules: Option<Vec<DirectoryRule>>,
         /// Power levels of new rooms, by preset (`private_chat`, `trusted_private_chat`, `public_chat`); they replace
-        /// whole members of the usual content.
+        /// whole members of the default content.
         acts default_power_level_content_override: Map<String, Value>,
-        /// Whether users forget a room when they leave it or are kicked or banned: they can no longer read its history.
+        /// Whether users forget a room when they leave it or are kicked or banned, so that they can no longer read its
+        /// history.
         acts forget_rooms_on_leave: bool = false,
         /// Rooms left out of /sync.
         acts exclude_rooms_from_sync: Vec<String>,
-        /// Rooms whose members do not see each other's presence for being in it.
+        /// Rooms whose members do not see each other's presence because of them.
         acts exclude_rooms_from_presence: Vec<String>,
     }
 }
@@ -53,7 +54,7 @@ choice! {
     pub enum EncryptionByDefault {
         /// Every room.
         All = "all",
-        /// Rooms to be invited to: presets `private_chat` and `trusted_private_chat`.
+        /// Private rooms: presets `private_chat` and `trusted_private_chat`.
         Invite = "invite",
         /// None.
         Off = "off",
@@ -61,15 +62,15 @@ choice! {
 }
 
 options! {
-    /// Finding users.
+    /// The user directory.
     pub struct UserDirectory {
-        /// Whether users can be searched for.
+        /// Whether the user directory can be searched.
         acts enabled: bool = true,
-        /// Whether all users of this server are found, and not only those in public or common rooms.
+        /// Whether all local users are found, and not only those in public or shared rooms.
         acts search_all_users: bool = false,
-        /// Whether users of this server come before others who match about as well.
+        /// Whether local users are ranked before others with similar matches.
         acts prefer_local_users: bool = false,
-        /// Whether users of other servers are left out.
+        /// Whether users of other servers are excluded.
         acts exclude_remote_users: bool = false,
         /// Whether locked users are found.
         acts show_locked_users: bool = false,
@@ -81,17 +82,17 @@ options! {
     pub struct UserConsent {
         /// The folder with the pages of the terms.
         later template_dir: PathBuf,
-        /// The version in force: the name of a page.
+        /// The current version: the name of a page.
         later version: String,
         /// A message with a link to the terms, sent to users who have not agreed.
         later server_notice_content: Option<ServerNoticeContent>,
-        /// Whether guests get that message, too.
+        /// Whether guests get that message too.
         later send_server_notice_to_guests: bool = false,
-        /// When set, users who have not agreed cannot send, and get this error.
+        /// When set, users who have not agreed cannot send, and get this error message.
         refused(
             "users could send messages without having agreed to the terms; remove it to accept that"
         ) block_events_error: Option<String>,
-        /// Whether registration needs agreement.
+        /// Whether registration requires agreement.
         refused(
             "users could register without agreeing to the terms; set enable_registration to false, or \
              remove it"
@@ -114,27 +115,27 @@ options! {
 options! {
     /// Statistics of rooms and users.
     pub struct Stats {
-        /// Whether they are kept.
+        /// Whether they are collected.
         later enabled: bool = true,
     }
 }
 
 options! {
-    /// Messages of the server to its users.
+    /// Server notices.
     pub struct ServerNotices {
-        /// The user, without the server's name, who sends them.
+        /// The localpart of the user who sends them.
         later system_mxid_localpart: String,
         /// That user's display name.
         later system_mxid_display_name: Option<String> = Some("Notices".to_owned()),
         /// That user's avatar.
         later system_mxid_avatar_url: Option<String>,
-        /// The name of the room they are sent in.
+        /// The name of the room in which they are sent.
         later room_name: Option<String> = Some("Server Notices".to_owned()),
         /// That room's avatar.
         later room_avatar_url: Option<String>,
         /// That room's topic.
         later room_topic: Option<String>,
-        /// Whether users join that room without being asked.
+        /// Whether users join that room automatically.
         later auto_join: bool = false,
     }
 }
@@ -142,19 +143,19 @@ options! {
 options! {
     /// A rule about aliases or the list of public rooms. Members are globs.
     pub struct DirectoryRule {
-        /// The user who asks.
+        /// The requesting user.
         acts user_id: String = "*".to_owned(),
         /// The alias.
         acts alias: String = "*".to_owned(),
         /// The room.
         acts room_id: String = "*".to_owned(),
-        /// What happens when the rule fits.
+        /// The effect of the rule.
         acts action: DirectoryAction,
     }
 }
 
 choice! {
-    /// What a rule does.
+    /// The effect of a rule.
     pub enum DirectoryAction {
         /// Allows it.
         Allow = "allow",

@@ -9,11 +9,11 @@ use crate::forward_proxy::{EnvironmentError, ForwardProxies, ProxyException, Pro
 use crate::schema::{MapReader, choice, options};
 
 options! {
-    /// What the server is called, where it is reached and how it treats strangers.
+    /// The server's name, addresses and defaults.
     pub struct ServerSection checked by check_server {
-        /// The name that user ids end in. It can never be changed: a database belongs to one name.
+        /// The server's name, the domain of its user ids. It can never be changed: a database belongs to one name.
         acts server_name: String,
-        /// The file that a daemon writes its process id to.
+        /// The file to which a daemon writes its process id.
         acts pid_file: Option<PathBuf>,
         /// Whether to run in the background. `plexus start` does so without it.
         acts daemonize: bool = false,
@@ -23,30 +23,30 @@ options! {
         acts user_agent_suffix: Option<String>,
         /// Whether Synapse freezes event dictionaries.
         moot use_frozen_dicts: bool = false,
-        /// Where a visit to `/` is redirected to.
+        /// The URL to which `/` redirects.
         acts web_client_location: Option<String>,
-        /// The address at which clients reach this server, with a slash at the end. Without it `https://` and the
-        /// server's name are assumed.
+        /// The URL at which clients reach this server, with a slash at the end. Without it `https://` and the server's
+        /// name are assumed.
         acts public_baseurl: Option<String>,
-        /// Whether `/.well-known/matrix/server` is answered here: it sends other servers to port 443.
+        /// Whether `/.well-known/matrix/server` is served here: it directs other servers to port 443.
         acts serve_server_wellknown: bool = false,
-        /// More members for the answer at `/.well-known/matrix/client`.
+        /// Additional members of `/.well-known/matrix/client`.
         acts extra_well_known_client_content: Map<String, Value>,
-        /// The limit of open files to ask the system for; 0 leaves the system's.
+        /// The limit of open files to request from the system; 0 keeps the system's.
         acts soft_file_limit: u32 = 0,
-        /// Who is online.
+        /// Presence.
         acts presence: Presence,
         /// Whether presence is tracked: the old form of `presence.enabled`.
         acts use_presence: Option<bool>,
-        /// Whether reading a profile needs an access token.
+        /// Whether reading a profile requires an access token.
         acts require_auth_for_profile_requests: bool = false,
-        /// Whether profiles are shown only to users in a common room.
+        /// Whether profiles are shown only to users who share a room.
         acts limit_profile_requests_to_users_who_share_rooms: bool = false,
-        /// Whether an invite carries the invited user's name and avatar.
+        /// Whether an invite contains the invited user's name and avatar.
         acts include_profile_data_on_invite: bool = true,
-        /// Whether /sync tells of changed profiles.
+        /// Whether /sync contains changed profiles.
         later include_profile_updates_in_sync: bool = false,
-        /// Whether the list of public rooms is shown without an access token.
+        /// Whether the list of public rooms can be read without an access token.
         acts allow_public_rooms_without_auth: bool = false,
         /// Whether other servers may read the list of public rooms.
         acts allow_public_rooms_over_federation: bool = false,
@@ -54,49 +54,49 @@ options! {
         acts default_room_version: String = "12".to_owned(),
         /// Thresholds of Python's garbage collector.
         moot gc_thresholds: Option<Vec<u32>>,
-        /// Least time between runs of Python's garbage collector, for each generation.
+        /// Minimum time between runs of Python's garbage collector, for each generation.
         moot gc_min_interval: Option<Value>,
-        /// The most events of one room in one answer of /sync or search; -1 for no limit.
+        /// The most events of one room in a response of /sync or search; -1 for no limit.
         acts filter_timeline_limit: i64 = 100,
         /// Whether only server administrators may invite.
         acts block_non_admin_invites: bool = false,
         /// Whether messages can be searched.
         later enable_search: bool = true,
-        /// Addresses that outgoing requests must not reach: push gateways, identity servers, other servers.
+        /// Addresses that outgoing requests must not contact: push gateways, identity servers, other servers.
         acts ip_range_blacklist: Vec<IpRange> = private_ranges(),
         /// Exceptions from `ip_range_blacklist`.
         acts ip_range_whitelist: Vec<IpRange>,
-        /// The ports and unix sockets the server listens on.
+        /// The ports and unix sockets on which the server listens.
         acts listeners: Vec<Listener>,
-        /// How mail is sent. Without it no mail is sent.
+        /// How to send mail. Without it no mail is sent.
         later email: Option<Email>,
-        /// Addresses that requests to other servers must not reach, when they are others than `ip_range_blacklist`.
+        /// Addresses that requests to other servers must not contact, if different from `ip_range_blacklist`.
         acts federation_ip_range_blacklist: Option<Vec<IpRange>>,
         /// The port of Synapse's interactive Python console.
         moot manhole: Option<u16>,
-        /// How to log in to Synapse's interactive Python console.
+        /// Access to Synapse's interactive Python console.
         moot manhole_settings: Option<ManholeSettings>,
-        /// The proxy for requests to http addresses; without it, the one that the environment variable `http_proxy`
-        /// names in any case. An empty text stands for no proxy.
+        /// The proxy for requests to http URLs; without it, the one in the environment variable `http_proxy` (in any
+        /// case). An empty text means no proxy.
         acts http_proxy: Option<ProxyOption>,
-        /// The proxy for requests to https addresses, which are all those to other servers; without it, the one that
-        /// the environment variable `https_proxy` names in any case. An empty text stands for no proxy.
+        /// The proxy for requests to https URLs, which include all requests to other servers; without it, the one in the
+        /// environment variable `https_proxy` (in any case). An empty text means no proxy.
         acts https_proxy: Option<ProxyOption>,
-        /// What is reached without a proxy: hosts with their subdomains, addresses and ranges, each with a port or
-        /// without, or `*`; without it, what the environment variable `no_proxy` lists.
+        /// Destinations that are contacted without a proxy: hosts with their subdomains, addresses and ranges, each with
+        /// or without a port, or `*`; without it, those in the environment variable `no_proxy`.
         acts no_proxy_hosts: Option<Vec<ProxyException>>,
-        /// Accounts are managed by Matrix Authentication Service.
+        /// Account management by Matrix Authentication Service.
         later matrix_authentication_service: MatrixAuthenticationService,
-        /// How many forward extremities a room may have before an empty event ties them together.
+        /// How many forward extremities a room may have before an empty event merges them.
         later dummy_events_threshold: u32 = 10,
-        /// Whether empty events are sent to tie forward extremities together.
+        /// Whether empty events are sent to merge forward extremities.
         later cleanup_extremities_with_dummy_events: bool = true,
-        /// Devices not seen for this long are removed. Devices stay logged in however long they are unused; set
-        /// `session_lifetime` to end sessions.
+        /// Devices that were not seen for this long are removed. Devices stay logged in however long they are unused;
+        /// set `session_lifetime` to end sessions.
         later delete_stale_devices_after: Option<Duration>,
-        /// The longest delay a client may ask for a delayed event; without it there are no delayed events.
+        /// The longest delay of a delayed event; without it there are no delayed events.
         later max_event_delay_duration: Option<Duration>,
-        /// How many delayed events one user may have scheduled.
+        /// The most delayed events that one user may have scheduled.
         later msc4140_max_delayed_events_per_user: u32 = 100,
         /// Kinds of accounts.
         later user_types: UserTypes,
@@ -141,7 +141,7 @@ impl ServerSection {
         }
     }
 
-    /// The address at which clients reach this server, with a slash at the end.
+    /// Returns the URL at which clients reach this server, with a slash at the end.
     pub fn base_url(&self) -> String {
         match &self.public_baseurl {
             Some(url) => url.clone(),
@@ -196,7 +196,8 @@ fn check_server(mut section: ServerSection, map: &mut MapReader<'_, '_>) -> Serv
     section
 }
 
-/// The grammar of server names: a host name, an IPv4 address or an IPv6 address in brackets, and perhaps a port.
+/// Whether a name follows the grammar of server names: a host name, an IPv4 address or an IPv6 address in brackets, and
+/// an optional port.
 fn is_server_name(name: &str) -> bool {
     let (host, port) = match name.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -244,17 +245,17 @@ pub(super) fn private_ranges() -> Vec<IpRange> {
 }
 
 options! {
-    /// Who is online.
+    /// Presence.
     pub struct Presence {
-        /// Whether presence is tracked and shown. `untracked` shows what clients set, and tracks nothing itself.
+        /// Whether presence is tracked and shown. `untracked` shows what clients set without tracking activity.
         acts enabled: PresenceMode = PresenceMode::Enabled,
         /// Whether an initial sync includes users who are offline.
         acts include_offline_users_on_sync: bool = false,
-        /// How exact `last_active_ago` is: within this time a user counts as currently active.
+        /// The resolution of `last_active_ago`: within this time a user counts as currently active.
         acts last_active_granularity: Duration = Duration::from_secs(60),
-        /// A user without an open sync is offline after this time.
+        /// How long after the last sync a user is offline.
         acts sync_online_timeout: Duration = Duration::from_secs(30),
-        /// A user who does nothing is idle after this time.
+        /// How long after the last activity a user is idle.
         acts idle_timeout: Duration = Duration::from_secs(300),
         /// A Python module that decides who sees whose presence: the old form of `modules`.
         later presence_router: Option<Map<String, Value>>,
@@ -268,13 +269,13 @@ choice! {
         Enabled = "true",
         /// Neither tracked nor shown.
         Disabled = "false",
-        /// Shown as clients set it, not tracked.
+        /// Shown as set by clients, not tracked.
         Untracked = "untracked",
     }
 }
 
 options! {
-    /// How to log in to Synapse's interactive Python console.
+    /// Access to Synapse's interactive Python console.
     pub struct ManholeSettings {
         /// The user's name.
         moot username: Option<String> = Some("matrix".to_owned()),
@@ -288,16 +289,16 @@ options! {
 }
 
 options! {
-    /// Accounts are managed by Matrix Authentication Service.
+    /// Account management by Matrix Authentication Service.
     pub struct MatrixAuthenticationService checked by check_mas {
-        /// Whether accounts are managed there and not here.
+        /// Whether that service manages accounts.
         refused(
             "accounts that were locked or removed there could still log in here by an old password; set it \
              to false to manage accounts here"
         ) enabled: bool = false,
-        /// Where the service is reached.
+        /// The URL of the service.
         later endpoint: String = "http://localhost:8080".to_owned(),
-        /// Whether to speak HTTP/2 without negotiation.
+        /// Whether to use HTTP/2 without negotiation.
         later force_http2: bool = false,
         /// The secret shared with the service.
         later secret: Option<Secret>,
@@ -321,9 +322,9 @@ fn check_mas(
 options! {
     /// Kinds of accounts.
     pub struct UserTypes {
-        /// The kind of a new account that names none.
+        /// The default type of new accounts.
         later default_user_type: Option<String>,
-        /// Kinds beside `support` and `bot`.
+        /// Types besides `support` and `bot`.
         later extra_user_types: Vec<String>,
     }
 }

@@ -3,19 +3,19 @@ use std::time::Duration;
 use crate::schema::{MapReader, options};
 
 options! {
-    /// How long users stay logged in.
+    /// The duration of sessions.
     pub struct SessionsSection checked by check_sessions {
         /// How long a session lasts; for ever when not set.
         acts session_lifetime: Option<Duration>,
-        /// How long an access token lasts that can be refreshed; null turns refresh tokens off.
+        /// How long an access token with a refresh token lasts; null disables refresh tokens.
         acts refreshable_access_token_lifetime: Option<Duration> = Some(Duration::from_secs(300)),
-        /// How long a refresh token lasts unused; for ever when not set.
+        /// How long an unused refresh token lasts; for ever when not set.
         acts refresh_token_lifetime: Option<Duration>,
-        /// How long an access token lasts that cannot be refreshed; for ever when not set.
+        /// How long an access token without a refresh token lasts; for ever when not set.
         acts nonrefreshable_access_token_lifetime: Option<Duration>,
-        /// Confirming what a user does.
+        /// User-interactive authentication.
         acts ui_auth: UiAuth,
-        /// Logging in a new device with the help of one that is logged in.
+        /// Logging in a new device with the help of an existing session.
         acts login_via_existing_session: LoginViaExistingSession,
     }
 }
@@ -44,19 +44,19 @@ fn check_sessions(section: SessionsSection, map: &mut MapReader<'_, '_>) -> Sess
 }
 
 options! {
-    /// Confirming what a user does.
+    /// User-interactive authentication.
     pub struct UiAuth {
-        /// For how long after a confirmation no further one is asked for; for some acts only.
+        /// How long after an authentication no further one is required, for some requests.
         acts session_timeout: Duration = Duration::ZERO,
     }
 }
 
 options! {
-    /// Logging in a new device with the help of one that is logged in.
+    /// Logging in a new device with the help of an existing session.
     pub struct LoginViaExistingSession {
-        /// Whether this is possible.
+        /// Whether this is enabled.
         acts enabled: bool = false,
-        /// Whether the user must confirm it.
+        /// Whether it requires user-interactive authentication.
         acts require_ui_auth: bool = true,
         /// How long the new device may take.
         acts token_timeout: Duration = Duration::from_secs(300),

@@ -16,7 +16,7 @@ pub use oidc::{
 pub use saml2::{MxidMapping, Saml2Config, SamlMapping, SamlMappingProvider};
 
 options! {
-    /// Logging in at another service.
+    /// Single sign-on.
     pub struct SsoSection {
         /// SAML.
         later saml2_config: Option<Saml2Config>,
@@ -26,7 +26,7 @@ options! {
         later oidc_config: Option<OidcProvider>,
         /// CAS.
         later cas_config: Option<CasConfig>,
-        /// What all of these have in common.
+        /// Options of all kinds of single sign-on.
         later sso: Sso,
         /// Logging in with a JSON Web Token.
         later jwt_config: Option<JwtConfig>,
@@ -34,11 +34,11 @@ options! {
 }
 
 options! {
-    /// What all kinds of single sign-on have in common.
+    /// Options of all kinds of single sign-on.
     pub struct Sso {
-        /// Clients, by the beginning of their address, that users are led to without being asked.
+        /// Clients, by URL prefix, to which users are redirected without confirmation.
         later client_whitelist: Vec<String>,
-        /// Whether name and avatar are taken over at each login.
+        /// Whether name and avatar are updated at each login.
         later update_profile_information: bool = false,
         /// The folder of the templates: the old form of `templates.custom_template_directory`.
         later template_dir: Option<PathBuf>,
@@ -46,13 +46,13 @@ options! {
 }
 
 options! {
-    /// What a user must have at the other service.
+    /// A requirement on users of the other service.
     pub struct AttributeRequirement {
         /// The attribute.
         later attribute: String,
-        /// Its value; any when neither this nor `one_of` is set.
+        /// The required value; any when neither this nor `one_of` is set.
         later value: Option<String>,
-        /// Its values.
+        /// The allowed values.
         later one_of: Vec<String>,
     }
 }

@@ -2,7 +2,7 @@ use super::blocking::Object;
 use crate::schema::options;
 
 options! {
-    /// Following single requests through the server.
+    /// Tracing of requests.
     pub struct TracingSection {
         /// OpenTracing.
         later opentracing: Opentracing,

@@ -5,19 +5,19 @@ use super::Secret;
 use crate::schema::{MapReader, options};
 
 options! {
-    /// Servers that calls go through.
+    /// TURN servers and conferences.
     pub struct TurnSection checked by check_turn {
-        /// The addresses of TURN servers, such as `turn:turn.example.com?transport=udp`.
+        /// The URIs of TURN servers, such as `turn:turn.example.com?transport=udp`.
         acts turn_uris: Vec<String>,
-        /// The secret shared with them, from which users' passwords are made.
+        /// The secret shared with them, from which users' passwords are derived.
         acts turn_shared_secret: Option<Secret>,
         /// A file that holds `turn_shared_secret`.
         acts turn_shared_secret_path: Option<PathBuf>,
-        /// The name to log in with, for servers without a shared secret.
+        /// The user name for servers without a shared secret.
         acts turn_username: Option<String>,
-        /// The password to log in with, for servers without a shared secret.
+        /// The password for servers without a shared secret.
         acts turn_password: Option<Secret>,
-        /// How long a password made from the shared secret is valid.
+        /// How long a password derived from the shared secret is valid.
         acts turn_user_lifetime: Duration = Duration::from_secs(3600),
         /// Whether guests may use the servers.
         acts turn_allow_guests: bool = true,

@@ -1,4 +1,4 @@
-//! What concerns options of more than one section.
+//! Checks of options of more than one section.
 
 use super::listeners::is_address;
 use super::{Config, Listener, ListenerType};
@@ -30,13 +30,13 @@ pub(super) fn check(mut config: Config, map: &mut MapReader<'_, '_>) -> Config {
 }
 
 impl Config {
-    /// True when Matrix Authentication Service manages accounts.
+    /// Whether Matrix Authentication Service manages accounts.
     fn has_accounts_elsewhere(&self) -> bool {
         self.server.matrix_authentication_service.enabled
     }
 }
 
-/// Whether a refused option would have no effect in Synapse either, because of another.
+/// Whether a refused option would have no effect in Synapse either, because of another option.
 pub(super) fn is_idle(config: &Config, option: &str) -> bool {
     match option {
         "app_service_config_files" | "user_consent.require_at_registration" => !config.registration.enable_registration,
@@ -45,7 +45,7 @@ pub(super) fn is_idle(config: &Config, option: &str) -> bool {
     }
 }
 
-/// Spammers look for servers where registration is open to programs.
+/// Spammers look for servers with open registration.
 fn check_open_registration(config: &Config, map: &mut MapReader<'_, '_>) {
     let registration = &config.registration;
     let verified = registration.registration_requires_token

@@ -5,9 +5,9 @@ use super::{Listener, OneOrMany, Secret};
 use crate::schema::{MapReader, options};
 
 options! {
-    /// More than one process. Any process here can do any job, so that Synapse's division of labour has no effect.
+    /// Multiple processes. Here any process can do any work, so Synapse's division of labour has no effect.
     pub struct WorkersSection checked by check_workers {
-        /// The secret that processes show each other.
+        /// The secret with which processes authenticate to each other.
         later worker_replication_secret: Option<Secret>,
         /// A file that holds `worker_replication_secret`.
         later worker_replication_secret_path: Option<PathBuf>,
@@ -19,15 +19,15 @@ options! {
         moot send_federation: bool = true,
         /// The processes that send to other servers.
         moot federation_sender_instances: Vec<String>,
-        /// Where processes reach each other, by name.
+        /// The addresses of processes, by name.
         later instance_map: BTreeMap<String, Instance>,
         /// The processes that write.
         moot stream_writers: StreamWriters,
-        /// The only processes that make requests to other servers.
+        /// The only processes that send requests to other servers.
         refused(
             "requests to other servers would leave from this process; remove it to accept that"
         ) outbound_federation_restricted_to: Vec<String>,
-        /// The process that does what is to be done regularly.
+        /// The process that runs periodic tasks.
         moot run_background_tasks_on: Option<String>,
         /// Tasks in the background.
         later task_scheduler: TaskScheduler,
@@ -54,7 +54,7 @@ options! {
         later worker_daemonize: bool = false,
         /// The file that a process writes its id to.
         later worker_pid_file: Option<PathBuf>,
-        /// The logging of a process, as `log_config`.
+        /// The logging of a process, like `log_config`.
         later worker_log_config: Option<PathBuf>,
         /// The main process's address: Synapse ignores it.
         moot worker_main_http_uri: Option<String>,
@@ -74,13 +74,13 @@ fn check_workers(mut section: WorkersSection, map: &mut MapReader<'_, '_>) -> Wo
 }
 
 options! {
-    /// Where a process is reached.
+    /// The address of a process.
     pub struct Instance checked by check_instance {
         /// The host.
         later host: Option<String>,
         /// The port.
         later port: Option<u16>,
-        /// Whether it speaks TLS.
+        /// Whether it uses TLS.
         later tls: bool = false,
         /// The unix socket's path, instead of host and port.
         later path: Option<PathBuf>,
@@ -100,7 +100,7 @@ options! {
     pub struct StreamWriters {
         /// Events.
         moot events: OneOrMany,
-        /// Who is typing.
+        /// Typing notifications.
         moot typing: OneOrMany,
         /// Messages between devices.
         moot to_device: OneOrMany,
@@ -108,7 +108,7 @@ options! {
         moot account_data: OneOrMany,
         /// Read receipts.
         moot receipts: OneOrMany,
-        /// Who is online.
+        /// Presence.
         moot presence: OneOrMany,
         /// Push rules.
         moot push_rules: OneOrMany,
@@ -124,7 +124,7 @@ options! {
 options! {
     /// Tasks in the background.
     pub struct TaskScheduler {
-        /// How many run at a time.
+        /// The most tasks that run at the same time.
         later max_concurrent_tasks: u32 = 5,
     }
 }
@@ -140,21 +140,21 @@ options! {
         later port: u16 = 6379,
         /// The unix socket's path, instead of host and port.
         later path: Option<PathBuf>,
-        /// The name to log in with.
+        /// The user name.
         later username: Option<String>,
-        /// The password to log in with.
+        /// The password.
         later password: Option<Secret>,
         /// A file that holds `password`.
         later password_path: Option<PathBuf>,
         /// The number of the database.
         later dbid: Option<u32>,
-        /// Whether the connection speaks TLS.
+        /// Whether the connection uses TLS.
         later use_tls: bool = false,
-        /// The file with the certificate to show.
+        /// The file with the client certificate.
         later certificate_file: Option<PathBuf>,
         /// The file with its private key.
         later private_key_file: Option<PathBuf>,
-        /// The file with the authorities that the server's certificate may be from.
+        /// The file with the authorities for the server's certificate.
         later ca_file: Option<PathBuf>,
         /// A folder with such authorities.
         later ca_path: Option<PathBuf>,

@@ -1,5 +1,5 @@
-//! What the configuration's files say before it is interpreted: where an option is set, and what can still be read of
-//! files with mistakes in them.
+//! The content of configuration files before it is interpreted: where options are set, and the readable parts of files
+//! with mistakes.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub struct Written {
 }
 
 impl fmt::Debug for Written {
-    /// The options hold secrets.
+    /// The options contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Written").field("files", &self.files).finish_non_exhaustive()
     }
@@ -27,8 +27,8 @@ impl Written {
         Self { files, entries }
     }
 
-    /// Reads what can be read of configuration files. Files that cannot be read and top-level options that are not YAML
-    /// are left out.
+    /// Reads the readable parts of configuration files. Files that cannot be read and top-level options that are not
+    /// YAML are ignored.
     pub fn salvage(paths: &[PathBuf]) -> Self {
         let found = paths.iter().flat_map(|path| files::find_files(std::slice::from_ref(path)).unwrap_or_default());
         let files: Vec<PathBuf> = found.collect();
@@ -41,26 +41,27 @@ impl Written {
         Self { files, entries }
     }
 
-    /// The folder of the last file.
+    /// Returns the folder of the last file.
     pub fn config_dir(&self) -> &Path {
         self.files.last().and_then(|file| file.parent()).unwrap_or(Path::new(""))
     }
 
-    /// The files, in the order in which they were read.
+    /// Returns the files in the order in which they were read.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
 
-    /// Where an option is set, such as `homeserver.yaml:17`. `option` is its dotted path, such as `listeners[0].port`.
-    /// Where the files do not set a member: the place of the innermost object that would hold it. `None`: they do not
-    /// set the option at all.
+    /// Returns where an option is set, such as `homeserver.yaml:17`. `option` is its dotted path, such as
+    /// `listeners[0].port`. If the files do not set a member: the place of the innermost object that would contain it.
+    /// `None`: they do not set the option at all.
     pub fn place(&self, option: &str) -> Option<String> {
         let place = self.find(option)?;
         let file = self.files.get(usize::from(place.file))?;
         Some(format!("{}:{}", file.display(), place.line))
     }
 
-    /// An error about `option`, at its [`Written::place`]; at no line of the first file if there is none.
+    /// Returns an error about `option` at its [`Written::place`], or without a line number in the first file if there
+    /// is none.
     pub fn problem(&self, option: &str, message: impl Into<String>) -> Problem {
         let place = self.find(option).unwrap_or_default();
         let file = self.files.get(usize::from(place.file)).cloned();
@@ -87,7 +88,7 @@ impl Written {
         Some(place)
     }
 
-    /// The top-level options that one of the two sets otherwise than the other, in the order of their names.
+    /// Returns the top-level options that differ, in the order of their names.
     pub fn changed(&self, other: &Self) -> Vec<String> {
         let mut names: Vec<&str> = self.entries.iter().chain(&other.entries).map(|entry| entry.key.as_str()).collect();
         names.sort_unstable();
@@ -97,12 +98,12 @@ impl Written {
         names.into_iter().map(ToOwned::to_owned).collect()
     }
 
-    /// The path that a top-level option holds.
+    /// Returns the path in a top-level option.
     pub fn path(&self, option: &str) -> Option<PathBuf> {
         read(self.node(option)?)
     }
 
-    /// The secret that a top-level option holds, or the file that the option `<option>_path` names.
+    /// Returns the secret in a top-level option, or the file in the option `<option>_path`.
     pub fn secret(&self, option: &str) -> Option<Secret> {
         let written = self.node(option).and_then(read::<Secret>);
         written.or_else(|| {
@@ -111,7 +112,7 @@ impl Written {
         })
     }
 
-    /// The listeners with no mistake in their description.
+    /// Returns the listeners without mistakes in their description.
     pub fn listeners(&self) -> Vec<Listener> {
         let items = self.node("listeners").map(Node::items).unwrap_or_default();
         items.iter().filter_map(read).collect()
@@ -126,13 +127,13 @@ impl Written {
     }
 }
 
-/// Reads a value, unless there is a mistake in it.
+/// Reads a value if there is no mistake in it.
 fn read<T: schema::Value>(node: &Node) -> Option<T> {
     let mut reader = Reader::new(Vec::new());
     T::read(node, &mut reader).filter(|_| !reader.report.has_errors())
 }
 
-/// The options of a file, each parsed by itself if the whole is not YAML.
+/// Parses the options of a file, each separately if the whole is not YAML.
 fn salvage_text(text: &str, file: &Path, index: usize) -> Vec<Entry> {
     if let Ok(entries) = files::parse_file(text, file, index) {
         return entries;
@@ -146,7 +147,7 @@ fn salvage_text(text: &str, file: &Path, index: usize) -> Vec<Entry> {
     entries
 }
 
-/// Pieces of a file that each begin with a top-level option, and how many lines come before them.
+/// Splits a file into parts that each begin with a top-level option. Returns the parts and how many lines precede each.
 fn top_level_blocks(text: &str) -> Vec<(u32, String)> {
     let mut blocks: Vec<(u32, String)> = Vec::new();
     for (number, line) in (0..).zip(text.lines()) {
@@ -163,7 +164,7 @@ fn top_level_blocks(text: &str) -> Vec<(u32, String)> {
     blocks
 }
 
-/// Moves nodes down by so many lines.
+/// Moves nodes down by `lines` lines.
 fn shift(entries: &mut [Entry], lines: u32) {
     for entry in entries {
         entry.place.line += lines;

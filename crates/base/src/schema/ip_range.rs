@@ -1,4 +1,4 @@
-//! Ranges of IP addresses, and the addresses that an IPv6 address stands for.
+//! Ranges of IP addresses, and the IPv4 addresses in an IPv6 address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Reader, Value};
 use crate::yaml::Node;
 
-/// A range of IP addresses, written `10.0.0.0/8`, or a single address.
+/// A range of IP addresses, written as `10.0.0.0/8`, or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IpRange {
     network: IpAddr,
@@ -14,8 +14,8 @@ pub struct IpRange {
 }
 
 impl IpRange {
-    /// Reads `address` or `address/prefix length`; bits after the prefix are ignored. A range of IPv4-mapped addresses
-    /// (`::ffff:10.0.0.0/104`) is the range of the IPv4 addresses.
+    /// Parses `address` or `address/prefix length`; bits after the prefix are ignored. A range of IPv4-mapped addresses
+    /// (`::ffff:10.0.0.0/104`) becomes the range of the IPv4 addresses.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix.parse::<u8>().ok()?)),
@@ -35,8 +35,7 @@ impl IpRange {
         }
     }
 
-    /// Whether `address` itself lies in the range. Where a connection would lead is another question: see
-    /// [`every_address`].
+    /// Whether `address` itself is in the range. For the destination of a connection see [`every_address`].
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
@@ -52,8 +51,8 @@ impl IpRange {
     }
 }
 
-/// `address`, and every IPv4 address that a packet to it may be translated or tunnelled to. Whoever permits or forbids
-/// connections must look at all of them.
+/// Returns `address` and every IPv4 address that a packet to it may be translated or tunnelled to. All of them must be
+/// checked to permit or forbid a connection.
 pub fn every_address(address: IpAddr) -> Vec<IpAddr> {
     let mut all = vec![address];
     if let IpAddr::V6(v6) = address {
@@ -62,7 +61,7 @@ pub fn every_address(address: IpAddr) -> Vec<IpAddr> {
     all
 }
 
-/// The IPv4 addresses inside `address`.
+/// Returns the IPv4 addresses inside `address`.
 fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let bits = u128::from(address);
     // The 32 bits after the first `start`.
@@ -89,19 +88,20 @@ fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     found
 }
 
-/// The first 32 bits.
+/// Returns the first 32 bits.
 fn v4(bits: u128) -> Ipv4Addr {
     let [a, b, c, d, ..] = bits.to_be_bytes();
     Ipv4Addr::new(a, b, c, d)
 }
 
-/// The IPv4 addresses inside an address of 64:ff9b:1::/48 (RFC 8215), one for each length that the translator's prefix
-/// may have (RFC 6052, section 2.2). Which it has is not in the address; the bits behind the IPv4 address mean nothing.
+/// Returns the IPv4 addresses inside an address of 64:ff9b:1::/48 (RFC 8215), one for each possible length of the
+/// translator's prefix (RFC 6052, section 2.2). The address does not say which length it has; the bits after the IPv4
+/// address have no meaning.
 fn behind_a_local_nat64(bits: u128) -> Vec<Ipv4Addr> {
-    // Bits 64 to 71 are no part of an IPv4 address.
+    // Bits 64 to 71 do not belong to the IPv4 address.
     let without_u = (bits >> 64 << 64) | (bits << 72 >> 64);
     let candidates = [48, 56, 64].map(|length| v4(without_u << length));
-    // Read with too short a prefix, every address of a longer one is in 0.0.0.0/8, where no packet is ever sent to.
+    // Read with too short a prefix, every address of a longer one is in 0.0.0.0/8, to which no packet is ever sent.
     let mut found: Vec<_> = candidates.into_iter().filter(|address| address.octets()[0] != 0).collect();
     found.push(v4(bits << 96));
     found

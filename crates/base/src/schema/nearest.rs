@@ -1,9 +1,9 @@
-//! "Did you mean": the known name most like an unknown one.
+//! "Did you mean": the known name that is most similar to an unknown one.
 
-/// The name in `known` nearest to `name` by edit distance, when it is near enough to be meant. Names with other digits
-/// are not: two MSCs have nothing in common.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Names longer than this are no typing mistake, and would cost time.
+/// Returns the name in `known` nearest to `name` by edit distance, if it is near enough. Names with different digits
+/// never are: two MSCs have nothing in common.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Longer names are no typing mistakes, and would cost time.
     if name.len() > 100 {
         return None;
     }
@@ -20,7 +20,7 @@ fn digits(name: &str) -> impl Iterator<Item = u8> {
     name.bytes().filter(u8::is_ascii_digit)
 }
 
-/// Levenshtein distance over bytes; `-` and `_` count as the same.
+/// Returns the Levenshtein distance over bytes; `-` and `_` are equal.
 fn distance(a: &str, b: &str) -> usize {
     let same = |x: u8, y: u8| x == y || (x == b'-' && y == b'_') || (x == b'_' && y == b'-');
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -1,16 +1,16 @@
-//! What reading a configuration found.
+//! The messages about a configuration.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::yaml::Place;
 
-/// Something wrong with one option.
+/// A mistake in one option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, when it is about one.
+    /// The file, if it concerns one.
     pub file: Option<PathBuf>,
-    /// Counted from 1; 0 when it is about the whole file.
+    /// Counted from 1; 0 for the whole file.
     pub line: u32,
     /// The dotted path of the option, such as `listeners[0].port`; empty for the whole file.
     pub option: String,
@@ -21,6 +21,7 @@ pub struct Problem {
 /// An option that is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
+    /// The file that sets it.
     pub file: Option<PathBuf>,
     /// Counted from 1.
     pub line: u32,
@@ -30,28 +31,28 @@ pub struct Setting {
     pub nearest: Option<String>,
 }
 
-/// Everything reading a configuration found, each list in the order of the schema. Shown in the order of the lines.
+/// All messages about a configuration, each list in the order of the schema. Displayed in the order of lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The server cannot start with these.
     pub errors: Vec<Problem>,
-    /// Worth a look, but the meaning is clear.
+    /// Worth a look, though the meaning is clear.
     pub warnings: Vec<Problem>,
-    /// Set, but no such option exists.
+    /// Set, but not known.
     pub unknown: Vec<Setting>,
-    /// Set to something other than the default, known, and without effect in this version.
+    /// Known and set to something other than the default, without effect in this version.
     pub not_in_effect: Vec<Setting>,
-    /// Set, and about something that only Synapse has (Python's garbage collector, for instance).
+    /// Set and specific to Synapse (Python's garbage collector, for instance).
     pub moot: Vec<Setting>,
 }
 
 impl Report {
-    /// True when the server cannot start.
+    /// Whether the server cannot start.
     pub fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }
 
-    /// True when nothing in the files is wrong, unknown or without effect.
+    /// Whether nothing in the files is wrong, unknown or without effect.
     pub fn is_clean(&self) -> bool {
         self.errors.is_empty() && self.unknown.is_empty() && self.not_in_effect.is_empty()
     }
@@ -103,7 +104,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The files of one configuration, by the number that [`Place`] holds.
+/// The files of a configuration, by the number in [`Place`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Files(pub(super) Vec<PathBuf>);
 

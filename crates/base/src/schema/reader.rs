@@ -1,4 +1,4 @@
-//! Reading objects: every problem is collected, every name accounted for.
+//! Reading objects: every problem is collected, and every unknown name is reported.
 
 use std::path::{Path, PathBuf};
 
@@ -8,39 +8,39 @@ use crate::yaml::{Entry, Node, Place, Scalar, Value as Yaml};
 
 /// The type of an option.
 pub(crate) trait Value: Sized {
-    /// Reads a node that is not null; notes an error and gives `None` when it does not fit.
+    /// Reads a node that is not null; reports an error and returns `None` when it does not fit.
     fn read(node: &Node, reader: &mut Reader) -> Option<Self>;
 
-    /// As `read`, for an option with a default: an object keeps the default's members where the file is silent.
+    /// Like `read`, for an option with a default: an object keeps the default's members that the file does not set.
     fn read_over(node: &Node, reader: &mut Reader, _default: Self) -> Option<Self> {
         Self::read(node, reader)
     }
 
-    /// The value when the option is left out and its declaration has no default; `None` when it is required.
+    /// Returns the value of an omitted option without a default in its declaration; `None` when the option is required.
     fn absent(_reader: &mut Reader) -> Option<Self> {
         None
     }
 
-    /// The value when the option is set to null, where that means something else than leaving it out.
+    /// Returns the value of an option that is set to null, if that differs from omitting it.
     fn null() -> Option<Self> {
         None
     }
 
-    /// What may be written, in words.
+    /// Describes the allowed values.
     fn kind() -> String;
 
-    /// The value as YAML on one line; `None` when it cannot be shown so.
+    /// Returns the value as YAML on one line; `None` when it cannot be shown that way.
     fn show(&self) -> Option<String> {
         None
     }
 
-    /// The members, when it is an object or contains objects.
+    /// Returns the members if it is an object or contains objects.
     fn nested() -> Option<fn() -> Vec<Field>> {
         None
     }
 }
 
-/// A struct made by `options!`.
+/// A struct defined by `options!`.
 pub(crate) trait Fields: Sized {
     /// The lines of the doc comment.
     const ABOUT: &'static [&'static str];
@@ -48,18 +48,18 @@ pub(crate) trait Fields: Sized {
     fn fields() -> Vec<Field>;
 }
 
-/// Where reading has come to, and what it found so far.
+/// The position of the reader, and the messages so far.
 #[derive(Debug)]
 pub(crate) struct Reader {
     files: Files,
     path: Vec<Segment>,
-    /// Greater than 0 below an option that does not act: its members need no mention of their own.
+    /// Greater than 0 inside an option without effect: its members are not reported separately.
     quiet: usize,
-    /// True when secrets must come from files of their own.
+    /// Whether secrets must be in files of their own.
     pub(crate) forbid_secrets: bool,
-    /// What to say about an option by its path that no struct knows: `Err` is an error, `Ok` a warning.
+    /// Returns the message about an option that no struct knows, by its path: `Err` is an error, `Ok` a warning.
     pub(crate) explain: fn(&str, &Node) -> Option<Result<String, String>>,
-    /// Options that are [`Status::Refused`] and set; errors unless another option makes them idle.
+    /// Options that are [`Status::Refused`] and set: errors unless another option makes them idle.
     pub(crate) refused: Vec<Problem>,
     pub(crate) report: Report,
 }
@@ -83,7 +83,7 @@ impl Reader {
         }
     }
 
-    /// The dotted path of what is being read, with `name` (possibly empty) appended.
+    /// Returns the dotted path of the option being read, with `name` (possibly empty) appended.
     pub(crate) fn option(&self, name: &str) -> String {
         let mut text = String::new();
         for segment in &self.path {
@@ -107,7 +107,7 @@ impl Reader {
         Problem { file: self.files.name(place), line: place.line, option: self.option(name), message: message.into() }
     }
 
-    /// Notes an error at `place` about the option being read, or its member `name` when that is not empty.
+    /// Reports an error at `place` about the option being read, or its member `name` when that is not empty.
     pub(crate) fn error(&mut self, place: Place, name: &str, message: impl Into<String>) {
         let problem = self.problem(place, name, message);
         self.report.errors.push(problem);
@@ -118,15 +118,15 @@ impl Reader {
         self.report.warnings.push(problem);
     }
 
-    /// Notes that `node` is not what is allowed here. Always `None`, for use in a `return`.
+    /// Reports that `node` is not allowed here. Always returns `None`, for use in a `return`.
     pub(crate) fn wrong<T>(&mut self, node: &Node, allowed: &str) -> Option<T> {
         let message = format!("found {}; allowed is {allowed}", node.describe());
         self.error(node.place, "", message);
         None
     }
 
-    /// The index in `words` of the word written; unquoted `off` and `true` count as the words they are. Where `true`
-    /// and `false` are among the words, what is none of the others is read as a boolean.
+    /// Returns the index in `words` of the written word; unquoted `off` and `true` count as words. If `true` and
+    /// `false` are among the words, any other value is read as a boolean.
     pub(crate) fn word(&mut self, node: &Node, words: &[&str]) -> Option<usize> {
         let position = |wanted: &str| words.iter().position(|word| *word == wanted);
         let text = match &node.value {
@@ -154,7 +154,7 @@ impl Reader {
         value
     }
 
-    /// Reads a member whose name the file chooses.
+    /// Reads a member with an arbitrary name.
     pub(crate) fn member<T: Value>(&mut self, entry: &Entry) -> Option<T> {
         self.path.push(Segment::Name(entry.key.clone()));
         let value = T::read(&entry.node, self);
@@ -178,7 +178,7 @@ pub(crate) struct MapReader<'r, 'n> {
     entries: &'n [Entry],
     place: Place,
     known: Vec<&'static str>,
-    /// Members that were wrong and count as their defaults.
+    /// Members that were wrong and have their defaults.
     wrong: Vec<&'static str>,
 }
 
@@ -187,7 +187,7 @@ impl<'r, 'n> MapReader<'r, 'n> {
         Self { reader, entries, place, known: Vec::new(), wrong: Vec::new() }
     }
 
-    /// Reads a whole object; names it does not know are reported.
+    /// Reads a whole object and reports unknown names.
     pub(crate) fn read<T: Fields>(node: &'n Node, reader: &'r mut Reader) -> Option<T> {
         let Yaml::Mapping(entries) = &node.value else {
             return reader.wrong(node, "an object");
@@ -198,28 +198,28 @@ impl<'r, 'n> MapReader<'r, 'n> {
         value
     }
 
-    /// The object as it is when the file does not mention it.
+    /// Returns the value of an object that the file does not contain.
     pub(crate) fn read_absent<T: Fields>(reader: &'r mut Reader) -> Option<T> {
         T::read_fields(&mut MapReader::new(reader, &[], Place::default()))
     }
 
-    /// The entry that counts.
+    /// Returns the entry that counts.
     fn entry(&self, name: &str) -> Option<&'n Entry> {
         let mut entries = self.entries.iter().rev();
         entries.find(|entry| entry.key == name)
     }
 
-    /// True when the file sets the option to something.
+    /// Whether the file sets the option to a value other than null.
     pub(crate) fn sets(&self, name: &str) -> bool {
         self.entry(name).is_some_and(|entry| !entry.node.is_null())
     }
 
-    /// Where an option is set, or where the object starts when it is not.
+    /// Returns where an option is set, or where the object starts when it is not.
     pub(crate) fn place(&self, name: &str) -> Place {
         self.entry(name).map_or(self.place, |entry| entry.place)
     }
 
-    /// Notes an error about the member `name`, unless what it is set to is an error already.
+    /// Reports an error about the member `name`, unless its value has been reported already.
     pub(crate) fn error(&mut self, name: &str, message: impl Into<String>) {
         if self.wrong.contains(&name) {
             return;
@@ -228,13 +228,13 @@ impl<'r, 'n> MapReader<'r, 'n> {
         self.reader.error(place, name, message);
     }
 
-    /// Notes a warning about the member `name`.
+    /// Reports a warning about the member `name`.
     pub(crate) fn warn(&mut self, name: &str, message: impl Into<String>) {
         let place = self.place(name);
         self.reader.warn(place, name, message);
     }
 
-    /// Reads the member `name`. One that is wrong counts as its default, so that the rest can still be looked at.
+    /// Reads the member `name`. A wrong value is replaced by the default, so that the rest can still be checked.
     pub(crate) fn field<T: Value>(
         &mut self,
         name: &'static str,
@@ -301,7 +301,7 @@ impl<'r, 'n> MapReader<'r, 'n> {
         }
     }
 
-    /// The secret `name`, or what the file that `path_name` names holds; setting both is an error.
+    /// Returns the secret `name`, or the content of the file named by `path_name`; setting both is an error.
     pub(crate) fn secret(
         &mut self,
         name: &str,
@@ -325,7 +325,7 @@ impl<'r, 'n> MapReader<'r, 'n> {
         }
     }
 
-    /// Reports names that are not known and names set twice.
+    /// Reports unknown names and names set twice.
     pub(crate) fn finish(self) {
         let Self { reader, entries, known, .. } = self;
         for (index, entry) in entries.iter().enumerate() {

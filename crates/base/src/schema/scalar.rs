@@ -1,4 +1,4 @@
-//! Durations, sizes, secrets and modes: how they are written and what they hold.
+//! Durations, sizes, secrets and file modes.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ fn whole_number(text: &str) -> Option<u64> {
     valid.then(|| digits.parse().ok())?
 }
 
-/// Whole milliseconds, or a whole number with a unit: s, m, h, d, w, y (365 days).
+/// Parses milliseconds, or an integer with a unit: s, m, h, d, w, y (365 days).
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let unit = DURATION_UNITS.iter().find_map(|(suffix, millis)| Some((text.strip_suffix(suffix)?, *millis)));
     let (number, millis) = unit.unwrap_or((text, 1));
     whole_number(number)?.checked_mul(millis).map(Duration::from_millis)
 }
 
-/// A duration in its largest whole unit.
+/// Returns a duration in its largest whole unit.
 pub(crate) fn format_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let unit = DURATION_UNITS.iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit));
@@ -37,7 +37,7 @@ pub(crate) fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// Bytes, or a whole number with K, M, G, T (or KiB, MiB, GiB, TiB): powers of 1024.
+/// Parses bytes, or an integer with K, M, G, T (or KiB, MiB, GiB, TiB): powers of 1024.
 pub(crate) fn parse_size(text: &str) -> Option<u64> {
     const UNITS: [(&str, u32); 4] = [("K", 10), ("M", 20), ("G", 30), ("T", 40)];
     let bare = text.strip_suffix("iB").unwrap_or(text);
@@ -58,7 +58,7 @@ impl Value for Secret {
         match node.as_text() {
             Some(text) => Some(Self::new(text)),
             None => {
-                // What was found is not repeated: it may be most of the secret.
+                // The value is not repeated: it may be most of the secret.
                 reader.error(node.place, "", "not a string; allowed is a string, in quotes");
                 None
             }
@@ -70,7 +70,7 @@ impl Value for Secret {
     }
 }
 
-/// One string or a list of them.
+/// A string or a list of strings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OneOrMany(pub Vec<String>);
 
@@ -98,13 +98,13 @@ impl Value for OneOrMany {
     }
 }
 
-/// Permission bits of a file, such as `0o660`.
+/// The permission bits of a file, such as `0o660`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileMode(pub u32);
 
 impl Value for FileMode {
-    /// YAML 1.1 reads `0660` as octal. A plain `660` is what its writer calls 660, since no mode is that large in
-    /// decimal; smaller decimal numbers are the bits themselves, as in Synapse.
+    /// YAML 1.1 reads `0660` as octal. A plain `660` means octal 660, since no mode is that large in decimal; smaller
+    /// decimal numbers are the bits themselves, as in Synapse.
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let text = node.as_text().unwrap_or_default();
         let octal = |digits: &str| u32::from_str_radix(digits, 8).ok();

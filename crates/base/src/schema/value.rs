@@ -1,4 +1,4 @@
-//! The types that options may have.
+//! The types of options.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,12 +29,12 @@ impl Field {
     }
 }
 
-/// Options whose text Synapse reads as a word; of every other boolean only the truth in Python's sense counts there.
+/// Options whose text Synapse interprets; every other boolean is true or false by Python's rules.
 const BOOLEANS_BY_WORD: [&str; 3] =
     ["enable_registration", "disable_registration", "enable_registration_without_verification"];
 
 impl Value for bool {
-    /// As Python: a number is true unless it is 0, a string unless it is empty.
+    /// As in Python: a number is true unless it is 0, a string unless it is empty.
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let by_word = BOOLEANS_BY_WORD.contains(&reader.option("").as_str());
         match &node.value {
@@ -212,7 +212,7 @@ impl Value for Duration {
     }
 }
 
-/// An object or list of any content.
+/// An object or list with arbitrary content.
 impl Value for serde_json::Value {
     fn read(node: &Node, _reader: &mut Reader) -> Option<Self> {
         Some(node.to_json())
@@ -227,7 +227,7 @@ impl Value for serde_json::Value {
     }
 }
 
-/// An object of any content.
+/// An object with arbitrary content.
 impl Value for serde_json::Map<String, serde_json::Value> {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         match node.to_json() {

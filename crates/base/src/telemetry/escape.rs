@@ -1,9 +1,9 @@
-//! Control characters in log records. Records quote what clients and other servers send: a line end in that would begin
-//! a record of the sender's making, and an escape sequence would act on the operator's terminal.
+//! Control characters in log records. Records quote text from clients and other servers: a line end in it would begin a
+//! forged record, and an escape sequence would control the operator's terminal.
 
 use std::fmt::{self, Write};
 
-/// `text` with what `Escaping` escapes as escapes.
+/// Returns `text` with control characters escaped by [`Escaping`].
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     // Writing to a String cannot fail.
@@ -11,7 +11,7 @@ pub fn escaped(text: &str) -> String {
     safe
 }
 
-/// Writes control characters, line separators and marks that turn the direction of text as escapes.
+/// Writes control characters, line separators and bidirectional formatting characters as escapes.
 pub(super) struct Escaping<'a, W>(pub(super) &'a mut W);
 
 impl<W: Write> Write for Escaping<'_, W> {

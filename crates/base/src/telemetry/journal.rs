@@ -1,4 +1,4 @@
-//! systemd's journal, by its own protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
+//! systemd's journal, by its native protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
 
 use std::fmt;
 use std::io::{self, Write};
@@ -14,9 +14,9 @@ use tracing_subscriber::registry::LookupSpan;
 use super::losses::Losses;
 use super::pattern::{logger_name, message};
 
-/// Where the journal listens.
+/// The socket of the journal.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
-/// The longest message sent, in bytes: well below the 208 KiB that a datagram may have by default.
+/// The longest message sent, in bytes: well below the default limit of datagrams, 208 KiB.
 const MAX_MESSAGE: usize = 64 * 1024;
 
 /// The journal. Clones share the socket.
@@ -31,7 +31,7 @@ struct Shared {
     losses: Losses,
 }
 
-/// A record on its way, with what only its metadata says.
+/// A record to send, with its metadata.
 pub(super) struct Record {
     journal: Journal,
     /// Encoded fields.
@@ -39,7 +39,7 @@ pub(super) struct Record {
 }
 
 impl Journal {
-    /// `fields` go with every record.
+    /// Opens the journal. `fields` are added to every record.
     ///
     /// # Errors
     /// When no journal listens at `path`.
@@ -73,8 +73,8 @@ impl<'a> MakeWriter<'a> for Journal {
     }
 }
 
-/// A format whose records begin with a line that holds the logger's name. [`Record`] makes a field of that line: a
-/// writer knows the metadata of an event, and the name of the access log depends on the message.
+/// A format whose records begin with a line with the logger's name, which [`Record`] turns into a field: a writer only
+/// knows the metadata of an event, and the name of the access log depends on the message.
 #[derive(Debug)]
 pub(super) struct LoggerFirst<F>(pub(super) F);
 
@@ -91,7 +91,7 @@ where
 }
 
 impl Write for Record {
-    /// Sends a whole record, which begins as [`LoggerFirst`] writes it.
+    /// Sends a whole record, as written by [`LoggerFirst`].
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let Journal(shared) = &self.journal;
         let (logger, message) = match text.iter().position(|byte| *byte == b'\n') {
@@ -103,7 +103,7 @@ impl Write for Record {
         shared.losses.send(message, |message| {
             let mut datagram = head.clone();
             encode(&mut datagram, "MESSAGE", shortened(message.strip_suffix(b"\n").unwrap_or(message)));
-            // Unconnected, so that a journal that was restarted is found again.
+            // Unconnected, so that a restarted journal is found again.
             shared.socket.send_to(&datagram, &shared.path)
         })?;
         Ok(text.len())
@@ -114,7 +114,7 @@ impl Write for Record {
     }
 }
 
-/// Returns at most [`MAX_MESSAGE`] bytes. A character is not cut in two: `journalctl` shows only UTF-8.
+/// Returns at most [`MAX_MESSAGE`] bytes, without splitting a character: `journalctl` shows only UTF-8.
 fn shortened(message: &[u8]) -> &[u8] {
     let message = &message[..message.len().min(MAX_MESSAGE)];
     match std::str::from_utf8(message) {
@@ -123,7 +123,7 @@ fn shortened(message: &[u8]) -> &[u8] {
     }
 }
 
-/// A value with a line end is preceded by its length, others by `=`.
+/// A value with a line end is preceded by its length, other values by `=`.
 fn encode(datagram: &mut Vec<u8>, name: &str, value: &[u8]) {
     datagram.extend_from_slice(name.as_bytes());
     if value.contains(&b'\n') {
@@ -136,7 +136,7 @@ fn encode(datagram: &mut Vec<u8>, name: &str, value: &[u8]) {
     datagram.push(b'\n');
 }
 
-/// The level as syslog numbers it (RFC 5424, section 6.2.1).
+/// Returns the number of the level in syslog (RFC 5424, section 6.2.1).
 pub(super) fn severity(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::pattern::{level, logger_name, request_id, strftime};
 use crate::Clock;
 
-/// Which of Synapse's formatters for JSON.
+/// One of Synapse's JSON formatters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JsonKeys {
     /// `JsonFormatter`: no time.
@@ -23,7 +23,7 @@ pub enum JsonKeys {
     GoogleCloud,
 }
 
-/// Writes a record as an object on a line of its own.
+/// Writes a record as an object on one line.
 #[derive(Debug)]
 pub(super) struct JsonFormat {
     pub(super) keys: JsonKeys,

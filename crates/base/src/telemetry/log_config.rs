@@ -1,4 +1,4 @@
-//! The file that `log_config` names: a dictionary of Python's `logging.config.dictConfig`, as Synapse reads it.
+//! The file named by `log_config`: a dictionary of Python's `logging.config.dictConfig`, as Synapse reads it.
 
 mod handler;
 
@@ -12,82 +12,94 @@ use super::pattern::Pattern;
 use super::syslog::{Facility, SyslogAddress};
 use crate::yaml::{self, Entry, Node};
 
-/// What is logged from which level on, and where to.
+/// Levels and outputs of the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
-    /// The level of everything that `targets` does not name.
+    /// The level of everything that is not in `targets`.
     pub root: LevelFilter,
-    /// Levels of parts of the program, by the beginning of their module paths.
+    /// Levels of parts of the program, by module path prefix.
     pub targets: Vec<(String, LevelFilter)>,
-    /// Where records go.
+    /// The outputs of records.
     pub outputs: Vec<Output>,
-    /// What the file says that has no effect, one sentence each.
+    /// The parts of the file without effect, one sentence each.
     pub not_in_effect: Vec<String>,
 }
 
-/// Somewhere that records go.
+/// An output of records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// The name of the handler; empty when the file describes none.
     pub name: String,
+    /// Where the records are written.
     pub destination: Destination,
-    /// Records below this level do not go there.
+    /// Records below this level are not written to it.
     pub level: LevelFilter,
+    /// How the records are written.
     pub format: Format,
 }
 
-/// How a record is written.
+/// The format of a record.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Format {
     /// For people at a terminal: the time in UTC, the level, the request, the part of the program and the message.
     Usual,
     /// One JSON object a line.
     Json(JsonKeys),
-    /// As a format string of Python's.
+    /// A format string of Python.
     Pattern(Pattern),
 }
 
-/// A stream, a file or a service of the system.
+/// A stream, a file or a system service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
+    /// Standard output.
     Stdout,
+    /// Standard error.
     Stderr,
+    /// A log file.
     File {
+        /// The file's path.
         path: PathBuf,
+        /// When the file is rotated.
         rotation: Rotation,
     },
     /// systemd's journal.
     Journal {
+        /// The journal's socket.
         socket: PathBuf,
-        /// Fields that every record gets.
+        /// Fields added to every record.
         fields: Vec<(String, String)>,
     },
     /// A syslog daemon.
     Syslog {
+        /// Where the daemon listens.
         address: SyslogAddress,
+        /// The facility of all records.
         facility: Facility,
     },
 }
 
-/// Something in the file is not what it should be.
+/// A mistake in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}:{line}: {message}", path.display())]
 pub struct LogConfigError {
+    /// The file.
     pub path: PathBuf,
-    /// Counted from 1; 0 when it is about the whole file.
+    /// Counted from 1; 0 for the whole file.
     pub line: u32,
+    /// What is wrong, and what is allowed.
     pub message: String,
 }
 
-/// The file cannot be used: everything that is wrong with it.
+/// The file cannot be used: all of its mistakes.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct LogConfigErrors(pub Vec<LogConfigError>);
 
-/// A line and what is wrong there.
+/// A line and the mistake in it.
 type Wrong = (u32, String);
 
-/// Loggers of Synapse and where the same is done here; the first that fits counts.
+/// Loggers of Synapse and the corresponding modules here; the first match counts.
 const LOGGERS: &[(&str, &[&str])] = &[
     ("synapse.storage", &["plexus_store"]),
     ("synapse.metrics", &["plexus_http"]),
@@ -113,7 +125,7 @@ const LOGGERS: &[(&str, &[&str])] = &[
 ];
 
 impl Default for LogConfig {
-    /// Everything from INFO on goes to the standard error.
+    /// Everything from INFO on goes to standard error.
     fn default() -> Self {
         Self {
             root: LevelFilter::INFO,
@@ -142,7 +154,7 @@ impl LogConfig {
         Self::parse(&text).map_err(|errors| LogConfigErrors(errors.into_iter().map(error).collect()))
     }
 
-    /// As [`LogConfig::read`], from text.
+    /// Like [`LogConfig::read`], from text.
     pub(super) fn parse(text: &str) -> Result<Self, Vec<Wrong>> {
         let file = yaml::parse(text, 0).map_err(|error| vec![(error.line, error.message)])?;
         let mut reading = Reading {
@@ -175,7 +187,7 @@ fn section<'a>(file: &'a Node, name: &str) -> &'a [Entry] {
     file.get(name).map_or(&[], Node::entries)
 }
 
-/// The file, and what was found in it so far.
+/// The file, and the values read from it so far.
 struct Reading<'a> {
     file: &'a Node,
     config: LogConfig,
@@ -188,7 +200,7 @@ impl Reading<'_> {
         self.config.root = root.and_then(|root| self.level_of(root)).unwrap_or(LevelFilter::WARN);
         let names = root.and_then(|root| root.get("handlers")).map_or(&[][..], Node::items);
         if names.is_empty() {
-            // Python's handler of last resort.
+            // Like Python's handler of last resort.
             self.config.outputs.push(Output::stderr(LevelFilter::WARN));
         }
         for name in names {
@@ -220,7 +232,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Several of Synapse's loggers can meet in one part here: the one that logs most counts.
+    /// Several of Synapse's loggers can correspond to one module here: the most verbose one counts.
     fn target(&mut self, target: &str, level: LevelFilter) {
         let targets = &mut self.config.targets;
         match targets.iter_mut().find(|(name, _)| name == target) {
@@ -233,7 +245,7 @@ impl Reading<'_> {
         self.config.not_in_effect.push(sentence);
     }
 
-    /// The member `level`: a word of Python's, or a number. One that is wrong is an error.
+    /// Reads the member `level`: a word of Python's, or a number. A wrong value is an error.
     fn level_of(&mut self, node: &Node) -> Option<LevelFilter> {
         match level_of(node) {
             Ok(level) => level,

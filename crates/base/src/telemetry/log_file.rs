@@ -1,4 +1,4 @@
-//! A log file that is set aside from time to time.
+//! Log files with rotation.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,20 +11,28 @@ use parking_lot::Mutex;
 
 const DAY_MS: u64 = 86_400_000;
 
-/// When a log file is set aside, and how many that were are kept.
+/// When a log file is rotated, and how many old files are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
-    /// Never here. Whoever moves the file away sends SIGHUP.
+    /// Never by this program. Whoever moves the file sends SIGHUP.
     Never,
-    /// Never here. Whoever moves the file away says nothing: the next record goes to a new file.
+    /// Never by this program. Whoever moves the file sends no signal: the next record goes to a new file.
     Watched,
-    /// At midnight UTC. With 0 backups all are kept.
-    Daily { backups: usize },
-    /// Before it grows larger than this, in bytes. With 0 backups, or 0 bytes, never.
-    Size { bytes: u64, backups: usize },
+    /// At midnight UTC. With 0 backups all old files are kept.
+    Daily {
+        /// How many old files are kept.
+        backups: usize,
+    },
+    /// Before the file exceeds this many bytes. With 0 backups, or 0 bytes, never.
+    Size {
+        /// The size at which the file is rotated.
+        bytes: u64,
+        /// How many old files are kept.
+        backups: usize,
+    },
 }
 
-/// An open log file. Clones write to the same one.
+/// An open log file. Clones write to the same file.
 #[derive(Debug, Clone)]
 pub(super) struct LogFile(Arc<Shared>);
 
@@ -42,21 +50,21 @@ struct Open {
     size: u64,
     /// Days since 1970 at the last write.
     day: u64,
-    /// Whether the standard error has it that the file cannot be opened anew.
+    /// Whether the failure to reopen the file has been reported on standard error.
     complained: bool,
 }
 
 impl Open {
-    /// Opens the file anew. If it cannot be, records go on into the one that is open: losing them would be worse.
+    /// Reopens the file. If that fails, records continue to go to the open file: losing them would be worse.
     fn renew(&mut self, path: &Path, today: u64) {
         match append(path, today) {
             Ok(open) => *self = open,
             Err(error) if !self.complained => {
                 self.complained = true;
-                // There is nowhere else to say it.
+                // There is no other place to report it.
                 let _ = writeln!(
                     io::stderr(),
-                    "cannot open the log file {} anew: {error}; records go on into the one that was moved away",
+                    "cannot reopen the log file {}: {error}; records continue to go to the file that was moved",
                     path.display()
                 );
             }
@@ -66,7 +74,7 @@ impl Open {
 }
 
 impl LogFile {
-    /// Opens the file to append to it.
+    /// Opens the file for appending.
     pub(super) fn open(path: &Path, rotation: Rotation, clock: Clock) -> io::Result<Self> {
         let mut open = append(path, 0)?;
         let written = open.file.metadata()?.modified()?;
@@ -82,7 +90,7 @@ impl LogFile {
         &self.0.path
     }
 
-    /// Opens the file anew, by its name.
+    /// Reopens the file by its name.
     pub(super) fn reopen(&self) -> io::Result<()> {
         let mut open = self.0.open.lock();
         *open = append(&self.0.path, open.day)?;
@@ -107,7 +115,7 @@ impl Write for LogFile {
             }
         };
         if due {
-            // A file that cannot be set aside is written on: losing records would be worse.
+            // A file that cannot be rotated is continued: losing records would be worse.
             let _ = set_aside(&shared.path, shared.rotation, open.day);
             open.renew(&shared.path, today);
         }
@@ -128,7 +136,7 @@ fn append(path: &Path, day: u64) -> io::Result<Open> {
     Ok(Open { file, size, day, complained: false })
 }
 
-/// Whether another file, or none, is at `path` now.
+/// Whether there is a different file, or none, at `path` now.
 fn is_moved(path: &Path, open: &File) -> bool {
     let identity = |found: fs::Metadata| (found.dev(), found.ino());
     match (fs::metadata(path).map(identity), open.metadata().map(identity)) {
@@ -162,7 +170,7 @@ fn set_aside(path: &Path, rotation: Rotation, day: u64) -> io::Result<()> {
     }
 }
 
-/// Keeps the newest `backups` files that were set aside by day; all of them when 0.
+/// Keeps the newest `backups` files of earlier days; all of them when 0.
 fn remove_oldest(path: &Path, backups: usize) -> io::Result<()> {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
         return Ok(());
@@ -185,7 +193,7 @@ fn remove_oldest(path: &Path, backups: usize) -> io::Result<()> {
     old.iter().take(surplus).try_for_each(fs::remove_file)
 }
 
-/// True for `.2026-11-21`.
+/// Whether `ending` has the form `.2026-11-21`.
 fn is_date_ending(ending: &str) -> bool {
     ending.len() == 11
         && ending.bytes().enumerate().all(|(index, byte)| match index {
@@ -195,7 +203,7 @@ fn is_date_ending(ending: &str) -> bool {
         })
 }
 
-/// The date, as `2026-11-21`, of a number of days since 1970 (Howard Hinnant's `civil_from_days`).
+/// Returns the date, as `2026-11-21`, of a number of days since 1970 (Howard Hinnant's `civil_from_days`).
 pub(super) fn date(days: u64) -> String {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
@@ -275,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn a_watched_file_moved_away_is_made_anew_with_the_next_record() {
+    fn a_watched_file_moved_away_is_created_again_with_the_next_record() {
         let folder = folder("watched");
         let path = folder.join("log");
         let mut log = LogFile::open(&path, Rotation::Watched, Clock::manual(0)).expect("opens");
         log.write_all(b"first\n").expect("writable");
         fs::rename(&path, folder.join("moved")).expect("movable");
         log.write_all(b"second\n").expect("writable");
-        // Moved away, and another made in its place.
+        // Moved, and another file created in its place.
         fs::rename(&path, folder.join("moved.2")).expect("movable");
         fs::write(&path, b"new\n").expect("writable");
         log.write_all(b"third\n").expect("writable");
@@ -292,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_made_anew_is_written_on() {
+    fn a_file_that_cannot_be_reopened_is_continued() {
         let folder = folder("kept");
         let path = folder.join("log");
         let mut log = LogFile::open(&path, Rotation::Watched, Clock::manual(0)).expect("opens");
@@ -307,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_moved_away_is_made_anew_when_asked() {
+    fn a_file_moved_away_is_reopened_when_asked() {
         let folder = folder("reopen");
         let path = folder.join("log");
         let mut log = LogFile::open(&path, Rotation::Never, Clock::manual(0)).expect("opens");

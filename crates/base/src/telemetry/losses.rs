@@ -1,16 +1,16 @@
-//! Records that a service of the system had no room for.
+//! Records dropped because a system service could not receive them.
 
 use std::io::{self, ErrorKind, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts records that were lost. Requests log where they are carried out, so logging must not wait for a service that
-/// is stuck: losing records is better than a server that stands still.
+/// Counts dropped records. Requests log on their own threads, so logging must not wait for a stuck service: losing
+/// records is better than a stuck server.
 #[derive(Debug, Default)]
 pub(super) struct Losses(AtomicU64);
 
 impl Losses {
-    /// Sends a record by `send`, which must not block. Once there is room again, a record says how many were lost. A
-    /// record that cannot be sent for another reason goes to the standard error.
+    /// Sends a record with `send`, which must not block. As soon as sending works again, a record says how many were
+    /// dropped. A record that cannot be sent for another reason goes to standard error.
     pub(super) fn send(&self, record: &[u8], send: impl Fn(&[u8]) -> io::Result<usize>) -> io::Result<()> {
         match send(record) {
             Ok(_) => {

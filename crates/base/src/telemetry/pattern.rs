@@ -1,4 +1,4 @@
-//! Records in the form of Python's `logging.Formatter`: `%(asctime)s - %(name)s - %(message)s`.
+//! Records in the format of Python's `logging.Formatter`: `%(asctime)s - %(name)s - %(message)s`.
 
 use std::fmt::{self, Write as _};
 
@@ -15,22 +15,22 @@ use super::escape::{Escaping, escaped};
 use super::log_file::date;
 use crate::Clock;
 
-/// What stands for the request where there is none, as in Synapse.
+/// The value for records outside of requests, as in Synapse.
 const NO_REQUEST: &str = "sentinel";
-/// What log lines about requests are logged under; see [`logger_name`].
+/// The target of the access log; see [`logger_name`].
 const ACCESS: &str = "plexus.access";
-/// The widest that a field is padded to.
+/// The greatest width to which a field is padded.
 const MAX_WIDTH: usize = 200;
 
 /// A format string.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pattern {
     pieces: Vec<Piece>,
-    /// In the form of `strftime`; `None`: `2026-11-29 23:33:28,123`.
+    /// In the format of `strftime`; `None`: `2026-11-29 23:33:28,123`.
     date_format: Option<String>,
 }
 
-/// Writes records as a pattern says.
+/// Writes records in the format of a pattern.
 #[derive(Debug)]
 pub(super) struct PatternFormat {
     pub(super) pattern: Pattern,
@@ -43,7 +43,7 @@ enum Piece {
     Attribute { name: String, left: bool, zero: bool, width: usize, precision: Option<usize> },
 }
 
-/// Attributes of a record that are known here. `server_name` is Synapse's; there is one server here.
+/// Known attributes of a record. `server_name` is Synapse's; there is one server here.
 const KNOWN: [&str; 20] = [
     "asctime",
     "created",
@@ -68,7 +68,7 @@ const KNOWN: [&str; 20] = [
 ];
 
 impl Pattern {
-    /// Reads a format string. What is no attribute in it is text.
+    /// Parses a format string. Anything that is not an attribute is literal text.
     pub(super) fn new(format: &str, date_format: Option<&str>) -> Self {
         let mut pieces = Vec::new();
         let mut text = String::new();
@@ -91,7 +91,7 @@ impl Pattern {
         Self { pieces, date_format: date_format.map(str::to_owned) }
     }
 
-    /// What in it is not known: attributes of records, and parts of dates.
+    /// Returns the unknown attributes of records and parts of dates.
     pub(super) fn unknown(&self) -> Vec<String> {
         let attributes = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Attribute { name, .. } if !KNOWN.contains(&name.as_str()) => Some(format!("%({name})s")),
@@ -116,7 +116,7 @@ impl Pattern {
     }
 }
 
-/// `(name)` with its flags, width and type, and what comes after it.
+/// Parses `(name)` with its flags, width and type. Returns the rest too.
 fn attribute(text: &str) -> Option<(Piece, &str)> {
     let (name, mut rest) = text.strip_prefix('(')?.split_once(')')?;
     let (mut left, mut zero) = (false, false);
@@ -139,7 +139,7 @@ fn attribute(text: &str) -> Option<(Piece, &str)> {
     Some((Piece::Attribute { name: name.to_owned(), left, zero, width, precision }, &after[kind.len_utf8()..]))
 }
 
-/// The parts of `strftime` that dates in logs are made of, in UTC.
+/// Formats a date with the parts of `strftime` that logs use, in UTC.
 pub(super) fn strftime(format: &str, now_ms: u64) -> String {
     let mut text = String::new();
     let mut letters = format.chars();
@@ -185,7 +185,7 @@ fn part_of_date(letter: char, now_ms: u64) -> Option<String> {
     })
 }
 
-/// What an event says: its message, then its other fields.
+/// The text of an event: its message, followed by its other fields.
 #[derive(Default)]
 struct Said(String);
 
@@ -207,8 +207,8 @@ pub(super) fn message(event: &Event<'_>) -> String {
     said.0
 }
 
-/// The name that Python's logging would show. The log line of a request has the name it has in Synapse, by which tools
-/// such as fail2ban find it.
+/// Returns the name that Python's logging would show. The access log has its name in Synapse, by which tools such as
+/// fail2ban find it.
 pub(super) fn logger_name(target: &str, message: &str) -> String {
     match (target, message.split(" - ").nth(1)) {
         (ACCESS, Some(site)) => format!("synapse.access.http.{site}"),
@@ -243,7 +243,7 @@ where
     }
 }
 
-/// A record, as its attributes are asked for.
+/// A record whose attributes are computed on demand.
 struct Record<'a> {
     pattern: &'a Pattern,
     now_ms: u64,
@@ -253,7 +253,7 @@ struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// An attribute that is not known is a dash.
+    /// Returns an attribute; a dash if it is not known.
     fn value(&self, name: &str, precision: Option<usize>) -> String {
         let metadata = self.event.metadata();
         let now_ms = self.now_ms;
@@ -285,7 +285,7 @@ impl Record<'_> {
     }
 }
 
-/// The level in Python's words and numbers.
+/// Returns the level as Python's word and number.
 pub(super) fn level(level: Level) -> (&'static str, u8) {
     match level {
         Level::ERROR => ("ERROR", 40),
@@ -308,7 +308,7 @@ where
     spans.find_map(|span| span.extensions().get::<RequestId>().map(|id| id.0.clone()))
 }
 
-/// Notes the ids of requests for the patterns that show them.
+/// Stores the ids of requests for patterns that show them.
 pub(super) struct RequestIds;
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for RequestIds {

@@ -1,4 +1,4 @@
-//! A syslog daemon, by datagrams (RFC 3164), as Python's `SysLogHandler`.
+//! A syslog daemon, by datagrams (RFC 3164), like Python's `SysLogHandler`.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,12 +13,13 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::journal::severity;
 use super::losses::Losses;
 
-/// The longest record sent over UDP, in bytes: daemons take 8 KiB, or less.
+/// The longest record sent over UDP, in bytes: daemons accept 8 KiB or less.
 const MAX_RECORD: usize = 8 * 1024;
 
-/// Where a syslog daemon listens.
+/// The address of a syslog daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyslogAddress {
+    /// A Unix datagram socket.
     Unix(PathBuf),
     /// A host and a port, over UDP.
     Udp(String, u16),
@@ -33,14 +34,14 @@ impl fmt::Display for SyslogAddress {
     }
 }
 
-/// Which part of a system a record is from, as syslog numbers them.
+/// A facility of syslog, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facility(u8);
 
 impl Facility {
     pub(super) const USER: Self = Self(1);
 
-    /// By its name or number.
+    /// Parses a name or number.
     pub(super) fn named(word: &str) -> Option<Self> {
         const NAMES: [&str; 24] = [
             "kern",
@@ -92,7 +93,7 @@ enum Socket {
     Udp(UdpSocket, SocketAddr),
 }
 
-/// A record on its way.
+/// A record to send.
 pub(super) struct Record {
     syslog: Syslog,
     priority: u8,
@@ -144,7 +145,7 @@ impl Write for Record {
             datagram.extend_from_slice(text.strip_suffix(b"\n").unwrap_or(text));
             datagram.truncate(MAX_RECORD);
             match &shared.socket {
-                // Unconnected, so that a daemon that was restarted is found again.
+                // Unconnected, so that a restarted daemon is found again.
                 Socket::Unix(socket, path) => socket.send_to(&datagram, path),
                 Socket::Udp(socket, address) => socket.send_to(&datagram, address),
             }

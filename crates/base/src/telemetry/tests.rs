@@ -85,12 +85,12 @@ fn json_has_the_keys_of_synapse() {
     assert_eq!(logged(JsonKeys::GoogleCloud), google);
 }
 
-/// The datagrams that arrive at `name` of a new folder while a record is logged to `destination`.
+/// Returns the datagram that arrives at `name` in a new folder when a record is logged to `destination`.
 fn datagram(name: &str, destination: impl FnOnce(PathBuf) -> Destination) -> Vec<u8> {
     datagram_of(name, Format::Usual, destination, || tracing::warn!(target: "plexus_x", "one\ntwo"))
 }
 
-/// As [`datagram`], of the record that `log` logs.
+/// Like [`datagram`], for the record that `log` logs.
 fn datagram_of(
     name: &str,
     format: Format,
@@ -165,7 +165,7 @@ fn a_service_that_is_stuck_is_not_waited_for() {
     let stuck = std::os::unix::net::UnixDatagram::bind(&path).expect("a new socket");
     let syslog = Syslog::open(&SyslogAddress::Unix(path.clone()), Facility::USER).expect("listens");
     let journal = Journal::open(&path, &[]).expect("listens");
-    // More than the system keeps for a socket.
+    // More than the system buffers for a socket.
     for _ in 0..5_000 {
         syslog.make_writer().write_all(b"a record\n").expect("not waited for");
         journal.make_writer().write_all(b"logger\na record\n").expect("not waited for");

@@ -1,4 +1,4 @@
-//! Parser events into a tree.
+//! Building a tree from parser events.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,16 +7,16 @@ use granit_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::{Entry, Node, Place, Scalar, Value, YamlError};
 
-/// The most nodes a document may have, counting an alias as all it stands for.
+/// The most nodes of a document, counting an alias as the nodes it repeats.
 pub const MAX_NODES: usize = 200_000;
-/// The deepest nesting a document may have, counting through aliases.
+/// The deepest nesting of a document, including aliases.
 pub const MAX_DEPTH: usize = 64;
 
-/// Reads one YAML document; an empty one is null.
+/// Parses one YAML document; an empty one is null.
 ///
 /// # Errors
-/// Names the line where the text is not YAML, uses a tag other than YAML's own, or passes [`MAX_NODES`] or
-/// [`MAX_DEPTH`].
+/// When the text is not YAML, uses a tag other than YAML's own, or exceeds [`MAX_NODES`] or [`MAX_DEPTH`]; with the
+/// line.
 pub fn parse(text: &str, file: u16) -> Result<Node, YamlError> {
     let mut builder = Builder::new(file);
     for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {
@@ -37,7 +37,7 @@ struct Builder {
     nodes: usize,
 }
 
-/// A sequence or mapping whose end has not come yet.
+/// A sequence or mapping whose end has not been reached.
 struct Open {
     anchor: usize,
     place: Place,
@@ -57,7 +57,7 @@ struct Key {
     merges: bool,
 }
 
-/// What an alias may repeat.
+/// A node that an alias may repeat.
 struct Anchored {
     node: Node,
     nodes: usize,
@@ -127,7 +127,7 @@ impl Builder {
         self.add(node, height, false)
     }
 
-    /// Refuses what would pass the bounds, before it is built.
+    /// Refuses nodes that would exceed the limits, before they are built.
     fn count(&mut self, nodes: usize, height: usize, place: Place) -> Result<(), YamlError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
@@ -186,11 +186,11 @@ fn as_key(node: &Node, merges: bool) -> Result<Key, YamlError> {
     Ok(Key { text: text.to_owned(), place: node.place, merges })
 }
 
-/// `<<: *defaults`: what the mapping sets itself wins over what it merges, whichever is written first.
+/// Merges `<<: *defaults`: entries of the mapping itself win over merged ones, in any order.
 fn merge(entries: &mut Vec<Entry>, source: &Node) -> Result<(), YamlError> {
     match &source.value {
         Value::Mapping(merged) => {
-            // Put in front: later entries of the same name win.
+            // Inserted in front: later entries of the same name win.
             entries.splice(0..0, merged.iter().cloned());
             Ok(())
         }

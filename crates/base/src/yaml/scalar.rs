@@ -1,13 +1,32 @@
-//! Plain scalars by the rules of YAML 1.1 as PyYAML applies them: `yes` is a boolean, `0660` is octal,
-//! `1e6` is a string.
+//! Plain scalars by the rules of YAML 1.1 as applied by PyYAML: `yes` is a boolean, `0660` is octal, `1e6` is a string.
 
-/// A resolved scalar. What is not a string keeps the text it was written as.
+/// A resolved scalar. All kinds but strings keep their original text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
+    /// `null`, `~` or nothing.
     Null,
-    Bool { value: bool, text: String },
-    Int { value: i64, text: String },
-    Float { value: f64, text: String },
+    /// A boolean.
+    Bool {
+        /// The parsed value.
+        value: bool,
+        /// The text as written.
+        text: String,
+    },
+    /// A 64-bit integer.
+    Int {
+        /// The parsed value.
+        value: i64,
+        /// The text as written.
+        text: String,
+    },
+    /// A floating-point number.
+    Float {
+        /// The parsed value.
+        value: f64,
+        /// The text as written.
+        text: String,
+    },
+    /// A string.
     String(String),
 }
 
@@ -29,7 +48,7 @@ impl Scalar {
         }
     }
 
-    /// The text of a string or a number as written; `None` for null and booleans.
+    /// Returns the text of a string or a number as written; `None` for null and booleans.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Null | Self::Bool { .. } => None,
@@ -84,7 +103,7 @@ fn sign(text: &str) -> (i64, &str) {
     }
 }
 
-/// `None` when the text is not an integer or is beyond 64 bits.
+/// Parses an integer; `None` when the text is not one or exceeds 64 bits.
 fn integer(text: &str) -> Option<i64> {
     let (sign, digits) = sign(text);
     let first = digits.bytes().next()?;
@@ -110,7 +129,7 @@ fn integer(text: &str) -> Option<i64> {
     value.checked_mul(sign)
 }
 
-/// `1:30` is 90: YAML 1.1 numbers to the base 60.
+/// Parses numbers to the base 60 of YAML 1.1: `1:30` is 90.
 fn sexagesimal(text: &str) -> Option<i64> {
     let mut total: i64 = 0;
     for (index, part) in text.split(':').enumerate() {
@@ -125,7 +144,7 @@ fn sexagesimal(text: &str) -> Option<i64> {
     Some(total)
 }
 
-/// A float has a dot, and its exponent a sign; otherwise the text is a string.
+/// Parses a float, which has a dot and, in its exponent, a sign; other texts are strings.
 fn float(text: &str) -> Option<f64> {
     let (sign, rest) = sign(text);
     let sign = if sign < 0 { -1.0 } else { 1.0 };

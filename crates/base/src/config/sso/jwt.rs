@@ -5,19 +5,19 @@ use super::super::Secret;
 options! {
     /// Logging in with a JSON Web Token.
     pub struct JwtConfig checked by check_jwt {
-        /// Whether users can log in so.
+        /// Whether users can log in with a token.
         later enabled: bool = false,
-        /// The secret, or public key, by which tokens are signed.
+        /// The secret or public key with which tokens are signed.
         later secret: Option<Secret>,
-        /// How they are signed, such as `HS256`.
+        /// The signature algorithm, such as `HS256`.
         later algorithm: Option<String>,
-        /// The claim with the user's name.
+        /// The claim with the localpart.
         later subject_claim: String = "sub".to_owned(),
         /// The claim with the display name.
         later display_name_claim: Option<String>,
-        /// Who must have made the token; anybody when not set.
+        /// The required issuer; any when not set.
         later issuer: Option<String>,
-        /// For whom the token must be made; anybody when not set.
+        /// The allowed audiences; any when not set.
         later audiences: Option<Vec<String>>,
     }
 }

@@ -10,65 +10,65 @@ use crate::schema::{MapReader, choice, options};
 options! {
     /// An OpenID Connect provider.
     pub struct OidcProvider checked by check_provider {
-        /// Whether it is used: for the old `oidc_config` only.
+        /// Whether it is used: only in the old `oidc_config`.
         later enabled: bool = true,
-        /// Its id, which is part of addresses and never changes.
+        /// The provider's id, which is part of URLs and never changes.
         later idp_id: String = "oidc".to_owned(),
-        /// Its name for users.
+        /// The name shown to users.
         later idp_name: String = "OIDC".to_owned(),
-        /// Its picture: an mxc address.
+        /// The icon: an mxc URI.
         later idp_icon: Option<String>,
-        /// Its brand, for clients that know it.
+        /// The brand, for clients that know it.
         later idp_brand: Option<String>,
-        /// Whether its addresses are asked of `issuer`.
+        /// Whether endpoints are discovered from `issuer`.
         later discover: bool = true,
-        /// Its address.
+        /// The provider's URL.
         later issuer: String,
-        /// This server's id there.
+        /// This server's client id.
         later client_id: String,
-        /// This server's secret there.
+        /// This server's client secret.
         later client_secret: Option<Secret>,
         /// A file that holds `client_secret`.
         later client_secret_path: Option<PathBuf>,
-        /// The key by which secrets are made.
+        /// The key with which client secrets are made.
         later client_secret_jwt_key: Option<JwtKey>,
-        /// How this server shows who it is.
+        /// How this server authenticates to the provider.
         later client_auth_method: ClientAuthMethod = ClientAuthMethod::Basic,
-        /// Whether logins are protected by PKCE.
+        /// Whether logins use PKCE.
         later pkce_method: PkceMethod = PkceMethod::Auto,
-        /// How identities may be signed; as the provider says when not set.
+        /// The allowed signature algorithms of identity tokens; as the provider advertises when not set.
         later id_token_signing_alg_values_supported: Option<Vec<String>>,
-        /// What is asked for.
+        /// The requested scopes.
         later scopes: Vec<String> = vec!["openid".to_owned()],
-        /// Where users log in; required without `discover`.
+        /// The authorization endpoint; required without `discover`.
         later authorization_endpoint: Option<String>,
-        /// Where tokens are fetched; required without `discover`.
+        /// The token endpoint; required without `discover`.
         later token_endpoint: Option<String>,
-        /// Where user information is fetched.
+        /// The user information endpoint.
         later userinfo_endpoint: Option<String>,
-        /// Where keys are fetched; required without `discover` for the scope `openid`.
+        /// The key set URL; required without `discover` for the scope `openid`.
         later jwks_uri: Option<String>,
-        /// Whether the provider's own description is not checked.
+        /// Whether validation of the provider's metadata is skipped.
         later skip_verification: bool = false,
-        /// Where user information comes from.
+        /// The source of user information.
         later user_profile_method: UserProfileMethod = UserProfileMethod::Auto,
-        /// The address users return to; made from `public_baseurl` when not set.
+        /// The URL to which users return; made from `public_baseurl` when not set.
         later redirect_uri: Option<String>,
-        /// Further parameters for the provider's login page.
+        /// Additional parameters for the provider's login page.
         later additional_authorization_parameters: BTreeMap<String, String>,
-        /// Parameters of a client that are passed on to the provider's login page.
+        /// Parameters of a client that are passed to the provider's login page.
         later passthrough_authorization_parameters: Vec<String>,
-        /// Whether a user may take over an existing account of the same name.
+        /// Whether a user may log in to an existing account with the same name.
         later allow_existing_users: bool = false,
-        /// Whether a new user gets an account.
+        /// Whether new users get an account.
         later enable_registration: bool = true,
-        /// How user names are made.
+        /// How users are mapped to accounts.
         later user_mapping_provider: OidcMappingProvider,
-        /// Whether the provider can log users out here.
+        /// Whether the provider can log users out.
         later backchannel_logout_enabled: bool = false,
-        /// Whether the subject in such a request is ignored.
+        /// Whether the subject of such a request is ignored.
         later backchannel_logout_ignore_sub: bool = false,
-        /// What a user must have at the provider.
+        /// Requirements on users.
         later attribute_requirements: Vec<AttributeRequirement>,
     }
 }
@@ -100,15 +100,15 @@ fn check_provider(mut provider: OidcProvider, map: &mut MapReader<'_, '_>) -> Oi
 }
 
 options! {
-    /// The key by which secrets are made.
+    /// The key with which client secrets are made.
     pub struct JwtKey checked by check_key {
         /// The private key, in PEM form.
         later key: Option<Secret>,
         /// A file that holds `key`.
         later key_file: Option<PathBuf>,
-        /// The header of a secret.
+        /// The header of a client secret.
         later jwt_header: JwtHeader,
-        /// More claims of a secret.
+        /// Additional claims of a client secret.
         later jwt_payload: Map<String, Value>,
     }
 }
@@ -120,9 +120,9 @@ fn check_key(mut key: JwtKey, map: &mut MapReader<'_, '_>) -> JwtKey {
 }
 
 options! {
-    /// The header of a secret.
+    /// The header of a client secret.
     pub struct JwtHeader {
-        /// How it is signed.
+        /// The signature algorithm.
         later alg: String,
         /// The id of the key.
         later kid: Option<String>,
@@ -130,7 +130,7 @@ options! {
 }
 
 choice! {
-    /// How this server shows who it is.
+    /// How this server authenticates to the provider.
     pub enum ClientAuthMethod {
         /// In a header.
         Basic = "client_secret_basic",
@@ -142,19 +142,19 @@ choice! {
 }
 
 choice! {
-    /// Whether logins are protected by PKCE.
+    /// Whether logins use PKCE.
     pub enum PkceMethod {
-        /// When the provider says it can.
+        /// If the provider advertises it.
         Auto = "auto",
-        /// In any case.
+        /// Always.
         Always = "always",
-        /// In no case.
+        /// Never.
         Never = "never",
     }
 }
 
 choice! {
-    /// Where user information comes from.
+    /// The source of user information.
     pub enum UserProfileMethod {
         /// From the identity token, for the scope `openid`; otherwise from `userinfo_endpoint`.
         Auto = "auto",
@@ -164,9 +164,9 @@ choice! {
 }
 
 options! {
-    /// How user names are made.
+    /// How users are mapped to accounts.
     pub struct OidcMappingProvider {
-        /// A Python class that makes them.
+        /// The Python class of the mapping.
         later module: String = "synapse.handlers.oidc.JinjaOidcMappingProvider".to_owned(),
         /// Its settings.
         later config: OidcMapping,
@@ -174,25 +174,25 @@ options! {
 }
 
 options! {
-    /// Settings of the usual way to make user names: Jinja templates over the provider's `user`.
+    /// Settings of the default mapping: Jinja templates over the provider's `user`.
     pub struct OidcMapping {
-        /// What never changes about a user.
+        /// The identifier of a user, which never changes.
         later subject_template: String = "{{ user.sub }}".to_owned(),
-        /// The claim of that: the old form of `subject_template`.
+        /// The claim with the identifier: the old form of `subject_template`.
         later subject_claim: Option<String>,
-        /// The avatar's address.
+        /// The URL of the avatar.
         later picture_template: String = "{{ user.picture }}".to_owned(),
-        /// The claim of that: the old form of `picture_template`.
+        /// The claim with the avatar: the old form of `picture_template`.
         later picture_claim: Option<String>,
-        /// The user's name here; users choose when not set.
+        /// The localpart; users choose one when not set.
         later localpart_template: Option<String>,
-        /// Whether users may change the name made by `localpart_template`.
+        /// Whether users may change the localpart from `localpart_template`.
         later confirm_localpart: bool = false,
         /// The display name.
         later display_name_template: Option<String>,
-        /// The mail address.
+        /// The email address.
         later email_template: Option<String>,
-        /// Further members of the answer to a login.
+        /// Additional members of the login response.
         later extra_attributes: BTreeMap<String, String>,
     }
 }

@@ -9,13 +9,13 @@ use crate::schema::{choice, options};
 options! {
     /// SAML.
     pub struct Saml2Config {
-        /// Whether users can log in so.
+        /// Whether users can log in with SAML.
         later enabled: bool = true,
-        /// Its name for users.
+        /// The name shown to users.
         later idp_name: String = "SAML".to_owned(),
-        /// Its picture: an mxc address.
+        /// The icon: an mxc URI.
         later idp_icon: Option<String>,
-        /// Its brand, for clients that know it.
+        /// The brand, for clients that know it.
         later idp_brand: Option<String>,
         /// Settings in the form of pysaml2.
         later sp_config: Option<Map<String, Value>>,
@@ -23,21 +23,21 @@ options! {
         later config_path: Option<PathBuf>,
         /// How long a login may take.
         later saml_session_lifetime: Duration = Duration::from_secs(900),
-        /// How user names are made.
+        /// How users are mapped to accounts.
         later user_mapping_provider: SamlMappingProvider,
         /// The attribute that named users before `user_mapping_provider`.
         later grandfathered_mxid_source_attribute: String = "uid".to_owned(),
-        /// What a user must have at the other service.
+        /// Requirements on users.
         later attribute_requirements: Vec<AttributeRequirement>,
-        /// The id of the other service, when the metadata names several.
+        /// The id of the other service, if the metadata names several.
         later idp_entityid: Option<String>,
     }
 }
 
 options! {
-    /// How user names are made.
+    /// How users are mapped to accounts.
     pub struct SamlMappingProvider {
-        /// A Python class that makes them.
+        /// The Python class of the mapping.
         later module: Option<String>,
         /// Its settings.
         later config: SamlMapping,
@@ -45,21 +45,21 @@ options! {
 }
 
 options! {
-    /// Settings of the usual way to make user names.
+    /// Settings of the default mapping.
     pub struct SamlMapping {
-        /// The attribute that names the user.
+        /// The attribute with the user name.
         later mxid_source_attribute: String = "uid".to_owned(),
-        /// What happens to letters that user names cannot have.
+        /// How characters that user names cannot contain are replaced.
         later mxid_mapping: MxidMapping = MxidMapping::Hexencode,
     }
 }
 
 choice! {
-    /// What happens to letters that user names cannot have.
+    /// How characters that user names cannot contain are replaced.
     pub enum MxidMapping {
-        /// They are written as numbers.
+        /// By their code in hexadecimal.
         Hexencode = "hexencode",
-        /// They become dots.
+        /// By dots.
         Dotreplace = "dotreplace",
     }
 }

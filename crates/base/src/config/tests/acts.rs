@@ -1,4 +1,4 @@
-//! An option that is said to act is read somewhere: its name appears, as a field, outside this crate.
+//! An option that is declared as implemented is read somewhere: its name appears, as a field, outside this crate.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::super::{Field, Status, sections};
 
-/// Options whose effect is made in this crate: old forms, and files of secrets.
+/// Options with an effect in this crate: old forms, and files with secrets.
 const MADE_HERE: &[&str] = &[
     "use_presence",
     "bind_address",
@@ -29,7 +29,7 @@ const MADE_HERE: &[&str] = &[
     "macaroon_secret_key_path",
     "form_secret_path",
     "turn_shared_secret_path",
-    // Nothing depends on it, and nothing is missing: see its doc comment.
+    // It has no effect, and nothing is missing: see its doc comment.
     "macaroon_secret_key",
     // Its effect, links to terms, comes with user_consent.
     "form_secret",

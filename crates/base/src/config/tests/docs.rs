@@ -1,4 +1,4 @@
-//! The options page and the sample file are made from the doc comments. `UPDATE_DOCS=1 cargo test -p plexus-base`
+//! The options page and the sample file are generated from the doc comments. `UPDATE_DOCS=1 cargo test -p plexus-base`
 //! writes them; without it a difference is a failure.
 
 use std::fmt::Write;
@@ -82,7 +82,7 @@ fn page() -> String {
     page
 }
 
-/// What is listed of an object; the two members of rate limits are explained once.
+/// The listed members of an object; the two members of rate limits are explained once.
 fn listed_members(field: &Field) -> Vec<Field> {
     match field.members {
         Some(members) if field.kind != "rate limit" => members(),
@@ -107,7 +107,7 @@ fn members(page: &mut String, field: &Field, depth: usize) {
     }
 }
 
-/// The doc comment, then type, default and, unless that of what it belongs to says it all, status.
+/// The doc comment, then type, default and, unless its parent's status says it all, status.
 fn about(field: &Field, with_status: bool) -> String {
     let mut facts = field.kind.clone();
     let by_members = field.members.is_some() && field.kind == "object";
@@ -163,7 +163,7 @@ fn sentence(field: &Field, with_status: bool) -> String {
     format!("{}{status}", prose(field.doc))
 }
 
-/// One option: `first` stands before its name, `indent` before its members.
+/// One option: `first` precedes its name, `indent` its members.
 fn option(text: &mut String, field: &Field, first: &str, indent: &str) {
     let members = listed_members(field);
     if members.is_empty() {

@@ -1,14 +1,14 @@
-//! The schema against a list of Synapse's options: names, and defaults where they are literal.
+//! The schema compared with a list of Synapse's options: names, and literal defaults.
 
 use std::collections::BTreeMap;
 
 use super::super::{Field, sections};
 use crate::schema::{parse_duration, parse_size};
 
-/// Each line: the dotted path, and perhaps a tab and the default.
+/// Each line: the dotted path, and optionally a tab and the default.
 const OPTIONS: &str = include_str!("../../../tests/data/synapse-options.tsv");
 
-/// Every option by its dotted path; members of lists and of objects with free names count as the list's own.
+/// Every option by its dotted path; members of lists and of maps are listed under the path of the list or map.
 fn known() -> BTreeMap<String, Field> {
     fn add(known: &mut BTreeMap<String, Field>, before: &str, fields: Vec<Field>) {
         for field in fields {
@@ -28,7 +28,7 @@ fn known() -> BTreeMap<String, Field> {
 #[test]
 fn every_option_of_synapse_is_known() {
     let known = known();
-    // Members of an object of any content are not declared.
+    // Members of an object with arbitrary content are not declared.
     let free = |name: &str| {
         let parent = name.rsplit_once('.').and_then(|(parent, _)| known.get(parent));
         parent.is_some_and(|parent| parent.kind == "object" && parent.members.is_none())
@@ -64,7 +64,7 @@ fn defaults_are_those_of_synapse() {
     assert!(compared > 300, "{compared}");
 }
 
-/// Durations in milliseconds, sizes in bytes, words without quotes: so that the same value compares equal.
+/// Durations in milliseconds, sizes in bytes, words without quotes, so that equal values compare equal.
 fn normal(kind: &str, text: &str) -> String {
     let bare = text.trim_matches('"');
     match kind {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::{Config, Field, Report, Status, parse, sections};
 
-/// Each line: the dotted path of an option, a tab, and YAML that sets it to something that has an effect in Synapse.
+/// Each line: the dotted path of an option, a tab, and YAML that sets it to a value with an effect in Synapse.
 const REFUSED: &str = include_str!("../../../tests/data/refused-options.tsv");
 
 /// Refused only together with open registration.
@@ -56,7 +56,7 @@ fn each_is_an_error_with_its_place_and_the_way_out() {
 fn none_is_an_error_when_it_has_no_effect() {
     for (option, yaml) in lines() {
         let name = option.rsplit('.').next().unwrap_or(option);
-        // What the option is set to is left out: null is the default of all options.
+        // The value of the option is left out: null is the default of all options.
         let (before, _) = yaml.split_once(&format!("{name}:")).unwrap_or_else(|| panic!("{yaml} does not set {name}"));
         let close = "}".repeat(before.matches('{').count());
         let unset = format!("{before}{name}: null{close}\n");

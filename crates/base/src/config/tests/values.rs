@@ -1,4 +1,4 @@
-//! What is read from which text, and what is said about mistakes.
+//! How values are read, and the messages about mistakes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,12 +44,12 @@ fn booleans() {
         let config = config(&format!("block_non_admin_invites: {text}\n"));
         assert_eq!(config.server.block_non_admin_invites, expected, "{text}");
     }
-    // Text is true in Python whatever it says.
+    // Text is true in Python, whatever it says.
     let found = report("block_non_admin_invites: 'false'\n");
     assert!(found.warnings.iter().any(|it| it.message.contains("counts as true, as in Synapse")), "{found}");
     assert!(config("block_non_admin_invites: 'false'\n").server.block_non_admin_invites);
     assert!(!errors("block_non_admin_invites: [1]\n").is_empty());
-    // Synapse reads these by their words.
+    // Synapse interprets these words.
     for (text, expected) in [("'yes'", true), ("T", true), ("1", true), ("'off'", false), ("n", false), ("0", false)] {
         let config = config(&format!("enable_registration: {text}\nenable_registration_without_verification: 1\n"));
         assert_eq!(config.registration.enable_registration, expected, "{text}");
@@ -367,7 +367,7 @@ fn a_later_file_replaces_whole_options() {
     load(&[], Options::default()).expect_err("no file");
 }
 
-/// What is said about a file, whether or not it can be used.
+/// The report about a file, whether or not it can be used.
 fn check(file: &std::path::Path, options: Options) -> Report {
     match load_with_errors(&[file.to_owned()], options) {
         Ok(loaded) => loaded.report,
@@ -439,7 +439,7 @@ fn old_forms_still_count() {
     assert_eq!(read.ratelimits.rc_message, RateLimit::new(4.0, 7));
 }
 
-/// Whatever is in a file: an answer, and no panic.
+/// No content of a file causes a panic.
 #[test]
 fn broken_files_are_answered() {
     let random = crate::Random::seeded(11);

@@ -1,4 +1,4 @@
-//! Where options are set, and what is read of broken files.
+//! The places where options are set, and the readable parts of broken files.
 
 use super::*;
 

@@ -12,9 +12,9 @@ use crate::telemetry::pattern::Pattern;
 use crate::telemetry::syslog::{Facility, SyslogAddress};
 use crate::yaml::Node;
 
-/// How many handlers may stand before the one that writes.
+/// The longest chain of handlers that ends with one that writes.
 const MAX_DEPTH: u8 = 8;
-/// Where Python's syslog handler sends when nothing is said.
+/// The default destination port of Python's syslog handler.
 const SYSLOG_PORT: u16 = 514;
 
 impl Reading<'_> {
@@ -44,7 +44,7 @@ impl Reading<'_> {
         self.config.outputs.push(Output { name: name.to_owned(), destination, level, format });
     }
 
-    /// Where the handler writes; `None` when its class is not known.
+    /// Returns the destination of the handler; `None` when its class is not known.
     fn destination(&mut self, name: &str, class: &str, handler: &Node) -> Option<Destination> {
         let backups = number(handler, "backupCount");
         let rotation = match class {
@@ -125,7 +125,7 @@ impl Reading<'_> {
             Some("GcpJsonFormatter") => return Format::Json(JsonKeys::GoogleCloud),
             _ => {}
         }
-        // The same formatter may serve several handlers; what is wrong with it is said once.
+        // A formatter may be used by several handlers; its mistakes are reported once.
         let mut ignored = |sentence: String| {
             if !self.config.not_in_effect.contains(&sentence) {
                 self.config.not_in_effect.push(sentence);

@@ -21,7 +21,7 @@ impl io::Write for Written {
     }
 }
 
-/// What is written of the records that `log` logs.
+/// Returns the text written for the records that `log` logs.
 fn written(format: &str, date_format: Option<&str>, log: impl FnOnce()) -> String {
     let pattern = Pattern::new(format, date_format);
     let format = PatternFormat { pattern, clock: Clock::manual(1_795_995_208_123) };
