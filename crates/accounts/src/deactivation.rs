@@ -58,7 +58,7 @@ impl Deactivation {
     /// # Errors
     /// When the database fails.
     pub async fn unfinished(&self) -> Result<Vec<UserId>, DbError> {
-        let users: Vec<String> = self.db.read::<_, DbError, _>(users::to_part).await?;
+        let users: Vec<String> = self.db.read::<_, DbError, _>(users::with_rooms_to_leave).await?;
         users
             .into_iter()
             .map(|id| UserId::try_from(id).map_err(|error| DbError::bad_data("users_to_part.user_id", error)))
@@ -71,6 +71,6 @@ impl Deactivation {
     /// When the database fails.
     pub async fn left_rooms(&self, user_id: &UserId) -> Result<(), DbError> {
         let user_id = user_id.clone();
-        self.db.write(move |tx| users::parted(tx, user_id.as_str())).await
+        self.db.write(move |tx| users::set_left_rooms(tx, user_id.as_str())).await
     }
 }

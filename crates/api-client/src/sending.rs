@@ -3,7 +3,7 @@
 use plexus_http::{ApiError, Requester};
 use plexus_protocol::id::EventId;
 use plexus_rooms::Transaction;
-use plexus_store::repo::transactions::LONGEST_TXN_ID;
+use plexus_store::repo::transactions::MAX_TXN_ID_BYTES;
 use serde::Serialize;
 
 /// The response of these endpoints.
@@ -15,8 +15,8 @@ pub(crate) struct EventSent {
 /// The transaction that a request's path names; `None` for tokens without a device.
 pub(crate) fn transaction(requester: &Requester, txn_id: String) -> Result<Option<Transaction>, ApiError> {
     let Some(device_id) = requester.device_id.as_deref() else { return Ok(None) };
-    if txn_id.len() > LONGEST_TXN_ID {
-        return Err(ApiError::invalid_param(format!("The transaction id is longer than {LONGEST_TXN_ID} bytes")));
+    if txn_id.len() > MAX_TXN_ID_BYTES {
+        return Err(ApiError::invalid_param(format!("The transaction id is longer than {MAX_TXN_ID_BYTES} bytes")));
     }
     Ok(Some(Transaction { device_id: device_id.into(), txn_id: txn_id.into() }))
 }

@@ -1,21 +1,21 @@
-//! What Plexus aims at, and whether a report shows it.
+//! Plexus's performance aims, and whether a report meets them.
 
 use std::fmt::Write as _;
 
 use crate::report::{Figure, Report, figure_text};
 use crate::stats::median;
 
-/// What a figure is to be.
+/// The wanted value of a measurement.
 #[derive(Debug, Clone, Copy)]
 enum Wanted {
-    /// So many times better than the better figure of the baseline.
+    /// This many times better than the better value of the baseline.
     Times(f64),
     AtLeast(f64, &'static str),
     AtMost(f64, &'static str),
 }
 use Wanted::{AtLeast, AtMost, Times};
 
-/// What a scenario's name begins with, a figure of it, and what that is to be.
+/// A prefix of scenario names, a measurement, and its wanted value.
 type Aim = (&'static str, &'static str, Wanted);
 
 const AIMS: &[Aim] = &[
@@ -36,8 +36,8 @@ const AIMS: &[Aim] = &[
     ("fed-join-large, 20000 members", "resident at most", AtMost(300.0, "MB")),
 ];
 
-/// The aims as a Markdown table: for each target that is not of the baseline, what it reached and whether that is
-/// enough.
+/// Returns the aims as a Markdown table: for each target outside of the baseline, its value and whether it meets the
+/// aim.
 pub(crate) fn table(report: &Report) -> String {
     let compared: Vec<usize> = (0..report.targets.len()).filter(|index| !report.is_baseline(*index)).collect();
     let mut out = String::from("| scenario | figure | aim |");
@@ -65,7 +65,7 @@ pub(crate) fn table(report: &Report) -> String {
     out
 }
 
-/// Whether a scenario is the one meant: its name, or its name with what it was measured with.
+/// Whether a scenario matches: its name, or its name with parameters.
 fn fits(scenario: &str, wanted: &str) -> bool {
     scenario.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
 }
@@ -79,7 +79,7 @@ impl Wanted {
         }
     }
 
-    /// What the target at `index` reached.
+    /// Returns the value of the target at `index`.
     fn reached(self, report: &Report, figure: &Figure, index: usize) -> Option<f64> {
         match self {
             Times(_) => median(&report.ratios(figure, index)),

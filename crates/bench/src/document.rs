@@ -1,4 +1,4 @@
-//! Reports of several runs, put together: as a document in Markdown and as a page with charts.
+//! Combines reports of several runs into a Markdown document and a page with charts.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -7,19 +7,19 @@ use std::{fs, io};
 use crate::report::Report;
 use crate::{aims, page, table};
 
-/// What to make of earlier runs.
+/// The arguments for combining reports.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Render {
-    /// Reports in JSON, as runs write them.
+    /// Reports in JSON, as written by runs.
     #[arg(required = true)]
     reports: Vec<PathBuf>,
-    /// Something to say about the runs, `NAME=VALUE`; repeatable.
+    /// A fact about the runs, `NAME=VALUE`; repeatable.
     #[arg(long = "fact", value_parser = fact)]
     facts: Vec<(String, String)>,
-    /// Where the document goes.
+    /// The path of the document.
     #[arg(long)]
     markdown_file: Option<PathBuf>,
-    /// Where the page goes.
+    /// The path of the page.
     #[arg(long)]
     html_file: Option<PathBuf>,
 }
@@ -34,7 +34,7 @@ pub(crate) enum RenderError {
 }
 
 impl Render {
-    /// Reads the reports and writes what is wanted.
+    /// Reads the reports and writes the document and the page.
     pub(crate) fn run(&self) -> Result<(), RenderError> {
         let mut report = Report::default();
         for path in &self.reports {

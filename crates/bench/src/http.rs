@@ -1,39 +1,39 @@
-//! A client for HTTP/1.1 that costs next to nothing: one connection, one request at a time, no TLS.
+//! A minimal HTTP/1.1 client: one connection, one request at a time, no TLS.
 //!
-//! What drives a server must not be what is measured, and it shares the machine with it.
+//! The load generator shares the machine with the server, so its own cost must not be measured.
 
 use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// The most headers an answer may have.
+/// The most headers of a response.
 const MAX_HEADERS: usize = 64;
-/// The least room for what is read next, in bytes.
+/// The minimum buffer space for the next read, in bytes.
 const READ: usize = 4096;
 
-/// A kept-alive connection to one server. Its buffers are used again for each request.
+/// A kept-alive connection to one server. Its buffers are reused for each request.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
     host: String,
     request: Vec<u8>,
-    /// What was read, from the beginning of an answer on.
+    /// The bytes read since the beginning of a response.
     input: Vec<u8>,
-    /// The joined chunks of a body that came in chunks.
+    /// The concatenated chunks of a chunked body.
     joined: Vec<u8>,
-    /// Bytes of `input` that the last answer took.
+    /// The bytes of `input` that belong to the last response.
     taken: usize,
 }
 
-/// A server's answer.
+/// A server's response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reply<'a> {
     pub status: u16,
     pub body: &'a [u8],
 }
 
-/// What is asked of a server.
+/// A request to a server.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub method: &'a str,
@@ -45,7 +45,7 @@ pub(crate) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A request with a body of JSON, or none.
+    /// Returns a request with a JSON body, or none.
     pub(crate) fn json(method: &'a str, path: &'a str, authorization: Option<&'a str>, body: Option<&'a [u8]>) -> Self {
         Self { method, path, authorization, content_type: "application/json", body }
     }
@@ -58,7 +58,7 @@ enum Length {
 
 struct Head {
     status: u16,
-    /// Bytes of the input that the head takes.
+    /// The length of the head in the input, in bytes.
     end: usize,
     length: Length,
 }
@@ -71,8 +71,8 @@ impl Connection {
         Ok(Self { stream, host, request: Vec::new(), input: Vec::new(), joined: Vec::new(), taken: 0 })
     }
 
-    /// Sends `request` and reads the whole answer. A server may close a connection that was idle for long: then there
-    /// is no answer at all, and the request is sent once more on a new one.
+    /// Sends `request` and reads the whole response. If the server has closed the idle connection, there is no response
+    /// at all, and the request is sent once more on a new connection.
     pub(crate) async fn ask(&mut self, request: Request<'_>) -> io::Result<Reply<'_>> {
         self.write(request);
         self.input.drain(..self.taken);
@@ -98,7 +98,7 @@ impl Connection {
         Ok(Reply { status: head.status, body: body.unwrap_or_default() })
     }
 
-    /// Sends what was written and reads the answer's head.
+    /// Sends the written request and reads the response's head.
     async fn send(&mut self) -> io::Result<Head> {
         self.stream.write_all(&self.request).await?;
         loop {
@@ -145,7 +145,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Joins the chunks that begin at `at`, and returns where they end.
+    /// Concatenates the chunks that begin at `at`, and returns where they end.
     async fn join(&mut self, mut at: usize) -> io::Result<usize> {
         self.joined.clear();
         loop {
@@ -166,7 +166,7 @@ impl Connection {
         }
     }
 
-    /// Reads the lines after the last chunk; returns where they end.
+    /// Reads the lines after the last chunk, and returns where they end.
     async fn trailer(&mut self, mut at: usize) -> io::Result<usize> {
         loop {
             let end = self.line_end(at).await?;
@@ -178,7 +178,7 @@ impl Connection {
         }
     }
 
-    /// Where the line that begins at `at` ends, without its line break.
+    /// Returns where the line that begins at `at` ends, without its line break.
     async fn line_end(&mut self, at: usize) -> io::Result<usize> {
         loop {
             let rest = self.input.get(at..).unwrap_or_default();

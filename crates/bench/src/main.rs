@@ -1,7 +1,9 @@
-//! plexus-bench: how fast is a homeserver, or how fast are two of them side by side?
+//! plexus-bench: measures one homeserver, or compares several.
 //!
-//! Servers are driven over their public API only. With several targets each round drives them in turn (A B A B ...),
-//! and ratios are taken round by round, so that a machine whose speed drifts does not decide the comparison.
+//! Servers are only used through their public API. With several targets each round measures them in turn (A B A B ...),
+//! and ratios are computed per round, so that a machine with varying speed does not decide the comparison.
+
+#![warn(unreachable_pub)]
 
 mod aims;
 mod descriptors;
@@ -45,7 +47,7 @@ struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Puts reports of earlier runs together.
+    /// Combines reports of earlier runs.
     Render(Render),
 }
 
@@ -89,7 +91,7 @@ fn measure(options: Options) -> Result<(), Failure> {
     if report.failures.is_empty() { Ok(()) } else { Err(Failure::Scenarios(report.failures)) }
 }
 
-/// Measures every scenario; one that fails does not keep the others from being measured.
+/// Measures every scenario; a failing scenario does not prevent the others.
 async fn run(options: Options) -> Result<Report, TargetError> {
     let mut targets = Vec::new();
     for (index, written) in options.targets.iter().enumerate() {

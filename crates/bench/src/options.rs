@@ -5,69 +5,70 @@ use std::time::Duration;
 
 /// A scenario, by its name on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Scenario {
-    /// N senders in N rooms: messages a second.
+pub(crate) enum Scenario {
+    /// N senders in N rooms: messages per second.
     Send,
-    /// N senders in one room: messages a second.
+    /// N senders in one room: messages per second.
     SendOneRoom,
-    /// N users with nothing new to sync: syncs a second.
+    /// N users with nothing new to sync: syncs per second.
     SyncIdle,
-    /// A first sync of an account with R rooms: milliseconds.
+    /// The initial sync of an account with R rooms: milliseconds.
     SyncInitial,
-    /// W users wait in one room: milliseconds from a message's sending to its receiving.
+    /// W users wait in one room: milliseconds from sending a message to receiving it.
     Fanout,
-    /// N senders in a room with 10, 1,000, ... local members: messages a second.
+    /// N senders in a room with 10, 1,000, ... local members: messages per second.
     WideSend,
-    /// Paging a room's history back: pages a second.
+    /// Paging backwards through a room's history: pages per second.
     History,
-    /// Making a room: milliseconds.
+    /// Creating a room: milliseconds.
     CreateRoom,
-    /// Joining and leaving a room again and again: joins and leaves a second.
+    /// Joining and leaving a room repeatedly: joins and leaves per second.
     JoinLeave,
-    /// Keys of devices uploaded and claimed, messages to devices.
+    /// Uploading and claiming device keys, and to-device messages.
     E2ee,
-    /// A day of a real server compressed: many who wait, some who type, read, write and look.
+    /// The mixed load of a real server: many users wait; some type, read, write and look up profiles.
     Mixed,
-    /// Thousands of open long-polls: memory, and how long waking them takes.
+    /// Thousands of open long polls: memory, and how long wake-ups take.
     Connections,
-    /// Uploads and downloads a second.
+    /// Uploads and downloads per second.
     Media,
-    /// Messages of another server, from 1 and from 100 servers: PDUs a second until all of them are there.
+    /// Messages from 1 and from 100 other servers: PDUs per second until all of them can be read.
     FedSend,
-    /// Joining a room of another server with 20,000 members: seconds, and the most memory.
+    /// Joining a room of another server with 20,000 members: seconds, and peak memory.
     FedJoinLarge,
-    /// The memory that the same work leaves.
+    /// The memory in use after the same work.
     Footprint,
-    /// What a request costs this program itself, against a server that does nothing.
+    /// The cost of a request in this program, measured against a server that does nothing.
     Generator,
     /// The message rate as the database grows.
     Growth,
-    /// What messages and syncs cost as an account is in more and more rooms.
+    /// The cost of messages and syncs as an account joins more rooms.
     GrowthRooms,
 }
 
-/// How a run is set up.
+/// The parameters of a run.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// What to measure; several may be given.
     #[arg(required = true, value_enum)]
     pub scenarios: Vec<Scenario>,
-    /// A homeserver's base URL, http://HOST:PORT; with `NAME=` before it, the name used in the report. Repeatable.
+    /// The base URL of a homeserver, http://HOST:PORT; optionally preceded by `NAME=`, its name in the report.
+    /// Repeatable.
     #[arg(long = "target", required = true)]
     pub targets: Vec<String>,
-    /// The process of a target on this machine, for memory and processor time; repeatable, in the targets' order.
+    /// The process id of a target on this machine, for memory and processor time; repeatable, in the order of targets.
     #[arg(long = "pid")]
     pub pids: Vec<u32>,
-    /// The targets' `registration_shared_secret`; without it, users are made by open registration.
+    /// The targets' `registration_shared_secret`; without it, users are created by open registration.
     #[arg(long)]
     pub shared_secret: Option<String>,
-    /// How often each target is driven.
+    /// How often each target is measured.
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
-    /// How long one round drives one target, in seconds.
+    /// The duration of a round of one target, in seconds.
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
-    /// After how many seconds a scenario is given up; what it measured until then is kept.
+    /// After how many seconds a scenario is aborted; the results so far are kept.
     #[arg(long, default_value_t = 3600)]
     pub limit: u64,
     /// Users that act at the same time.
@@ -88,10 +89,10 @@ pub struct Options {
     /// Open long-polls of `connections`.
     #[arg(long, default_value_t = 10_000)]
     pub connections: usize,
-    /// Users of `mixed`; each waits all the time.
+    /// Users of `mixed`; each always has a waiting sync.
     #[arg(long, default_value_t = 100)]
     pub crowd: usize,
-    /// What all users of `mixed` do together, in acts a second.
+    /// Actions per second of all users of `mixed` together.
     #[arg(long, default_value_t = 30.0)]
     pub acts: f64,
     /// The size of a file of `media`, in bytes.
@@ -103,7 +104,7 @@ pub struct Options {
     /// Members of the room of `fed-join-large`.
     #[arg(long, default_value_t = 20_000)]
     pub room_members: usize,
-    /// State events of the room of `fed-join-large`, members included.
+    /// State events of the room of `fed-join-large`, including members.
     #[arg(long, default_value_t = 30_000)]
     pub room_state: usize,
     /// Events in the database at which `growth` measures.
@@ -115,17 +116,17 @@ pub struct Options {
     /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,
-    /// Write the report here as JSON too.
+    /// Also write the report to this file as JSON.
     #[arg(long)]
     pub json_file: Option<PathBuf>,
-    /// Write the report here as a page with charts.
+    /// Write the report to this file as a page with charts.
     #[arg(long)]
     pub html_file: Option<PathBuf>,
 }
 
 impl Options {
-    /// How long one round drives one target.
-    pub fn duration(&self) -> Duration {
+    /// Returns the duration of a round of one target.
+    pub(crate) fn duration(&self) -> Duration {
         Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::from_secs(5))
     }
 }

@@ -1,4 +1,4 @@
-//! Another server, which this program is: it signs, serves its key over TLS, and sends to a target.
+//! Another server, simulated by this program: it signs events, serves its key over TLS, and sends to a target.
 
 use axum::Router;
 use axum::routing::put;
@@ -15,7 +15,7 @@ use crate::http::{Connection, Request};
 use crate::target::{Target, TargetError, ask, parse, text};
 use crate::user::encode;
 
-/// Why an event of a target's room cannot be made.
+/// Why an event for a target's room cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OriginError {
     #[error(transparent)]
@@ -30,7 +30,7 @@ pub(crate) enum OriginError {
     Id(#[from] IdError),
 }
 
-/// A server that speaks to one target.
+/// A server that communicates with one target.
 pub(crate) struct Origin {
     peer: Peer,
     connection: Connection,
@@ -43,14 +43,14 @@ pub(crate) struct Member {
     room_id: RoomId,
     user_id: UserId,
     version: RoomVersion,
-    /// What allows the user to send messages.
+    /// The auth events of the user's messages.
     auth_events: Vec<EventId>,
-    /// The join.
+    /// The join event.
     pub joined: EventId,
     depth: u64,
 }
 
-/// A transaction, ready to be sent.
+/// A transaction to send.
 pub(crate) struct Transaction {
     path: String,
     authorization: String,
@@ -58,7 +58,7 @@ pub(crate) struct Transaction {
 }
 
 impl Origin {
-    /// A server on a port of its own, which agrees with everything that it is sent.
+    /// Starts a server on its own port, which accepts everything it receives.
     pub(crate) async fn start(target: &Target, destination: &str) -> Result<Self, TargetError> {
         let routes = |_: &ServerName| {
             Router::new().route("/_matrix/federation/v1/send/{transaction}", put(async || r#"{"pdus":{}}"#))
@@ -95,7 +95,7 @@ impl Origin {
         })
     }
 
-    /// The signed event that `make_join` proposed.
+    /// Signs the event that `make_join` returned.
     fn finish(&self, path: &str, made: &Value) -> Result<(Pdu, RoomVersion), OriginError> {
         let version = text(path, made, "room_version").unwrap_or_default();
         let version = RoomVersion::ALL.into_iter().find(|known| known.as_str() == version);
@@ -104,7 +104,7 @@ impl Origin {
         Ok((build::finish(template, version, self.peer.key(), self.peer.name())?, version))
     }
 
-    /// A message of `member` that follows `after`.
+    /// Creates a message of `member` that follows `after`.
     pub(crate) fn message(&self, member: &mut Member, after: Vec<EventId>, now_ms: u64) -> Result<Pdu, TargetError> {
         member.depth += 1;
         let content = r#"{"body":"a message of some forty letters or so","msgtype":"m.text"}"#;
@@ -127,7 +127,7 @@ impl Origin {
         made.map_err(|error| error.of("room"))
     }
 
-    /// Puts events into a transaction.
+    /// Creates a transaction of events.
     pub(crate) fn transaction(&mut self, pdus: &[Pdu], now_ms: u64) -> Result<Transaction, TargetError> {
         self.transactions += 1;
         let path = format!("/_matrix/federation/v1/send/{now_ms}-{}", self.transactions);
@@ -153,7 +153,7 @@ impl Origin {
     }
 }
 
-/// Of the state that `send_join` was answered with, the events that allow who joined to send messages.
+/// Returns the auth events for messages of the joined user, from the state in the response to `send_join`.
 fn allowing(answer: &Value, join: &Pdu, version: RoomVersion) -> Result<Vec<EventId>, OriginError> {
     let rules: &RoomVersionRules = version.rules();
     let mut allowing = vec![join.event_id().clone()];
@@ -167,7 +167,7 @@ fn allowing(answer: &Value, join: &Pdu, version: RoomVersion) -> Result<Vec<Even
 }
 
 impl OriginError {
-    /// As an error of the target, in `what` it answered.
+    /// Converts to an error of the target, in the response `what`.
     fn of(self, what: &'static str) -> TargetError {
         TargetError::Wrong { what, why: self.to_string() }
     }

@@ -1,4 +1,4 @@
-//! A report as a page with charts: one file that needs nothing else, for light and dark.
+//! A report as a self-contained page with charts, for light and dark mode.
 
 use std::fmt::Write as _;
 
@@ -18,18 +18,18 @@ svg { display: block; width: 100%; height: auto } svg text { fill: var(--text); 
 svg .soft { fill: var(--soft) } svg .axis, svg .spread { stroke: var(--text); stroke-width: 1 } svg .axis { stroke: var(--line) }
 svg polyline { fill: none; stroke-width: 1.5 }
 ";
-/// Of a chart, in the units of its view box.
+/// The width of a chart, in the units of its view box.
 const WIDTH: f64 = 900.0;
-/// Where bars begin, and the most they take.
+/// The start of bars, and their greatest length.
 const LEFT: f64 = 190.0;
 const LONGEST: f64 = 430.0;
 const ROW: f64 = 22.0;
 /// The height of a chart over time.
 const HEIGHT: f64 = 160.0;
-/// There are so many colours.
+/// The number of colours.
 const COLOURS: usize = 6;
 
-/// The page.
+/// Returns the page.
 pub(crate) fn page(report: &Report, facts: &[(String, String)]) -> String {
     let mut out = String::from("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
     out.push_str("<meta name=\"viewport\" content=\"width=device-width\">\n<title>How fast, side by side</title>\n");

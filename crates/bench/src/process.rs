@@ -1,4 +1,4 @@
-//! What Linux says about a server's process.
+//! A server's process, as reported by Linux.
 
 use std::fs;
 
@@ -11,30 +11,30 @@ const KIB: f64 = 1024.0;
 pub(crate) struct Process(pub u32);
 
 impl Process {
-    /// Its resident memory in MB (1,000,000 bytes); `None` where there is no /proc.
+    /// Returns its resident memory in MB (1,000,000 bytes); `None` without /proc.
     pub(crate) fn resident(self) -> Option<f64> {
         self.status("VmRSS:")
     }
 
-    /// The part of its resident memory that is its own: heap and stacks, not its program's text.
+    /// Returns its anonymous resident memory in MB: heap and stacks without program text.
     pub(crate) fn anonymous(self) -> Option<f64> {
         self.status("RssAnon:")
     }
 
-    /// The most resident memory it had, in MB, since [`Self::forget_peak`] or its start.
+    /// Returns its peak resident memory in MB since [`Self::forget_peak`] or its start.
     pub(crate) fn peak(self) -> Option<f64> {
         self.status("VmHWM:")
     }
 
-    /// Begins a new peak. Without the right to do so, the peak since the start stays.
+    /// Resets the peak. Without permission to do so, the peak since the start stays.
     pub(crate) fn forget_peak(self) {
         let _ = fs::write(format!("/proc/{}/clear_refs", self.0), "5");
     }
 
-    /// Processor time it has used, of user and kernel, in seconds.
+    /// Returns its processor time, user and kernel, in seconds.
     pub(crate) fn processor_seconds(self) -> Option<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
-        // The second field is a name in parentheses, which may hold anything.
+        // The second field is a name in parentheses, which may contain anything.
         let (_, after) = stat.rsplit_once(')')?;
         let mut fields = after.split_ascii_whitespace().skip(11);
         let user: f64 = fields.next()?.parse().ok()?;
@@ -50,7 +50,7 @@ impl Process {
     }
 }
 
-/// Processor time that the calling thread has used, in seconds.
+/// Returns the processor time of the calling thread, in seconds.
 pub(crate) fn thread_seconds() -> Option<f64> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanoseconds: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;

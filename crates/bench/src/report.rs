@@ -1,10 +1,10 @@
-//! What was measured: kept as JSON, read again, put together.
+//! Measurements, which are stored as JSON, read again and combined.
 
 use serde::{Deserialize, Serialize};
 
 use crate::stats::{median, percentile};
 
-/// Whether more or less of a figure is better.
+/// Whether higher or lower values are better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Better {
@@ -12,7 +12,7 @@ pub(crate) enum Better {
     Less,
 }
 
-/// One figure of one scenario: for each target, one value per round.
+/// One measurement of one scenario: for each target, one value per round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Figure {
     pub scenario: String,
@@ -23,19 +23,19 @@ pub(crate) struct Figure {
     pub rounds: Vec<Vec<f64>>,
 }
 
-/// Something that was looked at again and again while a scenario ran.
+/// A value sampled repeatedly while a scenario ran.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Series {
     pub scenario: String,
     pub what: String,
     pub unit: String,
-    /// The index of one of the report's targets.
+    /// The index of a target of the report.
     pub target: usize,
-    /// Seconds after the start of the run, and values.
+    /// Seconds since the start of the run, and values.
     pub points: Vec<(f64, f64)>,
 }
 
-/// All figures of a run.
+/// All measurements of a run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
     pub targets: Vec<String>,
@@ -48,12 +48,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// An empty report about `targets`.
+    /// Returns an empty report about `targets`.
     pub(crate) fn new(targets: Vec<String>) -> Self {
         Self { targets, ..Self::default() }
     }
 
-    /// Notes the value of a round of `target`, the index of one of the report's targets.
+    /// Adds the value of a round of `target`, the index of a target of the report.
     pub(crate) fn add(&mut self, scenario: &str, what: (&str, &str, Better), target: usize, value: f64) {
         let (name, unit, better) = what;
         let known = self.figures.iter().position(|figure| figure.scenario == scenario && figure.what == name);
@@ -67,7 +67,7 @@ impl Report {
         rounds[target].push(value);
     }
 
-    /// Notes a value of a series at a time.
+    /// Adds a sample of a series.
     pub(crate) fn point(&mut self, scenario: &str, what: &str, unit: &str, target: usize, point: (f64, f64)) {
         let known =
             |series: &&mut Series| series.scenario == scenario && series.what == what && series.target == target;
@@ -79,7 +79,7 @@ impl Report {
         self.series.push(Series { scenario, what, unit, target, points: vec![point] });
     }
 
-    /// Adds what another run measured. Targets of the same name are the same.
+    /// Adds the measurements of another run. Targets with the same name are identical.
     pub(crate) fn merge(&mut self, other: Self) {
         let indexes: Vec<usize> = other.targets.iter().map(|name| self.target(name)).collect();
         for figure in other.figures {
@@ -106,12 +106,12 @@ impl Report {
         self.targets.len() - 1
     }
 
-    /// The report as JSON.
+    /// Returns the report as JSON.
     pub(crate) fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
     }
 
-    /// The scenarios in the order in which they were measured.
+    /// Returns the scenarios in the order in which they were measured.
     pub(crate) fn scenarios(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for figure in &self.figures {
@@ -122,15 +122,15 @@ impl Report {
         names
     }
 
-    /// Whether the target at `index` is one that the others are compared with: the first, and those whose name begins
-    /// with the same word, such as one server on two databases.
+    /// Whether the target at `index` belongs to the baseline: the first target, and those whose name begins with the
+    /// same word, such as one server on two databases.
     pub(crate) fn is_baseline(&self, index: usize) -> bool {
         let first_word = |index: usize| self.targets.get(index).and_then(|name| name.split(' ').next());
         index == 0 || first_word(index) == first_word(0)
     }
 
-    /// How many times better the target at `index` is than the best of the baseline, round by round; nothing for the
-    /// baseline itself.
+    /// Returns, for each round, how many times better the target at `index` is than the best of the baseline; empty for
+    /// the baseline itself.
     pub(crate) fn ratios(&self, figure: &Figure, index: usize) -> Vec<f64> {
         if self.is_baseline(index) {
             return Vec::new();
@@ -152,7 +152,7 @@ impl Report {
     }
 }
 
-/// A value with as many digits as it deserves.
+/// Formats a value with a sensible number of digits.
 pub(crate) fn figure_text(value: f64) -> String {
     match value.abs() {
         1000.0.. => grouped(value),
@@ -164,7 +164,7 @@ pub(crate) fn figure_text(value: f64) -> String {
     }
 }
 
-/// A large number, its thousands separated.
+/// Formats a large number with thousands separators.
 fn grouped(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut out = String::new();
@@ -177,7 +177,7 @@ fn grouped(value: f64) -> String {
     out
 }
 
-/// The median of ratios and their spread.
+/// Formats the median of ratios and their spread.
 pub(crate) fn ratio_text(ratios: &[f64]) -> Option<String> {
     let (median, least, most) = (median(ratios)?, percentile(ratios, 0)?, percentile(ratios, 100)?);
     Some(match ratios.len() {

@@ -1,4 +1,4 @@
-//! What the scenarios of one run share.
+//! The shared state of the scenarios of one run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use crate::report::{Better, Report};
 use crate::round::Round;
 use crate::target::Target;
 
-/// Between two looks whether the targets are at rest, and how many there are.
+/// The interval of checks whether the targets are idle, and their number.
 const LOOK: Duration = Duration::from_millis(200);
 const LOOKS: usize = 300;
-/// Who is at rest uses no more processor seconds from one look to the next.
+/// The most processor seconds per interval of an idle process.
 const AT_REST: f64 = 0.02;
 
 /// One run of the program.
 #[derive(Debug)]
-pub struct Run {
+pub(crate) struct Run {
     pub options: Options,
     pub targets: Arc<[Target]>,
     pub report: Report,
@@ -26,9 +26,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Waits until the processes of all targets are at rest: what a server still has to do for the last round must not
-    /// slow down the next one's. Goes on after a while all the same.
-    pub async fn rest(&self) {
+    /// Waits until the processes of all targets are idle: remaining work of the last round must not slow down the next
+    /// one. Gives up after a while.
+    pub(crate) async fn rest(&self) {
         let used = || self.targets.iter().filter_map(Target::processor_seconds).sum::<f64>();
         for _ in 0..LOOKS {
             let before = used();
@@ -39,35 +39,35 @@ impl Run {
         }
     }
 
-    /// Notes how many acts a second a round of the target at `index` had, how long the slowest hundredth took, and what
-    /// one cost the server's processor.
-    pub fn rate(&mut self, scenario: &str, acts: &str, index: usize, round: &Round) {
+    /// Records the actions per second of a round of the target at `index`, the 99th percentile of their durations, and
+    /// the processor time per action.
+    pub(crate) fn rate(&mut self, scenario: &str, acts: &str, index: usize, round: &Round) {
         self.add(scenario, (acts, "per second", Better::More), index, round.count() / round.seconds);
         let slow = format!("{acts}, 99th percentile");
         self.add(scenario, (&slow, "ms", Better::Less), index, round.percentile(99));
         self.cost(scenario, acts, index, round);
     }
 
-    /// Notes what one of the acts cost the server's processor.
-    pub fn cost(&mut self, scenario: &str, acts: &str, index: usize, round: &Round) {
+    /// Records the processor time per action.
+    pub(crate) fn cost(&mut self, scenario: &str, acts: &str, index: usize, round: &Round) {
         if let Some(processor) = round.processor {
             let name = format!("{acts}, processor time of one");
             self.add(scenario, (&name, "µs", Better::Less), index, processor * 1e6 / round.count());
         }
     }
 
-    /// Notes the value of a round of the target at `index`.
-    pub fn add(&mut self, scenario: &str, what: (&str, &str, Better), index: usize, value: f64) {
+    /// Records the value of a round of the target at `index`.
+    pub(crate) fn add(&mut self, scenario: &str, what: (&str, &str, Better), index: usize, value: f64) {
         self.report.add(scenario, what, index, value);
     }
 
-    /// Begins new peaks of memory.
-    pub fn forget_peaks(&self) {
+    /// Resets the memory peaks.
+    pub(crate) fn forget_peaks(&self) {
         self.targets.iter().filter_map(|target| target.process).for_each(|process| process.forget_peak());
     }
 
-    /// Notes the memory of those targets whose process is known.
-    pub fn memory(&mut self, scenario: &str) {
+    /// Records the memory of targets with a known process.
+    pub(crate) fn memory(&mut self, scenario: &str) {
         for (index, target) in Arc::clone(&self.targets).iter().enumerate() {
             let Some(process) = target.process else { continue };
             if let Some(resident) = process.resident() {

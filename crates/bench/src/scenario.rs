@@ -1,4 +1,4 @@
-//! What can be measured. Each scenario prepares every target once, then drives them in turn.
+//! The scenarios. Each prepares every target once, then measures them in turn.
 
 mod connections;
 mod create_room;
@@ -31,7 +31,7 @@ use crate::target::{Target, TargetError};
 use crate::user::User;
 
 /// Measures every target `rounds` times.
-pub async fn measure(scenario: Scenario, run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(scenario: Scenario, run: &mut Run) -> Result<(), TargetError> {
     match scenario {
         Scenario::Send => send::measure("send", run.options.users, run).await,
         Scenario::SendOneRoom => send::measure("send-one-room", 1, run).await,
@@ -55,7 +55,7 @@ pub async fn measure(scenario: Scenario, run: &mut Run) -> Result<(), TargetErro
     }
 }
 
-/// Runs `act` for each user at the same time, again and again until the round is over. `act` gets the user's number.
+/// Runs `act` concurrently for each user, repeatedly until the round is over. `act` gets the user's number.
 async fn repeat(
     run: &Run,
     target: &Target,
@@ -80,14 +80,14 @@ async fn repeat(
     Ok(Round { times, seconds, processor: spent(used, target) })
 }
 
-/// How long `act` takes, in milliseconds.
+/// Returns how long `act` takes, in milliseconds.
 async fn timed(clock: &Clock, act: impl Future<Output = Result<(), TargetError>>) -> Result<f64, TargetError> {
     let before = clock.monotonic();
     act.await?;
     Ok(millis(clock.monotonic() - before))
 }
 
-/// Processor seconds of the target's process since it had used `before`.
+/// Returns the processor seconds of the target's process since it had used `before`.
 fn spent(before: Option<f64>, target: &Target) -> Option<f64> {
     Some(target.processor_seconds()? - before?)
 }
@@ -100,7 +100,7 @@ async fn users(target: &Target, count: usize) -> Result<Vec<User>, TargetError> 
     Ok(users)
 }
 
-/// Many users, registered a few at a time, who have joined `room_id`, which must be open to guests.
+/// Registers many users, a few at a time, who join `room_id`, which must be open to guests.
 async fn crowd(target: &Target, count: usize, room_id: &str) -> Result<Vec<User>, TargetError> {
     const AT_ONCE: usize = 20;
     let mut users = Vec::new();

@@ -1,6 +1,6 @@
 //! Medians and percentiles.
 
-/// The `percent`th percentile of `values` by nearest rank; `None` when there are none.
+/// Returns the `percent`th percentile of `values` by nearest rank; `None` when there are none.
 pub(crate) fn percentile(values: &[f64], percent: usize) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -9,7 +9,7 @@ pub(crate) fn percentile(values: &[f64], percent: usize) -> Option<f64> {
     sorted.get(rank.min(last)).copied()
 }
 
-/// The median.
+/// Returns the median.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     percentile(values, 50)
 }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use crate::report::{Report, figure_text, ratio_text};
 use crate::stats::median;
 
-/// The medians of every target, and how many times better each is than the best of the baseline, with the spread.
+/// Returns the medians of all targets, and how many times better each is than the best of the baseline, with the
+/// spread.
 pub(crate) fn table(report: &Report) -> String {
     let compared: Vec<usize> = (0..report.targets.len()).filter(|index| !report.is_baseline(*index)).collect();
     let mut out = String::from("| scenario | figure |");

@@ -1,4 +1,4 @@
-//! A homeserver to drive.
+//! A homeserver to measure.
 
 use std::io;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::http::{Connection, Reply, Request};
 use crate::process::Process;
 
-/// Where the client-server API begins.
-pub const CLIENT: &str = "/_matrix/client/v3";
+/// The prefix of the client-server API.
+pub(crate) const CLIENT: &str = "/_matrix/client/v3";
 
-/// Why a target could not be driven.
+/// Why a target could not be measured.
 #[derive(Debug, thiserror::Error)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     #[error("{0:?} is not http://HOST:PORT")]
     Address(String),
     #[error(transparent)]
@@ -30,9 +30,9 @@ pub enum TargetError {
 
 /// A homeserver.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub(crate) struct Target {
     pub name: String,
-    /// Its process, if it is of this machine and was named.
+    /// Its process, if it is known and on this machine.
     pub process: Option<Process>,
     host: String,
     shared_secret: Option<String>,
@@ -40,8 +40,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `[NAME=]http://HOST:PORT`.
-    pub fn parse(written: &str, shared_secret: Option<String>) -> Result<Self, TargetError> {
+    /// Parses `[NAME=]http://HOST:PORT`.
+    pub(crate) fn parse(written: &str, shared_secret: Option<String>) -> Result<Self, TargetError> {
         let (name, url) = written.split_once('=').unwrap_or((written, written));
         let host = url.strip_prefix("http://").map(|host| host.trim_end_matches('/'));
         let host = host.filter(|host| host.contains(':') && !host.contains('/'));
@@ -50,23 +50,23 @@ impl Target {
         Ok(Self { name, host, process: None, shared_secret, random: Random::system() })
     }
 
-    /// A connection to it.
-    pub async fn connect(&self) -> io::Result<Connection> {
+    /// Opens a connection to it.
+    pub(crate) async fn connect(&self) -> io::Result<Connection> {
         Connection::open(&self.host).await
     }
 
-    /// A name that nothing has yet.
-    pub fn unique(&self) -> String {
+    /// Returns an unused name.
+    pub(crate) fn unique(&self) -> String {
         format!("bench-{}", self.random.alphanumeric(12).to_lowercase())
     }
 
-    /// Processor time that its process has used, in seconds, if that is known.
-    pub fn processor_seconds(&self) -> Option<f64> {
+    /// Returns the processor time of its process in seconds, if known.
+    pub(crate) fn processor_seconds(&self) -> Option<f64> {
         self.process?.processor_seconds()
     }
 
-    /// What its caches say they hold, in bytes, if its metrics are at the same address and say that.
-    pub async fn cache_bytes(&self) -> Option<f64> {
+    /// Returns the size of its caches in bytes, if metrics at the same address report it.
+    pub(crate) async fn cache_bytes(&self) -> Option<f64> {
         let mut connection = self.connect().await.ok()?;
         let reply = ask(&mut connection, Request::json("GET", "/_synapse/metrics", None, None)).await.ok()?;
         let text = std::str::from_utf8(reply.body).ok()?;
@@ -74,14 +74,14 @@ impl Target {
         values.map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 
-    /// The shared secret by which users are registered, if there is one.
-    pub fn shared_secret(&self) -> Option<&str> {
+    /// Returns the shared secret for registering users, if there is one.
+    pub(crate) fn shared_secret(&self) -> Option<&str> {
         self.shared_secret.as_deref()
     }
 }
 
-/// Asks and reads the JSON of the answer.
-pub async fn call(
+/// Sends a request and parses the JSON of the response.
+pub(crate) async fn call(
     connection: &mut Connection,
     method: &str,
     path: &str,
@@ -93,8 +93,8 @@ pub async fn call(
     parse(path, ask(connection, request).await?.body)
 }
 
-/// Asks, and accepts nothing but 200.
-pub async fn ask<'a>(connection: &'a mut Connection, request: Request<'_>) -> Result<Reply<'a>, TargetError> {
+/// Sends a request; any status other than 200 is an error.
+pub(crate) async fn ask<'a>(connection: &'a mut Connection, request: Request<'_>) -> Result<Reply<'a>, TargetError> {
     let reply = connection.ask(request).await?;
     if reply.status == 200 {
         return Ok(reply);
@@ -107,8 +107,8 @@ pub async fn ask<'a>(connection: &'a mut Connection, request: Request<'_>) -> Re
     })
 }
 
-/// The JSON that `path` was answered with.
-pub fn parse(path: &str, body: &[u8]) -> Result<Value, TargetError> {
+/// Parses the JSON of the response of `path`.
+pub(crate) fn parse(path: &str, body: &[u8]) -> Result<Value, TargetError> {
     serde_json::from_slice(body).map_err(|_| TargetError::Missing {
         path: path.to_owned(),
         field: "JSON",
@@ -116,8 +116,8 @@ pub fn parse(path: &str, body: &[u8]) -> Result<Value, TargetError> {
     })
 }
 
-/// The string `field` of what `path` was answered with.
-pub fn text(path: &str, answer: &Value, field: &'static str) -> Result<String, TargetError> {
+/// Returns the string `field` in the response of `path`.
+pub(crate) fn text(path: &str, answer: &Value, field: &'static str) -> Result<String, TargetError> {
     let value = answer.get(field).and_then(Value::as_str);
     value.map(str::to_owned).ok_or_else(|| TargetError::Missing {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! A user of a target, and what users do.
+//! A user of a target, and the requests of users.
 
 use std::fmt::Write as _;
 
@@ -11,12 +11,12 @@ use crate::target::{CLIENT, Target, TargetError, ask, call, parse, text};
 
 const PASSWORD: &str = "plexus-bench";
 
-/// A user with a connection of their own.
+/// A user with their own connection.
 #[derive(Debug)]
-pub struct User {
+pub(crate) struct User {
     pub user_id: String,
     pub device_id: String,
-    /// The value of the header.
+    /// The value of the `Authorization` header.
     authorization: String,
     connection: Connection,
     transactions: u64,
@@ -24,7 +24,7 @@ pub struct User {
 
 impl User {
     /// Registers a new user.
-    pub async fn register(target: &Target) -> Result<Self, TargetError> {
+    pub(crate) async fn register(target: &Target) -> Result<Self, TargetError> {
         let username = target.unique();
         let mut connection = target.connect().await?;
         let (path, body) = match target.shared_secret() {
@@ -49,7 +49,7 @@ impl User {
     }
 
     /// Logs a user in on a new device.
-    pub async fn log_in(target: &Target, user_id: &str) -> Result<Self, TargetError> {
+    pub(crate) async fn log_in(target: &Target, user_id: &str) -> Result<Self, TargetError> {
         let path = format!("{CLIENT}/login");
         let identifier = json!({ "type": "m.id.user", "user": user_id });
         let body = json!({ "type": "m.login.password", "identifier": identifier, "password": PASSWORD });
@@ -58,8 +58,8 @@ impl User {
         Self::registered(&path, &answer, connection)
     }
 
-    /// Registers a guest, which costs no password's hash; where guests are not allowed, a user.
-    pub async fn register_guest(target: &Target) -> Result<Self, TargetError> {
+    /// Registers a guest, which needs no password hash; where guests are not allowed, a user.
+    pub(crate) async fn register_guest(target: &Target) -> Result<Self, TargetError> {
         let path = format!("{CLIENT}/register?kind=guest");
         let mut connection = target.connect().await?;
         match call(&mut connection, "POST", &path, None, Some(&json!({}))).await {
@@ -69,7 +69,7 @@ impl User {
         }
     }
 
-    /// The user that a registration was answered with.
+    /// Returns the user in the response to a registration.
     fn registered(path: &str, answer: &Value, connection: Connection) -> Result<Self, TargetError> {
         Ok(Self {
             user_id: text(path, answer, "user_id")?,
@@ -80,25 +80,25 @@ impl User {
         })
     }
 
-    /// The same user on one more connection.
-    pub async fn again(&self, target: &Target) -> Result<Self, TargetError> {
+    /// Returns the same user with another connection.
+    pub(crate) async fn again(&self, target: &Target) -> Result<Self, TargetError> {
         Ok(Self {
             user_id: self.user_id.clone(),
             device_id: self.device_id.clone(),
             authorization: self.authorization.clone(),
             connection: target.connect().await?,
-            // Far from those of the others: a repeated transaction id would be answered without doing anything.
+            // Far from those of the others: with a repeated transaction id the request would do nothing.
             transactions: self.transactions + (1 << 32),
         })
     }
 
-    /// Makes a room that anybody may join; its id.
-    pub async fn create_room(&mut self) -> Result<String, TargetError> {
+    /// Creates a room that anybody may join; returns its id.
+    pub(crate) async fn create_room(&mut self) -> Result<String, TargetError> {
         self.create(&json!({ "preset": "public_chat" })).await
     }
 
-    /// Makes a room that anybody may join, also guests; its id.
-    pub async fn create_open_room(&mut self) -> Result<String, TargetError> {
+    /// Creates a room that anybody may join, including guests; returns its id.
+    pub(crate) async fn create_open_room(&mut self) -> Result<String, TargetError> {
         let open = json!({ "type": "m.room.guest_access", "state_key": "", "content": { "guest_access": "can_join" } });
         self.create(&json!({ "preset": "public_chat", "initial_state": [open] })).await
     }
@@ -110,68 +110,73 @@ impl User {
     }
 
     /// Joins a room.
-    pub async fn join(&mut self, room_id: &str) -> Result<(), TargetError> {
+    pub(crate) async fn join(&mut self, room_id: &str) -> Result<(), TargetError> {
         self.post(&format!("{CLIENT}/join/{}", encode(room_id)), "{}").await
     }
 
     /// Sends a text message.
-    pub async fn send(&mut self, room_id: &str, body: &str) -> Result<(), TargetError> {
+    pub(crate) async fn send(&mut self, room_id: &str, body: &str) -> Result<(), TargetError> {
         let transaction = self.next_transaction().to_string();
         self.send_as(room_id, body, &transaction).await
     }
 
-    /// Sends a text message in a transaction that the caller names.
-    pub async fn send_as(&mut self, room_id: &str, body: &str, transaction: &str) -> Result<(), TargetError> {
+    /// Sends a text message with a transaction id of the caller.
+    pub(crate) async fn send_as(&mut self, room_id: &str, body: &str, transaction: &str) -> Result<(), TargetError> {
         let content = json!({ "msgtype": "m.text", "body": body }).to_string();
         self.put(&message_path(room_id, transaction), &content).await
     }
 
-    /// Sends a text message; its event id.
-    pub async fn send_for_id(&mut self, room_id: &str, body: &str) -> Result<String, TargetError> {
+    /// Sends a text message; returns its event id.
+    pub(crate) async fn send_for_id(&mut self, room_id: &str, body: &str) -> Result<String, TargetError> {
         let path = message_path(room_id, &self.next_transaction().to_string());
         let content = json!({ "msgtype": "m.text", "body": body });
         let answer = self.call("PUT", &path, Some(&content)).await?;
         text(&path, &answer, "event_id")
     }
 
-    /// Syncs, from the beginning without `since`. Returns the next token and the size of the answer in bytes.
-    pub async fn sync(&mut self, since: Option<&str>, timeout_ms: u64) -> Result<(String, usize), TargetError> {
+    /// Syncs, from the beginning without `since`. Returns the next token and the size of the response in bytes.
+    pub(crate) async fn sync(&mut self, since: Option<&str>, timeout_ms: u64) -> Result<(String, usize), TargetError> {
         let path = sync_path(since, timeout_ms);
         let body = self.ask("GET", &path, None).await?.body;
         Ok((text(&path, &parse(&path, body)?, "next_batch")?, body.len()))
     }
 
-    /// Syncs; the next token, and whether the answer has `word` in it.
-    pub async fn sync_for(&mut self, since: &str, timeout_ms: u64, word: &str) -> Result<(String, bool), TargetError> {
+    /// Syncs. Returns the next token, and whether the response contains `word`.
+    pub(crate) async fn sync_for(
+        &mut self,
+        since: &str,
+        timeout_ms: u64,
+        word: &str,
+    ) -> Result<(String, bool), TargetError> {
         let path = sync_path(Some(since), timeout_ms);
         let body = self.ask("GET", &path, None).await?.body;
         let found = body.windows(word.len()).any(|window| window == word.as_bytes());
         Ok((text(&path, &parse(&path, body)?, "next_batch")?, found))
     }
 
-    /// Asks without looking at the answer, for scenarios that count requests.
-    pub async fn get(&mut self, path: &str) -> Result<(), TargetError> {
+    /// Sends a GET and ignores the response, for scenarios that count requests.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<(), TargetError> {
         self.ask("GET", path, None).await.map(drop)
     }
 
-    /// Posts JSON without looking at the answer.
-    pub async fn post(&mut self, path: &str, body: &str) -> Result<(), TargetError> {
+    /// Posts JSON and ignores the response.
+    pub(crate) async fn post(&mut self, path: &str, body: &str) -> Result<(), TargetError> {
         self.ask("POST", path, Some(body.as_bytes())).await.map(drop)
     }
 
-    /// Puts JSON without looking at the answer.
-    pub async fn put(&mut self, path: &str, body: &str) -> Result<(), TargetError> {
+    /// Puts JSON and ignores the response.
+    pub(crate) async fn put(&mut self, path: &str, body: &str) -> Result<(), TargetError> {
         self.ask("PUT", path, Some(body.as_bytes())).await.map(drop)
     }
 
-    /// The number of the next transaction.
-    pub fn next_transaction(&mut self) -> u64 {
+    /// Returns the number of the next transaction.
+    pub(crate) fn next_transaction(&mut self) -> u64 {
         self.transactions += 1;
         self.transactions
     }
 
-    /// Asks and reads the JSON of the answer.
-    pub async fn call(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, TargetError> {
+    /// Sends a request and parses the JSON of the response.
+    pub(crate) async fn call(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, TargetError> {
         call(&mut self.connection, method, path, Some(&self.authorization), body).await
     }
 
@@ -179,8 +184,8 @@ impl User {
         ask(&mut self.connection, Request::json(method, path, Some(&self.authorization), body)).await
     }
 
-    /// Uploads a file; its `mxc:` address without the scheme.
-    pub async fn upload(&mut self, bytes: &[u8]) -> Result<String, TargetError> {
+    /// Uploads a file; returns its `mxc:` address without the scheme.
+    pub(crate) async fn upload(&mut self, bytes: &[u8]) -> Result<String, TargetError> {
         let path = "/_matrix/media/v3/upload";
         let authorization = Some(self.authorization.as_str());
         let content_type = "application/octet-stream";
@@ -202,7 +207,7 @@ fn message_path(room_id: &str, transaction: &str) -> String {
 }
 
 /// Percent-encodes an id for a path.
-pub fn encode(id: &str) -> String {
+pub(crate) fn encode(id: &str) -> String {
     let mut out = String::new();
     for byte in id.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -215,9 +220,9 @@ pub fn encode(id: &str) -> String {
     out
 }
 
-/// The proof of knowing the shared secret, as Synapse's admin API describes it.
+/// Returns the proof of knowing the shared secret, as in Synapse's admin API.
 fn mac(secret: &str, nonce: &str, username: &str) -> String {
-    // HMAC takes keys of any length.
+    // HMAC accepts keys of any length.
     let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else {
         return String::new();
     };

@@ -95,7 +95,7 @@ impl RemoteDevices {
             return;
         }
         let (name, now) = (server.to_string(), self.parts.clock.now_ms());
-        match self.parts.db.write(move |tx| repo::remote_devices::hurry(tx, &name, now)).await {
+        match self.parts.db.write(move |tx| repo::remote_devices::request_at_once(tx, &name, now)).await {
             Ok(0) => {}
             Ok(_) => self.outdated.notify_one(),
             Err(error) => {

@@ -142,7 +142,7 @@ impl Inbox {
         let _one_at_a_time = self.origins.enter(origin.as_str()).await;
         let db = &self.receiver.writer.db;
         let (name, txn) = (origin.clone(), txn_id.to_owned());
-        if let Some(answer) = db.read(move |tx| repo::received::answer(tx, name.as_str(), &txn)).await? {
+        if let Some(answer) = db.read(move |tx| repo::received::response(tx, name.as_str(), &txn)).await? {
             return Ok(answer);
         }
         let name = origin.clone();
@@ -174,7 +174,7 @@ impl Inbox {
         let now_ms = self.receiver.writer.clock.now_ms();
         db.write(move |tx| {
             repo::received::stage(tx, &staged)?;
-            repo::received::set_answer(tx, name.as_str(), &txn, now_ms, &told)
+            repo::received::set_response(tx, name.as_str(), &txn, now_ms, &told)
         })
         .await?;
         let rooms: BTreeSet<RoomNid> = checked.iter().map(|checked| checked.room.nid()).collect();

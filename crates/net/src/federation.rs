@@ -1,4 +1,4 @@
-//! The server-server API, as the one who asks.
+//! The client side of the server-server API.
 //!
 //! - [`FederationClient`]: sends signed requests to servers by their names
 //! - [`api`]: every request that is sent, under ruma's module paths

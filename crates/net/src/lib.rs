@@ -6,6 +6,8 @@
 //! - [`turn`]: whether TURN servers can be reached
 //! - [`percent_encode`], [`percent_decode`]: texts in URLs
 
+#![warn(missing_docs, unreachable_pub)]
+
 pub mod dns;
 pub mod federation;
 pub mod http;

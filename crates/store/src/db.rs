@@ -237,7 +237,7 @@ impl Inner {
         let threads = std::mem::take(&mut *self.threads.lock());
         for thread in threads {
             if thread.join().is_err() {
-                tracing::error!("a database thread ended by a panic");
+                tracing::error!("a database thread panicked");
             }
         }
     }

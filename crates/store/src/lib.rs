@@ -12,6 +12,8 @@
 //! - [`words`]: names as searchable words
 //! - [`repo`]: the repositories
 
+#![warn(missing_docs, unreachable_pub)]
+
 pub mod change;
 pub mod db;
 pub mod event_key;

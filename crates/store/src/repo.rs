@@ -1,4 +1,8 @@
 //! The repositories: plain functions over [`Tx`](crate::Tx), one file per subject. All SQL is here.
+//!
+//! Structs are rows; a field without a comment is the column of that name, which `migrations` describes.
+
+#![expect(missing_docs, reason = "fields are columns, and the schema describes these")]
 
 pub mod account_data;
 pub mod aliases;

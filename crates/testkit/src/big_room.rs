@@ -1,4 +1,4 @@
-//! A room of any size on another server, to be joined.
+//! A room of any size on another server, for joining.
 
 mod log;
 mod routes;
@@ -20,37 +20,37 @@ use crate::peer::Peer;
 use log::Log;
 use routes::Rooms;
 
-/// When the generated rooms began, Unix ms.
+/// The start of the generated rooms, in Unix ms.
 const BEGAN: u64 = 1_700_000_000_000;
-/// Every so many members have changed their profile once: their first join is in the auth chain only.
+/// One in this many members has changed their profile once: their first join is only in the auth chain.
 const RENAMED: usize = 10;
 
-/// How large a room is to be.
+/// The size of a room.
 #[derive(Clone, Copy, Debug)]
 pub struct BigRoom {
-    /// Its version.
+    /// The room version.
     pub version: RoomVersion,
-    /// How many users are joined.
+    /// The number of joined users.
     pub members: usize,
-    /// How many state events there are, members included.
+    /// The number of state events, including members.
     pub state_events: usize,
 }
 
 impl BigRoom {
-    /// A public room of version 11 with so many joined users and, with their member events, so many state events.
+    /// A public room of version 11 with this many joined users and, including their member events, this many state
+    /// events.
     #[must_use]
     pub fn new(members: usize, state_events: usize) -> Self {
         Self { version: RoomVersion::V11, members: members.max(1), state_events }
     }
 
-    /// Makes the room on a new peer, which answers for it. Its members are users of that peer and, in turn, of
-    /// `others`.
+    /// Creates the room on a new peer, which serves it. Its members are users of that peer and, in turn, of `others`.
     pub async fn host(self, others: &[&Peer]) -> RoomHost {
         let others: Vec<_> = others.iter().map(|peer| (peer.name().clone(), peer.key().clone())).collect();
         self.host_for(&others).await
     }
 
-    /// As [`Self::host`], of any servers whose keys are known.
+    /// Like [`Self::host`], with any servers whose keys are known.
     pub async fn host_for(self, others: &[(ServerName, SigningKey)]) -> RoomHost {
         let room = Arc::new(std::sync::OnceLock::new());
         let routed = Arc::clone(&room);
@@ -64,7 +64,7 @@ impl BigRoom {
     }
 }
 
-/// A server, and the room on it.
+/// A server and the room on it.
 pub struct RoomHost {
     /// The server.
     pub peer: Peer,
@@ -80,41 +80,41 @@ pub struct HostedRoom {
     servers: Vec<(ServerName, SigningKey)>,
     log: Mutex<Log>,
     ways: Mutex<Ways>,
-    state_is_told: watch::Sender<bool>,
+    may_send_state: watch::Sender<bool>,
 }
 
-/// How the host answers.
+/// How the host responds.
 #[derive(Clone, Debug)]
 pub struct Ways {
-    /// Whether members are left out where the joining server agrees.
+    /// Whether members are omitted if the joining server agrees.
     pub omits_members: bool,
-    /// After how many bytes the answer to `send_join` breaks off.
+    /// After how many bytes the response to `send_join` breaks off.
     pub joins_break_off: Option<usize>,
-    /// After how many bytes the next answer to `state` breaks off.
+    /// After how many bytes the next response to `state` breaks off.
     pub states_break_off: Option<usize>,
     /// Whether `state` and `state_ids` are refused.
     pub refuses_state: bool,
-    /// Whether `send_join` and `send_leave` are known in version 1 only.
+    /// Whether only version 1 of `send_join` and `send_leave` is known.
     pub only_version_1: bool,
-    /// The event that is nearest to any time, for one that lies.
+    /// The event nearest to any time, for a lying server.
     pub nearest: Option<Value>,
     /// Whether `state` and `state_ids` are refused for the joins of other servers' users.
     pub refuses_state_at_joins: bool,
     /// Whether `backfill` and `get_missing_events` are refused.
     pub refuses_history: bool,
-    /// Events that are told with every state.
+    /// Events that are sent with every state.
     pub also: Vec<Bytes>,
-    /// The member in whose name the host lets users of other servers in.
+    /// The member who authorises restricted joins of other servers' users.
     pub authoriser: Option<UserId>,
-    /// Whether the answer to `send_join` has the events that allow the join.
+    /// Whether the response to `send_join` has the auth events of the join.
     pub tells_what_allows_joins: bool,
-    /// How many of the last events a template follows.
+    /// How many of the last events an event template follows.
     pub prev_events: usize,
     /// Whether `make_join` is refused.
     pub refuses_joins: bool,
     /// Whether `make_leave` fails.
     pub fails_leaves: bool,
-    /// More servers that are said to be in the room.
+    /// More servers that are claimed to be in the room.
     pub other_servers: Vec<String>,
 }
 
@@ -140,14 +140,14 @@ impl Default for Ways {
     }
 }
 
-/// Part of the room's events, as JSON.
-struct Told {
+/// A part of the room's events, as JSON.
+struct EventLists {
     state: Vec<Bytes>,
     auth_chain: Vec<Bytes>,
 }
 
 impl RoomHost {
-    /// Another server that answers for the room, and does not refuse its state.
+    /// Starts another server that serves the room and does not refuse its state.
     pub async fn another(&self) -> Peer {
         let room = Arc::new(std::sync::OnceLock::from(Arc::clone(&self.room)));
         Peer::answering(|_| routes::routes(Rooms { room, is_host: false })).await
@@ -165,7 +165,7 @@ impl HostedRoom {
             servers,
             log: Mutex::default(),
             ways: Mutex::default(),
-            state_is_told: watch::Sender::new(true),
+            may_send_state: watch::Sender::new(true),
         };
         let create = room.create(&creator);
         room.id = create.room_id().clone();
@@ -179,7 +179,7 @@ impl HostedRoom {
         room.send(&creator, "m.room.join_rules", Some(""), json!({ "join_rule": "public" }));
         room.send(&creator, "m.room.history_visibility", Some(""), json!({ "history_visibility": "shared" }));
         room.send(&creator, "m.room.name", Some(""), json!({ "name": "Big room" }));
-        // Whoever joined before was let in by other power levels.
+        // Users who joined earlier were authorized by other power levels.
         for number in 1..size.members {
             if number == size.members / 2 {
                 levels["invite"] = json!(10);
@@ -222,57 +222,57 @@ impl HostedRoom {
         builder.build(self.version, key, name).expect("an event that can be built")
     }
 
-    /// Its id.
+    /// The room id.
     pub fn id(&self) -> &RoomId {
         &self.id
     }
 
-    /// Its version.
+    /// The room version.
     pub fn version(&self) -> RoomVersion {
         self.version
     }
 
-    /// The user who made it.
+    /// The user who created it.
     pub fn creator(&self) -> UserId {
         self.member(0)
     }
 
-    /// The user who joined as number `number`, from 0.
+    /// The user who joined as number `number`, counted from 0.
     pub fn member(&self, number: usize) -> UserId {
         let names: Vec<ServerName> = self.servers.iter().map(|(name, _)| name.clone()).collect();
         user_of(&names, number)
     }
 
-    /// How many users are joined now.
+    /// The number of joined users.
     pub fn joined(&self) -> usize {
         self.log.lock().joined()
     }
 
-    /// How many state events there are now.
+    /// The number of state events.
     pub fn state_len(&self) -> usize {
         self.log.lock().state_len()
     }
 
-    /// The events it has, by id and JSON, in their order.
+    /// The room's events, by id and JSON, in order.
     pub fn events(&self) -> Vec<(String, Value)> {
         let log = self.log.lock();
         log.events().map(|event| (event.id.to_string(), serde_json::from_slice(&event.json).expect("JSON"))).collect()
     }
 
-    /// The next event of one of its members, signed by that user's server; it is part of the room, and nobody is told.
+    /// Adds the next event of a member to the room, signed by the member's server, and sends it to nobody.
     ///
     /// # Panics
-    /// When the user is not of one of the servers it was made for.
+    /// When the user is not on one of the servers for which the room was made.
     pub fn send(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: Value) -> Pdu {
         let pdu = self.compose(sender, event_type, state_key, &content);
         self.add(&pdu);
         pdu
     }
 
-    /// As [`Self::send`], of an event that follows these.
+    /// Like [`Self::send`], for an event that follows these.
     ///
     /// # Panics
-    /// When the user is not of one of the servers it was made for.
+    /// When the user is not on one of the servers for which the room was made.
     pub fn send_after(
         &self,
         prev_events: &[EventId],
@@ -289,10 +289,10 @@ impl HostedRoom {
         pdu
     }
 
-    /// As [`Self::send_after`], of a message that claims this depth.
+    /// Like [`Self::send_after`], for a message that claims this depth.
     ///
     /// # Panics
-    /// When the user is not of one of the servers it was made for.
+    /// When the user is not on one of the servers for which the room was made.
     pub fn send_at_depth(&self, depth: u64, prev_events: &[EventId], sender: &UserId, content: &Value) -> Pdu {
         let mut template = self.template(sender, "m.room.message", None, content);
         let prev_events: Vec<plexus_protocol::json::Value> = prev_events.iter().map(|id| id.as_str().into()).collect();
@@ -303,7 +303,7 @@ impl HostedRoom {
         pdu
     }
 
-    /// As [`Self::send`], but it is no part of the room.
+    /// Like [`Self::send`], but the event does not become part of the room.
     pub fn compose(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: &Value) -> Pdu {
         let template = self.template(sender, event_type, state_key, content);
         self.finish(template, sender)
@@ -315,17 +315,17 @@ impl HostedRoom {
         build::finish(template, self.version, key, name).expect("an event that can be built")
     }
 
-    /// How it answers from now on.
+    /// Changes how the host responds from now on.
     pub fn set_ways(&self, change: impl FnOnce(&mut Ways)) {
         change(&mut self.ways.lock());
     }
 
-    /// Whether `state` and `state_ids` are answered at once, or when this is called with `true`.
+    /// Whether `state` and `state_ids` are answered immediately, or only after this is called with `true`.
     pub fn tell_state(&self, at_once: bool) {
-        self.state_is_told.send_replace(at_once);
+        self.may_send_state.send_replace(at_once);
     }
 
-    /// The event that `sender` would send next, to be completed.
+    /// Returns the next event of `sender`, to be completed.
     fn template(&self, sender: &UserId, event_type: &str, state_key: Option<&str>, content: &Value) -> Object {
         let content = object(content);
         let log = self.log.lock();

@@ -1,4 +1,4 @@
-//! A small client, of any server.
+//! A small client for any server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use http::{HeaderMap, Method, Request};
 use plexus_net::http::send_operator_command;
 use serde_json::{Value, json};
 
-/// Sees every request (method, path and query) and its answer.
+/// Called with every request (method, path and query) and its response.
 pub type Inspector = Arc<dyn Fn(&Method, &str, &Answer) + Send + Sync>;
 
-/// A client of the server at an address.
+/// A client of the server at a URL.
 #[derive(Clone)]
 pub struct Client {
     url: String,
@@ -24,7 +24,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What a server answered.
+/// A server's response.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -33,7 +33,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body as JSON; null when it is not JSON.
     pub body: Value,
-    /// The body as it came.
+    /// The raw body.
     pub bytes: Bytes,
 }
 
@@ -49,35 +49,35 @@ pub struct TestUser {
 }
 
 impl Client {
-    /// A client of the server at `url`, which has no slash at the end.
+    /// Returns a client of the server at `url`, which has no slash at the end.
     pub fn new(url: String) -> Self {
         Self { url, inspector: None }
     }
 
-    /// The same client, whose answers `inspector` sees.
+    /// Returns the client with an inspector of its responses.
     #[must_use]
     pub fn inspected(self, inspector: Option<Inspector>) -> Self {
         Self { inspector, ..self }
     }
 
-    /// What sees the answers.
+    /// Returns the inspector of responses.
     pub(crate) fn inspector(&self) -> Option<Inspector> {
         self.inspector.clone()
     }
 
-    /// The server's address, without a slash at the end.
+    /// Returns the server's URL, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Sends a request with a JSON body, if any, and reads the answer.
+    /// Sends a request with a JSON body, if any, and reads the response.
     pub async fn request(&self, method: Method, path: &str, token: Option<&str>, body: Option<Value>) -> Answer {
         let body = body.map(|body| Bytes::from(body.to_string()));
         let headers = [("Content-Type", "application/json")];
         self.send(method, path, token, &headers, body.unwrap_or_default()).await
     }
 
-    /// Sends any request and reads the answer.
+    /// Sends any request and reads the response.
     pub async fn send(
         &self,
         method: Method,
@@ -138,7 +138,7 @@ impl Client {
         self.new_session("/_matrix/client/v3/register", body).await
     }
 
-    /// Logs in a user whom [`Self::register`] made.
+    /// Logs in a user that [`Self::register`] created.
     pub async fn log_in(&self, name: &str) -> TestUser {
         let body = json!({
             "type": "m.login.password",
@@ -156,13 +156,13 @@ impl Client {
 }
 
 impl Answer {
-    /// The body of a 200; panics with what came otherwise.
+    /// Returns the body of a 200; panics with the response otherwise.
     pub fn ok(&self) -> &Value {
         assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.bytes));
         &self.body
     }
 
-    /// Status and errcode, for comparing.
+    /// Returns status and errcode, for comparison.
     pub fn refusal(&self) -> (u16, &str) {
         (self.status, self.body["errcode"].as_str().unwrap_or_default())
     }

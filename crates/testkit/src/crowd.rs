@@ -1,4 +1,4 @@
-//! Thousands of servers behind one port, which take note of what each of them is sent.
+//! Thousands of servers behind one port, which record the transactions they receive.
 
 mod record;
 
@@ -30,42 +30,42 @@ use tokio_rustls::TlsAcceptor;
 use crate::peer::{Peer, VALID_UNTIL_TS, acceptor};
 use record::Record;
 
-/// How many servers have addresses with the same first three numbers.
+/// How many servers have addresses with the same first three bytes.
 const PER_NET: usize = 250;
 const SEND: &str = "/_matrix/federation/v1/send/";
 
-/// Servers at different addresses of this machine and the same port. Each publishes its key, tells the keys of the
-/// others, and takes transactions.
+/// Servers at different addresses of this machine and the same port. Each publishes its key, serves the keys of the
+/// others as a notary, and receives transactions.
 pub struct Crowd {
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
 }
 
-/// What a server does with requests.
+/// How a server responds to requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// It answers them.
+    /// It responds.
     Answers,
-    /// It says 503.
+    /// It responds with 503.
     Refuses,
-    /// It takes them and says nothing, until its manner changes.
+    /// It receives requests and does not respond until its manner changes.
     IsSilent,
 }
 
-/// What a crowd has seen altogether.
+/// Totals of a crowd.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
-    /// Transactions that were taken.
+    /// Received transactions.
     pub transactions: usize,
-    /// Those of them that held no events.
+    /// Received transactions without events.
     pub without_events: usize,
-    /// Transactions that came again after they had been taken.
+    /// Transactions that were received again.
     pub repeated: usize,
-    /// Requests that were refused with 503.
+    /// Requests refused with 503.
     pub refused: usize,
-    /// Connections that were opened.
+    /// Opened connections.
     pub connections: usize,
-    /// The most that were open at once.
+    /// The most connections that were open at once.
     pub most_open: usize,
 }
 
@@ -81,7 +81,7 @@ struct Shared {
 }
 
 impl Crowd {
-    /// So many servers, all of which answer. The events they are sent are of rooms of this version.
+    /// Starts this many servers, all of which respond. The events they receive are in rooms of this version.
     pub async fn gather(servers: usize, version: RoomVersion) -> Self {
         let listener = TcpListener::bind("0.0.0.0:0").await.expect("a port is free");
         let port = listener.local_addr().expect("a bound socket has an address").port();
@@ -100,17 +100,17 @@ impl Crowd {
         Self { shared, serving }
     }
 
-    /// The servers' names and keys.
+    /// Returns the servers' names and keys.
     pub fn servers(&self) -> &[(ServerName, SigningKey)] {
         &self.shared.servers
     }
 
-    /// What a server does from now on, and with the requests that it has not answered.
+    /// Sets how a server responds from now on, including to requests without a response so far.
     pub fn set_manner(&self, server: usize, manner: Manner) {
         self.shared.manners[server].send_replace(manner);
     }
 
-    /// Waits until so many of the servers have got an event.
+    /// Waits until this many servers have received an event.
     pub async fn got(&self, event_id: &str, servers: usize) {
         loop {
             let more = self.shared.more.notified();
@@ -123,18 +123,17 @@ impl Crowd {
         }
     }
 
-    /// How many of the servers have got an event.
+    /// Returns how many servers have received an event.
     pub fn count(&self, event_id: &str) -> usize {
         self.shared.record.lock().got(event_id)
     }
 
-    /// The ids of the events that a server was sent, in their order; of a repeated transaction only the first time
-    /// counts.
+    /// Returns the ids of the events that a server received, in order; a repeated transaction counts once.
     pub fn events(&self, server: usize) -> Vec<String> {
         self.shared.record.lock().events(server)
     }
 
-    /// What has been seen so far.
+    /// Returns the totals so far.
     pub fn seen(&self) -> Seen {
         Seen {
             refused: self.shared.refused.load(Ordering::Relaxed),
@@ -165,7 +164,7 @@ fn number(address: Ipv4Addr) -> usize {
 
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     while let Ok((stream, peer)) = listener.accept().await {
-        // The socket is open on all of the machine's addresses, since one cannot be had for all of 127.0.0.0/8.
+        // The socket is open on all addresses of the machine, since there is none for 127.0.0.0/8.
         if !peer.ip().is_loopback() {
             continue;
         }
@@ -177,14 +176,14 @@ async fn converse(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>)
     let _open = Open::new(&shared);
     let Ok(std::net::SocketAddr::V4(address)) = stream.local_addr() else { return };
     let number = number(*address.ip());
-    // Answers are small: waiting for more to send with them only takes time.
+    // Responses are small: waiting to send them together would only take time.
     let _ = stream.set_nodelay(true);
     let Ok(stream) = acceptor.accept(stream).await else { return };
     let service = service_fn(|request| {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(shared.answer(number, request).await) }
     });
-    // A client that hangs up early is none of a server's business.
+    // Clients may hang up early.
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -240,19 +239,19 @@ impl Shared {
         }
     }
 
-    /// What the server `by` says of the keys of those that are asked for.
+    /// Returns the keys of the requested servers as the notary `by`.
     fn vouch(&self, (by, key): (&ServerName, &SigningKey), query: &[u8]) -> Option<Object> {
         let query = Object::parse(std::str::from_utf8(query).ok()?).ok()?;
         let servers: HashMap<&str, _> = self.servers.iter().map(|(name, key)| (name.as_str(), (name, key))).collect();
         let asked = query.get_object("server_keys")?.keys();
-        let told = asked.filter_map(|name| servers.get(name)).map(|(name, of)| {
+        let signed = asked.filter_map(|name| servers.get(name)).map(|(name, of)| {
             let mut keys = Peer::keys(name, of, VALID_UNTIL_TS);
             if name.as_str() != by.as_str() {
                 key.sign_object(&mut keys, by.as_str()).expect("the answer is canonical");
             }
             Value::Object(keys)
         });
-        Some(Object::from([("server_keys", Value::Array(told.collect()))]))
+        Some(Object::from([("server_keys", Value::Array(signed.collect()))]))
     }
 }
 

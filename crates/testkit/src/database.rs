@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 
 use crate::postgres::{Cluster, USER, cluster};
 
-/// An empty database of each backend that this machine has: SQLite always, PostgreSQL when it is installed.
+/// Returns an empty database of each backend on this machine: SQLite always, PostgreSQL when it is installed.
 ///
 /// ```ignore
 /// for db in plexus_testkit::databases() {
@@ -20,17 +20,17 @@ pub fn databases() -> Vec<TestDatabase> {
     places().into_iter().map(TestPlace::open).collect()
 }
 
-/// As [`databases`], but not opened: for tests that start a server on them.
+/// Like [`databases`], but not opened: for tests that start a server on them.
 pub fn places() -> Vec<TestPlace> {
     std::iter::once(TestPlace::sqlite()).chain(TestPlace::postgres()).collect()
 }
 
-/// As [`places`], without Plexus's schema: for tests that put something else there.
+/// Like [`places`], without Plexus's schema: for tests that store something else there.
 pub fn blank_places() -> Vec<TestPlace> {
     std::iter::once(TestPlace::sqlite()).chain(TestPlace::blank_postgres()).collect()
 }
 
-/// Where a test's own database is; removed when dropped.
+/// The location of a test's own database, which is removed on drop.
 pub struct TestPlace {
     options: Options,
     name: &'static str,
@@ -50,7 +50,7 @@ pub struct TestDatabase {
 }
 
 impl TestPlace {
-    /// An SQLite file in a folder of its own.
+    /// Returns an SQLite file in a new folder.
     pub fn sqlite() -> Self {
         let folder = std::env::temp_dir().join(format!("plexus-db-{}", crate::unique_name()));
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
@@ -59,7 +59,7 @@ impl TestPlace {
         Self::new("sqlite3", args, Remove::Folder(folder))
     }
 
-    /// A database in the test process's PostgreSQL cluster, if there is one.
+    /// Returns a database in the test process's PostgreSQL cluster, if there is one.
     pub fn postgres() -> Option<Self> {
         static TEMPLATE: OnceLock<()> = OnceLock::new();
         let cluster = cluster()?;
@@ -87,22 +87,22 @@ impl TestPlace {
         Self { options, name, args, remove }
     }
 
-    /// How the store is told about it.
+    /// Returns the options with which the store opens it.
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// `database.args` for it.
+    /// Returns `database.args` for it.
     pub fn args(&self) -> &Map<String, serde_json::Value> {
         &self.args
     }
 
-    /// The `database:` section of homeserver.yaml for it (JSON is YAML).
+    /// Returns the `database:` section of homeserver.yaml for it (JSON is YAML).
     pub fn homeserver_yaml(&self) -> String {
         format!("database: {}\n", json!({ "name": self.name, "args": self.args }))
     }
 
-    /// Runs statements in it, past the store.
+    /// Runs statements in it, bypassing the store.
     pub fn run(&self, statements: &[&str]) {
         match &self.remove {
             Remove::Folder(folder) => {
@@ -126,22 +126,22 @@ fn arguments(cluster: &Cluster, database: &str) -> Map<String, serde_json::Value
 }
 
 impl TestDatabase {
-    /// The handle to give to what is tested.
+    /// Returns a handle for the code under test.
     pub fn db(&self) -> Database {
         self.db.clone().expect("it is open until it is dropped")
     }
 
-    /// Which backend this is, for messages.
+    /// Returns its backend, for messages.
     pub fn backend(&self) -> Backend {
         self.place.options.backend()
     }
 
-    /// Where it is.
+    /// Returns its location.
     pub fn place(&self) -> &TestPlace {
         &self.place
     }
 
-    /// Closes it and opens it again, as a restart does. Handles from before answer errors.
+    /// Closes and reopens it, like a restart. Old handles return errors.
     pub async fn reopen(&mut self) {
         self.db().close().await;
         self.db = None;
@@ -160,7 +160,7 @@ impl Deref for TestDatabase {
 impl Drop for TestPlace {
     fn drop(&mut self) {
         match &self.remove {
-            // What is left over lies in the temporary folder and the cluster, which go anyway.
+            // Remaining files are in the temporary folder and the cluster, which are removed anyway.
             Remove::Folder(folder) => drop(std::fs::remove_dir_all(folder)),
             Remove::Database(cluster, name) => {
                 drop(cluster.admin(&[&format!("DROP DATABASE {name} WITH (FORCE)")]));

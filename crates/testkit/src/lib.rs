@@ -4,14 +4,15 @@
 //!   default)
 //! - [`postgres`]: the private PostgreSQL cluster behind that
 //! - `server`: a whole server in the process (feature `server`)
-//! - `client`: a small client of any server (feature `server`)
-//! - [`peer`]: another server, for federation, that does what a test wants (feature `peer`)
+//! - `client`: a small client for any server (feature `server`)
+//! - [`peer`]: another server, for federation, controlled by the test (feature `peer`)
 //! - [`big_room`]: a room of any size on such another server (feature `peer`)
 //! - [`crowd`]: thousands of such servers (feature `peer`)
-//! - `specification`: the answers that the specification describes (feature `server`)
-//! - `synapse`: another server, for federation: a real Synapse (feature `server`)
-//! - `link`: what is between two servers, and can be cut (feature `server`)
+//! - `specification`: the responses that the specification describes (feature `server`)
+//! - `synapse`: a real Synapse as another server (feature `server`)
+//! - `link`: a network connection between servers that can be cut (feature `server`)
 
+#![warn(missing_docs, unreachable_pub)]
 #![expect(clippy::expect_used, reason = "a test panics where it fails")]
 #![cfg_attr(feature = "server", expect(clippy::panic, reason = "a test panics where it fails"))]
 
@@ -60,14 +61,14 @@ use std::time::Duration;
 use tokio::time::Interval;
 use tokio::time::error::Elapsed;
 
-/// A name that no other test, and no other test process, has at the same time.
+/// Returns a name that no other test, and no other test process, has at the same time.
 pub fn unique_name() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What `work` comes to, unless it takes longer than `limit`, in real time: the bound of a test that would hang.
+/// Returns the result of `work` unless it takes longer than `limit` in real time: the bound of a test that could hang.
 ///
 /// # Errors
 /// When it takes longer.
@@ -76,13 +77,13 @@ pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result
     tokio::time::timeout(limit, Box::pin(work)).await
 }
 
-/// Ticks at once and then in every `period` of real time: for a look at what another process or thread does.
+/// Ticks immediately and then in every `period` of real time, for polling another process or thread.
 #[expect(clippy::disallowed_methods, reason = "what is looked at happens in real time")]
 pub fn every(period: Duration) -> Interval {
     tokio::time::interval(period)
 }
 
-/// Says, past the test harness, that tests are skipped because something is not installed.
+/// Reports, past the test harness, that tests are skipped because something is not installed.
 ///
 /// # Panics
 /// When `PLEXUS_REQUIRE_SERVICES=1`: then nothing may be skipped.
@@ -92,6 +93,6 @@ pub fn skip(what: &str, reason: &dyn std::fmt::Display) {
         std::env::var_os("PLEXUS_REQUIRE_SERVICES").is_none_or(|value| value != "1"),
         "PLEXUS_REQUIRE_SERVICES=1, but {what} cannot run: {reason}"
     );
-    // Nothing to do if even standard error is closed.
+    // Nothing can be done if even standard error is closed.
     drop(std::io::stderr().write_all(format!("\nSKIPPED: {what}: {reason}\n").as_bytes()));
 }

@@ -1,4 +1,4 @@
-//! What is between two servers: a name that stays the same over restarts, a certificate, and a line that can be cut.
+//! A network connection between servers: a name that survives restarts, a certificate, and a line that can be cut.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// The line to a server: it listens as `localhost` and a port of its own, and passes connections on to the server.
+/// The line to a server: listens as `localhost` on a port of its own, and forwards connections to the server.
 pub struct Link {
     port: u16,
     line: watch::Sender<Line>,
@@ -28,7 +28,7 @@ impl Line {
 }
 
 impl Link {
-    /// A line that leads nowhere yet.
+    /// Returns a line without a target.
     ///
     /// # Panics
     /// When no port is free.
@@ -36,7 +36,7 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let (line, state) = watch::channel(Line::default());
-        // A thread of its own: the servers at its ends may outlive the runtime of the test that was first.
+        // On a separate thread: the servers at its ends may outlive the runtime of the first test.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
             runtime.expect("a runtime can be made").block_on(pass(listener, state));
@@ -44,28 +44,28 @@ impl Link {
         Self { port, line }
     }
 
-    /// The name of the server behind it.
+    /// Returns the name of the server behind it.
     pub fn name(&self) -> String {
         format!("localhost:{}", self.port)
     }
 
-    /// Ends the connections that are open, and leads later ones to `target`.
+    /// Ends the open connections, and forwards later ones to `target`.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
         self.line.send_modify(|line| line.target = Some(target));
     }
 
-    /// Ends the connections that are open, and later ones as soon as they are made.
+    /// Ends the open connections, and later ones as soon as they are made.
     pub fn cut(&self) {
         self.line.send_modify(|line| line.cut = true);
     }
 
-    /// Passes connections on again.
+    /// Forwards connections again.
     pub fn heal(&self) {
         self.line.send_modify(|line| line.cut = false);
     }
 }
 
-/// Passes connections on until the link is dropped.
+/// Forwards connections until the link is dropped.
 async fn pass(listener: TcpListener, mut state: watch::Receiver<Line>) {
     listener.set_nonblocking(true).expect("a socket can be made non-blocking");
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener becomes one of the runtime's");
@@ -82,7 +82,7 @@ async fn pass(listener: TcpListener, mut state: watch::Receiver<Line>) {
         if let (Ok((mut inner, _)), Some(target)) = (accepted, open) {
             tokio::spawn(async move {
                 let Ok(mut outer) = TcpStream::connect(target).await else { return };
-                // However a connection ends, both halves end with it.
+                // However a connection ends, both halves end.
                 tokio::select! {
                     _ = copy_bidirectional(&mut inner, &mut outer) => {}
                     _ = line.changed() => {}
@@ -92,14 +92,14 @@ async fn pass(listener: TcpListener, mut state: watch::Receiver<Line>) {
     }
 }
 
-/// A certificate for `localhost`, which the servers of a test process show and trust.
+/// A certificate for `localhost` that the servers of a test process use and trust.
 pub struct Certificate {
     certificate: PathBuf,
     key: PathBuf,
 }
 
 impl Certificate {
-    /// The test process's.
+    /// Returns the certificate of the test process.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Certificate> = OnceLock::new();
         SHARED.get_or_init(|| {
@@ -113,17 +113,17 @@ impl Certificate {
         })
     }
 
-    /// The file with it, which also makes it trusted.
+    /// Returns its file, which also serves as the file of trusted authorities.
     pub fn certificate(&self) -> &Path {
         &self.certificate
     }
 
-    /// The file with its private key.
+    /// Returns the file with its private key.
     pub fn key(&self) -> &Path {
         &self.key
     }
 
-    /// The options that show it and trust it.
+    /// Returns the options that use and trust it.
     pub(crate) fn homeserver_yaml(&self) -> String {
         let (certificate, key) = (json!(self.certificate), json!(self.key));
         format!(

@@ -1,5 +1,4 @@
-//! Another server: it has a name, a key and a certificate, makes signed requests, and answers what a test makes it
-//! answer.
+//! Another server: it has a name, a key and a certificate, makes signed requests, and responds as the test determines.
 
 use std::sync::Arc;
 
@@ -30,10 +29,10 @@ use tokio_rustls::TlsAcceptor;
 #[cfg(feature = "server")]
 use crate::server::{Answer, TestServer};
 
-/// Until when a peer's keys are good: the year 2100.
+/// Until when a peer's keys are valid: the year 2100.
 pub(crate) const VALID_UNTIL_TS: u64 = 4_102_444_800_000;
 
-/// Another server, at an address of this machine, over TLS with a certificate of its own making.
+/// Another server, at an address of this machine, with a self-signed TLS certificate.
 pub struct Peer {
     name: ServerName,
     key: SigningKey,
@@ -61,12 +60,12 @@ struct Log {
 }
 
 impl Peer {
-    /// A server that publishes its key and answers nothing else.
+    /// Starts a server that publishes its key and serves nothing else.
     pub async fn start() -> Self {
         Self::answering(|_| Router::new()).await
     }
 
-    /// A server that publishes its key, and answers what the router that `routes` makes for its name answers.
+    /// Starts a server that publishes its key and serves the router that `routes` makes for its name.
     pub async fn answering(routes: impl FnOnce(&ServerName) -> Router) -> Self {
         Self::telling(|name, key| {
             let keys = Self::keys(name, key, VALID_UNTIL_TS).to_json();
@@ -75,7 +74,7 @@ impl Peer {
         .await
     }
 
-    /// A server that answers what the router that `routes` makes for its name and key answers, and nothing of itself.
+    /// Starts a server that serves only the router that `routes` makes for its name and key.
     pub async fn telling(routes: impl FnOnce(&ServerName, &SigningKey) -> Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a bound socket has an address");
@@ -91,7 +90,7 @@ impl Peer {
         Self { name, key, received, serving }
     }
 
-    /// What `/_matrix/key/v2/server` answers: a key that is good until `valid_until_ts` (Unix ms).
+    /// Returns the response of `/_matrix/key/v2/server`: a key that is valid until `valid_until_ts` (Unix ms).
     pub fn keys(name: &ServerName, key: &SigningKey, valid_until_ts: u64) -> json::Object {
         let verify_key = json::Object::from([("key", key.public_key_base64())]);
         let mut keys = json::Object::from([
@@ -104,27 +103,27 @@ impl Peer {
         keys
     }
 
-    /// Its name: the address and port it listens on.
+    /// Returns its name: the address and port it listens on.
     pub fn name(&self) -> &ServerName {
         &self.name
     }
 
-    /// The key it signs with.
+    /// Returns its signing key.
     pub fn key(&self) -> &SigningKey {
         &self.key
     }
 
-    /// A user of it.
+    /// Returns a user id on it.
     pub fn user(&self, localpart: &str) -> String {
         format!("@{localpart}:{}", self.name)
     }
 
-    /// What it received so far, oldest first.
+    /// Returns the requests received so far, oldest first.
     pub fn received(&self) -> Vec<Received> {
         self.received.requests.lock().clone()
     }
 
-    /// Waits for a request that `wanted` accepts, and answers the first.
+    /// Waits for a request that `wanted` accepts, and returns the first.
     pub async fn receives(&self, wanted: impl Fn(&Received) -> bool) -> Received {
         loop {
             let more = self.received.more.notified();
@@ -135,7 +134,7 @@ impl Peer {
         }
     }
 
-    /// The value of the header with which it signs a request to the server named `destination`.
+    /// Returns the header value that signs a request to the server named `destination`.
     pub fn sign(&self, destination: &ServerName, method: &Method, path: &str, body: Option<&Value>) -> String {
         let content = body.map(|body| json::Value::parse(&body.to_string()).expect("serde_json writes JSON"));
         let request = x_matrix::Request { method: method.as_str(), uri: path, destination, content: content.as_ref() };
@@ -145,7 +144,7 @@ impl Peer {
 
 #[cfg(feature = "server")]
 impl Peer {
-    /// The value of the header with which it signs a request to `server`.
+    /// Returns the header value that signs a request to `server`.
     pub fn authorization(&self, server: &TestServer, method: &Method, path: &str, body: Option<&Value>) -> String {
         let name = ServerName::try_from(server.name()).expect("a server's name is one");
         self.sign(&name, method, path, body)
@@ -159,7 +158,8 @@ impl Peer {
         server.send(method, path, None, &headers, body).await
     }
 
-    /// Sends a signed request whose body is any JSON object, also one that [`serde_json`] would not write like this.
+    /// Sends a signed request whose body is any JSON object, including ones that [`serde_json`] would write
+    /// differently.
     pub async fn request_text(&self, server: &TestServer, method: Method, path: &str, body: &str) -> Answer {
         let content = json::Value::parse(body).ok();
         let destination = ServerName::try_from(server.name()).expect("a server's name is one");
@@ -174,24 +174,23 @@ impl Peer {
         server.send(method, path, None, &headers, Bytes::copy_from_slice(body.as_bytes())).await
     }
 
-    /// A signed GET.
+    /// Sends a signed GET.
     pub async fn get(&self, server: &TestServer, path: &str) -> Answer {
         self.request(server, Method::GET, path, None).await
     }
 
-    /// A signed POST.
+    /// Sends a signed POST.
     pub async fn post(&self, server: &TestServer, path: &str, body: Value) -> Answer {
         self.request(server, Method::POST, path, Some(body)).await
     }
 
-    /// A signed PUT.
+    /// Sends a signed PUT.
     pub async fn put(&self, server: &TestServer, path: &str, body: Value) -> Answer {
         self.request(server, Method::PUT, path, Some(body)).await
     }
 }
 
-/// A body as a peer reads it: any JSON of any size. What the server's own endpoints read is bounded by their routes,
-/// which a peer's are not.
+/// A body of any JSON of any size, as a peer reads it. The server's own endpoints have limits, which a peer's have not.
 #[derive(Debug)]
 pub struct AnyJson(pub Value);
 
@@ -224,7 +223,7 @@ async fn record(State(log): State<Arc<Log>>, request: Request, next: Next) -> Re
     log.requests.lock().push(received);
     log.more.notify_waiters();
     let mut response = next.run(Request::from_parts(parts, body.into())).await;
-    // Synapse reads no JSON that is not said to be that; axum calls a string plain text and bytes a file.
+    // Synapse reads JSON only with its content type; axum sends a string as plain text and bytes as a file.
     let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     if !media && kind.is_none_or(|kind| kind.starts_with(b"text/plain") || kind == b"application/octet-stream") {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -250,7 +249,7 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, router: Router) {
     while let Ok((stream, _)) = listener.accept().await {
         let (acceptor, service) = (acceptor.clone(), TowerToHyperService::new(router.clone()));
         tokio::spawn(async move {
-            // A client that hangs up early is none of the peer's business.
+            // Clients may hang up early.
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
         });

@@ -1,4 +1,4 @@
-//! A private PostgreSQL cluster: made when a test process first needs it, gone when the process ends.
+//! A private PostgreSQL cluster: created on first use in a test process, removed when the process ends.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, chown};
@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-/// What the cluster's superuser is called.
+/// The name of the cluster's superuser.
 pub const USER: &str = "plexus";
 
-/// Makes the cluster, says so, and removes it when its standard input ends: also when the test process is
-/// killed. `$1` is the folder, `$2` more settings.
+/// Creates the cluster, reports it, and removes it when standard input ends, also because the test process is killed.
+/// `$1` is the folder, `$2` more settings.
 const SCRIPT: &str = r#"
 trap 'pg_ctl -D "$1/data" -m immediate stop >/dev/null 2>&1; rm -rf "$1"' EXIT
 initdb -D "$1/data" -U plexus -A trust -E UTF8 --locale=C --no-sync >"$1/initdb.log" 2>&1 || {
@@ -23,10 +23,10 @@ echo ready
 read -r _
 "#;
 
-/// A running PostgreSQL cluster. It listens on a Unix socket in its own folder only.
+/// A running PostgreSQL cluster. It listens only on a Unix socket in its folder.
 pub struct Cluster {
     folder: PathBuf,
-    /// Its standard input is what keeps the cluster alive.
+    /// Its standard input keeps the cluster alive.
     _keeper: Child,
 }
 
@@ -36,8 +36,8 @@ impl Cluster {
         Self::start_with(if durable { "" } else { "-c fsync=off -c full_page_writes=off" }, &[])
     }
 
-    /// Starts a cluster with settings (`-c name=value ...`) and with files, as names and contents, in the
-    /// folder that is its working directory's parent.
+    /// Starts a cluster with settings (`-c name=value ...`) and with files, as names and contents, in the parent folder
+    /// of its working directory.
     pub fn start_with(settings: &str, files: &[(&str, &str)]) -> Result<Self, String> {
         let bin = binaries().ok_or("no PostgreSQL binaries (initdb) were found")?;
         let root = std::fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0);
@@ -82,17 +82,17 @@ impl Cluster {
         Ok(Self { folder, _keeper: keeper })
     }
 
-    /// The folder of its socket: what `host` is.
+    /// Returns the folder of its socket, the value of `host`.
     pub fn host(&self) -> &Path {
         &self.folder
     }
 
-    /// Runs statements in the cluster's own database, each in a transaction of its own.
+    /// Runs statements in the cluster's own database, each in its own transaction.
     pub fn admin(&self, statements: &[&str]) -> Result<(), tokio_postgres::Error> {
         self.run_in("postgres", statements)
     }
 
-    /// As [`Cluster::admin`], in the database `name`.
+    /// Like [`Cluster::admin`], in the database `name`.
     pub fn run_in(&self, name: &str, statements: &[&str]) -> Result<(), tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.folder).user(USER).dbname(name);
@@ -119,8 +119,8 @@ impl Cluster {
     }
 }
 
-/// The test process's cluster. `None` when PostgreSQL is not installed: that is said once on standard
-/// error, past the test harness, and is a failure when `PLEXUS_REQUIRE_SERVICES=1`.
+/// Returns the test process's cluster. `None` when PostgreSQL is not installed, which is reported once on standard
+/// error, past the test harness, and fails when `PLEXUS_REQUIRE_SERVICES=1`.
 pub fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     CLUSTER
@@ -134,7 +134,7 @@ pub fn cluster() -> Option<&'static Cluster> {
         .as_ref()
 }
 
-/// The folder with `initdb` and `pg_ctl`: on PATH, where pg_config says, or where Debian puts it (newest first).
+/// Returns the folder with `initdb` and `pg_ctl`: on PATH, by pg_config, or in Debian's place (newest first).
 fn binaries() -> Option<PathBuf> {
     let mut candidates: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
@@ -151,14 +151,14 @@ fn binaries() -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.join("initdb").is_file() && path.join("pg_ctl").is_file())
 }
 
-/// Writes a file only its owner may read, as PostgreSQL demands of keys.
+/// Writes a file that only its owner may read, as PostgreSQL requires of keys.
 fn write_file(path: &Path, content: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(content.as_bytes())
 }
 
 fn make_folder(root: bool) -> Result<PathBuf, String> {
-    // Another user must be able to reach it.
+    // Another user must be able to access it.
     let parent = if root { PathBuf::from("/tmp") } else { std::env::temp_dir() };
     let folder = parent.join(format!("plexus-pg-{}", crate::unique_name()));
     std::fs::create_dir(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;

@@ -16,7 +16,7 @@ use crate::client::{Client, Inspector};
 use crate::link::{Certificate, Link};
 use crate::{TestPlace, places, specification, unique_name};
 
-/// Options every test server starts from; a test's own options replace them one by one.
+/// Options of every test server; a test's own options replace them one by one.
 const DEFAULTS: &str = "
 server_name: test.example
 listeners:
@@ -46,16 +46,16 @@ federation_verify_certificates: false
 trusted_key_servers: []
 ";
 
-/// More connections than a test opens.
+/// More connections than any test opens.
 const MANY_CONNECTIONS: u32 = 10_000;
 
-/// A running server; what it stored is removed when this is dropped. Derefs to a client of it. With `PLEXUS_TEST_LOG`
-/// in the environment it logs; answers that the specification does not describe are written to the file that
-/// `PLEXUS_ANSWER_PROBLEMS` names.
+/// A running server; its data is removed on drop. Derefs to a client of it. With `PLEXUS_TEST_LOG` in the environment
+/// it logs; responses that the specification does not describe are written to the file named by
+/// `PLEXUS_ANSWER_PROBLEMS`.
 pub struct TestServer {
     running: Option<Running>,
     client: Client,
-    /// What is in front of it when it federates.
+    /// The link through which it federates.
     link: Option<Link>,
     clock: Clock,
     random: Random,
@@ -65,7 +65,7 @@ pub struct TestServer {
     place: TestPlace,
 }
 
-/// How to start a [`TestServer`].
+/// Builds a [`TestServer`].
 pub struct TestServerBuilder {
     place: TestPlace,
     clock: Clock,
@@ -76,14 +76,14 @@ pub struct TestServerBuilder {
 }
 
 impl TestServerBuilder {
-    /// How many connections may be open.
+    /// Limits the number of open connections.
     #[must_use]
     pub fn connections(mut self, limits: ConnectionLimits) -> Self {
         self.connections = limits;
         self
     }
 
-    /// More of homeserver.yaml; a top-level option replaces the test servers' own.
+    /// Adds to homeserver.yaml; a top-level option replaces that of the test servers.
     #[must_use]
     pub fn config(mut self, yaml: &str) -> Self {
         self.overrides.push_str(yaml);
@@ -91,15 +91,15 @@ impl TestServerBuilder {
         self
     }
 
-    /// The server's clock, such as [`Clock::manual`].
+    /// Sets the server's clock, such as [`Clock::manual`].
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Reached by other servers as `localhost` and a port, over TLS with a certificate that [`Synapse`]s trust, as it
-    /// trusts theirs; the connections go through a [`Link`].
+    /// Makes other servers reach it as `localhost` and a port, over TLS with a certificate that [`Synapse`]s trust, as
+    /// it trusts theirs; the connections go through a [`Link`].
     ///
     /// [`Synapse`]: crate::Synapse
     #[must_use]
@@ -146,7 +146,7 @@ room_list_publication_rules: [{action: allow}]
     }
 }
 
-/// The configuration: three files, a later one's top-level options replacing an earlier one's.
+/// Loads the configuration from three files; top-level options of a later one replace those of an earlier one.
 fn load(folder: &Path, place: &TestPlace, overrides: &str) -> Config {
     let media = format!("media_store_path: {}\n", json!(folder.join("media_store")));
     let parts = [DEFAULTS, &media, &place.homeserver_yaml(), overrides];
@@ -163,12 +163,12 @@ fn load(folder: &Path, place: &TestPlace, overrides: &str) -> Config {
 }
 
 impl TestServer {
-    /// A server on a database of its own in SQLite, as [`TestServer::on`] with [`TestPlace::sqlite`].
+    /// Starts a server on a new SQLite database, like [`TestServer::on`] with [`TestPlace::sqlite`].
     pub async fn sqlite() -> Self {
         Self::on(TestPlace::sqlite()).start().await
     }
 
-    /// A server on each database that this machine has.
+    /// Starts a server on each database of this machine.
     pub async fn on_each() -> Vec<Self> {
         let mut servers = Vec::new();
         for place in places() {
@@ -177,7 +177,7 @@ impl TestServer {
         servers
     }
 
-    /// A server on the database at `place`, to be started with [`TestServerBuilder::start`].
+    /// Returns the builder of a server on the database at `place`.
     pub fn on(place: TestPlace) -> TestServerBuilder {
         TestServerBuilder {
             place,
@@ -209,37 +209,37 @@ impl TestServer {
         self.running = Some(running);
     }
 
-    /// Makes `inspector` see all answers from now on.
+    /// Makes `inspector` see all responses from now on.
     pub fn inspect(&mut self, inspector: Inspector) {
         self.client = self.client.clone().inspected(Some(inspector));
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.config.server.server_name
     }
 
-    /// The server's clock.
+    /// Returns the server's clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// The server's configuration.
+    /// Returns the server's configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The configuration that the server has after the next restart.
+    /// Returns the configuration for the next restart.
     pub fn config_mut(&mut self) -> &mut Config {
         &mut self.config
     }
 
-    /// Where its database is, for tests that change it while the server is stopped.
+    /// Returns the location of its database, for tests that change it while the server is stopped.
     pub fn place(&self) -> &TestPlace {
         &self.place
     }
 
-    /// What is in front of it.
+    /// Returns the link in front of it.
     ///
     /// # Panics
     /// Unless it was made with [`TestServerBuilder::federating`].
@@ -247,14 +247,14 @@ impl TestServer {
         self.link.as_ref().expect("the server federates")
     }
 
-    /// Stops the server in order, and keeps what it stored.
+    /// Shuts the server down, and keeps its data.
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
     }
 
-    /// Stops the server in order, and opens what it stored.
+    /// Shuts the server down, and opens its database.
     ///
     /// # Panics
     /// When the database does not open.
@@ -263,7 +263,7 @@ impl TestServer {
         Database::open(self.place.options()).expect("the database opens")
     }
 
-    /// How many bytes the server holds of bodies that nobody is known to have sent.
+    /// Returns how many bytes of unverified request bodies the server holds.
     ///
     /// # Panics
     /// When the server has been stopped.
@@ -271,7 +271,7 @@ impl TestServer {
         self.running.as_ref().expect("the server runs").unverified_body_bytes()
     }
 
-    /// Stops the server in order and starts it again on what it stored.
+    /// Shuts the server down and starts it again on its data.
     pub async fn restart(&mut self) {
         self.stop().await;
         self.boot().await;
@@ -288,7 +288,7 @@ impl Deref for TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        // In the temporary folder anyway.
+        // It is in the temporary folder anyway.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

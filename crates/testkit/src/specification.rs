@@ -1,5 +1,4 @@
-//! The specification's OpenAPI descriptions: which answers an endpoint may give, and what is wrong with one that is not
-//! among them.
+//! The specification's OpenAPI descriptions: the allowed responses of an endpoint, and the mistakes of a response.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -24,7 +23,7 @@ pub struct Specification {
 
 struct Operation {
     method: String,
-    /// The path's segments; a parameter is one that begins with `{`.
+    /// The path's segments; a segment that begins with `{` is a parameter.
     segments: Vec<String>,
     responses: Located,
 }
@@ -36,7 +35,7 @@ struct Located {
     value: Value,
 }
 
-/// Files that were read already, by their path.
+/// Files that were read already, by path.
 #[derive(Default)]
 struct Files(Mutex<BTreeMap<PathBuf, Value>>);
 
@@ -50,7 +49,7 @@ impl Files {
         files.entry(path.to_owned()).or_insert_with(read).clone()
     }
 
-    /// What `part` is, or refers to.
+    /// Follows the reference in `part`, if there is one.
     fn resolve(&self, part: &Located) -> Located {
         let Some(reference) = part.value["$ref"].as_str() else { return part.clone() };
         let (file, fragment) = reference.trim().split_once('#').unwrap_or((reference.trim(), ""));
@@ -61,7 +60,7 @@ impl Files {
     }
 }
 
-/// `path` without `..`, so that a file has one name.
+/// Returns `path` without `..`, so that a file has one name.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -91,7 +90,7 @@ impl Located {
 }
 
 impl Specification {
-    /// The API that is described in a folder: `client-server` or `server-server`.
+    /// Reads the API that a folder describes: `client-server` or `server-server`.
     pub fn read(api: &str) -> Self {
         let files = Files::default();
         let mut operations = Vec::new();
@@ -105,12 +104,12 @@ impl Specification {
         Self { operations, files }
     }
 
-    /// All endpoints, each as `METHOD /path/{parameter}`.
+    /// Iterates over all endpoints, each as `METHOD /path/{parameter}`.
     pub fn endpoints(&self) -> impl Iterator<Item = String> {
         self.operations.iter().map(Operation::name)
     }
 
-    /// The endpoint that a request goes to, as `METHOD /path/{parameter}`.
+    /// Returns the endpoint of a request, as `METHOD /path/{parameter}`.
     pub fn endpoint(&self, method: &str, path: &str) -> Option<String> {
         self.operation(method, path).map(Operation::name)
     }
@@ -123,15 +122,14 @@ impl Specification {
         fitting.min_by_key(|operation| operation.segments.iter().filter(|segment| segment.starts_with('{')).count())
     }
 
-    /// What is wrong with an answer, each with the place in the body; `None` for a body that is not JSON.
+    /// Returns the mistakes of a response, each with its place in the body; `body` is `None` if it is not JSON.
     pub fn problems(&self, method: &str, path: &str, status: u16, body: Option<&Value>) -> Vec<String> {
         let Some(operation) = self.operation(method, path) else {
             return vec!["no such endpoint in the specification".to_owned()];
         };
         let mut problems = Vec::new();
         let is_text = |field: &str| body.is_some_and(|body| body[field].is_string());
-        // The 401 that is described is the one of user-interactive authentication; another says that the token is
-        // wrong.
+        // The described 401 is that of user-interactive authentication; another 401 reports a wrong token.
         let interactive = status == 401 && body.is_some_and(|body| body["flows"].is_array());
         let described = operation.responses.at(&status.to_string()).filter(|_| status != 401 || interactive);
         if let Some(response) = described {
@@ -145,7 +143,7 @@ impl Specification {
         } else if status < 400 && status != 304 {
             problems.push(format!("the specification has no answer {status}"));
         }
-        // The first answer of user-interactive authentication has no errcode: nothing is wrong yet.
+        // The first response of user-interactive authentication has no errcode: nothing has failed yet.
         if status >= 400 && !interactive && !(is_text("errcode") && is_text("error")) {
             problems.push("an error without errcode and error".to_owned());
         }
@@ -237,7 +235,7 @@ impl Specification {
     }
 }
 
-/// Appends each kind of wrong answer to the file at `path`, once in this process.
+/// Appends each kind of mistake to the file at `path`, once per process.
 pub(crate) fn reporting_to(path: PathBuf) -> Inspector {
     static APIS: LazyLock<[Specification; 2]> =
         LazyLock::new(|| ["client-server", "server-server"].map(Specification::read));
@@ -262,7 +260,7 @@ fn operations_of(file: &Located) -> Vec<Operation> {
     let base = file.value.pointer("/servers/0/variables/basePath/default").and_then(Value::as_str).unwrap_or_default();
     let mut operations = Vec::new();
     for (path, methods) in file.members("paths") {
-        // A space at the end makes a second description of one path possible.
+        // A trailing space allows a second description of a path.
         let path = path.trim_end();
         for method in ["get", "put", "post", "delete"] {
             let Some(responses) = methods.at(method).and_then(|operation| operation.at("responses")) else { continue };
@@ -288,7 +286,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     Regex::new(pattern).expect("the specification's patterns are valid").is_match(text)
 }
 
-/// Whether `value` has the type, or one of the types, that a schema names; without a name any.
+/// Whether `value` has the type, or one of the types, in a schema; without types, any value has.
 fn has_type(named: &Value, value: &Value) -> bool {
     match named {
         Value::Array(names) => names.iter().any(|name| has_type(name, value)),

@@ -1,4 +1,4 @@
-//! Another server, for federation: a real Synapse, in a process of its own.
+//! A real Synapse as another server, in its own process.
 
 use std::fs;
 use std::io::Write as _;
@@ -21,9 +21,9 @@ use crate::client::Client;
 use crate::link::{Certificate, Link};
 use crate::unique_name;
 
-/// How long Synapse may take to start, in looks at it of a tenth of a second.
+/// How many times to check whether Synapse has started, every tenth of a second.
 const LOOKS: u32 = 1800;
-/// How often it is started when its ports are taken.
+/// How many times it is started when its ports are taken.
 const PORTS_TRIED: u32 = 5;
 
 /// Options besides names, ports and paths.
@@ -65,7 +65,7 @@ handlers: {file: {class: logging.FileHandler, filename: homeserver.log, formatte
 root: {level: INFO, handlers: [file]}
 ";
 
-/// Runs Synapse (`$1` is Python) until standard input ends, also because the test process does. Its folder (`$2`) stays
+/// Runs Synapse (`$1` is Python) until standard input ends, also because the test process ends. Keeps its folder (`$2`)
 /// only if a line, or `PLEXUS_KEEP` in the environment, says so.
 const SCRIPT: &str = r#"
 "$1" -m synapse.app.homeserver -c homeserver.yaml </dev/null >out.log 2>&1 &
@@ -75,7 +75,7 @@ wait
 [ -n "$stay$PLEXUS_KEEP" ] || rm -rf "$2"
 "#;
 
-/// A Synapse with a database of its own (SQLite). Derefs to a client of it; other servers reach it through a [`Link`].
+/// A Synapse with its own database (SQLite). Derefs to a client of it; other servers reach it through a [`Link`].
 pub struct Synapse {
     python: PathBuf,
     folder: PathBuf,
@@ -86,7 +86,7 @@ pub struct Synapse {
 }
 
 impl Synapse {
-    /// A Synapse that runs; `None`, said aloud, when it is not installed.
+    /// Starts a Synapse; returns `None`, and reports it, when it is not installed.
     ///
     /// # Panics
     /// When it does not start.
@@ -101,7 +101,7 @@ impl Synapse {
         Some(synapse)
     }
 
-    /// The test process's Synapse, for tests that keep to users and rooms of their own.
+    /// Returns the test process's Synapse, for tests that use only their own users and rooms.
     ///
     /// # Panics
     /// When it does not start.
@@ -110,17 +110,17 @@ impl Synapse {
         SHARED.get_or_init(async || Self::start().await.map(Arc::new)).await.clone()
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> String {
         self.link.name()
     }
 
-    /// What is between it and other servers.
+    /// Returns the link to other servers.
     pub fn link(&self) -> &Link {
         &self.link
     }
 
-    /// Kills the process, and keeps what it stored.
+    /// Kills the process, and keeps its data.
     pub fn kill(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             let mut input = keeper.stdin.take().expect("the shell's input is a pipe");
@@ -130,7 +130,7 @@ impl Synapse {
         }
     }
 
-    /// Starts the process, after [`Self::kill`], on what it stored.
+    /// Starts the process on its data, after [`Self::kill`].
     ///
     /// # Panics
     /// When it does not start.
@@ -144,7 +144,7 @@ impl Synapse {
         panic!("Synapse does not start: {}", self.said());
     }
 
-    /// Whether it started; `false` when somebody else took one of its ports in the meantime.
+    /// Whether it started; `false` when another process took one of its ports in the meantime.
     async fn boots(&mut self) -> bool {
         let [client, federation] = free_addresses();
         let listener = |address: SocketAddr, tls: bool, resource: &str| {
@@ -200,7 +200,7 @@ impl Synapse {
         panic!("Synapse does not start: {}", self.said());
     }
 
-    /// What it logged, and wrote to its output.
+    /// Returns its log and output.
     pub fn said(&self) -> String {
         ["out.log", "homeserver.log"].map(|name| self.read(name)).concat()
     }
@@ -228,7 +228,7 @@ impl Drop for Synapse {
     }
 }
 
-/// The Python that has Synapse: `PLEXUS_SYNAPSE_PYTHON`, or what `tests/peers/install.sh` made.
+/// Returns the Python with Synapse: `PLEXUS_SYNAPSE_PYTHON`, or the one of `tests/peers/install.sh`.
 fn installed() -> Option<PathBuf> {
     let python = match std::env::var_os("PLEXUS_SYNAPSE_PYTHON") {
         Some(path) => PathBuf::from(path),
@@ -241,7 +241,7 @@ fn installed() -> Option<PathBuf> {
     None
 }
 
-/// Two addresses that nothing listens on.
+/// Returns two addresses on which nothing listens.
 fn free_addresses() -> [SocketAddr; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port is free"));
     listeners.map(|listener| listener.local_addr().expect("a bound socket has an address"))

@@ -3,8 +3,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// A server that gives each of `answers` to one request of one connection, in pieces of `piece` bytes; `connections`
-/// times.
+/// Starts a server that sends each of `answers` in response to one request of a connection, in pieces of `piece` bytes,
+/// for `connections` connections.
 async fn serve(answers: &'static [&'static str], piece: usize, connections: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let host = listener.local_addr().expect("it is bound").to_string();

@@ -1,4 +1,4 @@
-//! Thousands of open long-polls, of whom a few are woken up all the time.
+//! Thousands of open long polls, a few of which are woken all the time.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::user::User;
 
 use super::{crowd, millis};
 
-/// Members of a room, and open long-polls of a member: each is woken by a message.
+/// Members per room, and open long polls per member: each is woken by a message.
 const MEMBERS: usize = 10;
 const POLLS: usize = 10;
-/// How long a waiting sync waits, in milliseconds.
+/// The timeout of a waiting sync, in milliseconds.
 const WAIT_MS: u64 = 30_000;
-/// Between two messages.
+/// The pause between two messages.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How many connections are opened at the same time.
 const OPENING: usize = 50;
@@ -29,13 +29,13 @@ const WORD: &str = "wake-up";
 struct Room {
     id: String,
     owner: User,
-    /// Connections with where their sync is.
+    /// Connections with their sync tokens.
     polls: Vec<(User, String)>,
     /// When the last message was sent.
     sent: Cell<Duration>,
 }
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let wanted = run.options.connections;
     descriptors::raise(wanted + 1000);
     let name = format!("connections, {wanted} open long-polls");
@@ -79,8 +79,8 @@ async fn prepare(target: &Target) -> Result<Room, TargetError> {
     Ok(Room { id, owner, polls, sent: Cell::default() })
 }
 
-/// Lets everybody wait, and one room after the other be told something, until the round is over. Returns how long each
-/// who was woken up waited for the message, in milliseconds.
+/// Keeps all syncs waiting and sends a message to one room after the other until the round is over. Returns for each
+/// woken sync how long it waited for the message, in milliseconds.
 async fn wake_ups(clock: &Clock, round: Duration, rooms: &mut [Room]) -> Result<Vec<f64>, TargetError> {
     let times = RefCell::new(Vec::new());
     let (mut owners, mut polls) = (Vec::new(), Vec::new());
@@ -94,7 +94,7 @@ async fn wake_ups(clock: &Clock, round: Duration, rooms: &mut [Room]) -> Result<
     let all = polls.len();
     let waiting = try_join_all(polls.into_iter().map(async |((user, since), sent)| -> Result<(), TargetError> {
         let permit = opening.acquire().await;
-        // Takes what came before out of the way; the connection is open from here on.
+        // Consumes earlier events; the connection is open from here on.
         (*since, _) = user.sync(Some(since), 0).await?;
         drop(permit);
         open.set(open.get() + 1);
@@ -121,7 +121,7 @@ async fn wake_ups(clock: &Clock, round: Duration, rooms: &mut [Room]) -> Result<
             sent.set(clock.monotonic());
             owner.send(id, WORD).await?;
         }
-        // The last ones are to arrive.
+        // The last messages still have to arrive.
         clock.sleep(PAUSE * 4).await;
         Ok::<_, TargetError>(())
     };

@@ -1,4 +1,4 @@
-//! Making rooms, one after the other.
+//! Creating rooms, one after the other.
 
 use crate::report::Better;
 use crate::run::Run;

@@ -1,6 +1,6 @@
-//! What end-to-end encryption asks of a server: keys uploaded and claimed, messages to devices.
+//! The server's part of end-to-end encryption: uploading and claiming keys, and to-device messages.
 //!
-//! Servers keep keys and do not check them, so that these need not be real.
+//! Servers store keys without verifying them, so these keys are not real.
 
 use std::cell::Cell;
 
@@ -29,7 +29,7 @@ pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
             let names: Vec<_> = users.iter().map(|user| (user.user_id.clone(), user.device_id.clone())).collect();
             let next = |number: usize| names[(number + 1) % names.len()].clone();
 
-            // As many as are claimed are uploaded: devices hold no more than some hundred.
+            // Only as many keys are uploaded as are claimed: devices have at most a hundred or so.
             let keys = async |user: &mut User, number: usize| {
                 numbers.set(numbers.get() + 1);
                 user.post(&upload_path(), &one_time_key(user, numbers.get())).await?;

@@ -1,4 +1,4 @@
-//! One message, many who wait for it.
+//! One message to many waiting users.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::user::User;
 
 use super::{millis, users};
 
-/// Messages a round.
+/// Messages per round.
 const MESSAGES: usize = 10;
-/// How long a waiting sync may take, in milliseconds: longer than any message should.
+/// The timeout of a waiting sync, in milliseconds: longer than any message should take.
 const WAIT_MS: u64 = 20_000;
-/// Time for every waiter's request to reach the server: what is measured begins when all of them wait.
+/// Time for the requests of all waiting users to reach the server: the measurement begins when all of them wait.
 const SETTLE: Duration = Duration::from_millis(300);
 
 struct Room {
@@ -27,7 +27,7 @@ struct Room {
     waiters: Vec<(User, String)>,
 }
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut rooms = Vec::new();
     for target in targets.iter() {
@@ -65,11 +65,11 @@ async fn prepare(target: &Target, waiters: usize) -> Result<Room, TargetError> {
     Ok(Room { room_id, sender, waiters: waiting })
 }
 
-/// Lets everybody wait, sends, and returns when each received it, in milliseconds after the sender began.
+/// Keeps all syncs waiting, sends a message, and returns when each received it, in milliseconds after sending began.
 async fn one_message(clock: &Clock, room: &mut Room) -> Result<Vec<f64>, TargetError> {
     let sent = Cell::new(clock.monotonic());
     let receive = try_join_all(room.waiters.iter_mut().map(async |(user, since)| {
-        // Whatever came before the message (presence, the last message) is taken out of the way first.
+        // Earlier events (presence, the last message) are consumed first.
         let (before, _) = user.sync(Some(since), 0).await?;
         (*since, _) = user.sync(Some(&before), WAIT_MS).await?;
         Ok::<_, TargetError>(millis(clock.monotonic() - sent.get()))

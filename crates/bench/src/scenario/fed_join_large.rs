@@ -1,4 +1,4 @@
-//! Joining a large room of another server, which this program is.
+//! Joining a large room of another server, which this program simulates.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::run::Run;
 use crate::target::{CLIENT, TargetError};
 use crate::user::{User, encode};
 
-/// Servers that the members are of.
+/// The number of servers of the members.
 const SERVERS: usize = 10;
-/// Between two looks for the members.
+/// The interval of checks for the members.
 const LOOK: Duration = Duration::from_millis(100);
-/// A server that does not know all members after so long never will, in seconds.
+/// A server that does not know all members after this many seconds never will.
 const PATIENCE: u64 = 1800;
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let (members, state_events) = (run.options.room_members, run.options.room_state);
     let name = format!("fed-join-large, {members} members, {state_events} state events");
     let mut others = Vec::new();
@@ -28,7 +28,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     for _ in 0..run.options.rounds {
         for (index, target) in targets.iter().enumerate() {
-            // Of a room that it is in, a server knows everything: each join needs another.
+            // A server knows the state of rooms it is in: each join needs a new room.
             let host = BigRoom::new(members, state_events).host(&others.iter().collect::<Vec<_>>()).await;
             let mut user = User::register(target).await?;
             run.rest().await;

@@ -1,5 +1,5 @@
-//! Messages of other servers. Their events are made and signed beforehand; what counts is the time until all of them
-//! can be read by a local user, not until they have been acknowledged.
+//! Messages from other servers. Events are created and signed beforehand; the measured time ends when all of them can
+//! be read by a local user, not when they are acknowledged.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use crate::user::{User, encode};
 use super::spent;
 
 const ROOMS: usize = 10;
-/// The most PDUs of a transaction (server-server API, "Transactions").
+/// The most PDUs of a transaction ([Transactions](https://spec.matrix.org/v1.19/server-server-api/#transactions)).
 const MOST: usize = 50;
-/// Between two looks for an event.
+/// The interval of checks for an event.
 const LOOK: Duration = Duration::from_millis(5);
-/// A server that has not placed the last event after so long will not.
+/// A server that has not added the last event after this time will not.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A room of the target, and the newest events in it.
@@ -30,17 +30,17 @@ struct Room {
     tips: Vec<EventId>,
 }
 
-/// Servers, each with its user in some rooms: the room's number and the user.
+/// Servers, each with its users in some rooms: the room's number and the user.
 struct World {
     reader: User,
     rooms: Vec<Room>,
     origins: Vec<(Origin, Vec<(usize, Member)>)>,
 }
 
-/// What is sent at the same time: one transaction of each origin.
+/// Transactions that are sent at the same time: one of each origin.
 type Step = Vec<Transaction>;
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     for origins in [1, 100] {
         let name = format!("fed-send, {origins} origins");
@@ -81,7 +81,7 @@ async fn prepare(target: &Target, count: usize) -> Result<World, TargetError> {
         let mut origin = Origin::start(target, &name).await?;
         let mut members = Vec::new();
         for (index, room) in rooms.iter_mut().enumerate() {
-            // A single origin is in every room, of many each is in one.
+            // A single origin is in every room; each of many is in one.
             if count == 1 || number % ROOMS == index {
                 let member = origin.join(&room.id).await?;
                 room.tips = vec![member.joined.clone()];
@@ -94,8 +94,8 @@ async fn prepare(target: &Target, count: usize) -> Result<World, TargetError> {
 }
 
 impl World {
-    /// Makes `count` events. In each step an origin's events follow one another, the first all that came before in its
-    /// room.
+    /// Creates `count` events. In each step an origin's events follow one another, the first one all earlier events of
+    /// its room.
     fn steps(&mut self, count: usize, now_ms: u64) -> Result<Vec<Step>, TargetError> {
         let each = count / self.origins.len();
         let mut steps = Vec::new();
@@ -127,7 +127,7 @@ impl World {
         Ok(steps)
     }
 
-    /// Sends all of it and waits until the last events are there.
+    /// Sends all steps and waits until the last events can be read.
     async fn send(
         &mut self,
         clock: &Clock,
@@ -151,7 +151,7 @@ impl World {
     }
 }
 
-/// Waits until `path` is answered.
+/// Waits for a successful response of `path`.
 async fn arrival(clock: &Clock, reader: &mut User, path: &str) -> Result<(), TargetError> {
     let started = clock.monotonic();
     loop {

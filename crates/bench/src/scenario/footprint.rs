@@ -1,5 +1,6 @@
-//! The same work for every target, and the memory it leaves: rooms made, messages sent, first syncs of new devices.
-//! Where rounds last some seconds, a server that does a hundred times the work has a hundred times as much to remember.
+//! The same amount of work for every target, and the memory in use afterwards: rooms, messages, initial syncs of new
+//! devices. In rounds of fixed duration, a server that does a hundred times the work would have a hundred times as much
+//! to store.
 
 use futures_util::future::try_join_all;
 
@@ -9,7 +10,7 @@ use crate::user::User;
 
 use super::{send::MESSAGE, users};
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let (rooms, messages) = (run.options.rooms, run.options.messages);
     let name = format!("footprint, {rooms} rooms, {messages} messages");
     let targets = run.targets.clone();

@@ -1,4 +1,4 @@
-//! What driving a server costs: this program against a server in it that does nothing but answer.
+//! The cost of the load generator: this program against a built-in server that only responds.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -51,7 +51,7 @@ pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// Answers whatever comes, one answer a request: requests are smaller than the buffer and come one by one.
+/// Responds to each read with one response: requests are smaller than the buffer and arrive one by one.
 fn answer(mut stream: std::net::TcpStream) {
     let mut buffer = [0; 4096];
     let _ = stream.set_nodelay(true);

@@ -1,4 +1,4 @@
-//! What a message costs as the database grows.
+//! The cost of a message as the database grows.
 
 use futures_util::future::try_join_all;
 
@@ -9,19 +9,20 @@ use crate::user::User;
 
 use super::{repeat, send::MESSAGE, users};
 
-/// How many fill the database at the same time: a server that commits for several at once is not to wait for us.
+/// How many users fill the database at the same time, so that a server with group commit does not wait for this
+/// program.
 const FILLERS: usize = 50;
 
 struct Place {
     senders: Vec<User>,
     rooms: Vec<String>,
-    /// Messages sent so far.
+    /// The number of messages sent so far.
     sent: usize,
 }
 
-/// Of one round, in seconds a message.
+/// The costs of one round, in seconds per message.
 struct Cost {
-    /// With how many events.
+    /// The number of events in the database.
     events: usize,
     cost: f64,
     time: f64,
@@ -47,8 +48,8 @@ pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
                 place.sent += round.times.len();
                 run.rate(&name, "messages", index, &round);
                 let time = round.seconds / round.count();
-                // Processor time says more where it is known: the disk's mood is not in it. (Nor is a database's own
-                // process.)
+                // Processor time is more precise where it is known: it excludes the speed of the disk (and a database's
+                // own process).
                 let cost = round.processor.map_or(time, |seconds| seconds / round.count());
                 costs[index].push(Cost { events, cost, time });
             }
@@ -61,7 +62,7 @@ pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// Notes how much dearer a message is with the most events than with the fewest.
+/// Records the ratio of the costs of a message with the most and the fewest events.
 fn compare(run: &mut Run, index: usize, costs: &[Cost]) {
     let (Some(first), Some(last)) = (costs.first(), costs.last()) else { return };
     let of = |size: usize| costs.iter().filter(move |it| it.events == size);
@@ -81,7 +82,7 @@ async fn prepare(target: &Target, count: usize) -> Result<Place, TargetError> {
     Ok(Place { senders, rooms, sent: 0 })
 }
 
-/// Sends until there are `events` messages.
+/// Sends messages until there are `events`.
 async fn fill(target: &Target, place: &mut Place, events: usize) -> Result<(), TargetError> {
     let each = events.saturating_sub(place.sent) / FILLERS;
     let (senders, rooms) = (&place.senders, &place.rooms);
@@ -89,7 +90,7 @@ async fn fill(target: &Target, place: &mut Place, events: usize) -> Result<(), T
         let mut user = senders[number % senders.len()].again(target).await?;
         let connection = place.sent + number;
         for count in 0..each {
-            // Connections of one user must not repeat one another's transactions.
+            // Connections of one user must not reuse transaction ids.
             user.send_as(&rooms[number % rooms.len()], MESSAGE, &format!("{connection}-{count}")).await?;
         }
         Ok::<_, TargetError>(())

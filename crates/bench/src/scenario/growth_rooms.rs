@@ -1,4 +1,4 @@
-//! What a message and a sync cost as an account is in more and more rooms.
+//! The cost of messages and syncs as an account joins more rooms.
 
 use crate::report::Better;
 use crate::run::Run;
@@ -7,10 +7,10 @@ use crate::user::User;
 
 use super::{millis, repeat, send::MESSAGE};
 
-/// Syncs a round, each after one message.
+/// Syncs per round, each after one message.
 const SYNCS: usize = 20;
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut accounts = Vec::new();
     for target in targets.iter() {
@@ -40,7 +40,7 @@ pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// Sends a message and syncs it, again and again, and notes how long the syncs took.
+/// Repeatedly sends a message and syncs it, and records how long the syncs took.
 async fn syncs(run: &mut Run, name: &str, index: usize, user: &mut User, rooms: &[String]) -> Result<(), TargetError> {
     let (mut since, _) = user.sync(None, 0).await?;
     (since, _) = user.sync(Some(&since), 0).await?;

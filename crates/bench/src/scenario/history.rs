@@ -8,7 +8,7 @@ use crate::user::{User, encode};
 
 use super::{repeat, send::MESSAGE, users};
 
-/// Events a page.
+/// Events per page.
 const PAGE: usize = 50;
 
 pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
@@ -34,7 +34,7 @@ pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     for _ in 0..run.options.rounds {
         for (index, (users, room_id)) in prepared.iter_mut().enumerate() {
             let path = format!("{CLIENT}/rooms/{}/messages?dir=b&limit={PAGE}", encode(room_id));
-            // Each user has a place in the history: where the next page begins, nothing at its newest end.
+            // Each user has a token for the next page, `None` at the newest end.
             let places: Vec<_> = users.iter().map(|_| std::cell::RefCell::new(String::new())).collect();
             let act = async |user: &mut User, number: usize| {
                 let page = format!("{path}{}", places[number].borrow());

@@ -1,4 +1,4 @@
-//! Users who join and leave one room again and again.
+//! Users who repeatedly join and leave one room.
 
 use crate::run::Run;
 use crate::target::{CLIENT, TargetError};
@@ -6,7 +6,7 @@ use crate::user::{User, encode};
 
 use super::{repeat, users};
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let targets = run.targets.clone();
     let mut prepared = Vec::new();
     for target in targets.iter() {

@@ -1,4 +1,4 @@
-//! Files up and down.
+//! Uploads and downloads.
 
 use std::cell::Cell;
 
@@ -22,7 +22,7 @@ pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     for _ in 0..run.options.rounds {
         for (index, (users, path)) in prepared.iter_mut().enumerate() {
             let upload = async |user: &mut User, _| {
-                // No two files are the same: a server may keep equal ones once.
+                // All files differ: a server may store equal ones once.
                 number.set(number.get() + 1);
                 let mut file = file.clone();
                 file.extend_from_slice(&number.get().to_be_bytes());

@@ -1,6 +1,6 @@
-//! A day of a real server compressed: everybody waits all the time; some type, read, write, and look at profiles.
+//! The mixed load of a real server: all users always have a waiting sync; some type, read, write, and look up profiles.
 //!
-//! Round are due at fixed times, whatever the server does: one that is late is late from when it was due.
+//! Actions are due at fixed times, whatever the server does; delays are measured from the due time.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -16,28 +16,28 @@ use crate::user::{User, encode};
 
 use super::{millis, send::MESSAGE, spent, users};
 
-/// Members of a room.
+/// Members per room.
 const MEMBERS: usize = 10;
-/// How long a waiting sync waits, in milliseconds.
+/// The timeout of a waiting sync, in milliseconds.
 const WAIT_MS: u64 = 30_000;
-/// Between two looks at the server's memory.
+/// The interval of memory samples.
 const LOOK: Duration = Duration::from_secs(1);
 
 struct Room {
     id: String,
-    /// The last message, and the receipt for it.
+    /// The last message, and its receipt.
     newest: RefCell<String>,
 }
 
-/// The users of a target; each room has [`MEMBERS`] of them, in their order.
+/// The users of a target; each room has [`MEMBERS`] of them, in order.
 struct Town {
     users: Vec<User>,
     rooms: Vec<Room>,
-    /// Where each user's sync is.
+    /// The sync token of each user.
     tokens: Vec<String>,
 }
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let name = format!("mixed, {} users, {} acts a second", run.options.crowd, run.options.acts);
     let targets = run.targets.clone();
     let mut towns = Vec::new();
@@ -77,7 +77,7 @@ async fn prepare(target: &Target, count: usize) -> Result<Town, TargetError> {
     Ok(town)
 }
 
-/// One round: everybody waits and acts until it is over.
+/// Runs one round of waiting and acting.
 async fn live(run: &mut Run, name: &str, index: usize, town: &mut Town) -> Result<Round, TargetError> {
     run.rest().await;
     let targets = run.targets.clone();
@@ -135,7 +135,7 @@ async fn live(run: &mut Run, name: &str, index: usize, town: &mut Town) -> Resul
     Ok(Round { times, seconds, processor: spent(used, target) })
 }
 
-/// Of ten acts, three type, three look at a profile, two read and two write.
+/// Of ten actions, three are typing, three profile lookups, two receipts and two messages.
 async fn act(user: &mut User, room: &Room, number: usize) -> Result<(), TargetError> {
     let (id, user_id) = (encode(&room.id), encode(&user.user_id));
     match number % 10 {

@@ -6,7 +6,7 @@ use crate::user::User;
 
 use super::{repeat, users};
 
-/// What is sent, here and by other scenarios.
+/// The text of messages, here and in other scenarios.
 pub(super) const MESSAGE: &str = "a message of some forty letters or so";
 
 pub(super) async fn measure(name: &str, rooms: usize, run: &mut Run) -> Result<(), TargetError> {

@@ -15,7 +15,7 @@ pub(super) async fn measure(run: &mut Run) -> Result<(), TargetError> {
         for user in &mut users {
             user.create_room().await?;
             let (mut since, _) = user.sync(None, 0).await?;
-            // Once more, so that what the first sync itself set off has been seen.
+            // Once more, to consume the effects of the first sync.
             (since, _) = user.sync(Some(&since), 0).await?;
             paths.push(format!("{CLIENT}/sync?timeout=0&since={since}"));
         }

@@ -1,5 +1,5 @@
-//! The first sync of an account that is in many rooms. Each is of a new device: Synapse answers a device that asks
-//! again from a cache.
+//! The initial sync of an account in many rooms, each on a new device: Synapse would serve the same device from a
+//! cache.
 
 use crate::report::Better;
 use crate::run::Run;
@@ -8,7 +8,7 @@ use crate::user::User;
 
 use super::{millis, send::MESSAGE};
 
-pub async fn measure(run: &mut Run) -> Result<(), TargetError> {
+pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let name = format!("sync-initial, {} rooms", run.options.rooms);
     let targets = run.targets.clone();
     let mut accounts = Vec::new();

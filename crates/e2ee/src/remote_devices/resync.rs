@@ -97,7 +97,7 @@ impl Resync {
             Ok(received) => self.store_devices(user, received, list.revision).await,
             Err(error) => {
                 tracing::info!("the devices of {user} cannot be queried: {error}");
-                self.put_off(server, user, list.failures, &error).await
+                self.postpone(server, user, list.failures, &error).await
             }
         }
     }
@@ -123,7 +123,7 @@ impl Resync {
         Ok(())
     }
 
-    async fn put_off(
+    async fn postpone(
         &self,
         server: &ServerName,
         user: &UserId,
@@ -137,7 +137,7 @@ impl Resync {
             _ => now + pause,
         };
         let key = user.to_string();
-        self.0.parts.db.write(move |tx| repo::put_off(tx, &key, at)).await?;
+        self.0.parts.db.write(move |tx| repo::postpone(tx, &key, at)).await?;
         let mut unreachable = self.0.unreachable.lock();
         let is_unreachable = error.status().is_none_or(|status| status.is_server_error());
         if is_unreachable && unreachable.len() < MAX_UNREACHABLE {

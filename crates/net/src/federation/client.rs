@@ -28,7 +28,7 @@ use crate::http::purpose::{Limits, Purpose};
 
 /// The most requests to one server at once; more wait.
 const MAX_REQUESTS_PER_SERVER: usize = 8;
-/// As [`MAX_REQUESTS_PER_SERVER`], for signing keys.
+/// Like [`MAX_REQUESTS_PER_SERVER`], for signing keys.
 const MAX_KEY_REQUESTS_PER_SERVER: usize = 8;
 /// The most bytes of an error's body that are read.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -114,7 +114,7 @@ impl FederationClient {
         }
     }
 
-    /// As [`Self::call`]; returns the JSON of the body.
+    /// Like [`Self::call`]; returns the JSON of the body.
     ///
     /// # Errors
     /// See [`FederationError`].

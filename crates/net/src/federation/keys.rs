@@ -42,7 +42,7 @@ const REQUEST_KEY_TIMEOUT: Duration = Duration::from_secs(20);
 /// On whose behalf keys are looked for.
 #[derive(Debug, Clone, Copy)]
 enum Asker {
-    /// This server, of its own accord.
+    /// This server, for its own purposes.
     Ourselves,
     /// An unauthenticated request that names the server, from this address; `None` if many may be behind it.
     Unauthenticated(Option<IpAddr>),

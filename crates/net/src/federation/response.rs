@@ -27,7 +27,7 @@ impl StreamedResponse {
     /// Returns the rest of the body, which must come within one timeout.
     ///
     /// # Errors
-    /// As [`Self::chunk`].
+    /// See [`Self::chunk`].
     pub async fn whole(self) -> Result<Bytes, FederationError> {
         let Self { from, body, .. } = self;
         body.whole().await.map_err(|error| FederationError::of_http(&from, error))

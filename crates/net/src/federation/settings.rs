@@ -65,5 +65,6 @@ pub struct FederationParts {
     pub clock: Clock,
     /// The source of randomness.
     pub random: Random,
+    /// Runs the tasks that outlive a request.
     pub background: Background,
 }

@@ -286,7 +286,7 @@ pub async fn send_operator_command(request: Request<Bytes>) -> Result<WholeRespo
     send_for_operator(Purpose::OperatorCommand { any_certificate }, request).await
 }
 
-/// As [`send_operator_command`]; the server may show any certificate.
+/// Like [`send_operator_command`]; the server may show any certificate.
 ///
 /// # Errors
 /// See [`HttpError`]; an error status is a response.

@@ -65,7 +65,7 @@ impl StreamedBody {
     /// Returns the rest of the body, which must come within one timeout.
     ///
     /// # Errors
-    /// As [`Self::chunk`].
+    /// See [`Self::chunk`].
     pub(crate) async fn whole(mut self) -> Result<Bytes, HttpError> {
         self.time_left = self.limits.timeout;
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };

@@ -138,7 +138,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Answers every request with what `answer` says, under a certificate for `names`.
+    /// Starts a server that responds to every request with `answer`, with a certificate for `names`.
     pub async fn start(
         authority: &Authority,
         names: &[&str],

@@ -1,4 +1,4 @@
-//! Whom connections are made to: addresses and certificates.
+//! The addresses and certificates to which connections are made.
 
 use std::time::Duration;
 

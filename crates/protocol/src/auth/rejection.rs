@@ -15,7 +15,7 @@ pub enum AuthRejection {
     #[error("the create event has previous events")]
     CreateHasPrevEvents,
     /// In room versions 1 to 11 the room id has the domain of the creator's server.
-    #[error("the room id is not of the sender's server")]
+    #[error("the domain of the room id is not the sender's server")]
     CreateRoomIdOfOtherServer,
     /// In room version 12 and later the create event has no room id.
     #[error("the create event has a room id")]
@@ -40,7 +40,7 @@ pub enum AuthRejection {
     #[error("auth event {0} has the type and state key of another")]
     DuplicateAuthEvent(EventId),
     /// The auth events selection does not choose this event.
-    #[error("auth event {0} is none that authorizes this event")]
+    #[error("auth event {0} does not authorize this event")]
     UnexpectedAuthEvent(EventId),
     /// The auth event was itself rejected.
     #[error("auth event {0} was rejected")]

@@ -49,6 +49,6 @@ pub enum PduError {
     #[error("event_id of the event does not fit its room version")]
     EventIdFormat,
     /// `prev_events` or `auth_events` has this many entries, more than allowed.
-    #[error("event has {1} {0}, too many")]
+    #[error("event has too many {0}: {1}")]
     TooManyReferences(&'static str, usize),
 }

@@ -20,7 +20,7 @@ pub struct RoomContext<'a> {
     pub power_levels: Option<&'a PowerLevels>,
 }
 
-/// The user to whom the rules belong.
+/// The user who owns the rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner<'a> {
     /// The user's id.

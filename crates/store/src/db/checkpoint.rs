@@ -79,7 +79,7 @@ impl Drop for Checkpointer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread that writes the write-ahead log back ended by a panic");
+            tracing::error!("the checkpoint thread panicked");
         }
     }
 }
@@ -94,6 +94,6 @@ fn run(conn: &Connection, woken: &Receiver<()>, caught_up: &AtomicBool) {
 /// Writes back the pages that no reader needs, without waiting for anybody.
 fn checkpoint(conn: &Connection) {
     if let Err(error) = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-        tracing::warn!(%error, "the write-ahead log could not be written back");
+        tracing::warn!(%error, "a checkpoint of the write-ahead log failed");
     }
 }

@@ -209,7 +209,7 @@ pub enum MigrateError {
 /// Returns the value that was read. When only this value is damaged, logs that and returns `None`, so that the rest
 /// goes on without it.
 pub fn readable<T>(read: Result<T, DbError>) -> Option<T> {
-    read.inspect_err(|error| tracing::warn!("left out: {error}")).ok()
+    read.inspect_err(|error| tracing::warn!("skipped unreadable data: {error}")).ok()
 }
 
 /// Returns stored JSON that becomes part of a response. When it is not JSON and would break the whole response, logs

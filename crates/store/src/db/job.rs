@@ -46,7 +46,7 @@ impl<R, D: FnOnce(R) + Send> Caller<R> for Then<D> {
 
     fn answer(self, result: R) {
         if catch_unwind(AssertUnwindSafe(|| (self.0)(result))).is_err() {
-            tracing::error!("what was to follow a database transaction panicked");
+            tracing::error!("the closure after a database transaction panicked");
         }
     }
 }

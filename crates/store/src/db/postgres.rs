@@ -4,8 +4,8 @@
 //! next statement, statements whose result is needed later ([`PostgresConn::send`]) with the next statement that is
 //! waited for, and all responses arrive together.
 
+mod channel;
 mod connect;
-mod line;
 mod params;
 mod session;
 
@@ -19,7 +19,7 @@ use super::row::Visit;
 use super::value::Param;
 use super::{Blame, DbError, PostgresOptions};
 use crate::Position;
-use line::Line;
+use channel::Channel;
 use session::{Request, Role, Session};
 
 /// READ WRITE because the session's default is read-only: if a BEGIN failed, the statements sent after it would
@@ -74,7 +74,7 @@ impl PostgresConn {
     }
 
     fn is_lost(&self) -> bool {
-        self.session.as_ref().is_none_or(|session| session.line.is_lost())
+        self.session.as_ref().is_none_or(|session| session.channel.is_lost())
     }
 
     /// Reconnects if the connection is lost.
@@ -84,19 +84,19 @@ impl PostgresConn {
 
     fn connect(&mut self) -> Result<(), DbError> {
         (self.session, self.clock) = (None, None);
-        let mut line = Line::open(&self.options)?;
+        let mut channel = Channel::open(&self.options)?;
         let (writer, predecessor) = (self.writer, self.process.take());
-        let answer = line.send(|client| async move {
+        let answer = channel.send(|client| async move {
             if writer { become_writer(&client, predecessor).await.map(Some) } else { become_reader(&client).await }
         });
-        self.process = line.wait(answer).map_err(|error| match error.code() {
+        self.process = channel.wait(answer).map_err(|error| match error.code() {
             Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => DbError::InUse,
             _ => DbError::Unavailable(describe(&error)),
         })?;
         if let Some(process) = &self.process {
             self.commit_id = self.commit_id.max(process.now);
         }
-        self.session = Some(Session::new(line));
+        self.session = Some(Session::new(channel));
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl PostgresConn {
         self.ensure()?;
         self.due = vec![if self.writer { BEGIN_WRITE } else { "BEGIN" }];
         self.unanswered = Some(Vec::new());
-        self.session()?.known = session::Known::default();
+        self.session()?.progress = session::Progress::default();
         Ok(())
     }
 
@@ -123,7 +123,7 @@ impl PostgresConn {
     fn attempt<T>(&mut self, mut step: impl FnMut(&mut Session) -> Result<T, DbError>) -> Result<T, DbError> {
         let session = self.session()?;
         let result = step(session);
-        if result.is_ok() || session.known.begun || !session.line.is_lost() {
+        if result.is_ok() || session.progress.begun || !session.channel.is_lost() {
             return result;
         }
         let Some(requests) = self.unanswered.take() else { return result };
@@ -138,7 +138,9 @@ impl PostgresConn {
         for request in requests {
             self.attempt(|session| session.send(request.clone()))?;
             match &mut self.unanswered {
-                Some(_) if self.session.as_ref().is_some_and(|session| session.known.begun) => self.unanswered = None,
+                Some(_) if self.session.as_ref().is_some_and(|session| session.progress.begun) => {
+                    self.unanswered = None;
+                }
                 Some(unanswered) => unanswered.push(request),
                 None => {}
             }
@@ -167,7 +169,7 @@ impl PostgresConn {
         self.send_due()?;
         let requests = self.attempt(|session| session.requests(sql, rows, each))?;
         self.send_ahead(requests)?;
-        Ok(self.session()?.known.sent.saturating_sub(1))
+        Ok(self.session()?.progress.sent.saturating_sub(1))
     }
 
     /// Waits for the responses to everything that was sent. Returns the first failure.
@@ -177,7 +179,7 @@ impl PostgresConn {
 
     /// Returns how many rows a statement has changed; `None` before its response, or when it failed.
     pub(super) fn changed(&self, number: usize) -> Option<u64> {
-        *self.session.as_ref()?.known.counts.get(number)?
+        *self.session.as_ref()?.progress.counts.get(number)?
     }
 
     /// Sets the savepoint, after releasing the previous one if there is one. It is sent with the next statement.
@@ -202,9 +204,9 @@ impl PostgresConn {
         let untouched = self.is_untouched();
         self.due.clear();
         self.unanswered = None;
-        if let Some(session) = self.session.as_mut().filter(|session| !untouched && !session.line.is_lost()) {
+        if let Some(session) = self.session.as_mut().filter(|session| !untouched && !session.channel.is_lost()) {
             match session.send(Request::Text { sql: "ROLLBACK".into(), role: Role::Rollback }) {
-                Ok(()) => session.line.flush(),
+                Ok(()) => session.channel.flush(),
                 Err(error) => tracing::warn!(%error, "a rollback failed"),
             }
         }
@@ -254,7 +256,7 @@ impl PostgresConn {
     /// server may have closed the connection while it was idle: the transaction is then sent again, unless it was
     /// stored. Returns `lost` while its fate is not known.
     fn commit_again(&mut self, commit: CommitId, lost: DbError) -> Result<(), DbError> {
-        let answered = self.session.as_ref().is_some_and(|session| session.known.begun);
+        let answered = self.session.as_ref().is_some_and(|session| session.progress.begun);
         let Some(requests) = self.unanswered.take().filter(|_| !answered) else {
             return Err(lost);
         };
@@ -271,10 +273,10 @@ impl PostgresConn {
     /// Returns the fate of a commit whose connection was lost. Reconnects for that.
     pub(super) fn fate(&mut self, commit: CommitId) -> Result<Fate, DbError> {
         self.ensure()?;
-        let line = &mut self.session()?.line;
+        let channel = &mut self.session()?.channel;
         let sql = "SELECT commit_id FROM clock WHERE id = 1";
-        let answer = line.send(|client| async move { client.query_one(sql, &[]).await });
-        let last = line.wait(answer).and_then(|row| row.try_get(0)).map_err(|error| line.error(sql, &error))?;
+        let answer = channel.send(|client| async move { client.query_one(sql, &[]).await });
+        let last = channel.wait(answer).and_then(|row| row.try_get(0)).map_err(|error| channel.error(sql, &error))?;
         Ok(if CommitId(last) == commit { Fate::Committed } else { Fate::RolledBack })
     }
 

@@ -164,7 +164,7 @@ impl SqliteConn {
             Ok(false) => self.wal_limit = size + WAL_LIMIT / 2,
             Err(error) => {
                 self.wal_limit = size + WAL_LIMIT / 2;
-                tracing::warn!(%error, size, "the write-ahead log could not be written back");
+                tracing::warn!(%error, size, "a checkpoint of the write-ahead log failed");
             }
         }
     }

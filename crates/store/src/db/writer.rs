@@ -96,7 +96,7 @@ impl Writer {
     /// Runs one transaction. Passes the closures their results and returns the closures that did not run.
     fn commit_batch(&mut self, waiting: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
         if let Err(error) = self.settle_doubt().and_then(|()| self.conn.begin_write()) {
-            tracing::error!(%error, "no write transaction could be opened");
+            tracing::error!(%error, "cannot open a write transaction");
             answer_all(waiting, Some(&error));
             return Vec::new();
         }
@@ -154,7 +154,7 @@ impl Writer {
             Ok(Fate::Committed) => self.publish(doubt.outcome, done),
             Ok(Fate::RolledBack) => answer_all(done, Some(&DbError::Commit(message))),
             Err(error) => {
-                tracing::error!(%error, "it is not known yet whether the last batch is stored");
+                tracing::error!(%error, "whether the last batch is stored is not known yet");
                 self.in_doubt = Some(doubt);
                 answer_all(done, Some(&DbError::CommitUnknown(message)));
             }

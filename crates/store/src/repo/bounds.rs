@@ -8,6 +8,7 @@ pub enum BoundError {
     /// 413 `M_TOO_LARGE`: the value is too large, or the user has too many.
     #[error("{0}")]
     TooLarge(&'static str),
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }

@@ -30,10 +30,13 @@ pub struct NewEvent {
 /// The result of the authorization rules for an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
+    /// Allowed by its auth events, the state before it and the current state.
     Accepted,
     /// Allowed by the state before it but not by the current state
     /// ([Soft failure](https://spec.matrix.org/v1.19/server-server-api/#soft-failure)).
     SoftFailed,
+    /// Not allowed by its auth events or the state before it
+    /// ([Rejection](https://spec.matrix.org/v1.19/server-server-api/#rejection)).
     Rejected,
 }
 

@@ -106,8 +106,11 @@ pub struct Session {
 /// Selects sessions of a backup.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope<'a> {
+    /// Every session.
     All,
+    /// The sessions of a room.
     Room(&'a str),
+    /// One session: room id and session id.
     Session(&'a str, &'a str),
 }
 

@@ -25,6 +25,7 @@ pub struct Content {
 /// The result of [`fill`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filled {
+    /// The content was recorded.
     Now,
     /// Content was uploaded to the id before.
     Already,

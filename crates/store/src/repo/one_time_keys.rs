@@ -17,7 +17,7 @@ pub struct Key {
 
 /// A device and its one-time keys.
 #[derive(Debug, Default)]
-pub struct OfDevice {
+pub struct DeviceOneTimeKeys {
     /// Whether the device exists.
     pub exists: bool,
     /// The number of keys of each algorithm; algorithms without keys are absent.
@@ -36,8 +36,8 @@ pub fn announce_change(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<()
 }
 
 /// Returns a device's one-time keys and those with the given ids. One statement, because key uploads are frequent.
-pub fn of_device(tx: &mut Tx, user_id: &str, device_id: &str, key_ids: &[&str]) -> Result<OfDevice, DbError> {
-    let mut found = OfDevice::default();
+pub fn of_device(tx: &mut Tx, user_id: &str, device_id: &str, key_ids: &[&str]) -> Result<DeviceOneTimeKeys, DbError> {
+    let mut found = DeviceOneTimeKeys::default();
     tx.for_each(
         "SELECT algorithm, NULL, NULL, COUNT(*), MAX(serial) FROM one_time_keys
          WHERE user_id = $1 AND device_id = $2 GROUP BY algorithm
@@ -93,11 +93,11 @@ pub fn counts(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<BTreeMap<St
 }
 
 /// A claimed key: user, device and key.
-pub type Taken = (String, String, Key);
+pub type ClaimedKey = (String, String, Key);
 
 /// Claims the oldest one-time key for each (user, device, algorithm), which must be distinct: the key is deleted in
 /// this transaction and never returned again. Devices without keys are absent.
-pub fn take_oldest(tx: &mut Tx, wanted: &[(&str, &str, &str)]) -> Result<Vec<Taken>, DbError> {
+pub fn take_oldest(tx: &mut Tx, wanted: &[(&str, &str, &str)]) -> Result<Vec<ClaimedKey>, DbError> {
     tx.insert_many_returning(
         "DELETE FROM one_time_keys
          WHERE user_id = $1 AND device_id = $2 AND algorithm = $3 AND key_id = (SELECT k.key_id FROM one_time_keys k

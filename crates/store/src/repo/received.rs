@@ -6,7 +6,7 @@ use crate::pdu_json::UnpackError;
 use crate::{DbError, RoomNid, Tx, first};
 
 /// Returns the stored response (JSON) to a transaction, if it has been received before.
-pub fn answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str) -> Result<Option<String>, DbError> {
+pub fn response(tx: &mut Tx<'_>, origin: &str, txn_id: &str) -> Result<Option<String>, DbError> {
     tx.query_opt(
         "SELECT answer FROM received_transactions WHERE origin = $1 AND txn_id = $2",
         &[&origin, &txn_id.as_bytes()],
@@ -15,11 +15,11 @@ pub fn answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str) -> Result<Option<Stri
 }
 
 /// Stores the response (JSON) to a transaction.
-pub fn set_answer(tx: &mut Tx<'_>, origin: &str, txn_id: &str, now_ms: u64, answer: &str) -> Result<(), DbError> {
+pub fn set_response(tx: &mut Tx<'_>, origin: &str, txn_id: &str, now_ms: u64, response: &str) -> Result<(), DbError> {
     tx.execute_later(
         "INSERT INTO received_transactions (origin, txn_id, received_ts, answer) VALUES ($1, $2, $3, $4)
          ON CONFLICT (origin, txn_id) DO NOTHING",
-        &[&origin, &txn_id.as_bytes(), &now_ms, &answer],
+        &[&origin, &txn_id.as_bytes(), &now_ms, &response],
     )?;
     Ok(())
 }

@@ -172,7 +172,7 @@ pub fn next_due(tx: &mut Tx<'_>, now: u64) -> Result<Option<u64>, DbError> {
 }
 
 /// Postpones the next request for a list, after a failure, to `ask_ts` (Unix ms).
-pub fn put_off(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbError> {
+pub fn postpone(tx: &mut Tx<'_>, user_id: &str, ask_ts: u64) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE remote_device_lists SET ask_ts = $2, failures = failures + 1
          WHERE user_id = $1 AND ask_ts IS NOT NULL",
@@ -191,7 +191,7 @@ pub fn users_after(tx: &mut Tx<'_>, user_id: &str, limit: u32) -> Result<Vec<Str
 }
 
 /// Schedules requests for the outdated lists of a server's users at `now` (Unix ms), perhaps also for some others.
-pub fn hurry(tx: &mut Tx<'_>, server: &str, now: u64) -> Result<u64, DbError> {
+pub fn request_at_once(tx: &mut Tx<'_>, server: &str, now: u64) -> Result<u64, DbError> {
     tx.execute(
         "UPDATE remote_device_lists SET ask_ts = $2, failures = 0 WHERE ask_ts > $2 AND user_id LIKE '%:' || $1",
         &[&server, &now],

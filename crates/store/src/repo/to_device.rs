@@ -79,27 +79,29 @@ pub fn add(tx: &mut Tx<'_>, messages: &[NewMessage]) -> Result<(), DbError> {
 
 /// Limits of one read.
 #[derive(Debug, Clone, Copy)]
-pub struct Most {
+pub struct ReadLimits {
     pub messages: u64,
     pub bytes: u64,
 }
 
-/// Returns the oldest messages for a device after `since` and at or before `upto`, within `most`, but at least one; and
-/// whether there are more.
+/// Returns the oldest messages for a device after `since` and at or before `upto`, within `limits`, but at least one;
+/// and whether there are more.
 pub fn waiting(
     tx: &mut Tx<'_>,
     user_id: &str,
     device_id: &str,
     (since, upto): (Position, Position),
-    most: Most,
+    limits: ReadLimits,
 ) -> Result<(Vec<Waiting>, bool), DbError> {
     let sizes: Vec<(Position, u64)> = tx.query(
         "SELECT position, CAST(OCTET_LENGTH(message) AS BIGINT) FROM to_device_messages
          WHERE user_id = $1 AND device_id = $2 AND position > $3 AND position <= $4 ORDER BY position LIMIT $5",
-        &[&user_id, &device_id, &since, &upto, &most.messages.saturating_add(1)],
+        &[&user_id, &device_id, &since, &upto, &limits.messages.saturating_add(1)],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    let Some((upto, more)) = prefix_within(&sizes, most.messages, most.bytes) else { return Ok((Vec::new(), false)) };
+    let Some((upto, more)) = prefix_within(&sizes, limits.messages, limits.bytes) else {
+        return Ok((Vec::new(), false));
+    };
     let waiting = tx.query(
         "SELECT position, message FROM to_device_messages
          WHERE user_id = $1 AND device_id = $2 AND position > $3 AND position <= $4 ORDER BY position",

@@ -4,7 +4,7 @@ use crate::db::ToSql;
 use crate::{DbError, EventNid, Tx};
 
 /// The longest transaction id, in bytes: it is part of an index.
-pub const LONGEST_TXN_ID: usize = 255;
+pub const MAX_TXN_ID_BYTES: usize = 255;
 
 /// The transaction id of a request.
 #[derive(Debug, Clone)]

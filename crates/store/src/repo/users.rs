@@ -168,12 +168,12 @@ pub fn deactivate(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
 }
 
 /// Returns the deactivated users who still have to leave their rooms.
-pub fn to_part(tx: &mut Tx) -> Result<Vec<String>, DbError> {
+pub fn with_rooms_to_leave(tx: &mut Tx) -> Result<Vec<String>, DbError> {
     tx.query("SELECT user_id FROM users_to_part", &[], |row| row.get(0))
 }
 
 /// Records that a deactivated user has left all rooms.
-pub fn parted(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
+pub fn set_left_rooms(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM users_to_part WHERE user_id = $1", &[&user_id])?;
     Ok(())
 }

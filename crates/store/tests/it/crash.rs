@@ -48,37 +48,37 @@ async fn nothing_acknowledged_is_lost_when_postgresql_crashes() {
     let db = Database::open(&options).unwrap();
     db.write(|tx| tx.execute("CREATE TABLE notes (position BIGINT NOT NULL)", &[])).await.unwrap();
     let memory = Arc::new(Mutex::new(Vec::new()));
-    let mut told = Vec::new();
+    let mut acknowledged = Vec::new();
     for _ in 0..CRASHES {
         let mut tasks = Vec::new();
         for number in 0..WRITERS {
             let (db, memory) = (db.clone(), Arc::clone(&memory));
             tasks.push(tokio::spawn(async move {
-                let mut told = Vec::new();
+                let mut acknowledged = Vec::new();
                 for count in 0..40 {
                     if number == 0 && count == 20 {
                         crash(&db).await;
                     }
                     // An error is no acknowledgement: nothing is expected of it.
                     if let Ok(position) = write(&db, &memory).await {
-                        told.push(position);
+                        acknowledged.push(position);
                     }
                 }
-                told
+                acknowledged
             }));
         }
         for task in tasks {
-            told.extend(task.await.unwrap());
+            acknowledged.extend(task.await.unwrap());
         }
         // It comes back by itself; what was in doubt is settled by the first write that succeeds.
         while write(&db, &memory).await.is_err() {}
     }
     let sql = "SELECT position FROM notes ORDER BY position";
     let stored: Vec<Position> = db.read(|tx| tx.query(sql, &[], first)).await.unwrap();
-    let lost: Vec<_> = told.iter().filter(|position| !stored.contains(position)).collect();
+    let lost: Vec<_> = acknowledged.iter().filter(|position| !stored.contains(position)).collect();
     assert!(lost.is_empty(), "acknowledged, but lost: {lost:?}");
     assert_eq!(stored, (1..=db.committed()).collect::<Vec<_>>());
     assert_eq!(*memory.lock(), stored);
-    assert!(told.len() > CRASHES * WRITERS, "only {} writes were acknowledged", told.len());
+    assert!(acknowledged.len() > CRASHES * WRITERS, "only {} writes were acknowledged", acknowledged.len());
     db.close().await;
 }

@@ -85,7 +85,7 @@ async fn a_failing_or_panicking_closure_fails_alone() {
     }
 }
 
-/// Checks the order of what it is told.
+/// Checks the order of its notifications.
 struct Follower {
     db: Mutex<Option<Database>>,
     applied: AtomicI64,

@@ -1,4 +1,4 @@
-//! Statements that are sent ahead: what comes of them is learned later, and nothing that failed is told as stored.
+//! Statements that are sent ahead: their results are read later, and nothing that failed is reported as stored.
 
 use plexus_store::{Change, DbError, Position, ToSql, Tx, first};
 use plexus_testkit::databases;
@@ -14,7 +14,7 @@ fn notes(tx: &mut Tx<'_>) -> Result<Vec<String>, DbError> {
 }
 
 #[tokio::test]
-async fn counts_are_told_in_any_order_and_the_statements_are_seen_by_those_after_them() {
+async fn counts_are_returned_in_any_order_and_the_statements_are_seen_by_those_after_them() {
     for db in databases() {
         db.write(create).await.unwrap();
         let counts = db
@@ -49,7 +49,7 @@ fn forgotten(tx: &mut Tx<'_>, at: Position, note: &str) -> Result<Position, DbEr
 }
 
 #[tokio::test]
-async fn a_failure_nobody_asked_about_is_told_and_undoes_its_closure_alone() {
+async fn a_failure_nobody_asked_about_is_reported_and_undoes_its_closure_alone() {
     for db in databases() {
         db.write(create).await.unwrap();
         // One by one, and together with neighbours.
@@ -61,7 +61,7 @@ async fn a_failure_nobody_asked_about_is_told_and_undoes_its_closure_alone() {
             db.write(|tx| {
                 forgotten(tx, 3, "undone")?;
                 forgotten(tx, 1, "twice")?;
-                // PostgreSQL answers this with "the transaction is aborted": the cause is what must be told.
+                // PostgreSQL answers this with "the transaction is aborted": the cause must be reported.
                 tx.execute_later(INSERT, &[&4_i64, &"undone too"]).map(drop)
             }),
             db.write(|tx| forgotten(tx, 5, "after")),
@@ -115,7 +115,7 @@ async fn what_was_learned_before_a_failure_can_still_be_asked() {
     for db in databases() {
         db.write(create).await.unwrap();
         db.write(|tx| forgotten(tx, 1, "first")).await.unwrap();
-        let told = db
+        let result = db
             .write(|tx| {
                 let missed = tx.execute_later("UPDATE notes SET note = 'x' WHERE position = $1", &[&9_i64])?;
                 let twice = tx.execute_later(INSERT, &[&1_i64, &"twice"])?;
@@ -128,7 +128,7 @@ async fn what_was_learned_before_a_failure_can_still_be_asked() {
                 Err::<(), _>(DbError::bad_data("test", format!("{missed} rows")))
             })
             .await;
-        assert!(matches!(&told, Err(DbError::BadData { problem, .. }) if problem == "0 rows"), "{told:?}");
+        assert!(matches!(&result, Err(DbError::BadData { problem, .. }) if problem == "0 rows"), "{result:?}");
         assert_eq!(db.read(notes).await.unwrap(), ["first"]);
     }
 }

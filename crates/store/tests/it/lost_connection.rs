@@ -124,7 +124,7 @@ fn forward(client: &UnixStream, server: &UnixStream, mode: &Arc<AtomicU8>, fligh
 struct Fixture {
     proxy: Proxy,
     db: Database,
-    /// What `after_commit` has told.
+    /// The positions that `after_commit` closures received.
     memory: Arc<Mutex<Vec<Position>>>,
     // Dropped last: it removes the database.
     _place: TestPlace,
@@ -178,7 +178,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn idle_connections_are_made_anew() {
+async fn idle_connections_are_opened_again() {
     let Some(test) = Fixture::start().await else {
         return;
     };

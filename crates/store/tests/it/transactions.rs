@@ -1,6 +1,6 @@
 //! What requests made is kept for a while.
 
-use plexus_store::repo::transactions::{self, LONGEST_TXN_ID, TransactionRow};
+use plexus_store::repo::transactions::{self, MAX_TXN_ID_BYTES, TransactionRow};
 use plexus_store::{DbError, Tx};
 use plexus_testkit::{TestDatabase, databases};
 
@@ -30,7 +30,7 @@ async fn old_requests_are_forgotten() {
 #[tokio::test]
 async fn a_request_is_stored_once_however_long_its_id() {
     for db in databases() {
-        let long: String = (0..LONGEST_TXN_ID).map(|at| char::from(b'a' + (at * at % 23) as u8)).collect();
+        let long: String = (0..MAX_TXN_ID_BYTES).map(|at| char::from(b'a' + (at * at % 23) as u8)).collect();
         insert(&db, vec![row(1, &long, 1), row(2, "short", 1)]).await.unwrap();
         for again in [vec![row(3, &long, 1), row(4, "other", 1)], vec![row(3, "short", 1)]] {
             let used = insert(&db, again).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{NotPortable, Object};
-use plexus_store::repo::to_device::{Most, Waiting};
+use plexus_store::repo::to_device::{ReadLimits, Waiting};
 use plexus_store::{DbError, Position, Tx, repo};
 
 use super::context::Context;
@@ -11,7 +11,7 @@ use crate::notifier::MaybeChanged;
 
 /// The most messages in one response, in number and in bytes: a phone has to parse the response at once. The others
 /// follow in the next one.
-const MAX_MESSAGES: Most = Most { messages: 100, bytes: 1024 * 1024 };
+const MAX_MESSAGES: ReadLimits = ReadLimits { messages: 100, bytes: 1024 * 1024 };
 
 /// Messages to the device.
 #[derive(Debug, Default)]

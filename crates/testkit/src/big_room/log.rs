@@ -1,4 +1,4 @@
-//! The events of a room in their order, and what the state is at any of them.
+//! The events of a room in order, and the state at each of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 
-use super::Told;
+use super::EventLists;
 
 type Key = (String, String);
 
@@ -50,7 +50,7 @@ impl Log {
         }
         let mut auth_events: Vec<usize> =
             pdu.auth_events().iter().filter_map(|id| self.by_id.get(id).copied()).collect();
-        // From room version 12 on the room's id stands for the first event.
+        // In room version 12 and later the room id stands for the first event.
         auth_events.extend((at > 0 && pdu.rules().create_event_is_room_id).then_some(0));
         let prev_events = pdu.prev_events().iter().filter_map(|id| self.by_id.get(id).copied()).collect();
         let json = Bytes::from(pdu.json().to_owned());
@@ -87,19 +87,19 @@ impl Log {
         Some((at, self.events.get(at)?))
     }
 
-    /// Whether an event is a join that another server handed in.
+    /// Whether an event is a join that another server sent.
     pub(super) fn joins_others(&self, id: &str) -> bool {
         self.handed_in.contains(id)
     }
 
-    /// Adds a join that another server hands in.
+    /// Adds a join that another server sent.
     pub(super) fn hand_in(&mut self, pdu: &Pdu) {
         self.handed_in.insert(pdu.event_id().to_string());
         self.add(pdu);
     }
 
-    /// Events that come before `from`, the newest first, at most `limit`: neither `from` nor `known`, nor what only
-    /// those lead to.
+    /// Returns events before `from`, the newest first, at most `limit`: without `from`, `known`, and the events that
+    /// are only reached through those.
     pub(super) fn back_from(&self, from: &[String], known: &[String], limit: usize) -> Vec<Bytes> {
         let number = |id: &String| self.find(id).map(|(at, _)| at);
         let known: HashSet<usize> = known.iter().filter_map(number).collect();
@@ -132,12 +132,12 @@ impl Log {
         events.map(|event| event.id.clone()).collect()
     }
 
-    /// The state before event number `at`, and what allowed it and, if `with_own`, the event. Without members there is
-    /// only the member event of `only_member`.
-    pub(super) fn before(&self, at: usize, only_member: Option<&str>, with_own: bool) -> Told {
+    /// Returns the state before event number `at`, its auth events and, if `with_own`, the event. Of member events it
+    /// has only that of `only_member`, if given.
+    pub(super) fn before(&self, at: usize, only_member: Option<&str>, with_own: bool) -> EventLists {
         let (state, chain) = self.before_numbers(at, only_member, with_own);
         let json = |numbers: Vec<usize>| numbers.iter().map(|at| self.events[*at].json.clone()).collect();
-        Told { state: json(state), auth_chain: json(chain) }
+        EventLists { state: json(state), auth_chain: json(chain) }
     }
 
     pub(super) fn ids_before(&self, at: usize) -> (Vec<String>, Vec<String>) {
@@ -164,7 +164,7 @@ impl Log {
         (state, chain.into_iter().collect())
     }
 
-    /// What allowed event number `at`.
+    /// Returns the auth chain of event number `at`.
     pub(super) fn auth_chain(&self, at: usize) -> Vec<Bytes> {
         self.chain(vec![at]).iter().map(|at| self.events[*at].json.clone()).collect()
     }

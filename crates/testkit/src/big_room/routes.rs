@@ -1,4 +1,4 @@
-//! What the host of a room answers.
+//! The endpoints of the host of a room.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -15,19 +15,19 @@ use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::UserId;
 use serde_json::{Value, json};
 
-use super::{HostedRoom, Told};
+use super::{EventLists, HostedRoom};
 
 /// The room, once it is made, on a server that is in it.
 #[derive(Clone)]
 pub(super) struct Rooms {
     pub room: Arc<OnceLock<Arc<HostedRoom>>>,
-    /// Whether this is the server that the room was made on.
+    /// Whether this is the server on which the room was made.
     pub is_host: bool,
 }
 
 type Asked = Query<HashMap<String, String>>;
 
-/// An answer is sent in pieces of this size.
+/// Responses are sent in pieces of this size.
 const PIECE: usize = 64 * 1024;
 
 pub(super) fn routes(room: Rooms) -> Router {
@@ -54,7 +54,7 @@ fn hosted(rooms: &Rooms) -> Result<Arc<HostedRoom>, Refusal> {
     rooms.room.get().map(Arc::clone).ok_or(Refusal("M_NOT_FOUND"))
 }
 
-/// An answer with status 404 and this error code.
+/// A response with status 404 and this error code.
 struct Refusal(&'static str);
 
 impl IntoResponse for Refusal {
@@ -112,7 +112,7 @@ async fn send_leave_v1(State(rooms): State<Rooms>, body: Bytes) -> Result<Respon
     with_status(answer).await
 }
 
-/// As version 1 has it: the status and the answer in an array.
+/// Converts a response to version 1: the status and the response in an array.
 async fn with_status(answer: Response) -> Result<Response, Refusal> {
     let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.map_err(|_| Refusal("M_UNKNOWN"))?;
     Ok([&b"[200, "[..], &body, &b"]\n"[..]].concat().into_response())
@@ -127,7 +127,7 @@ fn take_join(room: &HostedRoom, asked: &HashMap<String, String>, body: &Bytes) -
     let omits = ways.omits_members && asked.get("omit_members").is_some_and(|value| value == "true");
     let creator = room.creator();
     let only_member = omits.then_some(creator.as_str());
-    let (mut told, servers) = {
+    let (mut lists, servers) = {
         let mut log = room.log.lock();
         let mut servers = log.servers();
         servers.extend(ways.other_servers);
@@ -135,14 +135,14 @@ fn take_join(room: &HostedRoom, asked: &HashMap<String, String>, body: &Bytes) -
         let (at, _) = log.find(join.event_id().as_str()).ok_or(Refusal("M_UNKNOWN"))?;
         (log.before(at, only_member, ways.tells_what_allows_joins), servers)
     };
-    told.state.extend(ways.also);
+    lists.state.extend(ways.also);
     let head = json!({
         "origin": room.creator().server_name(),
         "members_omitted": omits,
         "servers_in_room": servers,
     });
     let event = format!("\"event\":{}", join.json());
-    Ok(in_pieces(&head, "state", told, Some(event.into()), ways.joins_break_off))
+    Ok(in_pieces(&head, "state", lists, Some(event.into()), ways.joins_break_off))
 }
 
 async fn send_leave(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
@@ -159,11 +159,11 @@ fn take_leave(room: &HostedRoom, body: &Bytes) -> Result<Response, Refusal> {
     Ok("{}".into_response())
 }
 
-/// Waits until the state is to be told.
-async fn told(rooms: &Rooms, event: &str) -> Result<Arc<HostedRoom>, Refusal> {
+/// Waits until the state may be sent.
+async fn wait_for_state(rooms: &Rooms, event: &str) -> Result<Arc<HostedRoom>, Refusal> {
     let room = hosted(rooms)?;
-    // The room outlives its answers.
-    let _ = room.state_is_told.subscribe().wait_for(|told| *told).await;
+    // The room outlives its responses.
+    let _ = room.may_send_state.subscribe().wait_for(|may_send| *may_send).await;
     let ways = room.ways();
     let refuses = ways.refuses_state || (ways.refuses_state_at_joins && room.log.lock().joins_others(event));
     if refuses && rooms.is_host { Err(Refusal("M_NOT_FOUND")) } else { Ok(room) }
@@ -171,21 +171,21 @@ async fn told(rooms: &Rooms, event: &str) -> Result<Arc<HostedRoom>, Refusal> {
 
 async fn state(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
     let id = asked.get("event_id").map_or("", String::as_str);
-    let room = told(&rooms, id).await?;
+    let room = wait_for_state(&rooms, id).await?;
     let mut ways = room.ways();
     room.set_ways(|now| ways.states_break_off = now.states_break_off.take());
-    let mut told = {
+    let mut lists = {
         let log = room.log.lock();
         let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
         log.before(at, None, true)
     };
-    told.state.extend(ways.also);
-    Ok(in_pieces(&json!({}), "pdus", told, None, ways.states_break_off))
+    lists.state.extend(ways.also);
+    Ok(in_pieces(&json!({}), "pdus", lists, None, ways.states_break_off))
 }
 
 async fn state_ids(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
     let id = asked.get("event_id").map_or("", String::as_str);
-    let room = told(&rooms, id).await?;
+    let room = wait_for_state(&rooms, id).await?;
     let log = room.log.lock();
     let (at, _) = log.find(id).ok_or(Refusal("M_NOT_FOUND"))?;
     let (pdu_ids, auth_chain_ids) = log.ids_before(at);
@@ -200,7 +200,7 @@ async fn event(State(rooms): State<Rooms>, Path(id): Path<String>) -> Result<Res
     Ok(json!({ "origin": "", "origin_server_ts": 0, "pdus": [event] }).to_string().into_response())
 }
 
-/// The event that is nearest to `ts`.
+/// Returns the event nearest to `ts`.
 async fn near(State(rooms): State<Rooms>, Query(asked): Asked) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     if let Some(lie) = room.ways().nearest {
@@ -227,7 +227,7 @@ async fn event_auth(State(rooms): State<Rooms>, Path((_, id)): Path<(String, Str
     Ok(format!("{{\"auth_chain\":[{}]}}", chain.join(",")).into_response())
 }
 
-/// The events that are named, with what comes before them.
+/// Returns the named events and the events before them.
 async fn backfill(State(rooms): State<Rooms>, Query(asked): Query<Vec<(String, String)>>) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     let mut limit = 0_usize;
@@ -266,7 +266,7 @@ impl HostedRoom {
     }
 }
 
-/// What the joined server sends is part of the room.
+/// Adds events from the joined server to the room.
 async fn send(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refusal> {
     let room = hosted(&rooms)?;
     let transaction: Value = serde_json::from_slice(&body).map_err(|_| Refusal("M_NOT_JSON"))?;
@@ -280,9 +280,9 @@ async fn send(State(rooms): State<Rooms>, body: Bytes) -> Result<Response, Refus
     Ok(r#"{"pdus":{}}"#.into_response())
 }
 
-/// An object with the members of `head`, `more`, and the two lists of events.
-fn in_pieces(head: &Value, state: &str, told: Told, more: Option<Bytes>, breaks_off: Option<usize>) -> Response {
-    let Told { state: events, auth_chain } = told;
+/// Streams an object with the members of `head`, `more`, and the two lists of events.
+fn in_pieces(head: &Value, state: &str, lists: EventLists, more: Option<Bytes>, breaks_off: Option<usize>) -> Response {
+    let EventLists { state: events, auth_chain } = lists;
     let mut pieces = Vec::new();
     let mut piece: Vec<u8> = head.to_string().into_bytes();
     piece.pop();

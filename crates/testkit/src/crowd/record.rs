@@ -1,4 +1,4 @@
-//! What each server was sent, in few bytes.
+//! The events received by each server, stored compactly.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 
 use super::Seen;
 
-/// What each server was sent.
+/// The events received by each server.
 pub(super) struct Record {
     version: RoomVersion,
-    /// Numbers of events, by their JSON: everybody is sent the same.
+    /// Numbers of events, by their JSON: all servers receive the same.
     by_json: HashMap<String, usize>,
     events: Vec<Event>,
     servers: Vec<Server>,
@@ -20,7 +20,7 @@ pub(super) struct Record {
 
 struct Event {
     id: String,
-    /// How many servers have got it.
+    /// How many servers have received it.
     got: usize,
 }
 
@@ -36,7 +36,7 @@ impl Record {
         Self { version, by_json: HashMap::new(), events: Vec::new(), servers, seen: Seen::default() }
     }
 
-    /// The server takes a transaction.
+    /// Records a transaction received by a server.
     pub(super) fn take(&mut self, server: usize, txn_id: &str, body: &[u8]) {
         let body: HashMap<&str, &RawValue> = serde_json::from_slice(body).expect("a transaction is an object");
         let pdus: Vec<&RawValue> = serde_json::from_str(body["pdus"].get()).expect("a list of events");
@@ -65,17 +65,17 @@ impl Record {
         }
     }
 
-    /// How many servers have got an event.
+    /// Returns how many servers have received an event.
     pub(super) fn got(&self, event_id: &str) -> usize {
         self.events.iter().find(|event| event.id == event_id).map_or(0, |event| event.got)
     }
 
-    /// What a server was sent, in its order.
+    /// Returns the events that a server received, in order.
     pub(super) fn events(&self, server: usize) -> Vec<String> {
         self.servers[server].events.iter().map(|event| self.events[*event].id.clone()).collect()
     }
 
-    /// The numbers of transactions.
+    /// Returns the numbers of transactions.
     pub(super) fn seen(&self) -> Seen {
         self.seen
     }

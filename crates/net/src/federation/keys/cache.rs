@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plexus_base::Clock;
+use plexus_base::{Clock, RateLimiter};
 use plexus_protocol::event::sign::{KnownKey, PublicKey};
 use plexus_store::repo::server_keys::{ResponseTimes, StoredServerKey};
 use quick_cache::sync::Cache;
@@ -18,10 +18,10 @@ const CACHED_MISSING_KEYS: usize = 10_000;
 const FIRST_MISSING_LIFETIME: Duration = Duration::from_secs(60);
 const MAX_MISSING_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// How many times in a row a server may be asked for unknown keys, and after how long once more. Anybody can name keys
+/// How many times in a row a server may be asked for unknown keys, and how often in the long run. Anybody can name keys
 /// that do not exist.
-const REQUEST_BURST: u32 = 5;
-const REQUEST_INTERVAL: Duration = Duration::from_secs(20);
+const REQUEST_BURST: f64 = 5.0;
+const REQUESTS_PER_SECOND: f64 = 1.0 / 20.0;
 
 /// The keys of one server.
 pub(super) type ServerKeys = HashMap<String, Known>;
@@ -46,8 +46,8 @@ struct Missing {
 pub(super) struct KeyCache {
     servers: Cache<String, Arc<ServerKeys>>,
     missing: Cache<(String, String), Missing>,
-    /// When each server may be asked the full number of times again, on the clock's monotonic time.
-    asked: Cache<String, Duration>,
+    /// Limits the requests to each server.
+    requests: RateLimiter<str>,
     /// Held while keys are added to those of a server.
     adding: Mutex<()>,
     clock: Clock,
@@ -58,7 +58,7 @@ impl KeyCache {
         Self {
             servers: Cache::new(CACHED_SERVERS),
             missing: Cache::new(CACHED_MISSING_KEYS),
-            asked: Cache::new(CACHED_SERVERS),
+            requests: RateLimiter::new(clock.clone(), REQUESTS_PER_SECOND, REQUEST_BURST),
             adding: Mutex::new(()),
             clock,
         }
@@ -102,13 +102,7 @@ impl KeyCache {
 
     /// Whether the server may be asked now; counts as a request to it.
     pub(super) fn may_ask(&self, server: &str) -> bool {
-        let now = self.clock.monotonic();
-        let after = self.asked.get(server).unwrap_or_default().max(now) + REQUEST_INTERVAL;
-        let may = after <= now + REQUEST_INTERVAL * REQUEST_BURST;
-        if may {
-            self.asked.insert(server.to_owned(), after);
-        }
-        may
+        self.requests.check(server).is_ok()
     }
 
     /// The key was not found.

@@ -15,7 +15,7 @@ type BoxError = Box<dyn std::error::Error + Sync + Send>;
 pub(super) struct Encoded(Option<Bytes>);
 
 impl Encoded {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, Bytes::len)
     }
 }

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, RowStream, Statement};
 
-use super::line::{Answer, Line};
+use super::channel::{Answer, Channel};
 use super::params::{Encoded, encode_columns, encode_row};
 use super::{params, wrong_count};
 use crate::db::row::Visit;
@@ -60,18 +60,18 @@ struct Pending {
     sql: Cow<'static, str>,
     /// Returns the number of changed rows.
     answer: Answer<u64>,
-    what: What,
+    kind: RequestKind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+enum RequestKind {
     Text(Role),
     Statement { goes_on: bool, each: bool },
 }
 
 /// What the responses so far say about the transaction.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct Progress {
     /// Whether BEGIN has its response.
     pub begun: bool,
     /// How many statements were sent ahead.
@@ -81,10 +81,10 @@ pub(super) struct Known {
 }
 
 pub(super) struct Session {
-    pub known: Known,
+    pub progress: Progress,
     /// Oldest first. Dropped before the connection, which they keep open.
     pending: VecDeque<Pending>,
-    pub line: Line,
+    pub channel: Channel,
     /// How many bytes were sent ahead since the last time all responses had arrived.
     ahead: usize,
     /// `None`: the statement has no such form.
@@ -92,52 +92,52 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn new(line: Line) -> Self {
-        Self { known: Known::default(), line, pending: VecDeque::new(), ahead: 0, statements: HashMap::new() }
+    pub(super) fn new(channel: Channel) -> Self {
+        Self { progress: Progress::default(), channel, pending: VecDeque::new(), ahead: 0, statements: HashMap::new() }
     }
 
     /// Sends a request ahead: [`Session::settle`] waits for its response.
-    pub fn send(&mut self, request: Request) -> Result<(), DbError> {
-        let (sql, what, answer) = match request {
+    pub(super) fn send(&mut self, request: Request) -> Result<(), DbError> {
+        let (sql, kind, answer) = match request {
             Request::Text { sql, role } => {
                 let text = sql.clone();
-                let answer = self.line.send(|client| async move {
+                let answer = self.channel.send(|client| async move {
                     client.simple_query(&text).await?;
                     Ok(0)
                 });
-                (sql, What::Text(role), answer)
+                (sql, RequestKind::Text(role), answer)
             }
             Request::Statement { sql, form, params, goes_on } => {
                 let statement = self.statement(sql, form)?;
                 self.ahead += sql.len() + params.iter().map(Encoded::len).sum::<usize>();
-                let answer = self.line.send(|client| async move { client.execute_raw(&statement, params).await });
-                (sql.into(), What::Statement { goes_on, each: form.each }, answer)
+                let answer = self.channel.send(|client| async move { client.execute_raw(&statement, params).await });
+                (sql.into(), RequestKind::Statement { goes_on, each: form.each }, answer)
             }
         };
-        self.pending.push_back(Pending { sql, answer, what });
-        self.known.sent += usize::from(matches!(what, What::Statement { goes_on: false, .. }));
+        self.pending.push_back(Pending { sql, answer, kind });
+        self.progress.sent += usize::from(matches!(kind, RequestKind::Statement { goes_on: false, .. }));
         if self.ahead > AHEAD { self.settle() } else { Ok(()) }
     }
 
     /// Waits for the responses to everything that was sent. Returns the first failure.
-    pub fn settle(&mut self) -> Result<(), DbError> {
+    pub(super) fn settle(&mut self) -> Result<(), DbError> {
         if self.pending.is_empty() {
             return Ok(());
         }
         self.ahead = 0;
-        let (pending, known) = (&mut self.pending, &mut self.known);
-        let mut failed: Option<(Cow<'static, str>, What, Error)> = None;
-        self.line.drive(|context| {
+        let (pending, progress) = (&mut self.pending, &mut self.progress);
+        let mut failed: Option<(Cow<'static, str>, RequestKind, Error)> = None;
+        self.channel.drive(|context| {
             while let Some(oldest) = pending.front_mut() {
-                let Poll::Ready(told) = oldest.answer.as_mut().poll(context) else { return Poll::Pending };
-                known.learn(oldest.what, told.as_ref().ok().copied());
-                match told {
+                let Poll::Ready(response) = oldest.answer.as_mut().poll(context) else { return Poll::Pending };
+                progress.learn(oldest.kind, response.as_ref().ok().copied());
+                match response {
                     // The server has rolled back the transaction of a lost connection.
-                    Err(error) if oldest.what == What::Text(Role::Rollback) && error.is_closed() => {}
-                    Err(error) if oldest.what == What::Text(Role::Rollback) => {
+                    Err(error) if oldest.kind == RequestKind::Text(Role::Rollback) && error.is_closed() => {}
+                    Err(error) if oldest.kind == RequestKind::Text(Role::Rollback) => {
                         tracing::warn!(%error, "a rollback failed");
                     }
-                    Err(error) if failed.is_none() => failed = Some((oldest.sql.clone(), oldest.what, error)),
+                    Err(error) if failed.is_none() => failed = Some((oldest.sql.clone(), oldest.kind, error)),
                     _ => {}
                 }
                 pending.pop_front();
@@ -146,47 +146,52 @@ impl Session {
         });
         match failed {
             None => Ok(()),
-            Some((Cow::Borrowed(sql), What::Statement { each: true, .. }, error))
+            Some((Cow::Borrowed(sql), RequestKind::Statement { each: true, .. }, error))
                 if error.code() == Some(&SqlState::DIVISION_BY_ZERO) =>
             {
                 Err(DbError::Unchanged(sql))
             }
-            Some((sql, _, error)) => Err(self.line.error(&sql, &error)),
+            Some((sql, _, error)) => Err(self.channel.error(&sql, &error)),
         }
     }
 
     /// Runs a statement for each row, as one statement where possible, and waits for it and everything before it.
-    pub fn run(&mut self, sql: &'static str, rows: &[&[Param<'_>]], visit: Visit<'_>) -> Result<u64, DbError> {
+    pub(super) fn run(&mut self, sql: &'static str, rows: &[&[Param<'_>]], visit: Visit<'_>) -> Result<u64, DbError> {
         let mut answers = Vec::new();
         for (form, params) in self.encode(sql, rows, false)? {
             let statement = self.statement(sql, form)?;
-            answers.push(self.line.send(|client| async move { client.query_raw(&statement, params).await }));
+            answers.push(self.channel.send(|client| async move { client.query_raw(&statement, params).await }));
         }
         self.settle()?;
         answers.into_iter().try_fold(0, |sum, answer| Ok(sum + self.read(sql, answer, visit)?))
     }
 
     /// Runs a statement that is not known at compile time, without parameters.
-    pub fn run_text(&mut self, sql: &str, visit: Visit<'_>) -> Result<(), DbError> {
+    pub(super) fn run_text(&mut self, sql: &str, visit: Visit<'_>) -> Result<(), DbError> {
         let statement = self.prepare(sql)?;
         let none: [Encoded; 0] = [];
-        let answer = self.line.send(|client| async move { client.query_raw(&statement, none).await });
+        let answer = self.channel.send(|client| async move { client.query_raw(&statement, none).await });
         self.read(sql, answer, visit).map(drop)
     }
 
     /// Returns the requests that run `sql` for these rows. `each`: whether they fail unless each of the rows changes
     /// one.
-    pub fn requests(&mut self, sql: &'static str, rows: &[&[Param<'_>]], each: bool) -> Result<Vec<Request>, DbError> {
+    pub(super) fn requests(
+        &mut self,
+        sql: &'static str,
+        rows: &[&[Param<'_>]],
+        each: bool,
+    ) -> Result<Vec<Request>, DbError> {
         let encoded = self.encode(sql, rows, each)?.into_iter().enumerate();
         Ok(encoded.map(|(at, (form, params))| Request::Statement { sql, form, params, goes_on: at > 0 }).collect())
     }
 
     /// Prepares a statement, after the responses to everything sent before.
-    pub fn prepare(&mut self, sql: &str) -> Result<Statement, DbError> {
+    pub(super) fn prepare(&mut self, sql: &str) -> Result<Statement, DbError> {
         let text = sql.to_owned();
-        let answer = self.line.send(|client| async move { client.prepare(&text).await });
+        let answer = self.channel.send(|client| async move { client.prepare(&text).await });
         self.settle()?;
-        self.line.wait(answer).map_err(|error| self.line.error(sql, &error))
+        self.channel.wait(answer).map_err(|error| self.channel.error(sql, &error))
     }
 
     /// Returns a statement in a form that it has.
@@ -250,13 +255,13 @@ impl Session {
 
     /// Waits for the rows of a statement, passes them to `visit` and returns how many rows it changed.
     fn read(&mut self, sql: &str, answer: Answer<RowStream>, visit: Visit<'_>) -> Result<u64, DbError> {
-        let stream = self.line.wait(answer).map_err(|error| self.line.error(sql, &error))?;
+        let stream = self.channel.wait(answer).map_err(|error| self.channel.error(sql, &error))?;
         let mut stream = Box::pin(stream);
         loop {
             let (rows, is_last) = self
-                .line
+                .channel
                 .drive(|context| next_rows(stream.as_mut(), context))
-                .map_err(|error| self.line.error(sql, &error))?;
+                .map_err(|error| self.channel.error(sql, &error))?;
             // Outside of the runtime, because `visit` may do anything.
             for row in &rows {
                 visit(&Row::new(row, sql))?;
@@ -269,7 +274,7 @@ impl Session {
 
     /// Prepares a statement without running it, also in the form for many rows. Returns the names of its columns; a
     /// column type that cannot be read is an error.
-    pub fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
+    pub(super) fn describe(&mut self, sql: &str) -> Result<Vec<String>, DbError> {
         let statement = self.prepare(sql)?;
         let mut names = Vec::new();
         for column in statement.columns() {
@@ -291,14 +296,14 @@ impl Session {
     }
 }
 
-impl Known {
+impl Progress {
     /// `changed`: the number of rows; `None` when the statement failed.
-    fn learn(&mut self, what: What, changed: Option<u64>) {
-        match what {
-            What::Text(Role::Begin) => self.begun = changed.is_some(),
-            What::Text(_) => {}
-            What::Statement { goes_on: false, .. } => self.counts.push(changed),
-            What::Statement { goes_on: true, .. } => {
+    fn learn(&mut self, kind: RequestKind, changed: Option<u64>) {
+        match kind {
+            RequestKind::Text(Role::Begin) => self.begun = changed.is_some(),
+            RequestKind::Text(_) => {}
+            RequestKind::Statement { goes_on: false, .. } => self.counts.push(changed),
+            RequestKind::Statement { goes_on: true, .. } => {
                 if let Some(count) = self.counts.last_mut() {
                     *count = count.zip(changed).map(|(before, more)| before + more);
                 }

@@ -17,12 +17,12 @@ use super::describe;
 use crate::db::{DbError, PostgresOptions};
 
 /// How long the end of a session may take; nobody waits for it.
-const FAREWELL: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The response to a request.
 pub(super) type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
-pub(super) struct Line {
+pub(super) struct Channel {
     // Dropped first: the driver ends when its client is dropped.
     client: Arc<Client>,
     driver: Driver,
@@ -36,20 +36,20 @@ struct Driver {
     runtime: Runtime,
 }
 
-impl Line {
-    pub fn open(options: &PostgresOptions) -> Result<Self, DbError> {
+impl Channel {
+    pub(super) fn open(options: &PostgresOptions) -> Result<Self, DbError> {
         let unavailable = |error: std::io::Error| DbError::Unavailable(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unavailable)?;
         let (client, connection) = runtime.block_on(connect(options))?;
         Ok(Self { client: Arc::new(client), driver: Driver { connection: Some(connection), reason: None, runtime } })
     }
 
-    pub fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         self.driver.connection.is_none()
     }
 
     /// Queues the requests that `request` makes on its first poll.
-    pub fn send<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
+    pub(super) fn send<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         request: impl FnOnce(Arc<Client>) -> F,
     ) -> Answer<T> {
@@ -62,7 +62,7 @@ impl Line {
 
     /// Drives the connection until `poll` is ready. The responses that `poll` polls need no waker: only the connection
     /// makes progress on them, and it has just been driven.
-    pub fn drive<T>(&mut self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    pub(super) fn drive<T>(&mut self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
         let Driver { connection, reason, runtime } = &mut self.driver;
         runtime.block_on(std::future::poll_fn(|context| {
             if let Some(driven) = connection
@@ -75,20 +75,20 @@ impl Line {
         }))
     }
 
-    pub fn wait<T>(&mut self, mut answer: Answer<T>) -> Result<T, Error> {
+    pub(super) fn wait<T>(&mut self, mut answer: Answer<T>) -> Result<T, Error> {
         self.drive(|context| answer.as_mut().poll(context))
     }
 
     /// Sends the queued requests without waiting for a response.
-    pub fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         self.drive(|_| Poll::Ready(()));
     }
 
     /// Returns the error for a caller that waits for a statement.
-    pub fn error(&mut self, sql: &str, error: &Error) -> DbError {
+    pub(super) fn error(&mut self, sql: &str, error: &Error) -> DbError {
         if error
             .as_db_error()
-            .is_some_and(|told| matches!(told.parsed_severity(), Some(Severity::Fatal | Severity::Panic)))
+            .is_some_and(|error| matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic)))
         {
             // The server has ended the session; that it also closed the connection is noticed later.
             self.driver.connection = None;
@@ -106,7 +106,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             // Closes the session properly; a server that does not receive that sees the connection end.
-            drop(self.runtime.block_on(async { tokio::time::timeout(FAREWELL, connection).await }));
+            drop(self.runtime.block_on(async { tokio::time::timeout(CLOSE_TIMEOUT, connection).await }));
         }
     }
 }
