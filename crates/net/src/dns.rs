@@ -47,8 +47,8 @@ pub struct Service {
 
 /// Looks names up.
 pub trait Resolve: Send + Sync {
-    /// Returns the addresses of `host`, each with `port`; none when the host does not exist. A name that ends with a dot
-    /// is not looked up below the system's search domains.
+    /// Returns the addresses of `host`, each with `port`; none when the host does not exist. A name that ends with a
+    /// dot is not looked up below the system's search domains.
     fn addresses<'a>(&'a self, host: &'a str, port: u16) -> Lookup<'a, Vec<SocketAddr>>;
 
     /// The SRV records of `name`, in no order; none when there are none.

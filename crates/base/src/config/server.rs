@@ -79,11 +79,11 @@ options! {
         /// The proxy for requests to http URLs; without it, the one in the environment variable `http_proxy` (in any
         /// case). An empty text means no proxy.
         acts http_proxy: Option<ProxyOption>,
-        /// The proxy for requests to https URLs, which include all requests to other servers; without it, the one in the
-        /// environment variable `https_proxy` (in any case). An empty text means no proxy.
+        /// The proxy for requests to https URLs, which include all requests to other servers; without it, the one in
+        /// the environment variable `https_proxy` (in any case). An empty text means no proxy.
         acts https_proxy: Option<ProxyOption>,
-        /// Destinations that are contacted without a proxy: hosts with their subdomains, addresses and ranges, each with
-        /// or without a port, or `*`; without it, those in the environment variable `no_proxy`.
+        /// Destinations that are contacted without a proxy: hosts with their subdomains, addresses and ranges, each
+        /// with or without a port, or `*`; without it, those in the environment variable `no_proxy`.
         acts no_proxy_hosts: Option<Vec<ProxyException>>,
         /// Account management by Matrix Authentication Service.
         later matrix_authentication_service: MatrixAuthenticationService,
