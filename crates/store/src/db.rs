@@ -41,7 +41,7 @@ pub use tx::{Later, Tx};
 pub use value::{Any, FromSql, FromSqlError, ListParam, Param, ToSql, ValueRef};
 
 pub(crate) use connection::Connection;
-pub(crate) use open::inspect;
+pub(crate) use open::{amend, inspect};
 
 use crate::Position;
 use crate::change::CommitListener;

@@ -62,7 +62,7 @@ pub fn edit<T: Send, E: Send>(
     options: &Options,
     f: impl FnOnce(&mut Tx<'_>) -> Result<T, E> + Send,
 ) -> Result<Result<T, E>, OpenError> {
-    db::inspect(options, |conn| {
+    db::amend(options, |conn| {
         conn.batch(match conn.backend() {
             Backend::Sqlite => "PRAGMA query_only = 0; BEGIN IMMEDIATE",
             Backend::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",

@@ -1,7 +1,5 @@
 //! One interface for the two kinds of connection.
 
-use std::path::Path;
-
 use super::commit::{CommitError, CommitId, Fate};
 use super::postgres::PostgresConn;
 use super::row::Visit;
@@ -33,9 +31,12 @@ impl Connection {
         }
     }
 
-    /// Opens an SQLite file for reading without changing anything in it, not even its journal mode.
-    pub(super) fn open_read_only(path: &Path) -> Result<Self, DbError> {
-        SqliteConn::open_read_only(path).map(Box::new).map(Self::Sqlite)
+    /// Opens a connection that only reads. It changes nothing in an SQLite file, not even its journal mode.
+    pub(super) fn open_read_only(options: &Options) -> Result<Self, DbError> {
+        match options {
+            Options::Sqlite(options) => SqliteConn::open_read_only(&options.path).map(Box::new).map(Self::Sqlite),
+            Options::Postgres(_) => Self::open(options, false),
+        }
     }
 
     pub(crate) fn backend(&self) -> Backend {

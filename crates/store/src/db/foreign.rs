@@ -24,7 +24,7 @@ pub(super) fn check_file(options: &Options) -> Result<(), OpenError> {
         // Problems with the file are reported when it is opened for writing.
         None => return Ok(()),
     }
-    match Connection::open_read_only(&sqlite.path).and_then(|mut conn| owner(&mut conn)) {
+    match Connection::open_read_only(options).and_then(|mut conn| owner(&mut conn)) {
         Ok(Some(found)) => Err(refusal(options, found)),
         Ok(None) => Ok(()),
         // Another program may be using it.

@@ -43,9 +43,26 @@ pub fn migrate_database(options: &Options) -> Result<Vec<i64>, OpenError> {
     on_own_thread(|| prepare(options).map(|prepared| prepared.migrations))
 }
 
-/// Passes `f` a read-only connection to a database with this program's schema.
+/// Calls `f` with a connection that only reads, to a database with this program's schema.
 pub(crate) fn inspect<T: Send>(
     options: &Options,
+    f: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send,
+) -> Result<T, OpenError> {
+    with_current(options, Connection::open_read_only, f)
+}
+
+/// Calls `f` with a connection beside those of a server that may be running, to a database with this program's schema.
+/// It only reads until `f` allows it to write.
+pub(crate) fn amend<T: Send>(
+    options: &Options,
+    f: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send,
+) -> Result<T, OpenError> {
+    with_current(options, |options| Connection::open(options, false), f)
+}
+
+fn with_current<T: Send>(
+    options: &Options,
+    open: impl FnOnce(&Options) -> Result<Connection, DbError> + Send,
     f: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send,
 ) -> Result<T, OpenError> {
     on_own_thread(|| {
@@ -55,7 +72,7 @@ pub(crate) fn inspect<T: Send>(
             return Err(wrong_schema(options, MigrateError::Empty));
         }
         foreign::check_file(options)?;
-        let mut conn = Connection::open(options, false)?;
+        let mut conn = open(options)?;
         foreign::check(options, &mut conn)?;
         migrate::require_current(&mut conn).map_err(|error| wrong_schema(options, error))?;
         Ok(f(&mut conn)?)

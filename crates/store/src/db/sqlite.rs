@@ -1,6 +1,9 @@
 //! SQLite connections.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -74,19 +77,28 @@ impl SqliteConn {
         Ok(Self::of(conn, path, checkpointer))
     }
 
-    /// Opens a connection that changes nothing in the file.
+    /// Opens a connection that changes nothing in the file, and makes no files beside it unless there is a journal to
+    /// be read.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, DbError> {
         let unavailable = |error: rusqlite::Error| DbError::Unavailable(format!("{}: {error}", path.display()));
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(unavailable)?;
+        let has_journal = ["-wal", "-journal"].iter().any(|suffix| with_suffix(path, suffix).exists());
+        let conn = if has_journal {
+            rusqlite::Connection::open_with_flags(path, flags)
+        } else {
+            // Nobody has it open: it needs neither locks nor the files of the write-ahead log.
+            let uri = immutable_uri(path).map_err(|error| DbError::Unavailable(error.to_string()))?;
+            rusqlite::Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+        };
+        let conn = conn.map_err(unavailable)?;
+        rusqlite::vtab::array::load_module(&conn).map_err(unavailable)?;
         conn.busy_timeout(BUSY_TIMEOUT).map_err(unavailable)?;
         Ok(Self::of(conn, path, None))
     }
 
     fn of(conn: rusqlite::Connection, path: &Path, checkpointer: Option<Checkpointer>) -> Self {
-        let mut wal = path.as_os_str().to_owned();
-        wal.push("-wal");
-        Self { checkpointer, conn, texts: HashMap::new(), wal: wal.into(), wal_limit: WAL_LIMIT }
+        let wal = with_suffix(path, "-wal");
+        Self { checkpointer, conn, texts: HashMap::new(), wal, wal_limit: WAL_LIMIT }
     }
 
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), DbError> {
@@ -180,6 +192,25 @@ impl SqliteConn {
     fn text(&mut self, sql: &'static str) -> Arc<str> {
         Arc::clone(self.texts.entry(sql).or_insert_with(|| dialect::sqlite_statement(sql).into()))
     }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Returns the URI of a file that does not change while it is open.
+fn immutable_uri(path: &Path) -> io::Result<OsString> {
+    let mut uri = b"file://".to_vec();
+    for byte in std::path::absolute(path)?.into_os_string().into_vec() {
+        match byte {
+            b'%' | b'?' | b'#' => uri.extend(format!("%{byte:02X}").into_bytes()),
+            byte => uri.push(byte),
+        }
+    }
+    uri.extend(b"?immutable=1");
+    Ok(OsString::from_vec(uri))
 }
 
 fn prepare<'c>(conn: &'c rusqlite::Connection, sql: &str, text: &str) -> Result<CachedStatement<'c>, DbError> {

@@ -1,14 +1,15 @@
 //! `plexus db check` and `plexus db stats`.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use plexus_store::DbError;
 use plexus_store::db::MigrateError;
-use plexus_store::maintenance::{check, edit, stats};
+use plexus_store::maintenance::{check, edit, require_current, stats};
 use plexus_store::repo::registration_tokens::{self, RegistrationToken};
 use plexus_store::repo::server;
-use plexus_store::{Backend, OpenError};
-use plexus_testkit::{blank_places, databases};
+use plexus_store::{Backend, OpenError, Options};
+use plexus_testkit::{TestPlace, blank_places, databases};
 
 #[tokio::test]
 async fn statistics_name_every_table() {
@@ -47,6 +48,30 @@ fn a_database_without_a_schema_is_refused() {
         if place.options().backend() == Backend::Sqlite {
             assert!(!Path::new(&place.options().place()).exists(), "no file is made");
         }
+    }
+}
+
+/// The files beside an SQLite database, itself included, with their contents.
+fn files(place: &TestPlace) -> BTreeMap<PathBuf, Vec<u8>> {
+    let Options::Sqlite(options) = place.options() else { panic!("it is PostgreSQL") };
+    let folder = options.path.parent().unwrap();
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+#[tokio::test]
+async fn looking_at_a_database_changes_no_file() {
+    let database = TestPlace::sqlite().open();
+    database.write(|tx| server::claim(tx, "a.example")).await.unwrap();
+    database.db().close().await;
+    let place = database.place();
+    for journal_mode in ["WAL", "DELETE"] {
+        place.run(&[&format!("PRAGMA journal_mode = {journal_mode}")]);
+        let before = files(place);
+        require_current(place.options()).unwrap();
+        assert_eq!(check(place.options()).unwrap(), []);
+        assert!(stats(place.options()).unwrap().iter().any(|table| table.table == "server" && table.rows == 1));
+        assert!(files(place) == before, "{journal_mode}");
     }
 }
 
