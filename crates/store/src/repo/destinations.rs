@@ -31,16 +31,11 @@ pub fn failing(tx: &mut Tx<'_>) -> Result<Vec<FailingDestination>, DbError> {
     )
 }
 
-/// Whether a server is there, or was: its keys are known, which it told itself or which were needed for events of its
-/// users, or something waits for it. Of any other name nobody knows that it is a server's.
+/// Whether there is, or was, a server with this name: its keys are known, from itself or from a trusted key server. Any
+/// other name may be made up; it may even have a cursor, because a user sent messages to devices there.
 pub fn is_server(tx: &mut Tx<'_>, server_name: &str) -> Result<bool, DbError> {
-    let known = tx.query(
-        "SELECT 1 FROM server_keys WHERE server_name = $1
-         UNION ALL SELECT 1 FROM federation_cursors WHERE server_name = $1 LIMIT 1",
-        &[&server_name],
-        |_| Ok(()),
-    )?;
-    Ok(!known.is_empty())
+    let keys = tx.query("SELECT 1 FROM server_keys WHERE server_name = $1 LIMIT 1", &[&server_name], |_| Ok(()))?;
+    Ok(!keys.is_empty())
 }
 
 /// Records that requests to a server fail.

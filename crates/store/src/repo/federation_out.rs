@@ -161,19 +161,41 @@ pub fn add_to_device(
 /// When messages to other servers are given up, Unix ms.
 #[derive(Debug, Clone, Copy)]
 pub struct GiveUpBefore {
-    /// Those that were queued before this for servers of which nothing was ever heard: they may not exist.
+    /// Messages that were queued before this for names that are [no server's](super::destinations::is_server), as far
+    /// as is known.
     pub unknown_servers: u64,
-    /// Those that were queued before this for any server.
+    /// Messages that were queued before this for any server.
     pub all: u64,
 }
 
-/// Deletes messages that no server has taken for long; returns how many.
+/// Deletes the messages that servers have not accepted for long. Returns how many.
 pub fn give_up_to_device(tx: &mut Tx<'_>, before: GiveUpBefore, now_ms: u64) -> Result<u64, DbError> {
     tx.execute("UPDATE federation_to_device SET queued_ts = $1 WHERE queued_ts = 0", &[&now_ms])?;
-    tx.execute(
-        "DELETE FROM federation_to_device WHERE queued_ts < $1 AND (queued_ts < $2
-             OR NOT EXISTS (SELECT 1 FROM server_keys k WHERE k.server_name = federation_to_device.server_name))",
-        &[&before.unknown_servers, &before.all],
+    let mut deleted = tx.execute("DELETE FROM federation_to_device WHERE queued_ts < $1", &[&before.all])?;
+    for server in servers_with_messages_before(tx, before.unknown_servers)? {
+        if !super::destinations::is_server(tx, &server)? {
+            deleted += tx.execute(
+                "DELETE FROM federation_to_device WHERE server_name = $1 AND queued_ts < $2",
+                &[&server, &before.unknown_servers],
+            )?;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Returns the servers whose oldest message was queued before `ts` (Unix ms). Goes from one server to the next in the
+/// primary key, without reading all messages.
+fn servers_with_messages_before(tx: &mut Tx<'_>, ts: u64) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "WITH RECURSIVE servers (name) AS (
+             SELECT MIN(server_name) FROM federation_to_device
+             UNION ALL
+             SELECT (SELECT MIN(server_name) FROM federation_to_device WHERE server_name > name) FROM servers
+             WHERE name IS NOT NULL)
+         SELECT name FROM servers WHERE name IS NOT NULL AND $1 > (SELECT queued_ts FROM federation_to_device
+             WHERE server_name = name ORDER BY position LIMIT 1)",
+        &[&ts],
+        first,
     )
 }
 
