@@ -96,7 +96,12 @@ impl fmt::Display for Report {
         let setting = |kind, it: &Setting| (it.file.clone(), it.line, format!("{kind}: {it}"));
         let mut lines: Vec<_> = self.errors.iter().map(|it| problem("error", it)).collect();
         lines.extend(self.warnings.iter().map(|it| problem("warning", it)));
-        lines.extend(self.unknown.iter().map(|it| setting("unknown option", it)));
+        for unknown in &self.unknown {
+            let is_feature = unknown.option.starts_with("experimental_features.") && unknown.nearest.is_none();
+            let kind =
+                if is_feature { "experimental feature that this server does not have" } else { "unknown option" };
+            lines.push(setting(kind, unknown));
+        }
         lines.extend(self.not_in_effect.iter().map(|it| setting("not in effect yet", it)));
         lines.extend(self.moot.iter().map(|it| setting("nothing to do here", it)));
         lines.sort_by(|(file, line, _), (other_file, other_line, _)| (file, line).cmp(&(other_file, other_line)));

@@ -399,6 +399,13 @@ fn unknown_options_get_a_suggestion() {
     assert!(!found.is_clean() && !found.has_errors());
 }
 
+#[test]
+fn unknown_experimental_features_are_called_so() {
+    let text = report("experimental_features: {msc9999_enabled: true, msc3026_enabld: true}\n").to_string();
+    let kinds: Vec<_> = text.lines().filter_map(|line| line.split_once(": ")).map(|(kind, _)| kind).collect();
+    assert_eq!(kinds[1..], ["experimental feature that this server does not have", "unknown option"], "{text}");
+}
+
 /// As in the configuration of Synapse's Docker image.
 #[test]
 fn options_that_synapse_had_once_are_explained() {
