@@ -100,7 +100,7 @@ async fn registration_in_two_steps() {
 }
 
 #[tokio::test]
-async fn what_registration_refuses() {
+async fn registration_refuses_invalid_accounts() {
     for server in TestServer::on_each().await {
         let auth = json!({ "type": "m.login.dummy" });
         for (body, expected) in [

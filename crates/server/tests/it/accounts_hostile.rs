@@ -98,7 +98,7 @@ async fn registration_tokens_cannot_be_guessed_on() {
         guess["auth"] = json!({ "type": TOKEN_STAGE, "token": "guess", "session": session });
         let guesses = at_once(&server, Method::POST, &register, None, guess, 20).await;
         assert_eq!((count(&guesses, 401), count(&guesses, 429)), (5, 15));
-        // Nor by way of the page, or of the question.
+        // Nor through the page, or the question.
         let session = session.as_str().unwrap();
         let page = format!("{CLIENT}/auth/{TOKEN_STAGE}/fallback/web?session={session}");
         let headers = [("Content-Type", "application/x-www-form-urlencoded")];

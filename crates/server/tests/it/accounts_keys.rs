@@ -102,7 +102,7 @@ async fn cross_signing_keys_are_replaced_only_with_authentication() {
 }
 
 #[tokio::test]
-async fn changed_keys_are_told_to_those_in_the_same_room() {
+async fn changed_keys_are_announced_to_users_in_the_same_room() {
     for server in TestServer::on_each().await {
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
         let carol = server.register("carol").await;

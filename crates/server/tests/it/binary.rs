@@ -170,7 +170,7 @@ impl Server {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    /// Sends SIGTERM and waits for the end; answers the exit status and what was printed.
+    /// Sends SIGTERM and waits for the end. Returns the exit status and what was printed.
     pub(crate) fn stop(self) -> Output {
         self.signal(rustix::process::Signal::TERM);
         self.wait()

@@ -1,4 +1,5 @@
-//! What a user may store: bounded in bytes and in number, and refused beyond in the specification's words.
+//! Limits on the data that a user stores, in bytes and in number: what exceeds them is refused with the specification's
+//! errors.
 
 use http::Method;
 use plexus_testkit::server::{TestServer, TestUser};
@@ -16,7 +17,7 @@ fn text(bytes: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_large_is_refused() {
+async fn too_large_things_are_refused() {
     for server in TestServer::on_each().await {
         let alice = server.register("alice").await;
         let room = room_of(&server, &alice).await;
@@ -81,7 +82,7 @@ async fn what_is_too_large_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_much_is_refused() {
+async fn too_many_things_are_refused() {
     for server in TestServer::on_each().await {
         let alice = server.register("alice").await;
         let room = room_of(&server, &alice).await;
@@ -124,7 +125,7 @@ async fn what_is_too_much_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_every_event_would_be_compared_with_is_bounded() {
+async fn patterns_compared_with_every_event_are_bounded() {
     for server in TestServer::on_each().await {
         let alice = server.register("alice").await;
         let room = room_of(&server, &alice).await;

@@ -1,4 +1,4 @@
-//! What a configuration makes the server do, and refuse, at start.
+//! The effects of configurations at start, and those that are refused.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};

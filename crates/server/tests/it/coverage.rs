@@ -24,7 +24,7 @@ fn assert_served(routes: &[Route], specified: &str, unserved_list: &str) {
     assert_covered(&served, specified, unserved_list);
 }
 
-/// Every specified endpoint is either covered or in the list of those that are not.
+/// Every specified endpoint is either covered or in the list of exceptions.
 fn assert_covered(covered: &BTreeSet<String>, specified: &str, uncovered_list: &str) {
     let uncovered: BTreeSet<_> = listed(specified).difference(covered).cloned().collect();
     let excused = listed(uncovered_list);

@@ -1,4 +1,4 @@
-//! What holds for every endpoint, asked of every endpoint.
+//! Rules that hold for every endpoint, tested on every endpoint.
 
 pub(crate) mod nul;
 
@@ -41,7 +41,7 @@ fn fitting(name: &str, user: &TestUser, room: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_needs_a_token_is_refused_without_one() {
+async fn endpoints_that_need_a_token_refuse_requests_without_one() {
     let server = TestServer::sqlite().await;
     let nameless = |path: &str| filled(path, |_| "{}".to_owned());
     let served = endpoints();

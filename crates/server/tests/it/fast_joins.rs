@@ -1,4 +1,4 @@
-//! Joining large rooms of other servers, and rooms whose members are told later.
+//! Joining large rooms of other servers, and rooms whose members arrive later.
 
 mod failed;
 mod judged;
@@ -56,8 +56,8 @@ async fn hear(server: &TestServer, host: &RoomHost, number: usize, text: &str) -
     pdu
 }
 
-/// Syncs until what is told of the room is enough; answers that, and the next token.
-async fn told(
+/// Syncs until what the response has of the room is enough. Returns that part, and the next token.
+async fn sync_room_until(
     server: &TestServer,
     user: &TestUser,
     host: &RoomHost,
@@ -85,7 +85,7 @@ fn state_events(room: &Value) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_told_as_a_whole() {
+async fn a_join_that_returns_the_whole_state() {
     let other = Peer::start().await;
     for server in TestServer::on_each().await {
         // The second one is too large for one transaction.
@@ -96,15 +96,15 @@ async fn a_room_told_as_a_whole() {
             join(&server, &alice, &host).await.ok();
             assert_eq!(joined_members(&server, &alice, &host).await, size.members + 1);
             assert_eq!(state_len(&server, &alice, &host).await, Some(size.state_events + 1));
-            let (room, since) = told(&server, &alice, &host, ("", ""), |_| true).await;
+            let (room, since) = sync_room_until(&server, &alice, &host, ("", ""), |_| true).await;
             assert!(state_events(&room) >= size.state_events, "{}", state_events(&room));
             say(&server, &alice, &host, "here").await;
             host.peer
                 .receives(|request| request.uri.contains("/send/") && request.body.windows(4).any(|it| it == b"here"))
                 .await;
             hear(&server, &host, 7, "welcome").await;
-            told(&server, &alice, &host, (&since, ""), |room| says(room, "welcome")).await;
-            // The state stays what it is when the room is read anew.
+            sync_room_until(&server, &alice, &host, (&since, ""), |room| says(room, "welcome")).await;
+            // The state stays what it is when the room is read again.
             let bob = server.register(&unique_name()).await;
             join(&server, &bob, &host).await.ok();
             assert_eq!(joined_members(&server, &bob, &host).await, size.members + 2);
@@ -120,11 +120,11 @@ async fn members_that_come_later() {
         let host = size.host(&[&other]).await;
         host.room.tell_state(false);
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-        let (_, before) = told(&server, &alice, &host, ("", ""), |_| true).await;
+        let (_, before) = sync_room_until(&server, &alice, &host, ("", ""), |_| true).await;
         join(&server, &alice, &host).await.ok();
 
-        // Who loads members lazily has the room at once; nobody else is told of a part of it.
-        let (room, lazy) = told(&server, &alice, &host, (&before, LAZY), |room| room.is_object()).await;
+        // A client that loads members lazily has the room at once; no other sees a part of it.
+        let (room, lazy) = sync_room_until(&server, &alice, &host, (&before, LAZY), |room| room.is_object()).await;
         assert!(state_events(&room) > size.state_events - size.members - 5, "{}", state_events(&room));
         let path = format!("/_matrix/client/v3/sync?since={before}");
         let hidden = server.get(&path, &alice.token).await;
@@ -158,11 +158,11 @@ async fn members_that_come_later() {
         assert!([size.members + 1, size.members + 2].contains(&members), "{members}");
         assert_eq!(joined_members(&server, &alice, &host).await, size.members + 2);
         assert_eq!(state_len(&server, &alice, &host).await, Some(size.state_events + 2));
-        let (room, _) = told(&server, &alice, &host, (&before, ""), |room| room.is_object()).await;
+        let (room, _) = sync_room_until(&server, &alice, &host, (&before, ""), |room| room.is_object()).await;
         assert!(state_events(&room) >= size.state_events, "{}", state_events(&room));
-        told(&server, &alice, &host, (&lazy, LAZY), |room| says(room, "in between")).await;
+        sync_room_until(&server, &alice, &host, (&lazy, LAZY), |room| says(room, "in between")).await;
         hear(&server, &host, 9, "at last").await;
-        told(&server, &alice, &host, (&lazy, LAZY), |room| says(room, "at last")).await;
+        sync_room_until(&server, &alice, &host, (&lazy, LAZY), |room| says(room, "at last")).await;
         let joined = other.get(&server, &make).await;
         assert_eq!(joined.ok()["room_version"], "11");
         server.restart().await;
@@ -185,7 +185,7 @@ async fn an_answer_that_breaks_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_that_is_told_at_the_second_try() {
+async fn a_state_that_is_returned_at_the_second_try() {
     for place in places() {
         let clock = Clock::manual(1_700_000_000_000);
         let server = TestServer::on(place).clock(clock.clone()).start().await;
@@ -225,7 +225,7 @@ async fn leaving_before_the_members_have_come() {
         join(&server, &alice, &host).await.ok();
         assert_eq!(joined_members(&server, &alice, &host).await, 201);
         hear(&server, &host, 3, "in time").await;
-        told(&server, &alice, &host, ("", ""), |room| says(room, "in time")).await;
+        sync_room_until(&server, &alice, &host, ("", ""), |room| says(room, "in time")).await;
     }
 }
 
@@ -254,6 +254,6 @@ async fn a_state_that_contradicts_itself() {
         assert_eq!(state_len(&server, &alice, &host).await, Some(301));
         say(&server, &alice, &host, "still here").await;
         hear(&server, &host, 3, "so are we").await;
-        told(&server, &alice, &host, ("", ""), |room| says(room, "so are we")).await;
+        sync_room_until(&server, &alice, &host, ("", ""), |room| says(room, "so are we")).await;
     }
 }

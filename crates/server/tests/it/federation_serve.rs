@@ -1,4 +1,4 @@
-//! What other servers are told of rooms, and how their users come and go.
+//! The rooms that other servers read, and the joins and leaves of their users.
 
 mod coming;
 mod history;
@@ -40,7 +40,7 @@ pub(crate) fn client(room: &str, rest: &str) -> String {
     format!("/_matrix/client/v3/rooms/{room}/{rest}")
 }
 
-/// Sends a text message and answers its id.
+/// Sends a text message and returns its id.
 pub(crate) async fn say(server: &TestServer, alice: &TestUser, room: &str, text: &str) -> String {
     let content = json!({ "msgtype": "m.text", "body": text });
     let sent =
@@ -89,7 +89,7 @@ pub(crate) fn json_of(pdu: &Pdu) -> Value {
     serde_json::from_str(pdu.json()).expect("an event is JSON")
 }
 
-/// A user of the peer joins; answers what the server said, and the event.
+/// A user of the peer joins. Returns what the server said, and the event.
 pub(crate) async fn join(server: &TestServer, peer: &Peer, room: &str, user: &str) -> (Answer, Pdu) {
     let made = make(server, peer, "join", room, user).await;
     let pdu = signed(peer, &made, |_| {});

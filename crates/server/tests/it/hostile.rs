@@ -66,10 +66,10 @@ struct Liar {
 impl Liar {
     async fn start() -> Self {
         let answers: Arc<Mutex<Option<Answering>>> = Arc::default();
-        let told = Arc::clone(&answers);
+        let current = Arc::clone(&answers);
         let answer = async move |request: Request<Body>| -> Response {
             let uri = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-            let mut answers = told.lock();
+            let mut answers = current.lock();
             let nothing = || (StatusCode::NOT_FOUND, r#"{"errcode":"M_NOT_FOUND","error":""}"#).into_response();
             answers.as_mut().and_then(|answer| answer(&uri)).unwrap_or_else(nothing)
         };
@@ -77,7 +77,7 @@ impl Liar {
         Self { mallory: peer.user("mallory"), peer, answers }
     }
 
-    /// From now on it answers what `answer` says.
+    /// From now on it responds with what `answer` returns.
     fn answers(&self, answer: impl FnMut(&str) -> Option<Response> + Send + 'static) {
         *self.answers.lock() = Some(Box::new(answer));
     }

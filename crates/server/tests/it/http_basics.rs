@@ -1,4 +1,4 @@
-//! What every client sees, on each database.
+//! The parts of HTTP that are the same for every endpoint, on each database.
 
 use bytes::Bytes;
 use http::Method;

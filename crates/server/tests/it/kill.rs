@@ -1,5 +1,5 @@
-//! kill -9 under load, 50 times on each database: whatever a client was told is there afterwards, nothing is there
-//! twice, and no one-time key is given out twice.
+//! kill -9 under load, 50 times on each database: what was acknowledged to a client is there afterwards, nothing is
+//! there twice, and no one-time key is given out twice.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
@@ -38,7 +38,7 @@ struct Victim {
 }
 
 /// The answer to a request; `Err`: the server was killed before it came.
-type Told = Result<Value, plexus_net::HttpError>;
+type Response = Result<Value, plexus_net::HttpError>;
 
 impl Victim {
     fn new(place: TestPlace) -> Self {
@@ -56,7 +56,7 @@ impl Victim {
     }
 }
 
-async fn call(method: Method, url: String, token: &str, body: Value) -> Told {
+async fn call(method: Method, url: String, token: &str, body: Value) -> Response {
     let request = Request::builder()
         .method(method)
         .uri(&url)
@@ -87,7 +87,7 @@ struct User {
     token: String,
 }
 
-/// What clients were told, over all rounds.
+/// Everything that was acknowledged to clients, over all rounds.
 #[derive(Default)]
 struct Record {
     /// Message -> event id.
@@ -96,7 +96,7 @@ struct Record {
     keys: Vec<String>,
 }
 
-/// One thing a client was told, or asked for in vain.
+/// The outcome of one request.
 enum Report {
     Sent { message: String, event: String },
     Unanswered { sender: usize, message: String },
@@ -125,7 +125,7 @@ impl Conversation {
         Self { url: url.to_owned(), room, users }
     }
 
-    fn send(&self, sender: usize, message: &str) -> impl Future<Output = Told> + Send + 'static {
+    fn send(&self, sender: usize, message: &str) -> impl Future<Output = Response> + Send + 'static {
         let url = format!("{}/rooms/{}/send/m.room.message/{message}", self.url, self.room);
         let token = self.users[sender].token.clone();
         let body = json!({ "msgtype": "m.text", "body": message });
@@ -141,8 +141,8 @@ impl Conversation {
                 for number in 0.. {
                     let message = format!("r{round}s{sender}n{number}");
                     match this.send(sender, &message).await {
-                        Ok(told) => {
-                            let event = text(&told["event_id"]);
+                        Ok(response) => {
+                            let event = text(&response["event_id"]);
                             reports.send(Report::Sent { message, event }).unwrap();
                         }
                         Err(_) => return reports.send(Report::Unanswered { sender, message }).unwrap(),
@@ -176,8 +176,8 @@ impl Conversation {
         let owner = &self.users[0];
         let body = json!({ "one_time_keys": { &owner.id: { &owner.device: "signed_curve25519" } } });
         let url = format!("{}/keys/claim", self.url);
-        let told = call(Method::POST, url, &self.users[claimer].token, body).await?;
-        let keys = told["one_time_keys"][&owner.id][&owner.device].as_object();
+        let response = call(Method::POST, url, &self.users[claimer].token, body).await?;
+        let keys = response["one_time_keys"][&owner.id][&owner.device].as_object();
         Ok(keys.and_then(|keys| keys.keys().next().cloned()))
     }
 
@@ -205,7 +205,7 @@ impl Conversation {
 }
 
 /// One life of the server: repeats what was not answered before, then loads it and kills it after `limit` reports.
-/// Answers what was not answered this time.
+/// Returns what was not answered this time.
 async fn round(
     victim: &Victim,
     conversation: &std::sync::Arc<Conversation>,
@@ -216,17 +216,17 @@ async fn round(
     let server = victim.start();
     // Repeated with the same transaction id: whether it was stored before or not, it is there once.
     for (sender, message) in unanswered {
-        let told = conversation.send(sender, &message).await.unwrap();
-        record.events.insert(message, text(&told["event_id"]));
+        let response = conversation.send(sender, &message).await.unwrap();
+        record.events.insert(message, text(&response["event_id"]));
     }
     conversation.upload_keys(round).await;
-    let (reports, mut told) = mpsc::unbounded_channel();
+    let (reports, mut received) = mpsc::unbounded_channel();
     let tasks = conversation.load(round, &reports);
     drop(reports);
     let mut server = Some(server);
     let mut unanswered = Vec::new();
     let mut count = 0;
-    while let Some(report) = told.recv().await {
+    while let Some(report) = received.recv().await {
         match report {
             Report::Sent { message, event } => drop(record.events.insert(message, event)),
             Report::Claimed(key) => record.keys.push(key),
@@ -244,7 +244,7 @@ async fn round(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_a_client_was_told_is_lost() {
+async fn nothing_acknowledged_to_a_client_is_lost() {
     let random = Random::seeded(4);
     for place in places() {
         let victim = Victim::new(place);
@@ -260,8 +260,8 @@ async fn nothing_a_client_was_told_is_lost() {
         }
         let server = victim.start();
         for (sender, message) in unanswered {
-            let told = conversation.send(sender, &message).await.unwrap();
-            record.events.insert(message, text(&told["event_id"]));
+            let response = conversation.send(sender, &message).await.unwrap();
+            record.events.insert(message, text(&response["event_id"]));
         }
         let all: HashSet<String> = record.events.keys().cloned().chain(["never".to_owned()]).collect();
         let stored = conversation.history(all).await;

@@ -19,7 +19,7 @@ fn place(answer: &Answer) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_uploaded_is_downloaded_by_who_has_a_token() {
+async fn uploads_are_downloaded_with_a_token() {
     for server in TestServer::on_each().await {
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
         let place = place(&upload(&server, &alice, "?filename=caf%C3%A9.txt", "text/plain", b"hello").await);
@@ -63,7 +63,7 @@ async fn pages_and_drawings_do_not_run_in_a_browser() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_size_limit_is_told_and_kept() {
+async fn the_size_limit_is_published_and_kept() {
     let server = TestServer::on(TestPlace::sqlite()).config("max_upload_size: 1K").start().await;
     let alice = server.register("alice").await;
     for path in ["/_matrix/client/v1/media/config", "/_matrix/media/v3/config"] {

@@ -1,4 +1,4 @@
-//! What an operator meets: mistakes in the configuration, sentences that name the way out, the log.
+//! The operator's view: mistakes in the configuration, errors that name the way out, the log.
 
 use std::fs;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! What others who use this machine, or read its logs, do not get to see.
+//! Files, pages and logs that must not reveal anything to other users of the machine.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -357,7 +357,7 @@ rc_login: {account: {per_second: 0.001, burst_count: 1}}
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_else_one_user_may_do() {
+async fn other_actions_of_a_user_are_limited() {
     let limit = "{per_second: 0.001, burst_count: 1}";
     let options = ["media_create", "room_creation", "reports", "user_directory", "profile"];
     let config = options.map(|option| format!("rc_{option}: {limit}\n")).concat();

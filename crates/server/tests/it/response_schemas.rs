@@ -1,4 +1,4 @@
-//! Answers against the specification's schemas: every served endpoint is used as it is meant to be, and whatever it
+//! Responses against the specification's schemas: every served endpoint is used as it is meant to be, and whatever it
 //! answers must be what the specification describes.
 
 mod accounts;

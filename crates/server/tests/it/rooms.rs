@@ -36,7 +36,7 @@ pub(crate) async fn join(server: &TestServer, user: &TestUser, room: &str) {
     server.post(&path(room, "join"), &user.token, json!({})).await.ok();
 }
 
-/// Sends a text message and answers its id.
+/// Sends a text message and returns its id.
 pub(crate) async fn say(server: &TestServer, user: &TestUser, room: &str, text: &str) -> String {
     let content = json!({ "msgtype": "m.text", "body": text });
     let answer = send(server, user, room, "m.room.message", content).await;

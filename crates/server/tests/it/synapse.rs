@@ -71,7 +71,7 @@ impl Member {
         self.post(&format!("v3/rooms/{room}/leave"), json!({})).await.ok();
     }
 
-    /// Sends a message, and answers its id.
+    /// Sends a message, and returns its id.
     async fn say(&self, room: &str, body: &str) -> String {
         let content = json!({ "msgtype": "m.text", "body": body });
         let path = format!("v3/rooms/{room}/send/m.room.message/{}", unique_name());

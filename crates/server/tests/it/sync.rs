@@ -1,4 +1,4 @@
-//! What clients are told, over HTTP.
+//! What clients get from `/sync`, over HTTP.
 
 mod account_data;
 mod ephemeral;

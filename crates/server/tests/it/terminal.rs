@@ -1,4 +1,4 @@
-//! What is asked on a terminal.
+//! Questions on a terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

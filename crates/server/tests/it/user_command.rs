@@ -87,7 +87,7 @@ impl House {
         room
     }
 
-    /// Waits until `watcher` is told that a user has left the room.
+    /// Waits until `watcher` sees that a user has left the room.
     async fn sees_leave(&self, watcher: &TestUser, room: &str, user: &str) {
         let mut since = String::new();
         loop {

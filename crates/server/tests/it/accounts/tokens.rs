@@ -56,7 +56,7 @@ async fn tokens_are_made_shown_changed_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_refused_and_who_is_no_administrator() {
+async fn invalid_tokens_and_users_without_admin_rights_are_refused() {
     for server in TestServer::on_each().await {
         let (admin, alice) = (admin(&server).await, server.register("alice").await);
         for body in [

@@ -21,10 +21,10 @@ async fn joined_rooms(server: &TestServer, user: &TestUser) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_other_server_is_told_of_the_leave() {
+async fn the_leave_is_sent_to_the_other_server() {
     for server in TestServer::on_each().await {
         let (host, alice) = (breaking().await, server.register("alice").await);
-        let (_, before) = told(&server, &alice, &host, ("", ""), |_| true).await;
+        let (_, before) = sync_room_until(&server, &alice, &host, ("", ""), |_| true).await;
         assert_eq!(join(&server, &alice, &host).await.refusal(), (502, "M_UNKNOWN"));
         assert_eq!(asked(&host, "/send_leave/"), 1);
         assert_eq!(host.room.joined(), MEMBERS, "the host has her as a member no more");
@@ -47,14 +47,14 @@ async fn leaving_and_forgetting_a_room_that_could_not_be_joined() {
         let (host, alice) = (breaking().await, server.register("alice").await);
         join(&server, &alice, &host).await.refusal();
         server.post(&client(&host, "forget"), &alice.token, json!({})).await.ok();
-        // The host has been told: there is nothing to leave.
+        // The host has the leave: there is nothing to leave.
         server.post(&client(&host, "leave"), &alice.token, json!({})).await.ok();
         assert_eq!(asked(&host, "/send_leave/"), 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_could_not_be_told_is_told_later() {
+async fn a_leave_that_could_not_be_sent_is_sent_later() {
     for place in places() {
         let clock = Clock::manual(1_700_000_000_000);
         let server = TestServer::on(place).clock(clock.clone()).start().await;
@@ -72,7 +72,7 @@ async fn a_server_that_could_not_be_told_is_told_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_leaves_does_not_wait_for_that() {
+async fn a_leave_does_not_wait_for_that() {
     for server in TestServer::on_each().await {
         let (host, alice) = (breaking().await, server.register("alice").await);
         host.room.set_ways(|ways| ways.fails_leaves = true);
@@ -104,7 +104,7 @@ async fn a_server_that_may_have_let_the_user_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_asks_twice_joins_once() {
+async fn two_joins_at_once_join_once() {
     for server in TestServer::on_each().await {
         let host = BigRoom::new(30, 60).host(&[]).await;
         let alice = server.register("alice").await;
@@ -117,7 +117,7 @@ async fn whoever_asks_twice_joins_once() {
 
 /// An invite is not used up at once: whoever was invited can try again, and can decline.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_invited_can_try_again() {
+async fn an_invited_user_can_try_again() {
     for place in places() {
         let clock = Clock::manual(1_700_000_000_000);
         let server = TestServer::on(place).clock(clock.clone()).start().await;
@@ -141,7 +141,7 @@ async fn who_was_invited_can_try_again() {
         };
         let waits = fails_to_join("waits").await;
         assert_eq!((host.room.joined(), asked(&host, "/send_leave/")), (MEMBERS + 1, 0));
-        // In the end the host is told.
+        // In the end the host gets the leave.
         while is_invited(&waits).await {
             clock.advance(Duration::from_secs(10));
         }

@@ -1,4 +1,4 @@
-//! What a join is judged by where members are left out of the state.
+//! Joins that are judged although members are left out of the state.
 
 use plexus_protocol::rules::RoomVersion;
 
@@ -34,7 +34,7 @@ async fn a_restricted_room_whose_authoriser_is_left_out_of_the_state() {
                 join(&server, &alice, &host).await.ok();
                 assert_eq!(joined_members(&server, &alice, &host).await, 21, "version {version}");
                 hear(&server, &host, 3, "welcome").await;
-                told(&server, &alice, &host, ("", ""), |room| says(room, "welcome")).await;
+                sync_room_until(&server, &alice, &host, ("", ""), |room| says(room, "welcome")).await;
             }
         }
         let host = restricted(RoomVersion::V10, "knock_restricted").await;
@@ -56,7 +56,7 @@ async fn an_authoriser_without_the_power_lets_nobody_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_restricted_room_that_is_told_as_a_whole() {
+async fn a_large_restricted_room_with_its_whole_state() {
     let server = TestServer::sqlite().await;
     let host = restricted(RoomVersion::V11, "restricted").await;
     let creator = host.room.creator();

@@ -23,15 +23,15 @@ async fn a_second_user_joins() {
         join(&server, &bob, &host).await.ok();
         say(&server, &bob, &host, "I am").await;
         assert_eq!(host.room.joined(), 202);
-        let (_, lazy) = told(&server, &alice, &host, ("", LAZY), |room| says(room, "I am")).await;
+        let (_, lazy) = sync_room_until(&server, &alice, &host, ("", LAZY), |room| says(room, "I am")).await;
         hear(&server, &host, 3, "so are we").await;
 
         server.restart().await;
         host.room.tell_state(true);
         assert_eq!(joined_members(&server, &bob, &host).await, 202);
         assert_eq!(state_len(&server, &bob, &host).await, Some(302));
-        told(&server, &alice, &host, (&lazy, LAZY), |room| says(room, "so are we")).await;
-        told(&server, &bob, &host, ("", ""), |room| says(room, "so are we")).await;
+        sync_room_until(&server, &alice, &host, (&lazy, LAZY), |room| says(room, "so are we")).await;
+        sync_room_until(&server, &bob, &host, ("", ""), |room| says(room, "so are we")).await;
     }
 }
 
@@ -97,7 +97,7 @@ async fn two_users_join_at_once() {
         assert_eq!(joined_members(&server, &alice, &host).await, 202);
         hear(&server, &host, 3, "welcome").await;
         for user in [&alice, &bob] {
-            told(&server, user, &host, ("", ""), |room| says(room, "welcome")).await;
+            sync_room_until(&server, user, &host, ("", ""), |room| says(room, "welcome")).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What users ask of other servers through this one.
+//! Requests of users that this server passes on to other servers.
 
 use axum::Router;
 use axum::http::StatusCode;

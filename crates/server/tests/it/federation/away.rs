@@ -51,7 +51,7 @@ impl Away {
         Self::answering(|_| Router::new()).await
     }
 
-    /// As [`Self::start`]; answers more.
+    /// As [`Self::start`]. Returns more.
     pub(crate) async fn answering(routes: impl FnOnce(&ServerName) -> Router) -> Self {
         let seen = Arc::new(Seen::default());
         let log = Arc::clone(&seen);
@@ -86,7 +86,7 @@ impl Away {
         *self.seen.refusing.lock() = Some(Box::new(refusing));
     }
 
-    /// Waits until the transactions so far satisfy `enough`; answers them.
+    /// Waits until the transactions so far satisfy `enough`. Returns them.
     pub(crate) async fn until(&self, enough: impl Fn(&[Transaction]) -> bool) -> Vec<Transaction> {
         loop {
             let more = self.seen.more.notified();
@@ -100,7 +100,7 @@ impl Away {
         }
     }
 
-    /// Waits for an EDU of a type that `wanted` accepts; answers its content.
+    /// Waits for an EDU of a type that `wanted` accepts. Returns its content.
     pub(crate) async fn edu(&self, edu_type: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let find = |transactions: &[Transaction]| {
             let edus = transactions.iter().filter(|it| it.taken).flat_map(|it| it.body["edus"].as_array().unwrap());
@@ -186,7 +186,7 @@ pub(crate) fn bodies(transactions: &[Transaction]) -> Vec<String> {
     pdus.filter_map(|pdu| Some(pdu["content"]["body"].as_str()?.to_owned())).collect()
 }
 
-/// Syncs from `since` on until an answer satisfies `enough`; answers that.
+/// Syncs from `since` on until an answer satisfies `enough`. Returns that.
 pub(crate) async fn synced(
     server: &TestServer,
     user: &TestUser,

@@ -197,7 +197,7 @@ enum End {
     Killed,
 }
 
-/// Joins the room; answers how long that took, and how long until all of its members were known.
+/// Joins the room. Returns how long that took, and how long until all of its members were known.
 async fn join(world: &World, alice: &TestUser) -> (Duration, Duration) {
     let began = world.clock.monotonic();
     let join = format!("{CLIENT}/join/{}?via={}", world.room(), world.host.peer.name());

@@ -124,7 +124,7 @@ async fn a_server_that_talks_to_us_is_tried_at_once() {
 }
 
 #[tokio::test]
-async fn who_was_away_for_long_gets_the_newest_event_of_each_room() {
+async fn a_server_that_was_away_for_long_gets_the_newest_event_of_each_room() {
     let server = TestServer::on(plexus_testkit::TestPlace::sqlite()).config(IMPATIENT).start().await;
     let (alice, away) = (server.register("alice").await, Away::start().await);
     let (one, two) = (away.room(&server, &alice).await, away.room(&server, &alice).await);
@@ -143,7 +143,7 @@ async fn who_was_away_for_long_gets_the_newest_event_of_each_room() {
 }
 
 #[tokio::test]
-async fn who_is_sent_away_is_told_and_then_nothing_more() {
+async fn a_server_gets_the_kick_of_its_user_and_then_nothing_more() {
     let server = TestServer::sqlite().await;
     let (alice, away) = (server.register("alice").await, Away::start().await);
     let (left, kept) = (away.room(&server, &alice).await, away.room(&server, &alice).await);

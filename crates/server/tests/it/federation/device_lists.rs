@@ -107,8 +107,8 @@ impl Two {
         self.send(&format!("{device}-{stream_id}-{}", prev_id.len()), "m.device_list_update", content).await;
     }
 
-    /// Waits until Alice is told that Bob's devices changed.
-    async fn told(&self, since: &str) {
+    /// Waits until Alice's sync names Bob in `device_lists.changed`.
+    async fn wait_for_device_change(&self, since: &str) {
         let bob = json!(self.away.bob);
         synced(&self.server, &self.alice, since, |answer| {
             answer["device_lists"]["changed"].as_array().is_some_and(|changed| changed.contains(&bob))
@@ -141,27 +141,27 @@ async fn updates_are_followed() {
         // Nothing is known of Bob yet.
         let now = two.now().await;
         two.update("A", 10, &[], json!({ "keys": keys(&two.away.bob, "A") })).await;
-        two.told(&now).await;
+        two.wait_for_device_change(&now).await;
         assert_eq!(two.devices().await, ["A"]);
         assert_eq!(two.query().await["device_keys"][&two.away.bob]["A"]["unsigned"]["device_display_name"], "his");
         assert_eq!(two.asked(), (1, 0));
 
         let now = two.now().await;
         two.update("B", 12, &[10], json!({ "keys": keys(&two.away.bob, "B") })).await;
-        two.told(&now).await;
+        two.wait_for_device_change(&now).await;
         assert_eq!(two.devices().await, ["A", "B"]);
         // Once more, under another transaction id.
         two.update("B", 12, &[10, 10], json!({ "keys": keys(&two.away.bob, "B") })).await;
         let now = two.now().await;
         two.update("A", 13, &[12], json!({ "deleted": true })).await;
-        two.told(&now).await;
+        two.wait_for_device_change(&now).await;
         assert_eq!(two.devices().await, ["B"]);
         assert_eq!(two.asked(), (1, 0));
     }
 }
 
 #[tokio::test]
-async fn changes_are_told_in_a_room_that_is_not_encrypted() {
+async fn changes_are_announced_in_a_room_that_is_not_encrypted() {
     for server in TestServer::on_each().await {
         let devices = Devices { stream_id: 10, ids: vec!["A"], failing: false };
         let devices = Arc::new(Mutex::new(devices));
@@ -175,7 +175,7 @@ async fn changes_are_told_in_a_room_that_is_not_encrypted() {
             let now = two.now().await;
             let content = json!({ "user_id": two.away.bob, "device_id": "A", "stream_id": 10, "prev_id": [] });
             two.send(edu_type, edu_type, content).await;
-            two.told(&now).await;
+            two.wait_for_device_change(&now).await;
         }
         assert_eq!(two.asked(), (0, 0), "nothing is kept of the devices");
 
@@ -187,7 +187,7 @@ async fn changes_are_told_in_a_room_that_is_not_encrypted() {
             json!({ "edu_type": "m.device_list_update", "content": content })
         };
         two.away.send(&two.server, "many", Vec::new(), (20..60).map(edu).collect()).await.ok();
-        two.told(&now).await;
+        two.wait_for_device_change(&now).await;
         assert_eq!(position(&two.now().await) - position(&now), 1);
 
         two.away.member(&two.server, &two.alice, &two.room, "leave").await;
@@ -221,7 +221,7 @@ async fn announcements_of_a_user_have_a_limit_across_transactions() {
         assert!((1..10).contains(&announced), "{announced} announcements");
         // The last change is announced too, a little later.
         clock.advance(std::time::Duration::from_secs(61));
-        two.told(&now).await;
+        two.wait_for_device_change(&now).await;
     }
 }
 
@@ -235,7 +235,7 @@ async fn where_updates_are_missing_the_list_is_asked_for() {
         two.set(20, &["A", "B", "C"], false);
         let now = two.now().await;
         two.update("C", 20, &[15], json!({ "keys": keys(&two.away.bob, "C") })).await;
-        two.told(&now).await;
+        two.wait_for_device_change(&now).await;
         assert_eq!(two.devices().await, ["A", "B", "C"]);
         assert_eq!(two.asked(), (1, 1));
 
@@ -243,7 +243,7 @@ async fn where_updates_are_missing_the_list_is_asked_for() {
         two.set(20, &["A", "C"], false);
         let now = two.now().await;
         two.update("B", 15, &[10], json!({ "keys": keys(&two.away.bob, "B") })).await;
-        two.told(&now).await;
+        two.wait_for_device_change(&now).await;
         assert_eq!(two.devices().await, ["A", "C"]);
         assert_eq!(two.asked(), (2, 1));
     }
@@ -273,7 +273,7 @@ async fn a_server_that_is_away_is_asked_when_it_comes_back() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::join!(talk, two.told(&now));
+        tokio::join!(talk, two.wait_for_device_change(&now));
         assert_eq!(two.devices().await, ["A", "B"]);
     }
 }
@@ -288,7 +288,7 @@ async fn cross_signing_keys_are_followed() {
         let own = json!({ "user_id": bob, "usage": ["self_signing"], "keys": { "ed25519:S": "S" } });
         let content = json!({ "user_id": bob, "master_key": master, "self_signing_key": own });
         two.send("signing", "m.signing_key_update", content).await;
-        two.told(&now).await;
+        two.wait_for_device_change(&now).await;
         let answer = two.query().await;
         assert_eq!(answer["master_keys"][bob], master);
         assert_eq!(answer["self_signing_keys"][bob], own);
@@ -297,7 +297,7 @@ async fn cross_signing_keys_are_followed() {
 }
 
 #[tokio::test]
-async fn who_is_not_met_any_more_is_not_followed() {
+async fn users_without_a_shared_room_are_not_tracked() {
     for two in Two::on_each().await {
         assert_eq!(two.devices().await, ["A"]);
         two.away.member(&two.server, &two.alice, &two.room, "leave").await;
@@ -308,13 +308,13 @@ async fn who_is_not_met_any_more_is_not_followed() {
         }
         let (lists, asked) = two.asked();
         assert_eq!(two.devices().await, ["B"]);
-        assert_eq!(two.asked(), (lists, asked + 1), "each time anew");
+        assert_eq!(two.asked(), (lists, asked + 1), "each time again");
         // Nor are updates for strangers of any effect.
         two.update("C", 12, &[11], json!({ "keys": keys(&two.away.bob, "C") })).await;
 
         let now = two.now().await;
         two.away.member(&two.server, &two.alice, &two.room, "join").await;
-        two.told(&now).await;
+        two.wait_for_device_change(&now).await;
         assert_eq!(two.devices().await, ["B"]);
         let asked = two.asked();
         assert_eq!(two.devices().await, ["B"]);

@@ -1,4 +1,4 @@
-//! What any server may learn of this one.
+//! The data about this server that any server may request.
 
 use std::time::Duration;
 

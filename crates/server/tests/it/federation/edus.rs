@@ -1,4 +1,4 @@
-//! What servers tell each other besides events.
+//! EDUs, sent and received.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ fn ephemeral<'a>(answer: &'a Value, room: &str, event_type: &str) -> Option<&'a 
 }
 
 #[tokio::test]
-async fn what_local_users_do_is_told_to_other_servers() {
+async fn edus_of_local_users_are_sent_to_other_servers() {
     for server in TestServer::on_each().await {
         let (alice, away) = (server.register("alice").await, Away::start().await);
         let room = away.room(&server, &alice).await;
         let typing = format!("{CLIENT}/rooms/{room}/typing/{}", alice.id);
         server.put(&typing, &alice.token, json!({ "typing": true, "timeout": 30_000 })).await.ok();
-        let told = away.edu("m.typing", |content| content["typing"] == true).await;
-        assert_eq!(told, json!({ "room_id": room, "user_id": alice.id, "typing": true }));
+        let sent = away.edu("m.typing", |content| content["typing"] == true).await;
+        assert_eq!(sent, json!({ "room_id": room, "user_id": alice.id, "typing": true }));
         server.put(&typing, &alice.token, json!({ "typing": false })).await.ok();
         away.edu("m.typing", |content| content["typing"] == false).await;
 
@@ -61,7 +61,7 @@ fn keys_of(user: &TestUser, key: &str) -> Value {
 }
 
 #[tokio::test]
-async fn devices_are_told_in_sequence() {
+async fn device_updates_are_sent_in_sequence() {
     for server in TestServer::on_each().await {
         let (alice, away) = (server.register("alice").await, Away::start().await);
         away.room(&server, &alice).await;
@@ -80,12 +80,12 @@ async fn devices_are_told_in_sequence() {
         assert!(first.get("device_display_name").is_none());
         let second = server.log_in("alice").await;
         upload(&second).await;
-        let told = away.edu("m.device_list_update", of(&second.device_id)).await;
-        assert_eq!(told["prev_id"], json!([first["stream_id"]]));
+        let sent = away.edu("m.device_list_update", of(&second.device_id)).await;
+        assert_eq!(sent["prev_id"], json!([first["stream_id"]]));
         server.request(Method::POST, &format!("{CLIENT}/logout"), Some(&second.token), Some(json!({}))).await.ok();
         let gone = away.edu("m.device_list_update", |content| content["deleted"] == true).await;
         assert_eq!((&gone["device_id"], gone.get("keys")), (&json!(second.device_id), None));
-        assert_eq!(gone["prev_id"], json!([told["stream_id"]]));
+        assert_eq!(gone["prev_id"], json!([sent["stream_id"]]));
     }
 }
 
@@ -112,7 +112,7 @@ async fn the_same_device_changes_once_more_in_sequence_also_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_server_that_begins_to_share_a_room_is_told_each_device() {
+async fn a_server_that_begins_to_share_a_room_is_sent_each_device() {
     for server in TestServer::on_each().await {
         let (alice, away) = (server.register("alice").await, Away::start().await);
         let phone = server.log_in("alice").await;
@@ -141,7 +141,7 @@ async fn a_server_that_begins_to_share_a_room_is_told_each_device() {
         server.post(&format!("{CLIENT}/rooms/{room}/join"), &carol.token, json!({})).await.ok();
         away.edu("m.device_list_update", of(&carol)).await;
 
-        // One that is in a room with her already is told nothing more.
+        // One that is in a room with her already is sent nothing more.
         let other = away.room(&server, &carol).await;
         say(&server, &carol, &other, "hello").await;
         let transactions = away.until(|all| all.iter().any(|it| it.body.to_string().contains("hello"))).await;
@@ -152,7 +152,7 @@ async fn a_server_that_begins_to_share_a_room_is_told_each_device() {
 }
 
 #[tokio::test]
-async fn a_user_signing_key_is_told_to_nobody_else() {
+async fn a_user_signing_key_is_sent_to_nobody_else() {
     for server in TestServer::on_each().await {
         let (alice, away) = (server.register("alice").await, Away::start().await);
         let room = away.room(&server, &alice).await;
@@ -160,7 +160,7 @@ async fn a_user_signing_key_is_told_to_nobody_else() {
         let master = cross_signing(&alice, "master", 1, None);
         server.post(&path, &alice.token, json!({ "master_key": master })).await.ok();
         away.edu("m.signing_key_update", |content| content["master_key"] == master).await;
-        let told = away.until(|_| true).await.len();
+        let before = away.until(|_| true).await.len();
         let now = server.get(&format!("{CLIENT}/sync"), &alice.token).await.ok()["next_batch"].clone();
         let key = json!({ "user_signing_key": cross_signing(&alice, "user_signing", 3, Some(1)) });
         let first = server.post(&path, &alice.token, key.clone()).await;
@@ -171,13 +171,13 @@ async fn a_user_signing_key_is_told_to_nobody_else() {
         synced(&server, &alice, now.as_str().unwrap(), mine).await;
         say(&server, &alice, &room, "hello").await;
         let transactions = away.until(|all| all.iter().any(|it| it.body.to_string().contains("hello"))).await;
-        let edus = transactions[told..].iter().flat_map(|it| it.body["edus"].as_array().unwrap());
+        let edus = transactions[before..].iter().flat_map(|it| it.body["edus"].as_array().unwrap());
         assert_eq!(edus.filter(|edu| edu["edu_type"] == "m.signing_key_update").count(), 0);
     }
 }
 
 #[tokio::test]
-async fn what_users_of_other_servers_do_is_told_to_clients() {
+async fn edus_of_other_servers_are_shown_to_clients() {
     for server in TestServer::on_each().await {
         let (alice, away) = (server.register("alice").await, Away::start().await);
         let room = away.room(&server, &alice).await;
@@ -241,7 +241,7 @@ fn refuse_messages(place: &TestPlace, disk_is_full: bool) {
 }
 
 #[tokio::test]
-async fn what_the_database_fails_to_store_is_not_acknowledged() {
+async fn edus_that_cannot_be_stored_are_not_acknowledged() {
     for server in TestServer::on_each().await {
         let (alice, away) = (server.register("alice").await, Away::start().await);
         away.room(&server, &alice).await;

@@ -1,4 +1,4 @@
-//! What holds for every endpoint that only other servers may use.
+//! Rules that hold for every endpoint that only other servers may use.
 
 use http::Method;
 use plexus_testkit::TestServer;
@@ -10,7 +10,7 @@ fn filled(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn nothing_is_told_without_a_signature() {
+async fn nothing_is_returned_without_a_signature() {
     let server = TestServer::sqlite().await;
     let wrong = r#"X-Matrix origin="127.0.0.1:1",destination="test.example",key="ed25519:1",sig="AA""#;
     let routes = plexus_api_federation::routes::for_servers();

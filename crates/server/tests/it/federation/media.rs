@@ -124,7 +124,7 @@ async fn media_of_another_server_is_fetched_once_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_who_want_the_same_wait_for_one_fetch() {
+async fn requests_for_the_same_media_wait_for_one_fetch() {
     let server = TestServer::sqlite().await;
     let (asked, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
     let peer = modern(Arc::clone(&asked), Arc::clone(&go)).await;

@@ -1,4 +1,4 @@
-//! What another server may ask about users and rooms.
+//! Queries of other servers about users and rooms.
 
 use http::Method;
 use plexus_testkit::{Peer, TestPlace, TestServer};

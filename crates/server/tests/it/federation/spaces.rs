@@ -18,7 +18,7 @@ fn child(room: &str, via: &str) -> Value {
     })
 }
 
-fn told(room: &str, join_rule: &str, children: &[Value]) -> Value {
+fn summary(room: &str, join_rule: &str, children: &[Value]) -> Value {
     // Spaces by their names.
     let room_type = if room.starts_with("!space:") { json!("m.space") } else { json!("org.example.lounge") };
     json!({
@@ -38,17 +38,17 @@ async fn peer() -> Peer {
             let rooms = ["inner", "private", "liar", "space"].map(|local| child(&id(local), &name));
             if room == id("space") {
                 let children = [
-                    told(&id("inner"), "public", &[child(&id("hidden"), &name)]),
-                    told(&id("hidden"), "public", &[]),
-                    told(&id("private"), "invite", &[]),
+                    summary(&id("inner"), "public", &[child(&id("hidden"), &name)]),
+                    summary(&id("hidden"), "public", &[]),
+                    summary(&id("private"), "invite", &[]),
                     json!("no room at all"),
                 ];
                 JsonBody(json!({
-                    "room": told(&room, "public", &rooms), "children": children, "inaccessible_children": [],
+                    "room": summary(&room, "public", &rooms), "children": children, "inaccessible_children": [],
                 }))
                 .into_response()
             } else if room == id("liar") {
-                JsonBody(json!({ "room": told(&id("other"), "public", &[]), "children": [] })).into_response()
+                JsonBody(json!({ "room": summary(&id("other"), "public", &[]), "children": [] })).into_response()
             } else {
                 (StatusCode::NOT_FOUND, r#"{"errcode":"M_NOT_FOUND","error":""}"#).into_response()
             }
@@ -72,7 +72,7 @@ fn ids(answer: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rooms_of_other_servers_are_told_as_they_tell_them() {
+async fn rooms_of_other_servers_are_shown_as_these_describe_them() {
     for server in TestServer::on_each().await {
         let (peer, alice) = (peer().await, server.register("alice").await);
         let id = |local: &str| format!("!{local}:{}", peer.name());
@@ -80,13 +80,13 @@ async fn rooms_of_other_servers_are_told_as_they_tell_them() {
         let hierarchy = format!("{CLIENT}/v1/rooms/{space}/hierarchy");
         let all = server.get(&hierarchy, &alice.token).await;
         assert_eq!(ids(all.ok()), [space.clone(), id("space"), id("inner")]);
-        let told = &all.body["rooms"][1];
-        assert_eq!(told["name"], format!("the room {}", id("space")));
-        assert_eq!(told["num_joined_members"], 3);
-        assert!(told.get("x").is_none());
-        let first = &told["children_state"][0];
+        let shown = &all.body["rooms"][1];
+        assert_eq!(shown["name"], format!("the room {}", id("space")));
+        assert_eq!(shown["num_joined_members"], 3);
+        assert!(shown.get("x").is_none());
+        let first = &shown["children_state"][0];
         assert_eq!(first["content"], json!({ "via": [peer.name().as_str()] }));
-        assert!(first.get("event_id").is_none(), "children are told stripped");
+        assert!(first.get("event_id").is_none(), "children are stripped");
         assert_eq!(all.body["rooms"][2]["children_state"], json!([]), "only a space has children");
 
         // Page by page, without asking again.

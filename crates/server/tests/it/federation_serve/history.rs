@@ -163,7 +163,7 @@ async fn state_before_an_event_and_what_allowed_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_may_not_see_is_redacted() {
+async fn events_a_server_may_not_see_are_redacted() {
     for server in TestServer::on_each().await {
         let (peer, alice) = (Peer::start().await, server.register("alice").await);
         let room = public_room(&server, &alice, "11").await;
@@ -178,9 +178,9 @@ async fn what_a_server_may_not_see_is_redacted() {
         let last = say(&server, &alice, &room, "last").await;
 
         let answer = ask(&server, &peer, "v1/backfill", &[&room], &format!("?v={last}&limit=100")).await;
-        let told = pdus(&answer, "pdus", RoomVersion::V11);
-        assert_eq!(bodies(&told), ["last", "", "seen", "", "shared"]);
-        assert!(told.iter().any(|pdu| pdu.event_id().as_str() == hidden), "it keeps its id");
+        let returned = pdus(&answer, "pdus", RoomVersion::V11);
+        assert_eq!(bodies(&returned), ["last", "", "seen", "", "shared"]);
+        assert!(returned.iter().any(|pdu| pdu.event_id().as_str() == hidden), "it keeps its id");
         let answer = missing(&server, &peer, &room, json!({ "earliest_events": [], "latest_events": [seen] })).await;
         assert_eq!(bodies(&pdus(&answer, "events", RoomVersion::V11)), ["shared", ""]);
         for (event, text) in [(&hidden, ""), (&taken_back, ""), (&seen, "seen")] {

@@ -72,14 +72,14 @@ async fn invites_are_signed_and_shown() {
             let events = sync.ok()["rooms"]["invite"][&room]["invite_state"]["events"].clone();
             let types: Vec<_> = events.as_array().into_iter().flatten().filter_map(|it| it["type"].as_str()).collect();
             assert_eq!(types, ["m.room.create", "m.room.member"], "version {version}");
-            let told: Vec<_> = events[0].as_object().into_iter().flat_map(|event| event.keys()).collect();
-            assert_eq!(told, ["content", "sender", "state_key", "type"], "clients are given stripped state");
+            let keys: Vec<_> = events[0].as_object().into_iter().flat_map(|event| event.keys()).collect();
+            assert_eq!(keys, ["content", "sender", "state_key", "type"], "clients are given stripped state");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_invite_of_ours_is_refused() {
+async fn invalid_invites_are_refused() {
     for server in TestServer::on_each().await {
         let (peer, liar, alice) = (Peer::start().await, Peer::start().await, server.register("alice").await);
         let version = RoomVersion::V12;
@@ -136,9 +136,9 @@ where
 #[tokio::test(flavor = "multi_thread")]
 async fn our_invites_show_the_invited_if_their_server_tells_quickly() {
     for server in TestServer::on_each().await {
-        let told = || async { json!({ "displayname": "Bob", "avatar_url": "mxc://x/y", "m.tz": "UTC" }) };
+        let profile = || async { json!({ "displayname": "Bob", "avatar_url": "mxc://x/y", "m.tz": "UTC" }) };
         let shown = json!({ "membership": "invite", "displayname": "Bob", "avatar_url": "mxc://x/y" });
-        assert_eq!(invited_with(&server, "a1", told).await, shown);
+        assert_eq!(invited_with(&server, "a1", profile).await, shown);
         // What no member event may hold is left out.
         let wrong = || async { json!({ "displayname": "B".repeat(257), "avatar_url": ["mxc://x/y"] }) };
         assert_eq!(invited_with(&server, "a2", wrong).await, json!({ "membership": "invite" }));
@@ -149,8 +149,8 @@ async fn our_invites_show_the_invited_if_their_server_tells_quickly() {
     let place = plexus_testkit::TestPlace::sqlite();
     let hides = "include_profile_data_on_invite: false";
     let server = TestServer::on(place).config(hides).start().await;
-    let told = || async { json!({ "displayname": "Bob" }) };
-    assert_eq!(invited_with(&server, "a1", told).await, json!({ "membership": "invite" }));
+    let profile = || async { json!({ "displayname": "Bob" }) };
+    assert_eq!(invited_with(&server, "a1", profile).await, json!({ "membership": "invite" }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

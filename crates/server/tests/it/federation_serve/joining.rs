@@ -88,7 +88,7 @@ async fn templates_are_not_for_everybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_join_is_refused() {
+async fn invalid_joins_are_refused() {
     for server in TestServer::on_each().await {
         let (peer, other, alice) = (Peer::start().await, Peer::start().await, server.register("alice").await);
         let room = public_room(&server, &alice, "11").await;
@@ -133,10 +133,10 @@ async fn members_may_be_omitted() {
             assert_eq!(answer.ok()["members_omitted"], true);
             assert_eq!(answer.body["servers_in_room"], json!([peer.name(), "test.example"]));
             let state = pdus(&answer, "state", RoomVersion::V10);
-            let told: Vec<_> = state.iter().filter(|pdu| pdu.event_type() == "m.room.member").collect();
-            assert_eq!(told.len(), members, "named {name}");
+            let sent: Vec<_> = state.iter().filter(|pdu| pdu.event_type() == "m.room.member").collect();
+            assert_eq!(sent.len(), members, "named {name}");
             let chain = pdus(&answer, "auth_chain", RoomVersion::V10);
-            assert!(!chain.iter().any(|pdu| state.contains(pdu)), "nothing is told twice");
+            assert!(!chain.iter().any(|pdu| state.contains(pdu)), "nothing is sent twice");
             assert_complete(&[chain, state, vec![pdu]].concat());
         }
     }

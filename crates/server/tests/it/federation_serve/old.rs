@@ -73,7 +73,7 @@ async fn the_event_nearest_to_a_time_before_this_server_came() {
             assert_eq!(answer.ok(), &json!({ "event_id": first, "origin_server_ts": at }));
         };
 
-        // Nobody gives what lies between: the event is told all the same. A lie is not.
+        // Nobody gives what lies between: the event is shown all the same. A lie is not.
         host.room.set_ways(|ways| ways.refuses_history = true);
         is_first(near(&server, &alice, room, at, "f").await);
         is_first(near(&server, &alice, room, at, "b").await);

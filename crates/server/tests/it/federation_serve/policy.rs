@@ -76,7 +76,7 @@ async fn send(server: &TestServer, peer: &Peer, pdus: &[Value]) {
     peer.put(server, &path("v1/send", &[&unique_name()]), body).await.ok();
 }
 
-/// Syncs until there is a message with that text; answers all that came meanwhile.
+/// Syncs until there is a message with that text. Returns all that came meanwhile.
 async fn until(server: &TestServer, alice: &TestUser, room: &str, text: &str) -> Vec<String> {
     let (mut seen, mut since) = (Vec::new(), String::new());
     while !seen.iter().any(|one| one == text) {
@@ -128,7 +128,7 @@ async fn events_are_recommended_or_not_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_other_servers_send_is_recommended_or_shown_to_nobody() {
+async fn received_events_are_recommended_or_not_shown() {
     for server in TestServer::on_each().await {
         let (judge, peer, alice) = (policy_server().await, Peer::start().await, server.register("alice").await);
         let room = public_room(&server, &alice, VERSION.as_str()).await;

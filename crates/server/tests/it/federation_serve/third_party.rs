@@ -66,7 +66,7 @@ async fn tell(server: &Client, body: Value) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_owns_an_address_that_was_invited_is_invited() {
+async fn the_owner_of_an_invited_address_is_invited() {
     for place in places() {
         let here = TestServer::on(place).federating().start().await;
         let there = TestServer::on(TestPlace::sqlite()).federating().start().await;
@@ -92,7 +92,7 @@ async fn who_owns_an_address_that_was_invited_is_invited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_does_not_own_it_is_not() {
+async fn an_address_does_not_invite_somebody_else() {
     for server in TestServer::on_each().await {
         let (identity, peer) = (Identity::start().await, Peer::start().await);
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);

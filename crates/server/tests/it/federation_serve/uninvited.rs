@@ -27,7 +27,7 @@ fn member(peer: &Peer, room: &str, alice: &str, membership: &str, auth_events: &
     .expect("an event")
 }
 
-/// Has the peer's Bob invite Alice to a room of the peer's; answers the room and the invite.
+/// Has the peer's Bob invite Alice to a room of the peer's. Returns the room and the invite.
 async fn invite(server: &TestServer, peer: &Peer, alice: &TestUser, levels: Option<Value>) -> (String, Pdu) {
     let (room, create) = room_of(peer, VERSION);
     let room = room.replace("!elsewhere", &format!("!{}", unique_name()));
@@ -59,12 +59,12 @@ async fn is_invited(server: &TestServer, alice: &TestUser, room: &str) -> bool {
 
 /// What the timeline of the left room shows since `before`, which is one event.
 async fn shown(server: &TestServer, user: &TestUser, room: &str, before: &Value) -> Value {
-    let told = sync(server, user, &format!("?since={}", before["next_batch"].as_str().unwrap_or_default())).await;
-    let left = &told["rooms"]["leave"][room];
+    let shown = sync(server, user, &format!("?since={}", before["next_batch"].as_str().unwrap_or_default())).await;
+    let left = &shown["rooms"]["leave"][room];
     let events = left["timeline"]["events"].as_array().cloned().unwrap_or_default();
-    assert_eq!(events.len(), 1, "{told}");
+    assert_eq!(events.len(), 1, "{shown}");
     assert_eq!(left["timeline"]["limited"], false);
-    assert!(told["rooms"]["invite"].get(room).is_none(), "{told}");
+    assert!(shown["rooms"]["invite"].get(room).is_none(), "{shown}");
     events[0].clone()
 }
 
@@ -96,7 +96,7 @@ async fn the_timeline_shows_the_end() {
 
 /// A server that was in the room, and its user, with the power levels that came with the invite.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_else_may_end_an_invite() {
+async fn other_servers_may_end_an_invite() {
     for server in TestServer::on_each().await {
         let (peer, other, alice) = (Peer::start().await, Peer::start().await, server.register("alice").await);
         let powerful = json!({ "users": { other.user("bob"): 50 } });

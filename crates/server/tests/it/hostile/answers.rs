@@ -1,4 +1,4 @@
-//! What the liar answers when it is asked for what its events rest on.
+//! Lies about the events on which an event depends.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +32,7 @@ fn endless() -> Body {
     Body::from_stream(futures_util::stream::repeat_with(piece))
 }
 
-/// The liar says something that follows what nobody has; answers the text.
+/// The liar says something that follows what nobody has. Returns the text.
 async fn says_what_follows_nothing(stage: &Stage, number: usize) -> String {
     let lie = stage.lie(|event| event["prev_events"] = stage.references(&[nobodys(number)])).await;
     stage.send(std::slice::from_ref(&lie)).await.ok();
@@ -82,8 +82,8 @@ async fn junk_instead_of_missing_events_harms_nobody() {
         json!({ "pdu_ids": (0..5_000).map(nobodys).collect::<Vec<_>>(), "auth_chain_ids": [], "pdus": [], "auth_chain": [], "events": [] }),
     ];
     for (number, junk) in junk.into_iter().enumerate() {
-        let told = junk.clone();
-        stage.liar.answers(move |_| Some(Json(told.clone()).into_response()));
+        let body = junk.clone();
+        stage.liar.answers(move |_| Some(Json(body.clone()).into_response()));
         let text = says_what_follows_nothing(&stage, number).await;
         stage.judged().await;
         let bodies = stage.bodies().await;
@@ -199,7 +199,7 @@ async fn chain(stage: &Stage, length: usize) -> Vec<Value> {
 async fn a_chain_without_an_end_is_not_followed_for_ever() {
     let stage = Stage::new("11").await;
     let chain = Arc::new(chain(&stage, 2_600).await);
-    let (told, mut upto) = (Arc::clone(&chain), chain.len() - 1);
+    let (events, mut upto) = (Arc::clone(&chain), chain.len() - 1);
     // Whatever is asked, it hands out the next older events.
     stage.liar.answers(move |uri| {
         let count = if uri.contains("get_missing_events") { 20 } else { 100 };
@@ -207,7 +207,7 @@ async fn a_chain_without_an_end_is_not_followed_for_ever() {
             return None;
         }
         let from = upto.saturating_sub(count);
-        let events = told.get(from..upto).unwrap_or_default().to_vec();
+        let events = events.get(from..upto).unwrap_or_default().to_vec();
         upto = from;
         Some(Json(json!({ "events": events, "pdus": events })).into_response())
     });
@@ -216,7 +216,7 @@ async fn a_chain_without_an_end_is_not_followed_for_ever() {
     plexus_testkit::within(Duration::from_secs(120), stage.judged()).await.expect("it ends");
     let asked = stage.liar.asked("get_missing_events") + stage.liar.asked("/backfill/");
     assert!(asked <= 30, "asked {asked} times");
-    // Nobody told the state at the end that was reached.
+    // Nobody returned the state at the end that was reached.
     assert!(!stage.bodies().await.iter().any(|body| body.starts_with("chain")));
     stage.is_usable().await;
 }
@@ -278,8 +278,8 @@ async fn a_server_tells_few_states_however_many_it_could() {
         let ids: Vec<Value> = stage.state().await.iter().map(|event| event["event_id"].clone()).collect();
         let chain: Vec<String> = (0..made_up).map(|number| nobodys(1_000_000 + number)).collect();
         stage.liar.answers(move |uri| {
-            let told = json!({ "pdu_ids": ids, "auth_chain_ids": chain, "events": [], "pdus": [] });
-            (!uri.contains("/v1/event/")).then(|| Json(told).into_response())
+            let body = json!({ "pdu_ids": ids, "auth_chain_ids": chain, "events": [], "pdus": [] });
+            (!uri.contains("/v1/event/")).then(|| Json(body).into_response())
         });
         for number in 0..3 {
             stage.send(&loose(&stage, 1_000 * number, 50).await).await.ok();
@@ -288,13 +288,13 @@ async fn a_server_tells_few_states_however_many_it_could() {
         stage.judged().await;
         let asked = stage.liar.asked("/state_ids/");
         assert!((1..=most).contains(&asked), "asked {asked} times");
-        // What it told was good, and is there.
+        // What it returned was good, and is there.
         assert!(stage.bodies().await.iter().any(|body| body.starts_with("loose")));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_whose_events_wait_is_told_to_come_back() {
+async fn a_server_whose_events_wait_is_asked_to_come_back() {
     let stage = Stage::new("11").await;
     stage.liar.answers(|_| Some(Response::new(dripping())));
     let mut refused = None;
@@ -321,7 +321,7 @@ async fn a_state_that_hides_a_ban_is_not_believed_over_the_rooms_own() {
     stage.server.post(&serve::client(&stage.room, "ban"), &stage.alice.token, ban).await.ok();
     let create =
         ids.iter().find(|id| state.iter().any(|event| event["event_id"] == **id && event["type"] == "m.room.create"));
-    let told = [
+    let states = [
         // As if there had been no ban; and without the create event, power levels or anything at all.
         ids.clone(),
         ids.iter().filter(|id| Some(*id) != create).cloned().collect(),
@@ -330,8 +330,8 @@ async fn a_state_that_hides_a_ban_is_not_believed_over_the_rooms_own() {
         [ids.clone(), ids.clone()].concat(),
     ];
     let before = untouched(&stage).await;
-    for (number, told) in told.into_iter().enumerate() {
-        let body = json!({ "pdu_ids": told, "auth_chain_ids": ids, "events": [], "pdus": [], "auth_chain": [] });
+    for (number, state) in states.into_iter().enumerate() {
+        let body = json!({ "pdu_ids": state, "auth_chain_ids": ids, "events": [], "pdus": [], "auth_chain": [] });
         stage.liar.answers(move |_| Some(Json(body.clone()).into_response()));
         let mut event = template.clone();
         event["prev_events"] = stage.references(&[nobodys(number)]);
@@ -356,7 +356,7 @@ async fn a_state_that_hides_a_ban_is_not_believed_over_the_rooms_own() {
     assert_eq!(member.as_deref(), Some("ban"));
 }
 
-/// What of the state the liar must not change.
+/// The part of the state that the liar must not change.
 async fn untouched(stage: &Stage) -> Vec<Value> {
     let mut ids: Vec<Value> = stage.state().await.iter().map(|event| event["event_id"].clone()).collect();
     ids.sort_by_key(Value::to_string);

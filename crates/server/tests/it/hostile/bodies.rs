@@ -143,7 +143,7 @@ async fn no_route_asks_a_stranger_for_a_large_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_act_again_is_refused_before_the_body_is_read() {
+async fn a_client_over_its_limit_is_refused_before_the_body_is_read() {
     let limits = "rc_login: {address: {per_second: 0.001, burst_count: 1}}\nrc_registration: {per_second: 0.001, burst_count: 1}";
     let server = TestServer::on(TestPlace::sqlite()).config(limits).start().await;
     let status = async |path: &str| {

@@ -74,7 +74,7 @@ async fn ended(mut stream: TcpStream) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_says_nothing_is_not_kept() {
+async fn a_silent_connection_is_ended() {
     let clock = Clock::manual(1_800_000_000_000);
     let server = start(&clock, total(1_000)).await;
     let mut silent = Vec::new();
@@ -92,7 +92,7 @@ async fn who_says_nothing_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_shakes_hands_for_ever_is_not_kept() {
+async fn an_endless_tls_handshake_is_ended() {
     let clock = Clock::manual(1_800_000_000_000);
     let tls = "listeners: [{port: 8448, bind_addresses: ['127.0.0.1'], type: http, tls: true, resources: [{names: [client]}]}]";
     let server = TestServer::on(TestPlace::sqlite()).clock(clock.clone()).config(tls).start().await;
@@ -103,7 +103,7 @@ async fn who_shakes_hands_for_ever_is_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_never_reads_is_not_kept() {
+async fn a_client_that_never_reads_is_disconnected() {
     let clock = Clock::manual(1_800_000_000_000);
     let server = start(&clock, total(1_000)).await;
     let alice = server.register("alice").await;
@@ -235,7 +235,7 @@ async fn the_longest_idle_makes_room_for_who_asks_for_something() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_for_news_makes_room_when_nobody_is_idle() {
+async fn a_long_poll_makes_room_when_nothing_is_idle() {
     let clock = Clock::manual(1_800_000_000_000);
     let server = start(&clock, total(8)).await;
     let alice = server.register("alice").await;

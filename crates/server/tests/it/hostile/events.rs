@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What becomes of a lie.
+/// The outcome for an event that lies.
 enum Fate {
     /// The transaction's answer says that this is wrong with it.
     Refused(&'static str),
@@ -146,7 +146,7 @@ const TAMPERED: &[Lie] = &[
     ("no hash", Fate::Refused("signature of"), |_, event| event["hashes"] = json!({})),
 ];
 
-/// Sends the lie; answers its body text, if it has one.
+/// Sends the lie. Returns its body text, if it has one.
 async fn tell(stage: &Stage, event: &Value, (name, fate): (&str, &Fate)) {
     let text = event["content"]["body"].as_str().map(str::to_owned);
     let without_body = |bodies: &[String]| bodies.iter().filter(|body| body.is_empty()).count();
@@ -178,7 +178,7 @@ async fn tell(stage: &Stage, event: &Value, (name, fate): (&str, &Fate)) {
     assert_eq!(shown, usize::from(matches!(fate, Fate::Redacted)), "{name}: {bodies:?}");
 }
 
-/// What of the state no lie may change.
+/// The part of the state that no lie may change.
 async fn untouched(stage: &Stage) -> Vec<Value> {
     let mut state = stage.state().await;
     state.retain(|event| event["type"] != "m.room.member" || event["state_key"] == stage.alice.id.as_str());

@@ -87,7 +87,7 @@ async fn a_request_that_may_mean_two_things_is_refused_and_ends_its_connection()
 }
 
 #[tokio::test]
-async fn what_follows_a_body_is_read_as_its_length_says() {
+async fn the_request_after_a_body_begins_where_its_length_says() {
     let server = TestServer::sqlite().await;
     let body = |text: &str| format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{text}", text.len());
     // A body may be anything, also what looks like a head with bare LFs.

@@ -81,7 +81,7 @@ async fn start(clock: &Clock) -> TestServer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_allows_nothing_to_be_sent_is_not_kept() {
+async fn a_client_that_allows_no_data_is_disconnected() {
     let clock = Clock::manual(1_800_000_000_000);
     let server = start(&clock).await;
     let mut connection = Connection::open(&server, 0).await;
@@ -105,7 +105,7 @@ async fn a_connection_that_has_read_all_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_never_asks_for_anything_is_not_kept() {
+async fn a_connection_without_a_request_is_ended() {
     let clock = Clock::manual(1_800_000_000_000);
     let server = start(&clock).await;
     let mut connection = Connection::open(&server, 0).await;

@@ -1,4 +1,4 @@
-//! Joining a room by way of a server that lies about it.
+//! Joining a room through a server that lies about it.
 
 use plexus_http::JsonBody as Json;
 
@@ -35,7 +35,7 @@ fn state(peer: &Peer, room: &str) -> Vec<Value> {
 
 type Lie = (&'static str, fn(&[Value]) -> Response);
 
-fn told(state: Vec<Value>, auth_chain: Vec<Value>) -> Response {
+fn send_join_response(state: Vec<Value>, auth_chain: Vec<Value>) -> Response {
     Json(json!({ "state": state, "auth_chain": auth_chain, "origin": "x" })).into_response()
 }
 
@@ -49,16 +49,16 @@ const LIES: &[Lie] = &[
     ("nothing", |_| Response::new(Body::empty())),
     ("no JSON", |_| Response::new(Body::from("{\"state\":["))),
     ("a list", |_| Json(json!([])).into_response()),
-    ("no state", |state| told(Vec::new(), state.to_vec())),
+    ("no state", |state| send_join_response(Vec::new(), state.to_vec())),
     ("state that is no list", |_| Json(json!({ "state": {}, "auth_chain": 1 })).into_response()),
-    ("events that are none", |_| told(vec![json!(1), json!(null), json!({}), json!([])], Vec::new())),
-    ("no create event", |state| told(state[1..].to_vec(), state[1..].to_vec())),
-    ("nothing signed", |state| told(changed(state, |event| event["signatures"] = json!({})), Vec::new())),
+    ("events that are none", |_| send_join_response(vec![json!(1), json!(null), json!({}), json!([])], Vec::new())),
+    ("no create event", |state| send_join_response(state[1..].to_vec(), state[1..].to_vec())),
+    ("nothing signed", |state| send_join_response(changed(state, |event| event["signatures"] = json!({})), Vec::new())),
     ("another's signatures", |state| {
-        told(changed(state, |event| event["sender"] = json!("@alice:test.example")), Vec::new())
+        send_join_response(changed(state, |event| event["sender"] = json!("@alice:test.example")), Vec::new())
     }),
     ("another room's events", |state| {
-        told(changed(state, |event| event["room_id"] = json!("!other:test.example")), Vec::new())
+        send_join_response(changed(state, |event| event["room_id"] = json!("!other:test.example")), Vec::new())
     }),
     ("another join", |state| {
         let body = json!({ "state": [], "auth_chain": [], "event": state[1], "members_omitted": "maybe" });
@@ -101,7 +101,7 @@ async fn is_joined(stage: &Stage, room: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_that_is_told_wrongly_is_not_joined() {
+async fn a_room_that_is_described_wrongly_is_not_joined() {
     let stage = Stage::new("11").await;
     for (number, (lie, tell)) in LIES.iter().enumerate() {
         let room = format!("!lie{number}:{}", stage.liar.peer.name());
@@ -170,7 +170,7 @@ async fn a_room_is_joined_with_what_of_its_state_can_be_true() {
         let state = state(&stage.liar.peer, &room);
         let more = more(&stage.liar.peer, &room, &state);
         let all = [state.clone(), more].concat();
-        host(&stage, &room, &state.clone(), move || told(all.clone(), state.clone()));
+        host(&stage, &room, &state.clone(), move || send_join_response(all.clone(), state.clone()));
         join(&stage, &room, lie).await.ok();
         let state = stage.server.get(&format!("{CLIENT}/rooms/{room}/state"), &stage.alice.token).await;
         // Alice's join came with it.
@@ -188,7 +188,7 @@ async fn nobody_enters_a_room_whose_state_bans_them() {
     let banned = (("m.room.member", stage.alice.id.as_str()), json!({ "membership": "ban" }));
     let ban = state_event(&stage.liar.peer, &room, banned.0, banned.1, &ids(&state, &[0, 1, 2]));
     let all = [state.clone(), vec![ban]].concat();
-    host(&stage, &room, &state.clone(), move || told(all.clone(), state.clone()));
+    host(&stage, &room, &state.clone(), move || send_join_response(all.clone(), state.clone()));
     assert_eq!(join(&stage, &room, "a ban").await.refusal(), (502, "M_UNKNOWN"));
     assert!(!is_joined(&stage, &room).await);
     stage.is_usable().await;
@@ -220,10 +220,10 @@ fn state_of_version_1(peer: &Peer, room: &str, topic: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_stored_is_not_replaced_by_what_is_told_under_its_id() {
+async fn a_stored_event_is_not_replaced_by_another_with_its_id() {
     let stage = Stage::new("11").await;
-    let room = format!("!anew:{}", stage.liar.peer.name());
-    for topic in ["first", "told anew"] {
+    let room = format!("!again:{}", stage.liar.peer.name());
+    for topic in ["first", "sent again"] {
         let state = state_of_version_1(&stage.liar.peer, &room, topic);
         let auth = |index: usize| json!([state[index]["event_id"], {}]);
         let alice = &stage.alice.id;
@@ -235,12 +235,12 @@ async fn what_is_stored_is_not_replaced_by_what_is_told_under_its_id() {
         let made = json!({ "room_version": "1", "event": template });
         stage.liar.answers(move |uri| match uri {
             _ if uri.contains("/make_join/") => Some(Json(made.clone()).into_response()),
-            _ if uri.contains("/v2/send_join/") => Some(told(state.clone(), state.clone())),
+            _ if uri.contains("/v2/send_join/") => Some(send_join_response(state.clone(), state.clone())),
             _ => None,
         });
         join(&stage, &room, topic).await.ok();
-        let told = stage.server.get(&format!("{CLIENT}/rooms/{room}/state/m.room.topic"), &stage.alice.token).await;
-        assert_eq!(told.ok()["topic"], "first", "{topic}");
+        let shown = stage.server.get(&format!("{CLIENT}/rooms/{room}/state/m.room.topic"), &stage.alice.token).await;
+        assert_eq!(shown.ok()["topic"], "first", "{topic}");
         stage.server.post(&format!("{CLIENT}/rooms/{room}/leave"), &stage.alice.token, json!({})).await.ok();
     }
     assert_eq!(stage.liar.asked("/v2/send_join/"), 2);

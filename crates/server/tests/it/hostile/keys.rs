@@ -1,4 +1,4 @@
-//! Keys that have expired, or that are told absurdly.
+//! Keys that have expired, or that are absurd.
 
 use axum::routing::get;
 use plexus_protocol::id::ServerName;
@@ -15,7 +15,7 @@ fn text(keys: &Object) -> Body {
     Body::from(keys.to_json())
 }
 
-/// The answer with a member replaced and signed anew.
+/// The answer with a member replaced and signed again.
 fn with(name: &ServerName, key: &SigningKey, member: &str, value: &str) -> Body {
     let mut keys = Peer::keys(name, key, FAR);
     keys.remove("signatures");
@@ -75,7 +75,7 @@ async fn teller(tell: Telling) -> Peer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_are_told_absurdly_are_not_believed() {
+async fn absurd_keys_are_not_believed() {
     let server = TestServer::on(TestPlace::sqlite()).config(MANY).start().await;
     server.register("alice").await;
     for (name, tell) in ABSURD {

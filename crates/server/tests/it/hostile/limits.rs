@@ -11,7 +11,7 @@ const FEW: &str =
     "rc_federation: {window_size: 1000, sleep_limit: 2, sleep_delay: 500, reject_limit: 3, concurrent: 2}";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_often_waits_and_who_waits_often_is_refused() {
+async fn servers_with_many_requests_wait_and_with_too_many_are_refused() {
     let clock = Clock::manual(1_800_000_000_000);
     let server = TestServer::on(TestPlace::sqlite()).clock(clock.clone()).config(FEW).start().await;
     server.register("alice").await;

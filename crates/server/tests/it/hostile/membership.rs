@@ -80,7 +80,7 @@ async fn a_member_event_that_is_not_what_it_is_handed_in_as_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_banned_does_not_come_back() {
+async fn a_banned_user_does_not_come_back() {
     let stage = Stage::new("11").await;
     let (server, peer, room) = (&stage.server, &stage.liar.peer, &stage.room);
     let made = serve::make(server, peer, "join", room, &stage.liar.mallory).await;

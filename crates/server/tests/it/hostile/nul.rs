@@ -7,7 +7,7 @@ use super::strange::{ask, filled, fitting};
 use super::*;
 use crate::every_endpoint::nul::spoilt;
 
-/// EDUs of every kind that are taken in, or nearly.
+/// EDUs of every kind that are accepted, or nearly.
 fn edus(stage: &Stage) -> Vec<Value> {
     let (mallory, alice, room) = (&stage.liar.mallory, &stage.alice.id, &stage.room);
     let keys = json!({ "user_id": mallory, "device_id": "A", "algorithms": ["x"], "keys": { "ed25519:A": "x" },

@@ -131,7 +131,7 @@ async fn events_and_keys_that_somebody_cannot_read_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_queued_unchecked_holds_up_nothing() {
+async fn messages_queued_unchecked_delay_nothing() {
     for place in plexus_testkit::places() {
         let options = place.options().clone();
         let mut server = TestServer::on(place).config(IMPATIENT).start().await;
@@ -186,7 +186,7 @@ async fn what_was_queued_unchecked_holds_up_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_server_refuses_is_set_aside_and_everything_else_arrives() {
+async fn refused_pieces_are_set_aside_and_everything_else_arrives() {
     for place in plexus_testkit::places() {
         let server = TestServer::on(place).config(IMPATIENT).start().await;
         let (alice, away) = (server.register("alice").await, Away::start().await);
@@ -353,7 +353,7 @@ async fn messages_to_many_devices_are_split_into_edus_of_64_kib() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_a_device_comes_in_parts() {
+async fn messages_to_a_device_come_in_parts() {
     for server in TestServer::on_each().await {
         let (alice, carol) = (server.register("alice").await, server.register("carol").await);
         let sync = format!("{CLIENT}/sync");
@@ -416,7 +416,7 @@ async fn messages_of_others_that_clients_cannot_read_are_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_user_stores_can_be_read_by_every_client() {
+async fn stored_data_can_be_read_by_every_client() {
     for server in TestServer::on_each().await {
         let alice = server.register("alice").await;
         let own = format!("{CLIENT}/user/{}", alice.id);

@@ -324,7 +324,7 @@ async fn memory_shows_what_the_database_holds() {
 /// What this server knows only as part of the state that it was given with its join is redacted all the same, and so is
 /// what it gets only when somebody pages back.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_before_the_join_is_redacted() {
+async fn events_before_the_join_are_redacted() {
     for place in plexus_testkit::places() {
         let mut here = TestServer::on(place).federating().start().await;
         let there = TestServer::on(TestPlace::sqlite()).federating().start().await;

@@ -1,4 +1,4 @@
-//! What is taken from others can be read again, and what cannot be read costs nothing but itself.
+//! Data from others can be read again once it is stored; data that cannot be read costs nothing but itself.
 
 use plexus_store::{Database, DbError, Tx};
 
@@ -22,7 +22,7 @@ fn stripped(content: Value) -> Value {
 }
 
 /// Stripped state as a client is given it, without the invite or knock itself.
-fn told(sync: &Answer, section: &str, room: &str) -> Option<Vec<Value>> {
+fn stripped_state(sync: &Answer, section: &str, room: &str) -> Option<Vec<Value>> {
     let events = &sync.ok()["rooms"][section][room][format!("{section}_state")]["events"];
     let events = events.as_array()?.iter().filter(|event| event["type"] != "m.room.member").cloned();
     Some(events.collect())
@@ -74,7 +74,7 @@ async fn an_invite_brings_no_more_than_can_be_read_again() {
                 taken.push((room, answer.ok().is_object(), count));
             } else {
                 assert_eq!(answer.refusal(), (413, "M_TOO_LARGE"), "{what}");
-                assert!(told(&sync(&stage).await, "invite", &room).is_none(), "{what}");
+                assert!(stripped_state(&sync(&stage).await, "invite", &room).is_none(), "{what}");
             }
         }
         // Small as it was sent, and large as it would be stored; and deeper than what is stored may be.
@@ -95,7 +95,7 @@ async fn an_invite_brings_no_more_than_can_be_read_again() {
             }
             let sync = sync(&stage).await;
             for (room, _, count) in &taken {
-                let events = told(&sync, "invite", room).unwrap_or_default();
+                let events = stripped_state(&sync, "invite", room).unwrap_or_default();
                 assert_eq!(events.len(), *count, "{room}");
                 let names = |event: &Value| event.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
                 assert!(events.iter().all(|event| names(event) == ["content", "sender", "state_key", "type"]));
@@ -161,12 +161,20 @@ async fn a_knock_is_kept_however_its_answer_is() {
             let path = format!("{CLIENT}/knock/{}?via={}", room.replace('!', "%21"), stage.liar.peer.name());
             let knocked = stage.server.post(&path, &stage.alice.token, json!({})).await;
             assert_eq!(knocked.status, 200, "{what}: {knocked:?}");
-            assert_eq!(told(&sync(&stage).await, "knock", &room).map(|events| events.len()), Some(*fits), "{what}");
+            assert_eq!(
+                stripped_state(&sync(&stage).await, "knock", &room).map(|events| events.len()),
+                Some(*fits),
+                "{what}"
+            );
             rooms.push(room);
         }
         stage.server.restart().await;
         for (room, (what, _, fits)) in rooms.iter().zip(&answers) {
-            assert_eq!(told(&sync(&stage).await, "knock", room).map(|events| events.len()), Some(*fits), "{what}");
+            assert_eq!(
+                stripped_state(&sync(&stage).await, "knock", room).map(|events| events.len()),
+                Some(*fits),
+                "{what}"
+            );
             leaves(&stage, room).await;
         }
         stage.is_usable().await;
@@ -286,7 +294,7 @@ async fn an_event_that_cannot_be_read_costs_only_itself() {
             assert_eq!(seen.iter().filter(|body| body.starts_with("before")).count(), 30, "{limit}: {seen:?}");
             assert!(seen.contains(&"after".to_owned()) && !seen.contains(&"lost".to_owned()));
         }
-        // Other servers are told what is after it.
+        // Other servers get what is after it.
         let newest = stage.newest().await;
         let path = format!("{}?limit=100&v={newest}", serve::path("v1/backfill", &[&room]));
         assert_eq!(stage.honest.peer.get(&stage.server, &path).await.ok()["pdus"].as_array().unwrap().len(), 1);
@@ -364,7 +372,7 @@ async fn swap_json(server: &mut TestServer, room: &str, event_type: &'static str
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_for_a_room_while_it_cannot_be_read_is_judged_once_it_can() {
+async fn events_for_an_unreadable_room_are_judged_once_it_is_readable() {
     for place in plexus_testkit::places() {
         let mut stage = Stage::on(place, "11", "").await;
         let path = serve::client(&stage.room, "state/m.room.server_acl/");
@@ -399,7 +407,7 @@ const SPOIL: [&str; 9] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_user_has_stored_and_cannot_be_read_costs_only_itself() {
+async fn unreadable_data_of_a_user_costs_only_itself() {
     for place in plexus_testkit::places() {
         let mut server = TestServer::on(place).start().await;
         let alice = server.register("alice").await;

@@ -11,7 +11,7 @@ const RESTRICTED: [&str; 5] = ["8", "9", "10", "11", "12"];
 /// What a liar makes of a template before it answers.
 type Lie = (&'static str, fn(&mut Value));
 
-/// Answers of the liar's for a room that is not there: `make_*` with this template, and `send_*` with nothing of use.
+/// What the liar responds for a room that is not there: `make_*` with this template, and `send_*` with nothing of use.
 fn template_for(user: &str, room: &str, membership: &str) -> Value {
     let id = |letter: &str| format!("${}", letter.repeat(43));
     json!({
@@ -85,7 +85,7 @@ fn with_more(template: &mut Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_template_only_the_place_in_the_room_is_signed() {
+async fn only_the_references_of_a_template_are_signed() {
     let stage = Stage::new("11").await;
     let (alice, liar) = (&stage.alice, &stage.liar);
     for what in ["join", "knock"] {
@@ -228,7 +228,7 @@ async fn hand_over(stage: &Stage, room: &str, (peer, user): (&Peer, &str)) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_cannot_be_let_in_here_is_let_in_by_those_only_who_can() {
+async fn restricted_joins_go_through_servers_that_can_authorise_them() {
     for place in plexus_testkit::places() {
         let stage = Stage::on(place, "11", "").await;
         let (server, liar, alice) = (&stage.server, &stage.liar, &stage.alice);
@@ -274,10 +274,10 @@ async fn who_cannot_be_let_in_here_is_let_in_by_those_only_who_can() {
 }
 
 /// A server that lets users into rooms, with what it answers: a template, and the state of the room.
-async fn granting(told: Arc<Mutex<(Value, Value)>>) -> Peer {
+async fn granting(responses: Arc<Mutex<(Value, Value)>>) -> Peer {
     let granting = Peer::telling(|name, key| {
         let keys = Peer::keys(name, key, 4_102_444_800_000).to_json();
-        let (template, state, name, key) = (Arc::clone(&told), told, name.clone(), key.clone());
+        let (template, state, name, key) = (Arc::clone(&responses), responses, name.clone(), key.clone());
         let make = async move || Json(template.lock().0.clone());
         let send = async move |plexus_testkit::AnyJson(event): plexus_testkit::AnyJson| {
             let mut answer = state.lock().1.clone();
@@ -293,13 +293,13 @@ async fn granting(told: Arc<Mutex<(Value, Value)>>) -> Peer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_can_lets_our_user_in() {
+async fn a_server_that_can_authorise_lets_a_user_in() {
     for place in plexus_testkit::places() {
         let stage = Stage::on(place, "11", "").await;
         let (server, alice) = (&stage.server, &stage.alice);
         let bob = server.register("bob").await;
-        let told: Arc<Mutex<(Value, Value)>> = Arc::default();
-        let peer = granting(Arc::clone(&told)).await;
+        let responses: Arc<Mutex<(Value, Value)>> = Arc::default();
+        let peer = granting(Arc::clone(&responses)).await;
         let grace = peer.user("grace");
         let club = serve::public_room(server, alice, "11").await;
         server.post(&serve::client(&club, "join"), &bob.token, json!({})).await.ok();
@@ -320,7 +320,7 @@ async fn who_can_lets_our_user_in() {
         (template["auth_events"], template["prev_events"]) = (json!(auth), prev.clone());
         let at = format!("{}?event_id={}", serve::path("v1/state", &[&room]), prev[0].as_str().unwrap());
         let state = peer.get(server, &at).await.ok().clone();
-        *told.lock() = (
+        *responses.lock() = (
             json!({ "room_version": "11", "event": template }),
             json!({ "state": state["pdus"], "auth_chain": state["auth_chain"], "members_omitted": false }),
         );
@@ -461,7 +461,7 @@ async fn clients_do_not_say_what_the_server_decides() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_an_invited_server_only_the_signature_is_taken() {
+async fn only_the_signature_of_an_invited_server_is_used() {
     let stage = Stage::new("11").await;
     let (server, alice) = (&stage.server, &stage.alice);
     let room = serve::create(server, alice, json!({ "room_version": "11" })).await;

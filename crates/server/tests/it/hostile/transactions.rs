@@ -27,7 +27,7 @@ async fn too_many_events_are_refused_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_replayed_or_comes_in_the_wrong_order_is_there_once() {
+async fn replayed_and_reordered_events_are_stored_once() {
     for place in plexus_testkit::places() {
         let stage = Stage::on(place, "11", "").await;
         let mut chain: Vec<Value> = Vec::new();
@@ -118,15 +118,15 @@ async fn other_messages_in_the_name_of_others_are_passed_over() {
     put(&stage, "lies", vec![], edus).await.ok();
     // What comes last is there: everything before it has been looked at.
     put(&stage, "truth", vec![], vec![message(mallory, "last", json!({ "last": true }))]).await.ok();
-    let told = synced(&stage.server, &stage.alice, since.as_str().unwrap(), |answer| {
+    let shown = synced(&stage.server, &stage.alice, since.as_str().unwrap(), |answer| {
         answer["to_device"]["events"].as_array().is_some_and(|events| !events.is_empty())
     })
     .await;
-    let messages = told["to_device"]["events"].as_array().unwrap();
+    let messages = shown["to_device"]["events"].as_array().unwrap();
     assert_eq!(messages.iter().map(|event| event["content"].clone()).collect::<Vec<_>>(), [json!({ "last": true })]);
-    assert_eq!(told["rooms"]["join"][&stage.room]["ephemeral"]["events"].as_array().map_or(0, Vec::len), 0, "{told}");
-    assert!(told["device_lists"]["changed"].as_array().is_none_or(|changed| changed.is_empty()), "{told}");
-    assert!(!told["presence"].to_string().contains("lie"), "{told}");
+    assert_eq!(shown["rooms"]["join"][&stage.room]["ephemeral"]["events"].as_array().map_or(0, Vec::len), 0, "{shown}");
+    assert!(shown["device_lists"]["changed"].as_array().is_none_or(|changed| changed.is_empty()), "{shown}");
+    assert!(!shown["presence"].to_string().contains("lie"), "{shown}");
     stage.is_usable().await;
 }
 

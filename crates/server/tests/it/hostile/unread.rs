@@ -92,7 +92,7 @@ async fn a_chunked_body_that_nobody_read_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn who_waits_to_be_asked_for_a_body_is_answered_at_once() {
+async fn a_client_that_waits_for_100_continue_is_answered_at_once() {
     let server = TestServer::sqlite().await;
     let mut stream = connect(&server).await;
     stream.write_all(&refused("Content-Length: 10\r\nExpect: 100-continue\r\n")).await.unwrap();

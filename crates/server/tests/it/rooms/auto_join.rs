@@ -56,7 +56,7 @@ auto_join_rooms_for_guests: false
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_invited_joins_and_who_comes_later_too() {
+async fn invited_users_join_and_so_do_later_ones() {
     let config = "
 auto_join_rooms: ['#lobby:test.example']
 autocreate_auto_join_room_preset: private_chat

@@ -68,7 +68,7 @@ async fn rooms_of_all_versions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_created() {
+async fn invalid_rooms_are_not_created() {
     let server = TestServer::sqlite().await;
     let alice = server.register("alice").await;
     create(&server, &alice, json!({ "room_alias_name": "taken" })).await;

@@ -1,4 +1,4 @@
-//! What an erased user sent is shown redacted to those who were not in the room then.
+//! Events of erased users are shown redacted to users who were not in the room then.
 
 use plexus_protocol::rules::RoomVersion;
 use plexus_testkit::{Peer, TestPlace, places};

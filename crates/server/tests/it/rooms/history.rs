@@ -130,7 +130,7 @@ async fn an_event_in_its_context() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_said_before_and_after() {
+async fn messages_before_and_after_a_membership() {
     let server = TestServer::sqlite().await;
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     for (visibility, expected) in [

@@ -259,7 +259,7 @@ impl<'s> Scene<'s> {
     fn is_hidden(&self, written: &Written) -> bool {
         match written.kind {
             Kind::Message | Kind::Reason => !self.standing.sees(self.visibility, written.phase),
-            // Whoever is invited is told who invites them.
+            // Whoever is invited learns who invites them.
             Kind::Member if self.standing.name == "invited" => false,
             Kind::State | Kind::Member => {
                 !self.standing.sees_state(self.visibility, written.phase)

@@ -143,7 +143,7 @@ async fn created_from(server: &TestServer, alice: &TestUser, (old, new): (&str, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_upgrade() {
+async fn upgrades_need_the_power_to_send_the_tombstone() {
     let server = TestServer::sqlite().await;
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let old = public_room(&server, &alice).await;

@@ -288,9 +288,9 @@ async fn no_name_harms_the_directory() {
     }
 }
 
-/// What was there before the directory was: users, and rooms whose members have not been taken in.
+/// What was there before the directory was: users, and rooms whose members are not indexed yet.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_older_than_the_directory_is_taken_in_at_the_next_start() {
+async fn users_older_than_the_directory_are_indexed_at_the_next_start() {
     for place in places() {
         let mut server = TestServer::on(place).start().await;
         let (peer, alice) = (Peer::start().await, server.register("alice").await);

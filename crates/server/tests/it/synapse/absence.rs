@@ -17,7 +17,7 @@ async fn alone() -> Option<(TestServer, Synapse, [Member; 2])> {
     Some((plexus, synapse, [paul, sara]))
 }
 
-/// Says `count` things, numbered on from what was said before, and answers the last one's id.
+/// Says `count` things, numbered on from what was said before, and returns the last one's id.
 async fn chatter(speaker: &Member, room: &str, count: usize, said: &mut Vec<String>) -> String {
     let mut last = String::new();
     for _ in 0..count {
@@ -98,12 +98,12 @@ async fn plexus_is_away_for_long() {
         paul.client = plexus.clone();
         let sara = &speakers[0];
         let last = sara.say(&room, "last").await;
-        let room_is_told = |sync: &Value| {
+        let has_room = |sync: &Value| {
             let timeline = &sync["rooms"]["join"][&room]["timeline"];
             let shows = timeline["events"].as_array()?.iter().any(|event| event["event_id"] == last);
             (timeline["limited"] == true || shows).then(|| timeline["limited"].clone())
         };
-        let limited = paul.sync_from(since, "the room", room_is_told).await;
+        let limited = paul.sync_from(since, "the room", has_room).await;
         assert_eq!(limited, true, "round {round}");
         paul.hears(&room, &last).await;
         let found = paged_back(&paul, &room).await;
@@ -126,7 +126,7 @@ async fn events(member: &Member, room: &str) -> BTreeSet<String> {
     chunk.iter().map(|event| text(&event["event_id"])).collect()
 }
 
-/// Has each side say things, set topic and power levels, and ban the other's guest, who goes on. Answers what the
+/// Has each side say things, set topic and power levels, and ban the other's guest, who goes on. Returns what the
 /// guests did after that: each server shows only what its own guest did.
 async fn write_apart(room: &str, paul: &Member, sara: &Member, [pia, sol]: [&Member; 2]) -> [String; 2] {
     for (writer, name) in [(paul, "Paul"), (sara, "Sara")] {

@@ -1,4 +1,4 @@
-//! What is not kept: typing, receipts, presence, messages to devices; and the keys those need.
+//! Data that is not durable: typing, receipts, presence, messages to devices; and the keys those need.
 
 use plexus_testkit::unique_name;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ async fn messages_to_devices() {
     .await;
 }
 
-/// Uploads device keys and a one-time key that look like real ones, and answers the device keys.
+/// Uploads device keys and a one-time key that look like real ones, and returns the device keys.
 async fn upload_keys(owner: &Member, curve25519: &str) -> Value {
     let (user, device) = (owner.id(), &owner.user.device_id);
     let signature = json!({ user: { format!("ed25519:{device}"): "c2lnbmF0dXJl" } });

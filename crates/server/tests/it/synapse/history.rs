@@ -1,4 +1,4 @@
-//! What was said before a user came.
+//! Messages from before a user joined.
 
 use plexus_testkit::TestPlace;
 use serde_json::json;

@@ -117,7 +117,7 @@ async fn kicked_banned_and_back() {
 }
 
 /// Ben comes into rooms of Ann's that let in the members of a club. In a room with a name, members are left out of the
-/// state that Ben's server is told.
+/// state that Ben's server gets.
 async fn comes_into_restricted_rooms(ann: &Member, ben: &Member) {
     for (version, join_rule, name) in [
         ("8", "restricted", ""),
@@ -189,7 +189,7 @@ async fn let_in_by_a_moderator() {
 
 /// The end of an invite is one event of the timeline, as Synapse has it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_shown_of_an_invite_that_has_ended() {
+async fn an_ended_invite_shows_its_end() {
     both_ways(async |ann, ben| {
         for by_invited in [true, false] {
             let before = ben.now().await;

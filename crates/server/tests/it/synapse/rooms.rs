@@ -1,4 +1,4 @@
-//! What is done in rooms and asked about them.
+//! Actions in rooms, and requests about rooms.
 
 use plexus_testkit::{TestPlace, places, unique_name};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{CLIENT, event, next_batch, sync, two_in_a_room};
 
 #[tokio::test]
-async fn account_data_is_stored_and_told() {
+async fn account_data_is_stored_and_synced() {
     for server in TestServer::on_each().await {
         let (alice, bob, room) = two_in_a_room(&server).await;
         let first = sync(&server, &bob, None, "").await;
@@ -19,8 +19,8 @@ async fn account_data_is_stored_and_told() {
         assert_eq!(server.get(&of_room, &bob.token).await.ok(), &json!({ "b": 2 }));
         let answer = sync(&server, &bob, Some(next_batch(&first)), "").await;
         assert_eq!(event(&answer["account_data"], "org.example").map(|event| &event["content"]["a"]), Some(&json!(1)));
-        let told = &answer["rooms"]["join"][&room]["account_data"];
-        assert_eq!(event(told, "org.example").map(|event| &event["content"]["b"]), Some(&json!(2)));
+        let shown = &answer["rooms"]["join"][&room]["account_data"];
+        assert_eq!(event(shown, "org.example").map(|event| &event["content"]["b"]), Some(&json!(2)));
 
         assert_eq!(server.get(&global, &alice.token).await.refusal(), (403, "M_FORBIDDEN"));
         assert_eq!(server.put(&global, &alice.token, json!({})).await.refusal(), (403, "M_FORBIDDEN"));
@@ -44,8 +44,8 @@ async fn rooms_are_tagged() {
         let both = json!({ "tags": { "m.favourite": { "order": 0.25 }, "u.work": {} } });
         assert_eq!(server.get(&tags, &bob.token).await.ok(), &both);
         let answer = sync(&server, &bob, None, "").await;
-        let told = event(&answer["rooms"]["join"][&room]["account_data"], "m.tag").expect("tags");
-        assert_eq!(told["content"], both);
+        let shown = event(&answer["rooms"]["join"][&room]["account_data"], "m.tag").expect("tags");
+        assert_eq!(shown["content"], both);
         server.delete(&format!("{tags}/m.favourite"), &bob.token).await.ok();
         assert_eq!(server.get(&tags, &bob.token).await.ok(), &json!({ "tags": { "u.work": {} } }));
     }

@@ -18,11 +18,11 @@ async fn receipts_and_markers() {
         server.post(&receipt("m.read"), &bob.token, json!({})).await.ok();
         server.post(&receipt("m.fully_read"), &bob.token, json!({})).await.ok();
         let answer = sync(&server, &bob, Some(next_batch(&first)), "").await;
-        let told = &answer["rooms"]["join"][&room];
-        let receipts = event(&told["ephemeral"], "m.receipt").expect("a receipt");
+        let shown = &answer["rooms"]["join"][&room];
+        let receipts = event(&shown["ephemeral"], "m.receipt").expect("a receipt");
         assert!(receipts["content"][&sent]["m.read"][&bob.id]["ts"].is_u64());
-        assert_eq!(event(&told["account_data"], "m.fully_read").expect("a marker")["content"]["event_id"], sent);
-        assert_eq!(told["unread_notifications"]["notification_count"], 0);
+        assert_eq!(event(&shown["account_data"], "m.fully_read").expect("a marker")["content"]["event_id"], sent);
+        assert_eq!(shown["unread_notifications"]["notification_count"], 0);
 
         let next = say(&server, &alice, &room, "more").await;
         let markers = json!({ "m.fully_read": next, "m.read.private": next });
@@ -41,7 +41,7 @@ async fn receipts_and_markers() {
 }
 
 #[tokio::test]
-async fn typing_is_told_to_the_room() {
+async fn typing_is_shown_to_the_room() {
     let server = TestServer::sqlite().await;
     let (alice, bob, room) = two_in_a_room(&server).await;
     let first = sync(&server, &bob, None, "").await;
@@ -114,16 +114,16 @@ async fn some_rooms_do_not_show_presence() {
     server.restart().await;
     server.put(&path, &alice.token, json!({ "presence": "online" })).await.ok();
     assert_eq!(server.get(&path, &bob.token).await.refusal(), (403, "M_FORBIDDEN"));
-    let told = |answer: &serde_json::Value| {
+    let shows_alice = |answer: &serde_json::Value| {
         let events = answer["presence"]["events"].as_array().cloned().unwrap_or_default();
         events.iter().any(|event| event["sender"] == alice.id.as_str())
     };
     let first = sync(&server, &bob, None, "").await;
-    assert!(!told(&first), "{first}");
+    assert!(!shows_alice(&first), "{first}");
     // Another room will do.
     let other = super::public_room(&server, &alice).await;
     super::join(&server, &bob, &other).await;
     server.get(&path, &bob.token).await.ok();
     let next = sync(&server, &bob, Some(next_batch(&first)), "").await;
-    assert!(told(&next), "{next}");
+    assert!(shows_alice(&next), "{next}");
 }

@@ -1,4 +1,4 @@
-//! Rooms that are forgotten as soon as they are left: every device is told of the leave, once.
+//! Rooms that are forgotten as soon as they are left: every device is sent the leave, once.
 
 use plexus_testkit::server::{TestServer, TestUser};
 use serde_json::{Value, json};
@@ -14,12 +14,17 @@ fn left<'a>(answer: &'a Value, room: &str, user: &TestUser) -> Option<&'a str> {
     own["content"]["membership"].as_str()
 }
 
-/// Each device is told once, and a new one never.
-async fn each_is_told_once(server: &TestServer, devices: &[(&TestUser, Value)], room: &str, membership: &str) {
+/// Each device is sent the leave once, and a new one never.
+async fn each_is_sent_the_leave_once(
+    server: &TestServer,
+    devices: &[(&TestUser, Value)],
+    room: &str,
+    membership: &str,
+) {
     for (device, before) in devices {
-        let told = sync(server, device, Some(next_batch(before)), "").await;
-        assert_eq!(left(&told, room, device), Some(membership), "{told}");
-        let then = sync(server, device, Some(next_batch(&told)), "").await;
+        let shown = sync(server, device, Some(next_batch(before)), "").await;
+        assert_eq!(left(&shown, room, device), Some(membership), "{shown}");
+        let then = sync(server, device, Some(next_batch(&shown)), "").await;
         assert_eq!(then["rooms"]["leave"].get(room), None, "{then}");
         let initial = sync(server, device, None, INITIAL).await;
         assert_eq!(initial["rooms"]["leave"].get(room), None, "{initial}");
@@ -33,14 +38,14 @@ async fn act(server: &TestServer, user: &TestUser, room: &str, action: &str, bod
 }
 
 #[tokio::test]
-async fn what_one_device_forgets_the_others_have_left() {
+async fn a_room_forgotten_on_one_device_is_left_on_the_others() {
     for server in TestServer::on_each().await {
         let (_, bob, room) = two_in_a_room(&server).await;
         let other = server.log_in("bob").await;
         let devices = [(&bob, sync(&server, &bob, None, "").await), (&other, sync(&server, &other, None, "").await)];
         act(&server, &bob, &room, "leave", json!({})).await;
         act(&server, &bob, &room, "forget", json!({})).await;
-        each_is_told_once(&server, &devices, &room, "leave").await;
+        each_is_sent_the_leave_once(&server, &devices, &room, "leave").await;
         let capabilities = server.get(&format!("{CLIENT}/capabilities"), &bob.token).await;
         let forced = &capabilities.ok()["capabilities"]["m.forget_forced_upon_leave"];
         assert_eq!(forced, &json!({ "enabled": false }));
@@ -61,13 +66,13 @@ async fn rooms_are_forgotten_on_leave() {
 
         let before = devices().await;
         act(&server, &bob, &room, "leave", json!({})).await;
-        each_is_told_once(&server, &before, &room, "leave").await;
+        each_is_sent_the_leave_once(&server, &before, &room, "leave").await;
         // As in Synapse it does not matter who ends the membership.
         for (action, membership) in [("kick", "leave"), ("ban", "ban")] {
             join(&server, &bob, &room).await;
             let before = devices().await;
             act(&server, &alice, &room, action, json!({ "user_id": bob.id })).await;
-            each_is_told_once(&server, &before, &room, membership).await;
+            each_is_sent_the_leave_once(&server, &before, &room, membership).await;
         }
         server.restart().await;
         let initial = sync(&server, &other, None, INITIAL).await;

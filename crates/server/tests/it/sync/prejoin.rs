@@ -1,4 +1,4 @@
-//! What is shown of a room to those who are not in it (`room_prejoin_state`).
+//! The state of a room that users who are not in it are shown (`room_prejoin_state`).
 
 use plexus_testkit::TestPlace;
 use plexus_testkit::server::TestServer;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{CLIENT, sync};
 
-/// What an invited user is told, as `type state_key`, in order and without the member events.
+/// What an invited user is shown, as `type state_key`, in order and without the member events.
 async fn shown(config: &str) -> Vec<String> {
     let server = TestServer::on(TestPlace::sqlite()).config(config).start().await;
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);

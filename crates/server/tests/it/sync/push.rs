@@ -116,7 +116,7 @@ async fn rules_and_refusals_are_synapses() {
 }
 
 #[tokio::test]
-async fn what_no_rule_can_be_read_from_is_refused() {
+async fn malformed_push_rules_are_refused() {
     let server = TestServer::sqlite().await;
     let bob = server.register("bob").await;
     assert_eq!(server.put(&rule("room", "!a:b"), &bob.token, json!({})).await.refusal(), (400, "M_MISSING_PARAM"));

@@ -88,7 +88,7 @@ async fn wrong_requests_are_refused() {
 }
 
 #[tokio::test]
-async fn the_device_is_told_its_key_counts_and_messages() {
+async fn the_device_is_sent_its_key_counts_and_messages() {
     for server in TestServer::on_each().await {
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
         let first = sync(&server, &bob, None, "").await;
