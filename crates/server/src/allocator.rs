@@ -1,21 +1,22 @@
-//! The allocator of the program, and how it gives memory back.
+//! The allocator of the program, and how it returns memory to the system.
 #![expect(unsafe_code, reason = "mimalloc's options have no safe interface; one call, before there is another thread")]
 
-/// Gives memory back that rooms and requests no longer use; glibc's keeps an arena for each thread.
+/// Returns memory that rooms and requests no longer use; glibc's allocator keeps an arena for each thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is larger is mapped by itself and unmapped when it is freed: the 19 MiB of a password's hash, pictures that are
-/// scaled, buffers of large files. From the allocator's own arenas it would go back some time after a delay, and on an
-/// idle server never. What messages and syncs need is smaller.
+/// Larger blocks are mapped by themselves and unmapped when they are freed: the 19 MiB of a password's hash, pictures
+/// that are scaled, buffers of large files. From the allocator's own arenas they would be returned some time after a
+/// delay, and on an idle server never. Messages and syncs need smaller ones.
 const OWN_MAPPING_ABOVE_KIB: std::ffi::c_long = 8 * 1024;
 
 /// `mi_option_arena_max_object_size` (KiB) of mimalloc 3.3, for which the crate has no name.
 const ARENA_MAX_OBJECT_SIZE: libmimalloc_sys::mi_option_t = 45;
-/// The options of another mimalloc may have other numbers: see there, and at the test below.
+/// Another version of mimalloc may number its options otherwise: check there, and the test below.
 const _: () = assert!(libmimalloc_sys::_mi_option_last == 47);
 
-/// To be called first of all. What the environment says (`MIMALLOC_ARENA_MAX_OBJECT_SIZE`) stays.
+/// Sets the options; to be called first of all. An option in the environment (`MIMALLOC_ARENA_MAX_OBJECT_SIZE`) takes
+/// precedence.
 pub(crate) fn configure() {
     // SAFETY: no pointers; the option exists in the linked version; not safe to call on two threads, and there is one.
     unsafe { libmimalloc_sys::mi_option_set_default(ARENA_MAX_OBJECT_SIZE, OWN_MAPPING_ABOVE_KIB) };
@@ -34,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_password_hash_takes_is_given_back_at_once() {
+    fn memory_of_a_password_hash_is_returned_at_once() {
         super::configure();
         for _ in 0..2 {
             let before = resident();

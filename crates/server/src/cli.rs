@@ -9,7 +9,6 @@ mod doctor;
 mod hash_password;
 mod keys;
 mod manual;
-mod output;
 mod prompt;
 mod register;
 mod token;
@@ -24,7 +23,7 @@ use plexus_base::private;
 
 use crate::serve;
 
-/// What `plexus --version` says; bench/release.sh sets the variable.
+/// The version that `plexus --version` prints; bench/release.sh sets the variable.
 const VERSION: &str = match option_env!("PLEXUS_GUIDED") {
     Some(_) => concat!(env!("CARGO_PKG_VERSION"), ", profile-guided"),
     None => env!("CARGO_PKG_VERSION"),
@@ -90,7 +89,7 @@ enum Command {
     Man(manual::ManArgs),
 }
 
-/// Where everything is when nothing is said.
+/// The folder of all files when no option names another.
 pub const DEFAULT_DATA_DIR: &str = "plexus-data";
 
 /// Which configuration: files and directories, or the data directory.
@@ -106,7 +105,7 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// The data directory, as it counts when no configuration is named.
+    /// Returns the data directory, which is used when no configuration is named.
     pub fn data_dir(&self) -> &Path {
         self.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR))
     }
@@ -125,6 +124,7 @@ pub enum YesNo {
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
     #[command(flatten)]
+    #[expect(missing_docs, reason = "its options are described where they are declared")]
     pub config: ConfigArgs,
     /// The server's name in user and room ids, for a configuration made now [default: localhost]
     #[arg(short = 'H', long, value_name = "NAME")]
@@ -165,7 +165,7 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
-    /// Running with this configuration, in the foreground.
+    /// Returns the arguments for a server with this configuration in the foreground.
     fn plain(config: ConfigArgs) -> Self {
         Self {
             config,
@@ -196,7 +196,7 @@ const SYNAPSE_NAMES: [(&str, &[&str]); 7] = [
     ("export_signing_key", &["export-signing-key"]),
 ];
 
-/// Puts the command that argv[0] stands for, if any, before the other arguments.
+/// Inserts the command that argv[0] stands for, if any, before the other arguments.
 fn with_command(arguments: Vec<OsString>) -> Vec<OsString> {
     let name = arguments
         .first()
@@ -212,9 +212,9 @@ fn with_command(arguments: Vec<OsString>) -> Vec<OsString> {
     all
 }
 
-/// Runs the command line to its end.
+/// Runs the command and returns its exit code.
 pub fn main() -> ExitCode {
-    // Also what libraries make is private; a unix socket gets the mode that its listener states.
+    // Files that libraries create are private too; a unix socket gets the mode that its listener states.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(!private::FOLDER_MODE & 0o777));
     let cli = Cli::parse_from(with_command(std::env::args_os().collect()));
     let result = match cli.command {
@@ -249,7 +249,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What a command failed with: its text is the one sentence the operator reads.
+/// Why a command failed: its text is the one sentence that the operator reads.
 pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
 #[cfg(test)]

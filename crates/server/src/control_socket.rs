@@ -1,10 +1,10 @@
 //! The control socket, through which commands on this machine reach the running server.
 //!
-//! It is a unix socket and not HTTP because the system says who connects: the server's own user and root may, nobody
+//! It is a unix socket and not HTTP because the system tells who connects: the server's own user and root may, nobody
 //! else may, and there is no secret to keep. Commands on accounts do not write to the database of a running server:
-//! that would bypass what it holds in memory. (`plexus token` does: nothing of registration tokens is held in memory.)
-//! The socket lies in the media store, the one folder that every server can write to. `plexus stop` and
-//! `plexus status` use it as well, however the server was started.
+//! that would bypass its caches. (`plexus token` does: registration tokens are not cached.) The socket is in the media
+//! store, the one folder that every server can write to. `plexus stop` and `plexus status` use it as well, however the
+//! server was started.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -31,24 +31,25 @@ use crate::users::{UserAdmin, UserReply, UserRequest};
 const NAME: &str = "control.sock";
 /// Only the server's own user may connect (and root, who may anyway).
 const MODE: u32 = 0o600;
-/// Commands connected at a time: a person gives one, and `plexus stop` stays until the end.
+/// The most commands connected at the same time: a person runs one, and `plexus stop` stays until the end.
 const MAX_CONNECTIONS: usize = 16;
 /// The longest request, in bytes: it holds a password at most.
 const MAX_REQUEST_BYTES: u64 = 64 * 1024;
-/// Longer paths do not fit into a unix socket's address (104 bytes on some systems), and go through [`Place::folder`].
+/// The longest path that fits into a unix socket's address (104 bytes on some systems); longer ones are reached through
+/// [`Place::folder`].
 const MAX_PATH_BYTES: usize = 100;
 /// How long a command waits for the server's reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a command asks of the server.
+/// A command's request to the server.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Request {
-    /// Which process it is.
+    /// Return the server's process id.
     Process,
-    /// Finish the requests in flight, and end.
+    /// Finish the requests in progress, and end.
     Stop,
-    /// Something about users.
+    /// A request about users.
     User(UserRequest),
     /// Wait for a request whose target holds this text.
     ExpectProbe(String),
@@ -56,29 +57,29 @@ enum Request {
     TakeProbe(String),
 }
 
-/// What the server says.
+/// The server's reply.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Reply {
-    /// Its process, by the number that it has for itself.
+    /// The process id, as the server sees it.
     Process(u32),
-    /// The connection ends when the server does.
+    /// The server is ending. The connection closes when it has ended.
     Stopping,
-    /// What came of a request about users.
+    /// The result of a request about users.
     User(UserReply),
-    /// The request is waited for.
+    /// The server waits for the request.
     ExpectsProbe,
     /// How the request arrived, if it did.
     Probe(Option<Arrived>),
-    /// The command is of another version than the server, which is this one.
+    /// The command is of another version than the server, whose version this is.
     NotUnderstood(String),
 }
 
-/// Where the socket is, and a path to it that is short enough.
+/// The socket's path, and one that is short enough.
 struct Place {
     path: PathBuf,
     short: PathBuf,
-    /// Held open as long as `short` leads through it.
+    /// Held open while `short` leads through it.
     _folder: Option<OwnedFd>,
 }
 
@@ -94,7 +95,7 @@ impl Place {
     }
 }
 
-/// The server's end.
+/// The server's end of the control socket.
 pub struct ControlSocket {
     listener: UnixListener,
     path: PathBuf,
@@ -112,8 +113,8 @@ impl ControlSocket {
         Ok(Self { listener, path: place.path })
     }
 
-    /// Carries out what commands ask for, until the future is dropped, which ends the connections. `stop` is notified
-    /// when a command asks the server to end.
+    /// Handles the requests of commands until the future is dropped, which ends the connections. Notifies `stop` when a
+    /// command asks the server to end.
     pub async fn serve(self, users: Arc<UserAdmin>, probes: Arc<Probes>, stop: Arc<Notify>) {
         let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut connections = JoinSet::new();
@@ -143,12 +144,12 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        // Gone already is as good.
+        // It may be gone already.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Answers requests, one JSON object a line, until the command hangs up.
+/// Replies to requests, one JSON object a line, until the command hangs up.
 async fn converse(stream: tokio::net::UnixStream, users: &UserAdmin, probes: &Probes, stop: &Notify) -> io::Result<()> {
     // The socket's mode says the same; it is set a moment after the socket is there.
     let caller = stream.peer_cred()?.uid();
@@ -182,19 +183,19 @@ async fn converse(stream: tokio::net::UnixStream, users: &UserAdmin, probes: &Pr
     }
 }
 
-/// A command's end.
+/// A command's end of the control socket.
 pub struct ControlClient {
     stream: BufReader<UnixStream>,
     /// The server's process.
     pub process: u32,
-    /// The number of the user that the server runs as.
+    /// The number of the user that runs the server.
     pub user: u32,
 }
 
-/// Why a running server did not do what a command asked for.
+/// Why a running server did not do what a command requested.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlClientError {
-    /// There is a socket that cannot be used.
+    /// The socket exists, but cannot be used.
     #[error("cannot connect to the server at {0}: {1}")]
     Connect(PathBuf, io::Error),
     /// Another user's process listens there.
@@ -209,7 +210,7 @@ pub enum ControlClientError {
     /// The server hung up.
     #[error("the server hung up; it may be stopping")]
     HungUp,
-    /// The server is too slow.
+    /// The server did not reply in time.
     #[error("the server has not replied within {} s", REPLY_TIMEOUT.as_secs())]
     Slow,
     /// The server is of another version than this command.
@@ -221,11 +222,11 @@ pub enum ControlClientError {
 }
 
 impl ControlClient {
-    /// Connects to the server whose media store this is. `None`: none listens there. What listens is trusted with
-    /// passwords, so it must be a process of root, of the caller or, where root calls, of one of `owners`.
+    /// Connects to the server whose media store this is; `None` if none listens there. The process that listens gets
+    /// passwords, so it must be one of root, of the caller or, if root calls, of one of `owners`.
     ///
     /// # Errors
-    /// When there is a socket that cannot be used: most likely it is another user's.
+    /// When the socket cannot be used: most likely it is another user's.
     pub fn connect(media_store: &Path, owners: &[u32]) -> Result<Option<Self>, ControlClientError> {
         let connected = Place::of(media_store).and_then(|place| UnixStream::connect(&place.short));
         let stream = match connected {
@@ -247,7 +248,7 @@ impl ControlClient {
         Ok(Some(client))
     }
 
-    /// Asks for something about users.
+    /// Sends a request about users.
     ///
     /// # Errors
     /// See [`ControlClientError`].
@@ -258,7 +259,7 @@ impl ControlClient {
         }
     }
 
-    /// Has the server wait for a request whose target holds `nonce`, for a minute.
+    /// Lets the server wait for a request whose target holds `nonce`, for a minute.
     ///
     /// # Errors
     /// See [`ControlClientError`].
@@ -280,7 +281,7 @@ impl ControlClient {
         }
     }
 
-    /// Has the server end. `false`: it has not within `patience`.
+    /// Stops the server. Returns false if it has not ended within `patience`.
     ///
     /// # Errors
     /// See [`ControlClientError`].
@@ -317,7 +318,7 @@ impl ControlClient {
     }
 }
 
-/// Whether a process of `user` may have what the user `own` sends to the server; see [`ControlClient::connect`].
+/// Whether a process of `user` may get what the user `own` sends to the server; see [`ControlClient::connect`].
 fn is_trusted(user: u32, own: u32, owners: &[u32]) -> bool {
     user == 0 || user == own || (own == 0 && owners.contains(&user))
 }

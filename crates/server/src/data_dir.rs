@@ -1,4 +1,4 @@
-//! Finding the configuration, and making one at the first start.
+//! Finding the configuration, and creating one at the first start.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,18 +10,18 @@ use plexus_base::{Random, private};
 use crate::cli::{CommandError, ConfigArgs, ServeArgs, YesNo};
 use crate::{key_file, preflight};
 
-/// The name of the server when nobody says one: only this machine can use it.
+/// The default name of the server: only this machine can use it.
 pub const DEFAULT_SERVER_NAME: &str = "localhost";
 
-/// Why the first start could not make its files.
+/// Why the first start could not create its files.
 #[derive(Debug, thiserror::Error)]
 pub enum CreateError {
-    /// The folder cannot be made or written to.
+    /// The folder cannot be created or written to.
     #[error("cannot write to the folder {path}: {source}")]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The configuration cannot be written.
@@ -29,10 +29,10 @@ pub enum CreateError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The configuration would replace one.
+    /// There is a configuration already.
     #[error("{0} exists already")]
     Exists(PathBuf),
     /// The signing key.
@@ -43,21 +43,21 @@ pub enum CreateError {
     ServerName(String),
 }
 
-/// The files and folders that make up the configuration.
+/// Returns the files and folders that make up the configuration.
 pub fn paths(args: &ConfigArgs) -> Vec<PathBuf> {
     if args.config_path.is_empty() { vec![args.data_dir().join("homeserver.yaml")] } else { args.config_path.clone() }
 }
 
-/// Why there is no configuration.
+/// Why the configuration could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Something in it is wrong.
+    /// It has mistakes.
     #[error("the configuration is wrong:{0}")]
     Wrong(String),
-    /// It is not there.
+    /// It does not exist.
     #[error("there is no configuration in {0}; `plexus serve` makes one, -c names another")]
     None(PathBuf),
-    /// None of those that were named is there.
+    /// None of the named files and folders exists.
     #[error("there is no configuration file {0}")]
     Missing(PathBuf),
 }
@@ -94,10 +94,10 @@ pub fn load_with(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, Load
     config::load(&existing(args)?, Options { forbid_secrets }).map_err(LoadError::wrong)
 }
 
-/// As [`load_with`], and looks at everything that the configuration names, too.
+/// As [`load_with`], and checks everything that the configuration names, too.
 ///
 /// # Errors
-/// When the server could not start with it; the text holds everything that is wrong.
+/// When the server could not start with it; the text lists all mistakes.
 pub fn examine(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, LoadError> {
     match preflight::examine(&existing(args)?, Options { forbid_secrets }) {
         (report, Some(loaded)) if !report.has_errors() => Ok(loaded),
@@ -116,7 +116,8 @@ impl LoadError {
     }
 }
 
-/// Makes the data directory with its configuration and signing key, unless a configuration is named or there already.
+/// Creates the data directory with its configuration and signing key, unless a configuration is named or exists
+/// already.
 ///
 /// # Errors
 /// See [`CreateError`].
@@ -128,11 +129,11 @@ pub fn create_if_new(args: &ServeArgs) -> Result<(), CreateError> {
     create_for(args, &target)
 }
 
-/// What `plexus serve --generate-config` asks for: writes a configuration or, where there is one, the files that it
-/// names and that are missing. Returns the files that were written.
+/// Implements `plexus serve --generate-config`: writes a configuration or, if there is one, the missing files that it
+/// names. Returns the files that were written.
 ///
 /// # Errors
-/// When the configuration that is there is wrong, or a file cannot be written.
+/// When the existing configuration has mistakes, or a file cannot be written.
 pub fn generate(args: &ServeArgs) -> Result<Vec<PathBuf>, CommandError> {
     let named = args.config.config_path.first().cloned();
     let target = named.unwrap_or_else(|| args.config.data_dir().join("homeserver.yaml"));
@@ -156,7 +157,7 @@ fn create_for(args: &ServeArgs, target: &Path) -> Result<(), CreateError> {
     })
 }
 
-/// A configuration to be made.
+/// A configuration to be created.
 #[derive(Debug, Clone, Copy)]
 pub struct New<'a> {
     /// The file.
@@ -171,12 +172,12 @@ pub struct New<'a> {
     pub report_stats: bool,
     /// Whether to listen on all addresses.
     pub open_ports: bool,
-    /// The port to listen on, if not the one that goes with the server's name.
+    /// The port to listen on, if not the default for the server's name.
     pub port: Option<u16>,
 }
 
-/// Writes a configuration and a signing key. The configuration comes last and whole, so that an interrupted start is
-/// simply repeated.
+/// Writes a configuration and a signing key. The configuration is written last and atomically, so that an interrupted
+/// start can simply be repeated.
 ///
 /// # Errors
 /// See [`CreateError`].
@@ -201,10 +202,10 @@ pub fn create(new: &New<'_>) -> Result<(), CreateError> {
     write_whole(&target_dir.join(target.file_name().unwrap_or("homeserver.yaml".as_ref())), &text)
 }
 
-/// The configuration alone, without its file or a signing key.
+/// Returns the text of a configuration, without writing it or a signing key.
 ///
 /// # Errors
-/// When the server's name is none.
+/// When the server's name is not valid.
 pub fn configuration(new: &New<'_>) -> Result<String, CreateError> {
     require_server_name(new.server_name)?;
     Ok(text(new, &Random::system()))
@@ -235,14 +236,14 @@ fn text(new: &New<'_>, random: &Random) -> String {
     if new.open_ports { text.replace("    bind_addresses: ['127.0.0.1']\n", "") } else { text }
 }
 
-/// The port of the listener without TLS: 400 below the one in the server's name, as Synapse's generator has it, which
-/// leaves that one to the proxy in front.
+/// Returns the port of the listener without TLS: 400 below the one in the server's name, as in Synapse's generator,
+/// which leaves that one to the proxy in front.
 fn port_for(server_name: &str) -> u16 {
     let named = plexus_protocol::id::ServerName::try_from(server_name).ok().and_then(|name| name.host_port().1);
     named.and_then(|port| port.checked_sub(400)).filter(|port| *port > 0).unwrap_or(DEFAULT_PORT)
 }
 
-/// The folder's full path; it is made when missing.
+/// Returns the folder's full path, creating the folder if it is missing.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -253,7 +254,7 @@ pub fn folder(path: &Path) -> Result<PathBuf, CreateError> {
         .map_err(|source| CreateError::Folder { path: path.to_owned(), source })
 }
 
-/// Writes a file that is there whole or not at all. It holds secrets: only its owner can read it.
+/// Writes a file atomically. It holds secrets: only its owner can read it.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -267,8 +268,8 @@ pub fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
     fs::rename(&unfinished, path).map_err(write_error)
 }
 
-/// Writes the files that the configuration names and that are missing: signing key, log configuration and registration
-/// secret. Returns which were written.
+/// Writes the missing files that the configuration names: signing key, log configuration and registration secret.
+/// Returns those that were written.
 ///
 /// # Errors
 /// When one cannot be written.

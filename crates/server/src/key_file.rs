@@ -8,10 +8,10 @@ use plexus_base::config::Config;
 use plexus_base::{Random, private};
 use plexus_protocol::event::sign::{KeyFileError, SigningKey};
 
-/// Why there is no signing key.
+/// Why the signing key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// There is no file.
+    /// The file does not exist.
     #[error(
         "there is no signing key {0}: restore it from a backup if this server has run before, because other servers \
          know it by its key; for a new server, `plexus serve --generate-missing-and-run` makes one"
@@ -22,7 +22,7 @@ pub enum KeyError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The file does not hold a key.
@@ -36,7 +36,7 @@ pub enum KeyError {
     /// `signing_key` does not hold a key.
     #[error("signing_key is broken: {0}")]
     BrokenOption(KeyFileError),
-    /// The file holds a key that everybody has.
+    /// The file holds a key that is public.
     #[error(
         "the signing key {0} must not be used: the same key was generated for many servers and is public \
          (CVE-2026-24044), so anybody could act as this server; make another with \
@@ -48,12 +48,12 @@ pub enum KeyError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// The signing key that the configuration holds, or names.
+/// Returns the signing key that the configuration holds, or names.
 ///
 /// # Errors
 /// See [`KeyError`].
@@ -64,7 +64,7 @@ pub fn of(config: &Config) -> Result<SigningKey, KeyError> {
     }
 }
 
-/// The option that holds or names the signing key.
+/// Returns the option that holds or names the signing key.
 pub fn option(config: &Config) -> &'static str {
     if config.keys.signing_key.is_some() { "signing_key" } else { "signing_key_path" }
 }
@@ -85,13 +85,13 @@ pub fn read(path: &Path) -> Result<SigningKey, KeyError> {
     })
 }
 
-/// A new key with a version as Synapse makes them: `a_` and four letters.
+/// Generates a key with a version in Synapse's form: `a_` and four letters.
 pub fn make(random: &Random) -> SigningKey {
     let version = format!("a_{}", random.alphanumeric(4));
     SigningKey::generate(&random.bytes(), &version)
 }
 
-/// Writes the key to a file that must not exist yet, readable by its owner only.
+/// Writes the key to a new file that only its owner can read.
 ///
 /// # Errors
 /// [`KeyError::Write`].
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_key_is_read() {
         let key = make(&Random::seeded(1));
         let line = key.to_file_line();
         assert!(line.starts_with("ed25519 a_"), "{line}");

@@ -30,9 +30,9 @@ use connection::Connections;
 pub use slots::ConnectionLimits;
 use slots::Slots;
 
-/// How long to wait after the system refused a connection (out of file descriptors).
+/// How long to wait after the system refused to accept a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long after a warning of refused connections there is none.
+/// The least time between two warnings of refused connections.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
 
 enum Socket {
@@ -40,7 +40,7 @@ enum Socket {
     Unix(UnixListener, PathBuf),
 }
 
-/// A listener of the configuration with its address taken, not serving yet.
+/// A listener of the configuration whose address is bound, and which does not serve yet.
 pub struct Bound {
     socket: Socket,
     /// `tls: true`.
@@ -53,7 +53,7 @@ pub struct Bound {
     compress: bool,
 }
 
-/// What listeners serve.
+/// The routes that listeners serve.
 pub struct Routers {
     /// Every route.
     pub all: Router,
@@ -62,7 +62,7 @@ pub struct Routers {
 }
 
 impl Bound {
-    /// The TCP address; `None` for a unix socket.
+    /// Returns the TCP address; `None` for a unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().ok(),
@@ -75,7 +75,7 @@ impl Bound {
         self.kind == ListenerType::Http
     }
 
-    /// Where it listens, for people.
+    /// Returns where it listens, in words.
     pub fn describe(&self) -> String {
         match (&self.socket, self.address()) {
             (Socket::Unix(_, path), _) => format!("unix socket {}", path.display()),
@@ -92,7 +92,7 @@ impl Bound {
     }
 }
 
-/// Whether a listener is opened: those for metrics are when metrics are kept, as in Synapse.
+/// Whether a listener is opened: those for metrics only with `enable_metrics`, as in Synapse.
 pub fn is_opened(listener: &ListenerConfig, enable_metrics: bool) -> bool {
     match listener.r#type {
         ListenerType::Http => true,
@@ -101,7 +101,7 @@ pub fn is_opened(listener: &ListenerConfig, enable_metrics: bool) -> bool {
     }
 }
 
-/// Takes the addresses of all `listeners` that are opened; all of them or none.
+/// Binds the addresses of all `listeners` that are opened; all of them or none.
 ///
 /// # Errors
 /// See [`BindError`].
@@ -129,7 +129,7 @@ fn with_socket(listener: &ListenerConfig, socket: Socket) -> Bound {
         socket,
         tls: listener.tls,
         x_forwarded: listener.trusts_forwarded(),
-        // A name that cannot be a header's is in no request.
+        // An invalid header name is in no request.
         request_id_header: listener.request_id_header.as_ref().and_then(|name| name.parse().ok()),
         site: listener.tag.clone().unwrap_or(place).into(),
         kind: listener.r#type,
@@ -138,7 +138,7 @@ fn with_socket(listener: &ListenerConfig, socket: Socket) -> Bound {
     }
 }
 
-/// The accept loops of all listeners, and the connections they opened.
+/// The accept loops of all listeners, and their connections.
 #[derive(Debug)]
 pub struct Serving {
     accepting: JoinSet<()>,
@@ -146,7 +146,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Serves `routers` on the listeners until `shutdown` begins, with as many connections at a time as `limits` say.
+    /// Serves `routers` on the listeners until `shutdown` begins, within the `limits` for connections.
     pub fn start(
         bound: Vec<Bound>,
         routers: &Routers,
@@ -179,7 +179,7 @@ impl Serving {
         Self { accepting, slots }
     }
 
-    /// Waits until every connection has ended; to be called once the shutdown has begun. `false` when `grace` was over
+    /// Waits until every connection has ended; to be called once the shutdown has begun. Returns false if `grace` ended
     /// first.
     #[expect(clippy::disallowed_methods, reason = "connections end in real time")]
     pub async fn finished(mut self, grace: Duration) -> bool {
@@ -208,7 +208,7 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
                 continue;
             }
         };
-        // What a trusted proxy brings is not the proxy's.
+        // The connections of a trusted proxy are those of its clients.
         let address = peer.address.filter(|_| !listener.x_forwarded);
         let slot = tokio::select! {
             slot = slots.admit(address) => slot,
@@ -222,8 +222,8 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
         tokio::spawn(async move {
             match stream {
                 Stream::Tcp(stream) => {
-                    // Answers are written whole; waiting to fill a packet only adds delay. Failing to say so is
-                    // harmless.
+                    // Responses are written whole; waiting to fill a packet only adds delay. If this fails, nothing is
+                    // lost.
                     let _ = stream.set_nodelay(true);
                     connections.serve(stream, peer, slot).await;
                 }
@@ -237,14 +237,14 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
     }
 }
 
-/// When a listener last said that it refuses connections. Owned by its accept loop.
+/// When a listener last warned of refused connections. Owned by its accept loop.
 #[derive(Default)]
 struct Refusals {
     warned: Option<Duration>,
 }
 
 impl Refusals {
-    /// Says that a connection was refused, unless that has just been said.
+    /// Warns that a connection was refused, unless there was a warning a moment ago.
     fn warn(&mut self, address: Option<IpAddr>, limit: u32, clock: &Clock) {
         let now = clock.monotonic();
         if self.warned.is_some_and(|warned| now.saturating_sub(warned) < REFUSAL_PAUSE) {

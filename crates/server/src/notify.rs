@@ -1,4 +1,4 @@
-//! Telling systemd how the service is (sd_notify(3)).
+//! Notifies systemd of the service's state (sd_notify(3)).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,22 +16,22 @@ impl Notifier {
         Self { socket: std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) }
     }
 
-    /// One that notifies nobody.
+    /// Creates one that notifies nobody.
     pub fn silent() -> Self {
         Self { socket: None }
     }
 
-    /// The server listens.
+    /// Reports that the server listens.
     pub fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// The server is about to stop.
+    /// Reports that the server is stopping.
     pub fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
-    /// The server rereads what SIGHUP rereads; `ready` follows.
+    /// Reports that the server reloads on SIGHUP; `ready` follows.
     pub fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;

@@ -1,5 +1,5 @@
-//! The pid file of a server in the background. The server holds a lock on it as long as it lives, so that a file left
-//! behind by a crash is not mistaken for a running server, nor its number for another process.
+//! The pid file of a server in the background. The server holds a lock on it as long as it runs, so that a file left by
+//! a crash is not taken for a running server, nor its number for another process.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -13,7 +13,7 @@ pub struct PidFile {
     _file: File,
 }
 
-/// Why this process cannot have the pid file.
+/// Why the pid file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum PidFileError {
     /// A server runs already.
@@ -24,7 +24,7 @@ pub enum PidFileError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -52,12 +52,12 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Nothing to do about a file that is gone already.
+        // It may be gone already.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// The number of the running server that holds the file; `None` when none does.
+/// Returns the process id of the running server that holds the file; `None` if none does.
 ///
 /// # Errors
 /// When the file is there but cannot be read.

@@ -1,5 +1,5 @@
-//! What the server refuses at start beside what reading its options finds: files, keys, folders and ports.
-//! `plexus serve` and `plexus config check` both ask here, so that they refuse the same. Nothing is written or made.
+//! The checks at start beyond those of single options: files, keys, folders and ports. `plexus serve` and `plexus
+//! config check` both use them, so that they refuse the same. Nothing is written or created.
 
 mod places;
 
@@ -22,8 +22,8 @@ use crate::{key_file, listen, tls};
 pub use places::file_problem;
 use places::{folder_problem, socket_problem};
 
-/// Reads a configuration and looks at everything that it names. The report holds all that there is to say; with errors
-/// in it the server does not start. The configuration then names the forward proxies of the environment, too.
+/// Reads a configuration and checks everything that it names. The report lists all findings; if there are errors, the
+/// server does not start. The configuration then names the forward proxies of the environment, too.
 pub fn examine(paths: &[PathBuf], options: Options) -> (Report, Option<Loaded>) {
     match config::load_with_errors(paths, options) {
         Ok(mut loaded) => {
@@ -39,7 +39,7 @@ pub fn examine(paths: &[PathBuf], options: Options) -> (Report, Option<Loaded>) 
     }
 }
 
-/// What of `loaded` the server refuses, beside the errors in its report.
+/// Returns the problems because of which the server does not start, besides the errors in the report of `loaded`.
 pub fn problems(loaded: &Loaded) -> Vec<Problem> {
     let mut preflight = Preflight { loaded, config: &loaded.config, found: Vec::new() };
     preflight.names();
@@ -49,7 +49,7 @@ pub fn problems(loaded: &Loaded) -> Vec<Problem> {
     preflight.database();
     preflight.folders();
     preflight.log_config();
-    // An option that is wrong in itself counts as its default, which nobody asked for.
+    // An invalid option has its default value, which nobody asked for.
     let outermost = |option: &str| option.split(['.', '[']).next().unwrap_or_default().to_owned();
     let wrong: Vec<String> = loaded.report.errors.iter().map(|error| outermost(&error.option)).collect();
     let mut found = preflight.found;
@@ -57,15 +57,15 @@ pub fn problems(loaded: &Loaded) -> Vec<Problem> {
     found
 }
 
-/// Returns the problems of the listeners, with which the server would not start.
+/// Returns the problems of the listeners because of which the server would not start.
 pub fn listener_problems(loaded: &Loaded) -> Vec<Problem> {
     let mut preflight = Preflight { loaded, config: &loaded.config, found: Vec::new() };
     preflight.listeners();
     preflight.found
 }
 
-/// What is wrong with the database itself, which is opened and only read; the server finds the same when it opens it.
-/// One that is not there yet, or older than this program, is right.
+/// Returns the problem of the database, which is opened and only read, with which the server would not start. A
+/// database that does not exist yet, or is older than this program, is no problem.
 pub fn database_problem(loaded: &Loaded) -> Option<Problem> {
     let options = wire::database_options(&loaded.config).ok()?;
     let error = plexus_store::maintenance::require_current(&options).err()?;
@@ -89,7 +89,7 @@ impl Preflight<'_> {
         self.found.push(self.loaded.written.problem(option, message.to_string()));
     }
 
-    /// Notes what is wrong about `option`, if anything.
+    /// Adds a problem with `option`, if there is one.
     fn add_if(&mut self, option: &str, message: Option<String>) {
         message.into_iter().for_each(|message| self.add(option, message));
     }
@@ -196,7 +196,7 @@ impl Preflight<'_> {
     fn database(&mut self) {
         let named = &self.config.database;
         let option = |member: &str| named.option(Some(member));
-        // One by one, so that all that are wrong are named.
+        // Each is checked, so that all problems are named.
         let found = self.found.len();
         for (member, value) in named.database.iter().flat_map(|database| &database.args) {
             let alone = Map::from_iter([(member.clone(), value.clone())]);
@@ -260,8 +260,8 @@ impl Preflight<'_> {
     }
 }
 
-/// Whether only one of two sockets can listen on a port, one at `first`, the other at `second`. Within one
-/// listener `::` goes together with IPv4.
+/// Whether two sockets, at `first` and `second`, cannot listen on the same port. Within one listener `::` goes together
+/// with IPv4.
 fn overlap(first: IpAddr, second: IpAddr, one_listener: bool) -> bool {
     if first == second {
         return true;
@@ -269,7 +269,7 @@ fn overlap(first: IpAddr, second: IpAddr, one_listener: bool) -> bool {
     let all = |address: IpAddr| address.is_unspecified();
     match (first.is_ipv4(), second.is_ipv4()) {
         (true, true) | (false, false) => all(first) || all(second),
-        // `::` takes IPv4, too.
+        // `::` includes IPv4.
         (false, true) => all(first) && !one_listener,
         (true, false) => all(second) && !one_listener,
     }

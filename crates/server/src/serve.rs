@@ -22,6 +22,7 @@ use crate::cli::{CommandError, ServeArgs, control};
 use crate::control_socket::ControlSocket;
 use crate::listen::{self, Bound, ConnectionLimits, Serving};
 use crate::notify::Notifier;
+use crate::output;
 use crate::pid_file::PidFile;
 use crate::preflight;
 use crate::tls::{self, Certificates, TlsError};
@@ -30,36 +31,36 @@ use crate::wire::{self, Application, Parts};
 use crate::{data_dir, key_file};
 use reload::Started;
 
-/// How long requests in flight may take to finish once the server is stopping.
+/// How long requests in progress may take to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(20);
 /// File descriptors kept for everything but client connections: database, media, logs.
 const RESERVED_FILES: u64 = 256;
 
-/// Why the server did not start. Each is one sentence that names the thing.
+/// Why the server did not start. Each text is one sentence that names the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address is not to be had.
+    /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] listen::BindError),
-    /// The signing key.
+    /// The signing key cannot be used.
     #[error(transparent)]
     Key(#[from] key_file::KeyError),
-    /// The certificate.
+    /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// TLS cannot be set up at all.
+    /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     TlsSetup(#[from] rustls::Error),
-    /// The `database` section.
+    /// The section `database` has mistakes.
     #[error(transparent)]
     DatabaseOptions(#[from] plexus_store::db::OptionsError),
-    /// The database.
+    /// The database cannot be opened.
     #[error("the database cannot be opened: {0}")]
     Database(#[from] plexus_store::OpenError),
-    /// The database, later.
+    /// The database failed after it was opened.
     #[error(transparent)]
     Db(#[from] plexus_store::DbError),
-    /// The database is another server's.
+    /// The database belongs to another server.
     #[error("the database belongs to {stored}, but server_name is {configured}: a server's name cannot be changed")]
     ServerName {
         /// The name in the database.
@@ -67,21 +68,21 @@ pub enum StartError {
         /// The name in the configuration.
         configured: String,
     },
-    /// The server's name is none.
+    /// The server's name is not valid.
     #[error("server_name is not valid: {0}")]
     Name(#[from] plexus_protocol::id::IdError),
-    /// The certificate authorities of other servers.
+    /// The certificate authorities for other servers cannot be read.
     #[error(transparent)]
     CertificateAuthorities(#[from] plexus_net::TlsSetupError),
-    /// A trusted key server.
+    /// A trusted key server is not described correctly.
     #[error("trusted_key_servers: {server}: {problem}")]
     KeyServer {
-        /// What it is called.
+        /// Its name.
         server: String,
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// An old signing key.
+    /// An old signing key is not valid.
     #[error("old_signing_keys: {key_id} cannot be used: {source}")]
     OldKey {
         /// Its id.
@@ -89,10 +90,10 @@ pub enum StartError {
         /// What is wrong with it.
         source: plexus_protocol::event::sign::InvalidPublicKey,
     },
-    /// The media store.
+    /// The media store cannot be opened.
     #[error("the media store cannot be opened: {0}")]
     Media(#[from] plexus_media::MediaError),
-    /// No listener of type http.
+    /// There is no listener of type http.
     #[error("there is no listener of type http, so nobody could reach the server")]
     NoListener,
     /// A folder cannot be made or written to.
@@ -100,17 +101,17 @@ pub enum StartError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Signals or threads are not to be had.
+    /// Signals cannot be handled, or threads not started.
     #[error("the system refused: {0}")]
     System(#[from] io::Error),
 }
 
-/// A server that answers requests.
+/// A running server.
 pub struct Running {
-    /// Where it listens, for people.
+    /// Where it listens, in words.
     pub places: Vec<String>,
     /// The TCP addresses it listens on.
     pub addresses: Vec<SocketAddr>,
@@ -122,7 +123,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a server: takes its addresses, opens its database, serves.
+    /// Starts a server: binds its addresses, opens its database, serves.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left behind then.
@@ -130,7 +131,7 @@ impl Running {
         Self::start_with(config, clock, random, ConnectionLimits::of(connection_limit())).await
     }
 
-    /// As [`Running::start`], with other limits for connections than the system's limit of open files gives.
+    /// As [`Running::start`], with these limits for connections instead of those from the system's limit of open files.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left behind then.
@@ -159,12 +160,12 @@ impl Running {
         Ok(Self { places, addresses, certificates, shutdown, serving, probes, application })
     }
 
-    /// How many bytes are in memory of bodies that nobody is known to have sent.
+    /// Returns how many bytes are in memory of request bodies whose sender is not known.
     pub fn unverified_body_bytes(&self) -> usize {
         self.application.bodies.unverified_bytes()
     }
 
-    /// Reads again what can be read again while running: TLS certificates.
+    /// Reloads the TLS certificates.
     pub fn reload(&self) {
         if let Some(certificates) = &self.certificates {
             match certificates.reload() {
@@ -174,17 +175,17 @@ impl Running {
         }
     }
 
-    /// What operators do with accounts.
+    /// Returns the service with which operators change accounts.
     pub fn users(&self) -> Arc<UserAdmin> {
         Arc::clone(&self.application.users)
     }
 
-    /// The requests of `plexus doctor` that are waited for.
+    /// Returns the requests of `plexus doctor` for which the server waits.
     pub fn probes(&self) -> Arc<Probes> {
         Arc::clone(&self.probes)
     }
 
-    /// Finishes the requests in flight, for a while, and closes the database.
+    /// Finishes the requests in progress, for a while, and closes the database.
     pub async fn stop(self) {
         self.shutdown.begin();
         if !self.serving.finished(GRACE).await {
@@ -201,7 +202,7 @@ fn certificates(config: &Config, bound: &[Bound]) -> Result<Option<Arc<Certifica
     Ok(Some(Certificates::open(&tls::Files::of(config)?, &config.server.server_name)?))
 }
 
-/// How many client connections the process can hold under its limit of open files.
+/// Returns how many client connections the process can hold under its limit of open files.
 fn connection_limit() -> u32 {
     let files = open_files();
     // A connection to another server may take two while it is opened.
@@ -210,7 +211,7 @@ fn connection_limit() -> u32 {
     u32::try_from(connections).unwrap_or(u32::MAX).min(1 << 20)
 }
 
-/// How many connections to other servers may be open.
+/// Returns how many connections to other servers may be open.
 pub(crate) fn federation_connections() -> usize {
     usize::try_from(federation_share(open_files())).unwrap_or(usize::MAX)
 }
@@ -223,7 +224,7 @@ fn open_files() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
 }
 
-/// Asks for as many open files as the system allows, or `soft_file_limit` when that is set.
+/// Raises the limit of open files as far as the system allows, or to `soft_file_limit` if that is set.
 pub(crate) fn raise_file_limit(wanted: u64) {
     let limit = getrlimit(Resource::Nofile);
     let current = if wanted == 0 { limit.maximum } else { Some(wanted) };
@@ -240,17 +241,17 @@ pub(crate) fn raise_file_limit(wanted: u64) {
 pub fn run(args: ServeArgs) -> Result<(), CommandError> {
     let clock = Clock::system();
     if args.detached {
-        // Fails only for a process group's leader, which then has no terminal to leave anyway.
+        // Fails only for the leader of a process group, which then has no terminal to leave anyway.
         let _ = rustix::process::setsid();
     }
     if args.generate_config {
-        say_written(&data_dir::generate(&args)?);
+        print_written(&data_dir::generate(&args)?)?;
         return Ok(());
     }
     data_dir::create_if_new(&args)?;
     if args.generate_missing_configs || args.generate_missing_and_run {
         let mut loaded = data_dir::load_with(&args.config, args.no_secrets_in_config)?;
-        say_written(&data_dir::create_missing(&mut loaded.config)?);
+        print_written(&data_dir::create_missing(&mut loaded.config)?)?;
         if args.generate_missing_configs {
             return Ok(());
         }
@@ -261,26 +262,27 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
         set_port(&mut loaded, port)?;
     }
     if args.print_pidfile || loaded.config.server.print_pidfile {
-        println!("{}", control::pid_path(&loaded.config).display());
+        output::line(control::pid_path(&loaded.config).display())?;
     }
     if (args.daemonize || loaded.config.server.daemonize) && !args.detached {
         return control::detach(&args.config, &loaded.config, args.port);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(&args, loaded, clock));
-    // A blocking task (a password hash) may still run; there is nobody left to wait for it.
+    // A blocking task (a password hash) may still run; nobody waits for it any more.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-fn say_written(files: &[PathBuf]) {
+fn print_written(files: &[PathBuf]) -> io::Result<()> {
     if files.is_empty() {
-        println!("nothing is missing");
+        output::line("nothing is missing")?;
     }
-    files.iter().for_each(|file| println!("wrote {}", file.display()));
+    files.iter().try_for_each(|file| output::line(format_args!("wrote {}", file.display())))
 }
 
-/// `--server-name` names the server that a new configuration is for. One that is there keeps its name.
+/// Refuses a `--server-name` that is not the configuration's: it names the server for which a configuration is created.
+/// An existing one keeps its name.
 fn refuse_other_name(args: &ServeArgs, loaded: &Loaded) -> Result<(), CommandError> {
     let configured = &loaded.config.server.server_name;
     match &args.server_name {
@@ -295,24 +297,24 @@ fn refuse_other_name(args: &ServeArgs, loaded: &Loaded) -> Result<(), CommandErr
     }
 }
 
-/// Has the first listener for clients listen on another port (`--port`).
+/// Changes the port of the first listener for clients (`--port`).
 fn set_port(loaded: &mut Loaded, port: u16) -> Result<(), CommandError> {
     let mut listeners = loaded.config.server.listeners.iter_mut().filter(|listener| listener.port.is_some());
     let listener = listeners.find(|listener| listener.serves(ResourceName::Client)).ok_or(NoPort)?;
     listener.port = Some(port);
-    // The listeners were right before.
+    // The listeners had no problems before.
     match preflight::listener_problems(loaded).first() {
         Some(problem) => Err(format!("--port {port} cannot be used: {problem}").into()),
         None => Ok(()),
     }
 }
 
-/// `--port` has nothing to change.
+/// There is no listener whose port `--port` could change.
 #[derive(Debug, thiserror::Error)]
 #[error("--port: no listener in the configuration serves clients on a port; add one to `listeners`")]
 struct NoPort;
 
-/// `clock` was made at the start of the program.
+/// Runs the server. `clock` was created at the start of the program.
 async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), CommandError> {
     let Loaded { mut config, report, written } = loaded;
     let log_config = config.logging.log_config.clone();
@@ -327,7 +329,7 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     if let Some(path) = config.generate_missing_secrets(&Random::system())? {
         tracing::info!("made a registration secret in {}", path.display());
     }
-    // Before the listeners: a SIGTERM from here on ends the server in order.
+    // Before the listeners, so that a SIGTERM from here on stops the server in order.
     let mut signals = Signals::new()?;
     let notifier = Notifier::from_env();
     raise_file_limit(u64::from(config.server.soft_file_limit));
@@ -337,9 +339,11 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     let stop = Arc::new(Notify::new());
     let commands = take_commands(&config, &running, &stop);
     let first_user = running.application.is_empty().await?;
-    banner(args, &config, &running, first_user, clock.monotonic());
+    if let Err(error) = print_banner(args, &config, &running, first_user, clock.monotonic()) {
+        tracing::warn!("cannot print where the server listens: {error}");
+    }
     notifier.ready();
-    // `plexus start` waits for that alone; its socket is gone afterwards.
+    // `plexus start` waits for that alone, and its socket is gone afterwards.
     let notifier = if args.detached { Notifier::silent() } else { notifier };
     let options = Options { forbid_secrets: args.no_secrets_in_config };
     let started = Started { paths: data_dir::paths(&args.config), options, written, log_config };
@@ -352,7 +356,7 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     notifier.stopping();
     running.stop().await;
     drop(pid_file);
-    // Last: `plexus stop` takes the end of its connection for the server's.
+    // Last, because `plexus stop` takes the end of its connection for the end of the server.
     if let Some(commands) = commands {
         commands.abort();
         // It was aborted.
@@ -361,7 +365,7 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     Ok(())
 }
 
-/// Begins to listen for commands of this machine. Clients do not need that, so the server runs without it if it must.
+/// Begins to listen for commands on this machine. Clients do not need that, so if it fails the server runs without it.
 fn take_commands(config: &Config, running: &Running, stop: &Arc<Notify>) -> Option<JoinHandle<()>> {
     match ControlSocket::bind(&config.media.media_store_path) {
         Ok(socket) => Some(tokio::spawn(socket.serve(running.users(), running.probes(), Arc::clone(stop)))),
@@ -372,25 +376,32 @@ fn take_commands(config: &Config, running: &Running, stop: &Arc<Notify>) -> Opti
     }
 }
 
-/// A panic is logged like everything else; whoever it hit is told of it by other means.
+/// Logs panics like everything else. The request or task that panicked fails by other means.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| tracing::error!("a bug: {panic}")));
 }
 
-/// The few lines an operator reads at start.
-fn banner(args: &ServeArgs, config: &Config, running: &Running, first_user: bool, took: Duration) {
+/// Prints the few lines that an operator reads at start.
+fn print_banner(
+    args: &ServeArgs,
+    config: &Config,
+    running: &Running,
+    first_user: bool,
+    took: Duration,
+) -> io::Result<()> {
     let (name, version) = (&config.server.server_name, env!("CARGO_PKG_VERSION"));
     let (places, seconds) = (running.places.join(", "), took.as_secs_f64());
     tracing::info!("Plexus {version} started in {seconds:.3} s and serves {name} at {places}");
-    println!("Plexus {version} serves {name} at {places} (started in {seconds:.3} s)");
+    output::line(format_args!("Plexus {version} serves {name} at {places} (started in {seconds:.3} s)"))?;
     let files = match args.config.config_path.as_slice() {
         [] => args.config.data_dir().display().to_string(),
         paths => paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
     };
-    println!("Its files are in {files}");
+    output::line(format_args!("Its files are in {files}"))?;
     if first_user {
-        println!("Make the first user with: {}", register_command(args, running));
+        output::line(format_args!("Make the first user with: {}", register_command(args, running)))?;
     }
+    Ok(())
 }
 
 fn register_command(args: &ServeArgs, running: &Running) -> String {
@@ -403,7 +414,7 @@ fn register_command(args: &ServeArgs, running: &Running) -> String {
         command.push_str(&format!(" --data-dir {}", data_dir.display()));
     }
     if let Some(place) = running.places.iter().find(|place| place.starts_with("http")) {
-        // What listens on all addresses is reached on this machine's own.
+        // A listener on all addresses is reached on this machine's own.
         let url = place.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
         command.push_str(&format!(" {url}"));
     }
@@ -423,7 +434,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches them from now on.
+    /// Handles them from now on.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -432,7 +443,7 @@ impl Signals {
         })
     }
 
-    /// Waits for one that ends the server.
+    /// Waits for a signal that stops the server.
     pub(crate) async fn stop(&mut self) {
         while let Signal::Reload = self.next().await {}
     }

@@ -1,4 +1,4 @@
-//! Certificates of listeners with `tls: true`: read from files, made when missing, reread on SIGHUP.
+//! Certificates of listeners with `tls: true`: read from files, created if missing, reloaded on SIGHUP.
 
 use std::fs;
 use std::io::Write as _;
@@ -33,10 +33,10 @@ pub enum TlsError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
-    /// One of the two options is set.
+    /// Only one of the two options is set.
     #[error("{set} is set and {missing} is not; set both, or none to have a self-signed certificate made")]
     OneOption {
         /// The option that is set.
@@ -49,15 +49,15 @@ pub enum TlsError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The self-signed certificate cannot be made for this name.
+    /// The self-signed certificate cannot be created for this name.
     #[error("cannot make a certificate for {name}: {source}")]
     Make {
         /// The server's name.
         name: String,
-        /// What rcgen said.
+        /// The error of rcgen.
         source: rcgen::Error,
     },
 }
@@ -65,7 +65,7 @@ pub enum TlsError {
 const CERTIFICATE: &str = "tls_certificate_path";
 const KEY: &str = "tls_private_key_path";
 
-/// The option of `config` that `error` is about.
+/// Returns the option of `config` that `error` is about.
 pub fn option_of(error: &TlsError, config: &Config) -> &'static str {
     let certificate = Files::of(config).ok().map(|(Files::Named(file, _) | Files::SelfSigned(file, _))| file);
     match error {
@@ -75,12 +75,12 @@ pub fn option_of(error: &TlsError, config: &Config) -> &'static str {
     }
 }
 
-/// Where the certificate of the listeners is.
+/// The files of the listeners' certificate.
 #[derive(Debug)]
 pub enum Files {
-    /// Where the configuration says: certificate and key.
+    /// The configuration names certificate and key.
     Named(PathBuf, PathBuf),
-    /// The configuration says nothing: a self-signed certificate, and its key, are made here.
+    /// The configuration names none: a self-signed certificate and its key are created here.
     SelfSigned(PathBuf, PathBuf),
 }
 
@@ -101,7 +101,7 @@ impl Files {
     }
 }
 
-/// The certificate in use, and where it is reread from.
+/// The certificate in use, and the files from which it is reloaded.
 #[derive(Debug)]
 pub struct Certificates {
     certificate: PathBuf,
@@ -110,7 +110,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the certificate (a PEM chain) and its key (PEM). A self-signed pair for `server_name` is made when neither
+    /// Reads the certificate (a PEM chain) and its key (PEM). Creates a self-signed pair for `server_name` if neither
     /// exists and the configuration names none.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ impl Certificates {
         }))
     }
 
-    /// The certificate's file.
+    /// Returns the path of the certificate.
     pub fn path(&self) -> &Path {
         &self.certificate
     }
@@ -150,7 +150,7 @@ impl Certificates {
         Ok(())
     }
 
-    /// rustls's configuration of a listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+    /// Returns rustls's configuration for a listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
     ///
     /// # Errors
     /// When rustls refuses its own defaults.
@@ -198,7 +198,7 @@ pub fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     })
 }
 
-/// Writes a new certificate for `server_name` that nobody vouches for, and its key.
+/// Writes a new self-signed certificate for `server_name`, and its key.
 ///
 /// # Errors
 /// When a file exists or cannot be written.

@@ -1,42 +1,44 @@
-//! Accounts as the operator sees and changes them: what `plexus user` asks for, carried out by the running server, or
-//! by the command itself on the database of a stopped one.
+//! The requests of `plexus user` about accounts, handled by the running server, or by the command itself on the
+//! database of a stopped one.
 
 use plexus_accounts::{Administration, AdministrationError, Deactivation, PAGE_ACCOUNTS};
 use plexus_protocol::id::UserId;
 use plexus_service::{DeviceInfo, UserDeactivation, UserInfo};
 use serde::{Deserialize, Serialize};
 
-/// What a command asks for. `user` is a localpart or a whole user id.
+/// A command's request. `user` is a localpart or a whole user id.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the variants describe their fields")]
 pub enum UserRequest {
-    /// The accounts after the user id `after`; empty: from the first on.
+    /// List the accounts after the user id `after`; empty: from the first on.
     List { after: String },
-    /// An account and its devices.
+    /// Show an account and its devices.
     Show { user: String },
-    /// A new password, with or without the end of all sessions.
+    /// Set a new password, and optionally end all sessions.
     SetPassword { user: String, password: String, end_sessions: bool },
-    /// Make or unmake an administrator.
+    /// Make the user an administrator, or take that back.
     SetAdmin { user: String, admin: bool },
-    /// Lock or unlock.
+    /// Lock or unlock the account.
     SetLocked { user: String, locked: bool },
     /// Close the account for good.
     Deactivate { user: String, erase: bool },
 }
 
-/// What came of it.
+/// The result of a request.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the variants describe their fields")]
 pub enum UserReply {
     /// A page of accounts, and whether there are more after it.
     Page { users: Vec<UserInfo>, more: bool },
     /// One account.
     One { user: UserInfo, devices: Vec<DeviceInfo> },
-    /// The change was made; `changed` is false where everything was so already.
+    /// The change was made; `changed` is false if nothing had to be changed.
     Done { user_id: UserId, changed: bool },
     /// The account is closed. A running server takes the user out of all rooms now, a stopped one at its next start.
     Deactivated { user_id: UserId, leaving_rooms: LeavingRooms },
-    /// Nothing was done.
+    /// Nothing was changed.
     Failed { error: String },
 }
 
@@ -44,13 +46,13 @@ pub enum UserReply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeavingRooms {
-    /// It has begun.
+    /// It has begun already.
     Now,
     /// When the server starts: it is recorded in the database.
     AtNextStart,
 }
 
-/// Carries out what operators ask for.
+/// Handles the requests of operators.
 pub struct UserAdmin {
     administration: Administration,
     closing: Closing,
@@ -58,19 +60,20 @@ pub struct UserAdmin {
 
 /// How accounts are closed.
 pub enum Closing {
-    /// By a running server, which has rooms to leave.
+    /// By a running server, which takes the users out of their rooms.
     Running(UserDeactivation),
-    /// In the database alone, which keeps what is left for the next start.
+    /// In the database alone, where the rest is recorded for the next start.
     Stopped(Deactivation),
 }
 
 impl UserAdmin {
+    /// Creates the service.
     #[must_use]
     pub fn new(administration: Administration, closing: Closing) -> Self {
         Self { administration, closing }
     }
 
-    /// Does what is asked for, or says why not.
+    /// Handles a request.
     pub async fn carry_out(&self, request: UserRequest) -> UserReply {
         match self.try_to(request).await {
             Ok(reply) => reply,

@@ -1,5 +1,5 @@
-//! Builds everything: the only place that knows every part of the program. `engine` builds the services, in order;
-//! `apis` hands each API its share of them.
+//! Builds the program: the only place that knows every part of it. `engine` builds the services, in order; `apis`
+//! passes each API its share of them.
 
 mod apis;
 mod engine;
@@ -30,16 +30,16 @@ use engine::Engine;
 use foundation::open_database;
 pub use foundation::{Parts, database_options};
 
-/// How long a stopping server waits for background work that has begun.
+/// How long a server that stops waits for background work that has begun.
 const BACKGROUND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The program, built: routers and the services behind them.
 pub struct Application {
     /// Every route, without what each listener adds, and the metrics.
     pub routers: Routers,
-    /// What reads the bodies of requests.
+    /// Reads the bodies of requests.
     pub bodies: Arc<BodyIntake>,
-    /// What operators do with accounts.
+    /// The service with which operators change accounts.
     pub users: Arc<UserAdmin>,
     engine: Engine,
     _background: AbortOnDrop,
@@ -54,7 +54,7 @@ impl Application {
         self.engine.foundation.database.read(|tx| Ok(repo::users::count_active(tx)? == 0)).await
     }
 
-    /// Ends the background work, writes what is still in memory only, and closes the database.
+    /// Ends the background work, writes data that is only in memory, and closes the database.
     pub async fn close(self) {
         let Engine { foundation, accounts, delivery, .. } = &self.engine;
         delivery.federation_out.stop().await;
@@ -67,7 +67,7 @@ impl Application {
     }
 }
 
-/// Opens the database, builds every part on it, and starts the background work.
+/// Opens the database, builds every service on it, and starts the background work.
 ///
 /// # Errors
 /// When the database cannot be opened or belongs to another server.
@@ -98,8 +98,8 @@ fn routers(engine: &Engine, bodies: &Arc<BodyIntake>) -> Routers {
     Routers { all, metrics: metrics::everywhere(Arc::clone(rooms)) }
 }
 
-/// The accounts of a server that is not running, and the database they are in, which the caller closes. A database is
-/// neither made nor migrated: the server does that at its start.
+/// Returns the accounts of a server that does not run, and their database, which the caller closes. The database is
+/// neither created nor migrated: the server does that at its start.
 ///
 /// # Errors
 /// When there is no database of this version, or a server is using it.
@@ -115,7 +115,7 @@ pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), Sta
         clock: Clock::system(),
         random: Random::system(),
         profiles: ProfileCache::new(PROFILE_BYTES),
-        // Nobody reads events here, so it does not matter which users have been erased before.
+        // Nobody reads events here, so that it does not matter which users were erased before.
         erased: ErasedUsers::default(),
         settings: settings::accounts(config, ServerName::try_from(config.server.server_name.as_str())?),
     });

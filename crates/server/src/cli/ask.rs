@@ -6,26 +6,26 @@ use plexus_net::HttpError;
 use plexus_net::http::{WholeResponse, send_operator_command, send_unverified_operator_command};
 use serde_json::Value;
 
-/// Why a server's answer is none that a command can use.
+/// Why a command cannot use a server's response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AskError {
-    /// What was to be asked is no address.
+    /// The URL is not valid.
     #[error("{0} is not an address")]
     Address(String),
-    /// It cannot be reached.
+    /// The server cannot be reached.
     #[error(transparent)]
     Unreachable(#[from] HttpError),
-    /// It answered with an error.
+    /// The server responded with an error.
     #[error("{url} answered {status}: {text}")]
     Refused {
-        /// What was asked.
+        /// The URL of the request.
         url: String,
         /// The HTTP status.
         status: StatusCode,
-        /// What the server said about it.
+        /// The server's own text.
         text: String,
     },
-    /// It answered something else.
+    /// The response is not one of a homeserver.
     #[error("{0} did not answer as a Matrix homeserver does")]
     NotMatrix(String),
 }
@@ -34,7 +34,7 @@ pub(super) enum AskError {
 /// is accepted.
 ///
 /// # Errors
-/// When there is no answer; an HTTP error status is an [`WholeResponse`].
+/// When there is no response. One with an HTTP error status is an [`WholeResponse`] too.
 pub(super) async fn ask(
     method: Method,
     url: &str,
@@ -56,24 +56,24 @@ pub(super) async fn ask(
     Ok(response?)
 }
 
-/// The body as JSON; null when it is not JSON.
+/// Returns the body as JSON; null when it is not JSON.
 pub(super) fn parsed(answer: &WholeResponse) -> Value {
     serde_json::from_slice(&answer.body).unwrap_or_default()
 }
 
-/// The text in the field `name` of a successful answer.
+/// Returns the text in the field `name` of a successful response.
 ///
 /// # Errors
-/// When the answer is another, with what the server said.
+/// When the response is another, with the server's text.
 pub(super) fn field(url: &str, answer: &WholeResponse, name: &str) -> Result<String, AskError> {
     let body = successful(url, answer)?;
     body[name].as_str().map(ToOwned::to_owned).ok_or_else(|| AskError::NotMatrix(url.to_owned()))
 }
 
-/// The body of a successful answer.
+/// Returns the body of a successful response.
 ///
 /// # Errors
-/// When the answer is another, with what the server said.
+/// When the response is another, with the server's text.
 pub(super) fn successful(url: &str, answer: &WholeResponse) -> Result<Value, AskError> {
     let body = parsed(answer);
     if answer.status.is_success() {

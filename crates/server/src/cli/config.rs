@@ -7,13 +7,14 @@ use clap::{Args, Subcommand};
 use plexus_base::config::{Options, Problem, Report, Setting};
 use serde_json::{Value, json};
 
-use super::{CommandError, YesNo, output};
+use super::{CommandError, YesNo};
 use crate::data_dir::{self, New};
+use crate::output;
 use crate::preflight;
 
 /// Arguments of `plexus generate-config`.
 #[derive(Debug, Args)]
-pub struct GenerateConfigArgs {
+pub(super) struct GenerateConfigArgs {
     /// The server's name in user and room ids
     #[arg(short = 'H', long, value_name = "NAME", default_value = data_dir::DEFAULT_SERVER_NAME)]
     server_name: String,
@@ -47,7 +48,7 @@ pub struct GenerateConfigArgs {
 ///
 /// # Errors
 /// When a file exists, cannot be read or cannot be written.
-pub fn generate(args: &GenerateConfigArgs) -> Result<(), CommandError> {
+pub(super) fn generate(args: &GenerateConfigArgs) -> Result<(), CommandError> {
     let target = args.output_file.clone().unwrap_or_else(|| args.config_dir.join("homeserver.yaml"));
     let data_dir = args.data_dir.as_ref().unwrap_or(&args.config_dir);
     let new = New {
@@ -81,9 +82,9 @@ fn configuration_only(args: &GenerateConfigArgs, new: &New<'_>) -> Result<(), Co
     Ok(())
 }
 
-/// What to do with a configuration.
+/// The commands on a configuration.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(super) enum ConfigCommand {
     /// Say what is wrong, unknown or without effect in a configuration and its files; exits 1 when anything is
     Check {
         /// Print JSON
@@ -96,7 +97,7 @@ pub enum ConfigCommand {
 }
 
 /// Runs `plexus config ...`.
-pub fn run(command: &ConfigCommand) -> ExitCode {
+pub(super) fn run(command: &ConfigCommand) -> ExitCode {
     let ConfigCommand::Check { json, config_path } = command;
     let (mut report, loaded) = preflight::examine(config_path, Options::default());
     if let Some(loaded) = loaded.filter(|_| report.errors.is_empty()) {

@@ -15,18 +15,19 @@ use plexus_base::config::{Config, MediaSection, Written};
 use plexus_base::{Clock, Random, private};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
-use super::{CommandError, ConfigArgs, output};
+use super::{CommandError, ConfigArgs};
 use crate::control_socket::ControlClient;
+use crate::output;
 use crate::preflight::file_problem;
 use crate::{data_dir, pid_file};
 
-/// How long a start may take before it counts as failed: the schema may have to be brought up to date.
+/// How long a start may take until it counts as failed: the schema may have to be migrated.
 const START_TIMEOUT: Duration = Duration::from_secs(600);
-/// How long a stop may take: the server's own grace time and a margin.
+/// How long a stop may take: the server's own grace period and a margin.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often is looked.
+/// The time between two checks.
 const POLL: Duration = Duration::from_millis(50);
-/// What `status` exits with when nothing runs (LSB init scripts).
+/// The exit code of `status` when no server runs (LSB init scripts).
 const NOT_RUNNING: u8 = 3;
 
 /// Arguments of `plexus start` and its siblings.
@@ -81,7 +82,7 @@ enum ControlError {
     Unwritten(PathBuf, std::io::Error),
 }
 
-/// The pid file: `pid_file`, or homeserver.pid beside the configuration.
+/// Returns the path of the pid file: `pid_file`, or homeserver.pid beside the configuration.
 pub fn pid_path(config: &Config) -> PathBuf {
     pid_path_of(config.server.pid_file.clone(), &config.config_dir)
 }
@@ -90,7 +91,7 @@ fn pid_path_of(named: Option<PathBuf>, config_dir: &Path) -> PathBuf {
     named.unwrap_or_else(|| config_dir.join("homeserver.pid"))
 }
 
-/// Where a server in the background writes what it says on its standard output and error.
+/// Returns the file to which a server in the background writes its standard output and error.
 fn log_path(config: &Config) -> PathBuf {
     config.config_dir.join("homeserver.log")
 }
@@ -98,7 +99,7 @@ fn log_path(config: &Config) -> PathBuf {
 /// A server that runs.
 enum Found {
     Listening(ControlClient),
-    /// By its pid file alone: the server could not make its control socket, or is still starting.
+    /// Found by its pid file alone: the server could not create its control socket, or is still starting.
     Noted {
         process: u32,
         pid_file: PathBuf,
@@ -113,7 +114,7 @@ impl Found {
         }
     }
 
-    /// The number of the user that it runs as.
+    /// Returns the number of the user that runs it.
     fn user(&self) -> Option<u32> {
         match self {
             Self::Listening(client) => Some(client.user),
@@ -121,7 +122,7 @@ impl Found {
         }
     }
 
-    /// Has the server end. `false`: it has not within [`STOP_TIMEOUT`].
+    /// Stops the server. Returns false if it has not ended within [`STOP_TIMEOUT`].
     fn stop(&mut self) -> Result<bool, CommandError> {
         match self {
             Self::Listening(client) => Ok(client.stop(STOP_TIMEOUT)?),
@@ -145,7 +146,7 @@ fn terminate(number: u32, pid_file: &Path) -> Result<bool, CommandError> {
     Ok(runtime.block_on(async { tokio::time::timeout(STOP_TIMEOUT, gone).await.unwrap_or(Ok(false)) })?)
 }
 
-/// The server of a configuration, if it runs; the configuration may be wrong.
+/// Finds the server of a configuration, if it runs. The configuration may have mistakes.
 fn find(args: &ConfigArgs) -> Result<Option<Found>, CommandError> {
     let written = written(args)?;
     if let Some(client) = connect(&written)? {
@@ -154,14 +155,14 @@ fn find(args: &ConfigArgs) -> Result<Option<Found>, CommandError> {
     noted(&written)
 }
 
-/// The server that the pid file names, which only one in the background has.
+/// Returns the server that the pid file names, which only one in the background has.
 fn noted(written: &Written) -> Result<Option<Found>, CommandError> {
     let pid_file = pid_path_of(written.path("pid_file"), written.config_dir());
     Ok(running(&pid_file)?.map(|process| Found::Noted { process, pid_file }))
 }
 
-/// The connection to the server of a configuration, if it runs, and the folder of its control socket. The configuration
-/// may be wrong.
+/// Connects to the server of a configuration, if it runs. Returns the connection, and the folder of the control socket.
+/// The configuration may have mistakes.
 ///
 /// # Errors
 /// When there is no configuration, or the socket is another user's.
@@ -173,14 +174,14 @@ pub fn control_client(args: &ConfigArgs) -> Result<(PathBuf, Option<ControlClien
 
 fn connect(written: &Written) -> Result<Option<ControlClient>, CommandError> {
     let folder = media_store(written);
-    // A relative path leads wherever the command is given, maybe to a folder that anybody can make.
+    // A relative path depends on where the command is run, and may lead to a folder that anybody can create.
     let named = folder.is_absolute().then_some(&folder);
     let owner = |path: &PathBuf| Some(fs::metadata(path).ok()?.uid());
     let owners: Vec<u32> = written.files().iter().chain(named).filter_map(owner).collect();
     Ok(ControlClient::connect(&folder, &owners)?)
 }
 
-/// What is said when no server is found.
+/// Returns the message for when no server is found.
 fn not_running(args: &ConfigArgs) -> Result<String, CommandError> {
     let folder = media_store(&written(args)?);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
@@ -220,7 +221,7 @@ pub fn start(args: &ControlArgs) -> Result<(), CommandError> {
     detach(&config, &loaded, None)
 }
 
-/// Runs `plexus serve --detached` and waits until it says that it listens, or ends.
+/// Runs `plexus serve --detached` and waits until it reports that it listens, or ends.
 ///
 /// # Errors
 /// When it ends, or takes too long.
@@ -229,7 +230,7 @@ pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>) -> Result<(
     let log = private::options().create(true).append(true).read(true).open(&log_path);
     let mut log = log.map_err(|error| ControlError::Unwritten(log_path.clone(), error))?;
     let before = log.metadata()?.len();
-    // Of this user alone, so that nobody else says that the server is ready.
+    // Accessible to this user alone, so that nobody else can report that the server is ready.
     let folder = std::env::temp_dir().join(format!("plexus-start-{}", Random::system().alphanumeric(16)));
     private::create_folder(&folder).map_err(|error| ControlError::Unwritten(folder.clone(), error))?;
     let socket_path = folder.join("notify");
@@ -249,7 +250,7 @@ pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>) -> Result<(
         .stderr(log.try_clone()?)
         .spawn()?;
     let result = wait_until_ready(child, &socket);
-    // In the temporary folder anyway.
+    // It is in the temporary folder in any case.
     let _ = fs::remove_dir_all(&folder);
     match result? {
         Started::Ready(pid) => {
@@ -291,7 +292,7 @@ fn wait_until_ready(mut child: Child, socket: &UnixDatagram) -> Result<Started, 
     }
 }
 
-/// Stops the server, in the background or not, and waits for its end.
+/// Stops the server, in the background or not, and waits until it has ended.
 ///
 /// # Errors
 /// When it does not end.
@@ -332,7 +333,7 @@ pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
     start(args)
 }
 
-/// The user's name, or `#` and the number, which sudo understands as well.
+/// Returns the user's name, or `#` and the number, which sudo accepts as well.
 fn user_name(user: u32) -> String {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let number = user.to_string();
@@ -340,7 +341,7 @@ fn user_name(user: u32) -> String {
     entry.and_then(|line| line.split(':').next()).map_or_else(|| format!("#{user}"), str::to_owned)
 }
 
-/// Says whether the server runs: 0 if so, 3 if not, 1 when that cannot be found out.
+/// Prints whether the server runs, and exits with 0 if so, 3 if not, 1 if that cannot be found out.
 pub fn status(args: &ControlArgs) -> ExitCode {
     say_status(args).unwrap_or_else(|error| {
         eprintln!("plexus: {error}");

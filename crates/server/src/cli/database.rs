@@ -7,12 +7,13 @@ use plexus_store::db::migrate_database;
 use plexus_store::maintenance::{self, Problem, TableStats};
 use serde_json::{Value, json};
 
-use super::{CommandError, ConfigArgs, output};
+use super::{CommandError, ConfigArgs};
+use crate::output;
 use crate::{data_dir, wire};
 
-/// What to do with the database.
+/// The commands on the database.
 #[derive(Debug, Subcommand)]
-pub enum DatabaseCommand {
+pub(super) enum DatabaseCommand {
     /// Bring the schema up to date
     Migrate(ConfigArgs),
     /// Look for damage; exits 1 when there is some
@@ -29,7 +30,7 @@ pub enum DatabaseCommand {
 
 /// Arguments of commands that only read.
 #[derive(Debug, Args)]
-pub struct LookArgs {
+pub(super) struct LookArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Print JSON
@@ -46,7 +47,7 @@ struct Damaged(usize);
 ///
 /// # Errors
 /// When the database cannot be opened, or is damaged.
-pub fn run(command: &DatabaseCommand) -> Result<(), CommandError> {
+pub(super) fn run(command: &DatabaseCommand) -> Result<(), CommandError> {
     let (DatabaseCommand::Migrate(args)
     | DatabaseCommand::Check(LookArgs { config: args, .. })
     | DatabaseCommand::Stats { look: LookArgs { config: args, .. }, .. }) = command;

@@ -1,4 +1,4 @@
-//! `plexus demo`: three servers of this machine that federate with each other alone, as the trio in Synapse's demo
+//! `plexus demo`: three servers on this machine that federate only with each other, like the trio in Synapse's demo
 //! folder.
 
 mod conversation;
@@ -14,12 +14,13 @@ use serde_json::json;
 use super::CommandError;
 use crate::Running;
 use crate::data_dir::{self, New};
+use crate::output;
 use crate::serve::{Signals, raise_file_limit};
 use crate::tls;
 
 /// How many servers there are.
 const SERVERS: u16 = 3;
-/// How far a server's port for other servers is above that for clients.
+/// The distance from a server's port for clients to that for other servers.
 const FEDERATION: u16 = 400;
 /// How long the conversation may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,7 +48,7 @@ enum DemoError {
     Silence(PathBuf),
 }
 
-/// Starts the three, has them talk, and lets them run until a signal comes.
+/// Starts the three servers, lets their users talk, and runs until a signal comes.
 ///
 /// # Errors
 /// When one cannot start, or they do not hear each other.
@@ -64,44 +65,43 @@ async fn demonstrate(args: &DemoArgs) -> Result<(), CommandError> {
     let mut signals = Signals::new()?;
     raise_file_limit(0);
     let mut running = Vec::new();
-    let told = tokio::select! {
-        told = start_and_talk(args, &folder, &mut running) => Some(told),
+    let outcome = tokio::select! {
+        outcome = start_and_talk(args, &folder, log, &mut running) => Some(outcome),
         () = signals.stop() => None,
     };
-    let told = told.map(|told| told.unwrap_or(Err(DemoError::Silence(log).into())));
-    if let Some(Ok(())) = told
+    if let Some(Ok(())) = outcome
         && !args.once
     {
-        println!("They run until Ctrl-C; their files are in {}", folder.display());
         signals.stop().await;
     }
     for server in running {
         server.stop().await;
     }
-    println!("All three have stopped");
-    told.unwrap_or(Ok(()))
+    output::line("All three have stopped")?;
+    outcome.unwrap_or(Ok(()))
 }
 
-/// Starts the servers, each of which is in `running` from then on, and has them talk; `None` when they do not hear each
-/// other.
+/// Starts the servers, adding each to `running`, and lets their users talk.
 async fn start_and_talk(
     args: &DemoArgs,
     folder: &Path,
+    log: PathBuf,
     running: &mut Vec<Running>,
-) -> Option<Result<(), CommandError>> {
+) -> Result<(), CommandError> {
     let mut places = Vec::new();
     for port in (args.port..).take(usize::from(SERVERS)) {
-        match start(folder, port).await {
-            Ok(server) => running.push(server),
-            Err(error) => return Some(Err(error)),
-        }
+        running.push(start(folder, port).await?);
         let place = conversation::Place { name: name(port), url: url(port) };
-        println!("{} serves clients at {}", place.name, place.url);
+        output::line(format_args!("{} serves clients at {}", place.name, place.url))?;
         places.push(place);
     }
     #[expect(clippy::disallowed_methods, reason = "people wait in real time")]
-    let talk = tokio::time::timeout(PATIENCE, conversation::hold(&places)).await.ok()?;
-    Some(talk.map_err(CommandError::from))
+    let talk = tokio::time::timeout(PATIENCE, conversation::hold(&places)).await;
+    talk.unwrap_or_else(|_| Err(DemoError::Silence(log).into()))?;
+    if !args.once {
+        output::line(format_args!("They run until Ctrl-C; their files are in {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 fn name(port: u16) -> String {
@@ -112,7 +112,7 @@ fn url(port: u16) -> String {
     format!("http://localhost:{port}")
 }
 
-/// Starts the server with that port for clients; what it keeps of an earlier time is used.
+/// Starts the server with this port for clients. Files of an earlier run are used again.
 async fn start(folder: &Path, port: u16) -> Result<Running, CommandError> {
     let config = configuration(folder, port)?;
     Ok(Running::start(config, Clock::system(), Random::system()).await?)
@@ -142,13 +142,13 @@ fn configuration(folder: &Path, port: u16) -> Result<Config, CommandError> {
     Ok(loaded.map_err(|report| DemoError::Config(report.to_string()))?.config)
 }
 
-/// The certificate that all servers of the demonstration show and trust, and its key.
+/// Returns the paths of the certificate that all servers of the demonstration use and trust, and of its key.
 fn tls_files(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("demo.tls.crt"), folder.join("demo.tls.key"))
 }
 
-/// What the demonstration's servers have in place of a new server's options: they know and trust nobody but each other,
-/// and anybody on this machine may register.
+/// Returns the options in which the demonstration's servers differ from a new server: they know and trust only each
+/// other, and anybody on this machine may register.
 fn options(folder: &Path, port: u16) -> String {
     let listener = |port: u16, tls: bool| {
         let resources = json!([{ "names": ["client", "federation"] }]);
@@ -171,7 +171,7 @@ fn options(folder: &Path, port: u16) -> String {
     format!("{options:#}\n")
 }
 
-/// Sends the log of all three to a file, and answers where it is: the terminal is for what they say to each other.
+/// Sends the log of all three to a file, and returns its path: the terminal is for what the users say to each other.
 fn log_to_file(folder: &Path) -> Result<PathBuf, CommandError> {
     let log = folder.join("demo.log");
     let handler = json!({ "class": "logging.FileHandler", "filename": log, "formatter": "precise" });

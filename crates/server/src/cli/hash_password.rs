@@ -1,4 +1,4 @@
-//! `plexus hash-password`: the hash of a password, as the database and the admin API take it.
+//! `plexus hash-password`: prints the hash of a password, as the database and the admin API accept it.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -7,7 +7,8 @@ use clap::Args;
 use plexus_accounts::PasswordHasher;
 use plexus_base::Random;
 
-use super::{CommandError, ConfigArgs, output, prompt};
+use super::{CommandError, ConfigArgs, prompt};
+use crate::output;
 
 /// Arguments of `plexus hash-password`.
 #[derive(Debug, Args)]

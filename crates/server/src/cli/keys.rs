@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use plexus_base::{Clock, Random};
 
-use super::{CommandError, output};
+use super::CommandError;
 use crate::key_file;
+use crate::output;
 
-/// How far in the future an exported key ends when nothing is said: six hours, as in Synapse.
+/// How far in the future an exported key expires by default: six hours, as in Synapse.
 const EXPORT_EXPIRY_MS: u64 = 6 * 3_600_000;
 
 /// Arguments of `plexus generate-signing-key`.

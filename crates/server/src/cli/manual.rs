@@ -1,4 +1,4 @@
-//! `plexus completion` and `plexus man`: what a shell and `man` know of the command line, printed.
+//! `plexus completion` and `plexus man`: completions for a shell, and manual pages.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Command, CommandFactory as _};
 use clap_complete::Shell;
 
-use super::{Cli, CommandError, output};
+use super::{Cli, CommandError};
+use crate::output;
 
 /// Arguments of `plexus completion`.
 #[derive(Debug, Args)]

@@ -56,7 +56,8 @@ pub(super) fn new_password() -> io::Result<String> {
     }
 }
 
-/// The new password that an option gives, or the file that another one names (`-`: standard input), or that is typed.
+/// Returns the new password that an option gives, or the file that another one names (`-`: standard input), or that is
+/// typed.
 ///
 /// # Errors
 /// When the file or the terminal cannot be read, or the password is empty.
@@ -85,7 +86,7 @@ fn not_empty(password: &str, otherwise: String) -> io::Result<String> {
     }
 }
 
-/// Whether the answer to a question is yes; anything else is no.
+/// Asks a question. Returns whether the answer is yes; anything else is no.
 ///
 /// # Errors
 /// As [`line`].

@@ -1,5 +1,5 @@
-//! `plexus register`: makes a user on a running server through /_synapse/admin/v1/register, as register_new_matrix_user
-//! does.
+//! `plexus register`: creates a user on a running server through /_synapse/admin/v1/register, as
+//! register_new_matrix_user does.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,9 +13,10 @@ use plexus_net::http::ConnectError;
 use serde_json::json;
 
 use super::ask::{AskError, ask, field, parsed};
-use super::{CommandError, ConfigArgs, output, prompt};
+use super::{CommandError, ConfigArgs, prompt};
+use crate::output;
 
-/// Where the server is asked when nothing says otherwise.
+/// The server's URL when nothing names another.
 const DEFAULT_URL: &str = "http://localhost:8008";
 
 /// Arguments of `plexus register`.
@@ -59,7 +60,7 @@ pub(super) struct RegisterArgs {
     server_url: Option<String>,
 }
 
-/// Why no user was made.
+/// Why no user was created.
 #[derive(Debug, thiserror::Error)]
 enum RegisterError {
     #[error(
@@ -72,7 +73,7 @@ enum RegisterError {
     Certificate(AskError),
 }
 
-/// Makes the user.
+/// Creates the user.
 ///
 /// # Errors
 /// When something is missing, the server cannot be reached or refuses.
@@ -158,18 +159,19 @@ async fn register(target: &Target, new: &NewUser<'_>) -> Result<String, Failure>
     Ok(field(&url, &answer, "user_id")?)
 }
 
-/// The server that is asked.
+/// The server to which the request is sent.
 struct Target {
     secret: String,
     url: String,
-    /// Where the address comes from, for whoever cannot be reached there.
+    /// Where the URL comes from, for the error when the server cannot be reached.
     origin: String,
     /// Whether any certificate is accepted: the operator says so, or the address is a listener on this machine.
     any_certificate: bool,
 }
 
 impl Target {
-    /// The configuration may have any mistakes: its secret is needed, and its listeners if the address is not given.
+    /// Finds the server. The configuration may have mistakes: only its secret is needed, and its listeners if the URL
+    /// is not given.
     fn of(args: &RegisterArgs) -> Result<Self, CommandError> {
         let (secret, written) = match &args.shared_secret {
             Some(secret) => (secret.clone(), Written::default()),
@@ -196,7 +198,7 @@ impl Target {
     }
 }
 
-/// The address of the first listener that serves clients on a port, one without TLS if there is one.
+/// Returns the address of the first listener that serves clients on a port, one without TLS if there is one.
 fn listener_url(listeners: &[Listener]) -> Option<String> {
     let serving = |listener: &&Listener| {
         listener.r#type == ListenerType::Http && listener.port.is_some() && listener.serves(ResourceName::Client)
@@ -208,7 +210,7 @@ fn listener_url(listeners: &[Listener]) -> Option<String> {
     Some(format!("{scheme}://{}:{}", reachable_host(&listener.bind_addresses), listener.port?))
 }
 
-/// What a program on this machine reaches a listener under.
+/// Returns the host under which a program on this machine reaches a listener.
 fn reachable_host(addresses: &[String]) -> String {
     let mut parsed = addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
     let own = |address: IpAddr| address.is_loopback() || address.is_unspecified();

@@ -1,5 +1,5 @@
-//! `plexus token create|list|show|update|delete`: registration tokens, in the database itself, whether or not the
-//! server runs: it holds nothing of them in memory.
+//! `plexus token create|list|show|update|delete`: changes registration tokens in the database itself, whether or not
+//! the server runs: it keeps nothing about them in memory.
 
 use std::io;
 use std::time::{Duration, UNIX_EPOCH};
@@ -12,10 +12,11 @@ use plexus_store::repo::registration_tokens::RegistrationToken;
 use plexus_store::{Tx, maintenance};
 use serde_json::{Value, json};
 
-use super::{CommandError, ConfigArgs, YesNo, output};
+use super::{CommandError, ConfigArgs, YesNo};
+use crate::output;
 use crate::{data_dir, wire};
 
-/// What to do with registration tokens.
+/// The commands on registration tokens.
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
     /// Make a token that lets people register
@@ -30,7 +31,7 @@ pub(super) enum TokenCommand {
     Delete(NamedArgs),
 }
 
-/// What every command takes.
+/// The arguments of every command.
 #[derive(Debug, Args)]
 struct CommonArgs {
     #[command(flatten)]
@@ -203,7 +204,7 @@ fn print_table(tokens: &[RegistrationToken]) -> io::Result<()> {
     Ok(())
 }
 
-/// A date as in HTTP, for times that have one there: until the year 9999.
+/// Returns a date in HTTP's format, for times until the year 9999.
 fn date(unix_ms: u64) -> String {
     const LAST: u64 = 253_402_300_799_999;
     if unix_ms <= LAST {

@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::control::control_client;
-use super::{CommandError, ConfigArgs, output, prompt};
+use super::{CommandError, ConfigArgs, prompt};
 use crate::control_socket::ControlClient;
+use crate::output;
 use crate::serve::StartError;
 use crate::users::{LeavingRooms, UserAdmin, UserReply, UserRequest};
 use crate::{data_dir, wire};
 
-/// What to do with accounts.
+/// The commands on accounts.
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
     /// List the users of this server
@@ -100,7 +101,7 @@ pub(super) enum Switch {
     Off,
 }
 
-/// Why a command did nothing.
+/// Why a command changed nothing.
 #[derive(Debug, thiserror::Error)]
 enum UserError {
     #[error("{0}")]
@@ -171,7 +172,7 @@ fn list(common: &Common, all: bool) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// What is special about an account, in words.
+/// Returns the special properties of an account, in words.
 fn marks(user: &UserInfo) -> Option<String> {
     let flags = [
         (user.admin, "administrator"),
@@ -211,7 +212,7 @@ fn show(common: &Common, user: String) -> Result<(), CommandError> {
 }
 
 fn describe(device: &DeviceInfo) -> String {
-    // Clients choose both, and could choose what acts on a terminal.
+    // Clients choose both, and could choose characters that act on a terminal.
     let name = device.display_name.as_ref().map(|name| format!(" ({})", escaped(name))).unwrap_or_default();
     let seen = match (device.last_seen_ts, &device.last_seen_ip) {
         (Some(ts), Some(ip)) => format!("last seen {} at {ip}", date(ts)),
@@ -231,7 +232,7 @@ fn set_locked(Named { user, common }: Named, locked: bool) -> Result<(), Command
     change(&common, &mut server, UserRequest::SetLocked { user, locked }, |user| format!("{user} {is}."))
 }
 
-/// Makes a change and says what holds now.
+/// Makes a change and prints the result.
 fn change(
     common: &Common,
     server: &mut Server,
@@ -278,11 +279,11 @@ fn print_json(value: &Value) -> Result<(), CommandError> {
     Ok(output::line(serde_json::to_string_pretty(value)?)?)
 }
 
-/// The server whose users these are.
+/// The server whose users are changed.
 enum Server {
-    /// It runs, and is asked.
+    /// It runs, and gets a request.
     Running(ControlClient),
-    /// It does not; its database is held until the command ends, so that it cannot start meanwhile.
+    /// It does not run; its database is locked until the command ends, so that it cannot start meanwhile.
     Stopped { runtime: Runtime, database: Database, users: Box<UserAdmin> },
 }
 

@@ -1,4 +1,4 @@
-//! Taking the addresses of the configuration's listeners.
+//! Binding the addresses of the configuration's listeners.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -9,21 +9,21 @@ use std::path::{Path, PathBuf};
 use plexus_base::config::Listener;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
-/// Connections the system keeps waiting until they are accepted.
+/// The most connections that the system holds until they are accepted.
 const BACKLOG: u32 = 1024;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// `bind_addresses` holds something that is no address.
+    /// `bind_addresses` holds something that is not an address.
     #[error("listener on port {port}: bind address {address:?} is not an IP address")]
     Address {
         /// The listener's port.
         port: u16,
-        /// What was found.
+        /// The text in the configuration.
         address: String,
     },
-    /// Another process has it.
+    /// Another process listens there.
     #[error(
         "cannot listen on {address}: the port is in use by another process; stop that one (`ss -ltnp` names it), or \
          choose another port, in the configuration or with --port"
@@ -32,27 +32,27 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
-    /// Another server answers on the unix socket.
+    /// Another server listens on the unix socket.
     #[error("cannot listen on {path}: another process listens there; stop that one, or choose another path")]
     SocketTaken {
         /// The socket's path.
         path: PathBuf,
     },
-    /// Something that is no socket lies at the path.
+    /// The path is a file that is not a socket.
     #[error("cannot listen on {path}: there is a file that is not a socket; move it away, or choose another path")]
     NotASocket {
         /// The socket's path.
         path: PathBuf,
     },
-    /// The system refuses.
+    /// The system refused.
     #[error("cannot listen on {address}: {source}")]
     Refused {
         /// The address or path.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The system refuses ports below 1024 to those who are not root.
+    /// The system refused a port below 1024 to a user who is not root.
     #[error(
         "cannot listen on {address}: permission denied (ports below 1024 need CAP_NET_BIND_SERVICE or a proxy in front)"
     )]
@@ -63,7 +63,7 @@ pub enum BindError {
 }
 
 impl BindError {
-    /// Whether it is this listener that cannot listen.
+    /// Whether the error is about this listener.
     pub fn is_about(&self, listener: &Listener) -> bool {
         match self {
             Self::Address { port, .. } => listener.port == Some(*port),
@@ -76,7 +76,7 @@ impl BindError {
         }
     }
 
-    /// The member of a TCP listener that is to be changed.
+    /// Returns the member of a TCP listener in the configuration that has to be changed.
     pub fn member(&self) -> &'static str {
         match self {
             Self::Address { .. } | Self::Refused { .. } => "bind_addresses",
@@ -87,8 +87,8 @@ impl BindError {
 
 /// Listens on `port` of each of `addresses`.
 ///
-/// `::` takes IPv4 too on most systems; an IPv4 address beside it that then fails is not an error, nor is a missing
-/// IPv6 when `0.0.0.0` is there (as in Synapse).
+/// `::` includes IPv4 on most systems: if binding an IPv4 address beside it fails, that is not an error, nor is a
+/// missing IPv6 beside `0.0.0.0` (as in Synapse).
 ///
 /// # Errors
 /// See [`BindError`].
@@ -99,7 +99,7 @@ pub(super) fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, B
     let both = parsed.contains(&any_v4) && parsed.contains(&any_v6);
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut has_any_v6 = false;
-    // Port 0 means any free one; the second family has to follow the first.
+    // Port 0 means any free one; both address families have to use the same.
     let mut port = port;
     let mut order = parsed;
     order.sort_by_key(|address| *address != any_v6);
@@ -120,7 +120,7 @@ pub(super) fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, B
     Ok(listeners)
 }
 
-/// The address that one of `bind_addresses` stands for.
+/// Returns the address that one of `bind_addresses` stands for.
 ///
 /// # Errors
 /// [`BindError::Address`].
@@ -158,7 +158,8 @@ fn refused(address: SocketAddr, source: io::Error) -> BindError {
     }
 }
 
-/// Listens on the unix socket `path` with the permission bits `mode`; a socket nobody listens on any more is replaced.
+/// Listens on the unix socket `path` with the permission bits `mode`; a socket on which nobody listens any more is
+/// replaced.
 ///
 /// # Errors
 /// See [`BindError`].

@@ -26,36 +26,36 @@ use super::linger::{BodyUnread, LingeringClose};
 use super::slots::Slot;
 use super::stall::StallGuard;
 
-/// How long a new connection may take until its first request's head is complete, with a TLS handshake if there is one.
+/// How long a new connection may take until its first request's head is complete, including a TLS handshake.
 const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a later request's head may take, which is also how long an idle connection is kept: longer than proxies
-/// keep theirs, so that it is they who close.
+/// How long a later request's head may take, and so how long an idle connection is kept: longer than proxies keep
+/// theirs, so that the proxies close first.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(90);
 /// The most header lines of a request.
 const MAX_HEADERS: usize = 100;
 /// The largest head of a request, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// How long a connection that makes room for another may take to send what is left of its answers.
+/// How long a connection that makes room for another may take to send the rest of its responses.
 const LEAVING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests at the same time on one HTTP/2 connection.
+/// The most simultaneous requests on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 100;
-/// What is kept in memory of one HTTP/2 response until the client allows it to be sent, in bytes.
+/// The most bytes of an HTTP/2 response in memory that wait until the client allows them to be sent.
 const MAX_STREAM_BUFFER: usize = 64 * 1024;
 
-/// What all connections of a listener share.
+/// The parts that all connections of a listener share.
 #[derive(Clone)]
 pub(super) struct Connections {
-    /// What answers.
+    /// Handles the requests.
     pub router: Router,
-    /// TLS, when the listener has it.
+    /// Set if the listener has TLS.
     pub tls: Option<TlsAcceptor>,
-    /// The time.
+    /// For the limits on time.
     pub clock: Clock,
-    /// When to stop.
+    /// Begins when the server stops.
     pub shutdown: Shutdown,
 }
 
-/// What the request bodies of an HTTP/1 connection mean for what comes after them.
+/// What the request bodies of an HTTP/1 connection mean for the bytes after them.
 #[derive(Clone, Default)]
 struct Bodies {
     lengths: BodyLengths,
@@ -63,8 +63,8 @@ struct Bodies {
 }
 
 impl Connections {
-    /// Serves a connection to its end, which gives back its `slot`. Errors of the network end it silently: they are
-    /// the client's.
+    /// Serves a connection until it ends, which frees its `slot`. Errors of the network end it without a log line: they
+    /// are the client's.
     pub(super) async fn serve<S>(self, socket: S, peer: Peer, slot: Slot)
     where
         S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
@@ -157,7 +157,7 @@ impl Connections {
         }
     }
 
-    /// Waits until the connection is to take no further requests.
+    /// Waits until the connection must take no further requests.
     async fn must_leave(&self, activity: &Activity) {
         tokio::select! {
             () = self.shutdown.begun() => {}
@@ -166,8 +166,8 @@ impl Connections {
     }
 
     /// Waits until a connection that takes no further requests may be dropped: it has had none, or nothing was in
-    /// progress for [`LEAVING_TIMEOUT`]. Until then what it has not sent yet is being sent. How long a shutdown waits
-    /// is not decided here.
+    /// progress for [`LEAVING_TIMEOUT`]. Until then the rest of its responses is being sent. How long a shutdown waits
+    /// is decided elsewhere.
     async fn has_left(&self, activity: &Activity) {
         while activity.has_had_request() {
             let busy = activity.slot().is_busy();
@@ -178,8 +178,8 @@ impl Connections {
         }
     }
 
-    /// The router, told on each request who is at the other end. hyper calls this when it has parsed a head, and
-    /// reads on only afterwards: that is what [`BodyLengths`] needs.
+    /// Returns the router, with the connection's other end among the extensions of each request. hyper calls this when
+    /// it has parsed a head, and reads on only afterwards: [`BodyLengths`] needs that.
     fn service(
         &self,
         peer: Peer,
@@ -207,12 +207,12 @@ impl Connections {
             async move {
                 let mut response: Response = answer.await?;
                 if let Some(bodies) = bodies {
-                    // Reading would ask whoever waits to be asked for the body (`Expect: 100-continue`).
+                    // Reading would make a client that waits for `100 Continue` send the body.
                     let unread = rest.is_some() && (last || waits || !rest.skip().await);
                     if unread {
                         bodies.unread.set();
                     }
-                    // Where a body of unknown length ends is not known to those who look at the next head.
+                    // The next head is read without knowing where a body of unknown length ended.
                     if last || unread {
                         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    /// Connections whose requests are answered by `length` bytes, and the only slot.
+    /// Returns connections whose responses have `length` bytes, and the only slot.
     async fn only(length: usize) -> (Connections, Peer, Arc<Slots>, Slot) {
         let limits = ConnectionLimits { total: 1, of_one_address: 1, count_private_addresses: false };
         let clock = Clock::manual(0);
@@ -252,7 +252,7 @@ mod tests {
         (connections, peer, slots, slot)
     }
 
-    /// Asks over the only connection that there may be; its answer is read when it has been told to make room.
+    /// Sends a request over the only connection, and reads the response once the connection has to make room.
     async fn answer_while_leaving(length: usize) -> Vec<u8> {
         let (connections, peer, slots, slot) = only(length).await;
         let (near, mut far) = UnixStream::pair().unwrap();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_makes_room_sends_what_is_left_first() {
+    async fn a_connection_that_makes_room_sends_the_rest_first() {
         // In some of these the end of the answer waits for the system, whose own buffer is of unknown size.
         for length in (16..640).step_by(16).map(|kib| kib * KIB) {
             let answer = answer_while_leaving(length).await;

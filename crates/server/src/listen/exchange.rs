@@ -1,4 +1,4 @@
-//! One request and its response on their way through a connection: whether they move.
+//! A request and its response on their way through a connection, and whether they make progress.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -20,43 +20,44 @@ use super::stall::{Timer, timer};
 
 /// How long a request's body may take to bring [`LEAST_PROGRESS_BYTES`].
 pub(super) const READ_STALL: Duration = Duration::from_secs(30);
-/// What counts as progress of a request's body: a phone with a bad connection sends more in 30 s, and who sends byte
-/// by byte only means to hold the connection.
+/// The least progress of a request's body: a phone with a bad connection sends more in 30 s, and a client that sends
+/// byte by byte only means to hold the connection.
 const LEAST_PROGRESS_BYTES: usize = 1024;
-/// How long a client may read nothing of any response on an HTTP/2 connection, where it can keep the connection
-/// moving without (flow control): twice the time of HTTP/1, because clients ask for more only when half of what they
-/// allow has arrived.
+/// How long a client may read nothing of any response on an HTTP/2 connection, where it can keep the connection moving
+/// without reading (flow control): twice the time of HTTP/1, because clients allow more only when half of what they
+/// allowed has arrived.
 pub(super) const STREAM_STALL: Duration = Duration::from_secs(60);
-/// How much of a body that a request was answered without is read for the connection's next request, in bytes: as much
-/// as anybody may send who has not logged in. Sending it again on a new connection would cost more than that.
+/// How much of a body is read, in bytes, if the request was answered without it, so that the connection can serve the
+/// next request: as much as a client may send that has not logged in. Sending the request again on a new connection
+/// would cost more.
 const MAX_SKIPPED_BYTES: u64 = 64 * 1024;
-/// How long that may take; the answer waits for it. Small bodies come together with their heads.
+/// How long that may take; the response waits for it. Small bodies come together with their heads.
 const SKIP_TIMEOUT: Duration = Duration::from_millis(100);
 /// The largest piece in which a response is handed to hyper, which keeps a piece whole in memory until it is sent.
 /// When the last one is asked for, nearly all has been sent.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What a connection has in progress. Owned by the connection's task; each of its exchanges has a part in it.
+/// The requests in progress on a connection. Owned by the connection's task; each of its exchanges has a part in it.
 #[derive(Debug)]
 pub(super) struct Activity {
     slot: Slot,
     clock: Clock,
-    /// How many requests there have been.
+    /// The number of requests so far.
     requests: AtomicU64,
-    /// Responses of which a piece has been handed to hyper and the next was not asked for.
+    /// The number of responses of which hyper has a piece, and has not asked for the next.
     unread: AtomicU32,
     /// When a piece of a response was last asked for, in ms of the monotonic clock.
     last_read_ms: AtomicU64,
 }
 
 impl Activity {
-    /// Of a connection that has had no request yet.
+    /// Creates the state of a connection that has had no request yet.
     pub(super) fn new(slot: Slot, clock: Clock) -> Arc<Self> {
         let (requests, unread, last_read_ms) = (AtomicU64::new(0), AtomicU32::new(0), AtomicU64::new(0));
         Arc::new(Self { slot, clock, requests, unread, last_read_ms })
     }
 
-    /// The connection's slot.
+    /// Returns the connection's slot.
     pub(super) fn slot(&self) -> &Slot {
         &self.slot
     }
@@ -83,7 +84,7 @@ impl Activity {
         u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// A request has come; it is in progress until what this returns is dropped.
+    /// Begins a request; it is in progress until the returned value is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Exchange {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.slot.begin_request();
@@ -123,7 +124,7 @@ impl Exchange {
         self.activity.last_read_ms.store(self.activity.now_ms(), Ordering::Relaxed);
     }
 
-    /// Its request's body, which fails when it stops coming in, and what the handler will have left of it.
+    /// Returns the request's body, which fails when it stops arriving, and the part that the handler will leave unread.
     pub(super) fn request_body(&self, body: Incoming) -> (RequestBody, UnreadBody) {
         let clock = &self.activity.clock;
         let unread = UnreadBody { body: Arc::default(), clock: clock.clone() };
@@ -131,7 +132,7 @@ impl Exchange {
         (RequestBody { body: Some(body), rest, clock: clock.clone(), waiting: None, arrived: 0 }, unread)
     }
 
-    /// Its response's body; the exchange ends with it.
+    /// Returns the response's body; the exchange ends with it.
     pub(super) fn response_body(mut self, body: Body) -> ResponseBody {
         self.note_read();
         self.set_unread(true);
@@ -146,7 +147,7 @@ impl Drop for Exchange {
     }
 }
 
-/// What is left of a request's body when the request has been answered.
+/// The part of a request's body that was not read when the request was answered.
 #[derive(Debug)]
 pub(super) struct UnreadBody {
     body: Arc<Mutex<Option<Incoming>>>,
@@ -154,12 +155,12 @@ pub(super) struct UnreadBody {
 }
 
 impl UnreadBody {
-    /// Whether something is left.
+    /// Whether there is such a part.
     pub(super) fn is_some(&self) -> bool {
         self.body.lock().is_some()
     }
 
-    /// Reads and drops what is left, if it is little and comes soon. Whether the next request can follow.
+    /// Reads and drops the rest, if it is little and comes soon. Returns whether the next request can follow.
     pub(super) async fn skip(&self) -> bool {
         let Some(mut body) = self.body.lock().take() else { return true };
         if body.size_hint().upper().is_none_or(|left| left > MAX_SKIPPED_BYTES) {
@@ -185,10 +186,10 @@ impl UnreadBody {
 pub(super) struct RequestBody {
     /// `None` once it has ended.
     body: Option<Incoming>,
-    /// Where the rest goes when nobody reads on.
+    /// Takes the rest when nobody reads on.
     rest: Arc<Mutex<Option<Incoming>>>,
     clock: Clock,
-    /// Runs from when nothing was there until enough has come.
+    /// Runs while not enough has arrived.
     waiting: Option<Timer>,
     /// Bytes since then.
     arrived: usize,
@@ -244,7 +245,7 @@ impl Drop for RequestBody {
 /// See [`Exchange::response_body`].
 pub(super) struct ResponseBody {
     body: Body,
-    /// What has not been handed on of the last piece.
+    /// The part of the last piece that has not been handed on.
     rest: Bytes,
     exchange: Exchange,
 }

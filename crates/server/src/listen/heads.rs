@@ -1,12 +1,12 @@
 //! Refuses request heads in which a line does not end with CRLF.
 //!
-//! The parser that hyper uses takes a bare LF for the end of a line, as RFC 9112 (section 2.2) allows. A proxy in
-//! front that does not would see other requests than this server sees: request smuggling. Nothing of it is visible in
-//! a parsed request, and the parser has no option for it, so the bytes are looked at on their way into the parser.
+//! The parser that hyper uses accepts a bare LF as the end of a line, as RFC 9112 (section 2.2) allows. A proxy in
+//! front that does not would see other requests than this server: request smuggling. A parsed request does not show it,
+//! and the parser has no option for it, so the bytes are checked on their way into the parser.
 //!
-//! Where a head begins is known because what hyper gets ends with each head: how many bytes of body follow is then
-//! what hyper made of that head ([`BodyLengths`]), not a second opinion. What is after a body of unknown length
-//! (chunked) is not looked at; the connection has to end with that request.
+//! The beginning of a head is known because each chunk that hyper gets ends with a head: the number of bytes of body
+//! that follow is then what hyper took from that head ([`BodyLengths`]), not a second opinion. The bytes after a body
+//! of unknown length (chunked) are not checked; the connection has to end with that request.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Tells a [`HeadGuard`] how long the body is of the request that has been parsed.
+/// Passes the length of a parsed request's body to a [`HeadGuard`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct BodyLengths(Arc<Mutex<Option<Length>>>);
 
@@ -28,7 +28,7 @@ enum Length {
 }
 
 impl BodyLengths {
-    /// The head of a request has been parsed; `None` stands for a body whose end only its parser sees.
+    /// Records that the head of a request has been parsed; `None` stands for a body whose end only its parser sees.
     pub(super) fn parsed(&self, length: Option<u64>) {
         *self.0.lock() = Some(length.map_or(Length::Unknown, Length::Known));
     }
@@ -38,25 +38,25 @@ impl BodyLengths {
     }
 }
 
-/// A stream whose request heads have no line that ends with a bare LF: such a head breaks off with a NUL, to which
-/// hyper answers 400.
+/// A stream in which no line of a request head ends with a bare LF: such a head ends with a NUL instead, to which hyper
+/// responds with 400.
 pub(super) struct HeadGuard<S> {
     stream: S,
     lengths: BodyLengths,
     phase: Phase,
-    /// Read, and not handed on yet; at most what one read brought.
+    /// Bytes that were read, and not handed on yet; at most those of one read.
     held: BytesMut,
 }
 
 #[derive(Debug)]
 enum Phase {
     Head(Lines),
-    /// A head has been handed on, and hyper has to say what follows.
+    /// A head has been handed on, and hyper has to report what follows.
     Parsed,
-    /// So many bytes of a body.
+    /// This many bytes of a body.
     Body(u64),
     Unchecked,
-    /// What is left of the end that a refused head gets: hyper parses a head again when it sees its end.
+    /// The rest of the text that ends a refused head: hyper parses a head again when it sees its end.
     Refused(&'static [u8]),
 }
 
@@ -73,14 +73,15 @@ impl<S> HeadGuard<S> {
                 Some(Length::Known(0)) => Phase::Head(Lines::default()),
                 Some(Length::Known(length)) => Phase::Body(length),
                 Some(Length::Unknown) => Phase::Unchecked,
-                // hyper took the head for unfinished, which cannot be: rather end than pass on what is not looked at.
+                // hyper took the head for unfinished, which cannot be: the connection ends rather than pass on
+                // unchecked bytes.
                 None => return Err(io::ErrorKind::InvalidData.into()),
             };
         }
         Ok(())
     }
 
-    /// How many of these next bytes belong to the phase; sees to what comes after them.
+    /// Returns how many of these next bytes belong to the phase, and sets the phase after them.
     fn accept(&mut self, bytes: &mut [u8]) -> usize {
         match &mut self.phase {
             Phase::Head(lines) => match lines.scan(bytes) {
@@ -176,9 +177,9 @@ struct Lines {
 #[derive(Debug, PartialEq)]
 enum Scanned {
     Unfinished,
-    /// The head ends after so many bytes.
+    /// The head ends after this many bytes.
     End(usize),
-    /// Where a line ends with a bare LF.
+    /// A line ends with a bare LF at this byte.
     BareLf(usize),
 }
 

@@ -1,8 +1,8 @@
 //! Closes a connection on which the other end may still be sending.
 //!
-//! The system answers data that nobody reads with a reset, upon which the other end throws away what it has received
+//! The system answers data that nobody reads with a reset, upon which the other end drops the data that it has received
 //! and not read: a client that sends a large body would not see why it was refused (RFC 9112, section 9.6). So the
-//! writing half is closed first, and what still comes is read and dropped.
+//! writing half is closed first, and the rest is read and dropped.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,25 +16,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::stall::{Timer, timer};
 
-/// How long a client has to notice that it was answered and to stop sending.
+/// How long a client has to notice the response and to stop sending.
 pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of what it still sends is read, in bytes: the rest of an upload of usual size.
+/// The most bytes that are read meanwhile: the rest of an upload of usual size.
 const MAX_LINGER_BYTES: usize = 32 * 1024 * 1024;
 /// How much is read at a time, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Tells a [`LingeringClose`] that a request was answered before all of its body was read.
+/// Tells a [`LingeringClose`] that a request was answered before its body was read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BodyUnread(Arc<AtomicBool>);
 
 impl BodyUnread {
-    /// Part of the last request's body has not been read.
+    /// Records that part of the last request's body has not been read.
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// A stream that, when it is shut down with a body unread, first reads what still comes, within [`LINGER_TIMEOUT`].
+/// A stream that, when it is shut down with a body unread, first reads the rest, within [`LINGER_TIMEOUT`].
 pub(super) struct LingeringClose<S> {
     stream: S,
     clock: Clock,
@@ -44,12 +44,12 @@ pub(super) struct LingeringClose<S> {
 
 struct Closing {
     timer: Timer,
-    /// How many more bytes are read.
+    /// How many more bytes are read at most.
     left: usize,
 }
 
 impl<S> LingeringClose<S> {
-    /// Lingers if `unread` is set when `stream` is shut down.
+    /// Wraps `stream`; it lingers if `unread` is set when it is shut down.
     pub(super) fn new(stream: S, clock: Clock, unread: BodyUnread) -> Self {
         Self { stream, clock, unread, closing: None }
     }

@@ -1,5 +1,5 @@
-//! How much of what was written to a socket its other end has not accepted: the one thing here that the standard
-//! library and rustix have no safe call for.
+//! The number of written bytes that a socket's other end has not accepted: the one function here for which the standard
+//! library and rustix have no safe call.
 
 #![expect(
     unsafe_code,
@@ -15,7 +15,7 @@ use rustix::ioctl::{Getter, Opcode, ioctl};
 /// `SIOCOUTQ` of Linux (tcp(7), unix(7)).
 const OUT_QUEUE: Opcode = 0x5411;
 
-/// The bytes in `socket`'s queue, sent and not acknowledged or not sent yet.
+/// Returns the bytes in `socket`'s queue, sent and not acknowledged or not sent yet.
 ///
 /// # Errors
 /// When it is not a socket.

@@ -1,4 +1,4 @@
-//! Which paths a listener's `resources` serve, as in Synapse's `_configure_named_resource`.
+//! The paths that a listener's `resources` serve, as in Synapse's `_configure_named_resource`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use axum::response::{IntoResponse as _, Response};
 use plexus_base::config::ResourceName::{self, Client, Consent, Federation, Keys, Media, Metrics, Openid, Static};
 use plexus_http::ApiError;
 
-/// Path prefixes and the resources that serve them; the first that fits decides. /health is served by every listener.
+/// Path prefixes and the resources that serve them; the first that matches decides. /health is served by every
+/// listener.
 const SERVED_BY: [(&str, &[ResourceName]); 13] = [
     ("/_matrix/media", &[Media, Client, Federation]),
     ("/_matrix/client/v1/media", &[Media, Client]),
@@ -39,7 +40,7 @@ fn under(prefix: &str, path: &str) -> bool {
     prefix == "/" || path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// `router`, answering `M_UNRECOGNIZED` to what `resources` do not serve.
+/// Returns `router`, with `M_UNRECOGNIZED` for paths that `resources` do not serve.
 pub(super) fn restrict(router: Router, resources: Vec<ResourceName>) -> Router {
     let resources: Arc<[ResourceName]> = resources.into();
     router.layer(from_fn(move |request: Request, next: Next| answer(Arc::clone(&resources), request, next)))

@@ -1,4 +1,4 @@
-//! Which connections are open, how many of them one address may have, and which makes room for another.
+//! The open connections: how many of them one address may have, and which makes room for another.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -10,24 +10,23 @@ use plexus_base::rate_limiter::{is_shared_by_many, network};
 use plexus_base::{Clock, Shutdown};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// The share of all connections that one address may have: several strangers at once must not shut everybody else out.
+/// One address may have this fraction of all connections: several strangers at once must not shut everybody else out.
 const SHARE_OF_ONE_ADDRESS: u32 = 4;
-/// What one address may have however few connections there are: a browser opens six, and several people share an
-/// address.
+/// One address may have at least this many: a browser opens six, and several people share an address.
 const LEAST_OF_ONE_ADDRESS: u32 = 32;
 
-/// How long a connection may take to make room until another is asked to.
+/// How long a connection may take to make room until another is asked.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a request may wait for something to happen before its connection can be asked to make room. Clients ask
-/// again at once, so without it more clients than slots would take them from each other without end.
+/// How long a long poll waits at least before its connection can be asked to make room. Clients ask again at once, so
+/// that otherwise more clients than slots would take them from each other without end.
 const LEAST_WAIT: Duration = Duration::from_secs(5);
 
-/// How many connections may be open.
+/// Limits on open connections.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// All of them; further ones wait until one has ended.
+    /// The most connections; further ones wait until one has ended.
     pub total: u32,
-    /// Those of one address; further ones are closed at once.
+    /// The most connections of one address; further ones are closed at once.
     pub of_one_address: u32,
     /// Whether addresses of this machine and of private networks count too. They usually belong to a reverse proxy or a
     /// container's gateway, behind which everybody has the same address.
@@ -35,14 +34,14 @@ pub struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// The limits when `total` connections can be open.
+    /// Returns the limits for `total` connections.
     pub fn of(total: u32) -> Self {
         let of_one_address = (total / SHARE_OF_ONE_ADDRESS).max(LEAST_OF_ONE_ADDRESS);
         Self { total, of_one_address, count_private_addresses: false }
     }
 
-    /// As whose connection one from `address` counts: an IPv6 address as its /64, which is what one customer gets.
-    /// `None` when it counts as nobody's.
+    /// Returns the address as which a connection from `address` counts: for IPv6 its /64, which is what one customer
+    /// gets. `None` if it counts for nobody.
     fn counted_as(&self, address: IpAddr) -> Option<IpAddr> {
         (self.count_private_addresses || !is_shared_by_many(address)).then(|| network(Some(address)))
     }
@@ -51,9 +50,9 @@ impl ConnectionLimits {
 /// The open connections of all listeners. Owned by [`Serving`](super::Serving); each connection holds a [`Slot`].
 ///
 /// When all slots are taken, the connection that has been without a request for longest is asked to end for a new one;
-/// when there is none, the one whose requests have waited for news for longest, which are answered then. Either still
-/// sends what it has not sent, and answers a request that came meanwhile. Connections with a request that is being
-/// worked on are never asked: while all are busy, new ones wait.
+/// if there is none, the one whose requests have waited for changes for longest, which get their responses then. Either
+/// still sends the rest of its responses, and serves a request that came meanwhile. Connections with a request that is
+/// being handled are never asked: while all are busy, new ones wait.
 #[derive(Debug)]
 pub(super) struct Slots {
     /// The limits.
@@ -68,12 +67,12 @@ pub(super) struct Slots {
 #[derive(Debug, Default)]
 struct Table {
     of_address: HashMap<IpAddr, u32>,
-    /// The connections without a request in progress, the one idle for longest first, with what ends them.
+    /// The connections without a request in progress, the one idle for longest first, with the signal that ends them.
     idle: BTreeMap<u64, Shutdown>,
-    /// Those whose requests all wait, the one that waits for longest first, with what ends them and since when, on the
-    /// monotonic clock.
+    /// The connections whose requests all wait, the one that waits for longest first, with the signal that ends them
+    /// and the beginning of the wait, on the monotonic clock.
     waiting: BTreeMap<u64, (Shutdown, Duration)>,
-    /// The number of the next connection that is put into either.
+    /// The number of the next connection that is added to either.
     next: u64,
 }
 
@@ -84,11 +83,11 @@ enum Queued {
     Waiting(u64),
 }
 
-/// What a new connection can do when all slots are taken.
+/// The way for a new connection to get a slot when all are taken.
 enum Room {
     /// A connection was asked to end.
     Asked,
-    /// One can be asked after this time.
+    /// A connection can be asked after this time.
     Later(Duration),
     /// All are busy.
     None,
@@ -119,14 +118,14 @@ impl Table {
 }
 
 impl Slots {
-    /// No connection is open yet.
+    /// Creates the slots; no connection is open yet.
     pub(super) fn new(limits: ConnectionLimits, clock: Clock) -> Arc<Self> {
         let free = Arc::new(Semaphore::new(limits.total as usize));
         Arc::new(Self { limits, clock, free, table: Mutex::default(), queued: Notify::new() })
     }
 
-    /// A slot for a connection, as soon as there is one; `None` when `address` has as many as it may have. Without an
-    /// address (a unix socket, a proxy) only the total counts.
+    /// Waits for a slot for a connection; `None` if `address` has as many as allowed. Without an address (a unix
+    /// socket, a proxy) only the total counts.
     pub(super) async fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
         let counted = self.count(address.and_then(|address| self.limits.counted_as(address)))?;
         let permit = self.permit().await?;
@@ -154,7 +153,7 @@ impl Slots {
             }
             let now = self.clock.monotonic();
             let made = self.table.lock().make_room(now);
-            // Who was asked may have much left to send, or have begun another request.
+            // The connection that was asked may have much left to send, or have begun another request.
             let patience = async {
                 match made {
                     Room::Asked => self.clock.sleep(PATIENCE).await,
@@ -197,7 +196,7 @@ impl Drop for Counted {
     }
 }
 
-/// The place of one open connection among all; free again when dropped.
+/// The slot of one open connection; free again when dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     use_of: Mutex<Use>,
@@ -211,7 +210,7 @@ pub(super) struct Slot {
 struct Use {
     /// Requests in progress.
     requests: u32,
-    /// How many of them wait.
+    /// How many of them wait for changes.
     waiting: u32,
     /// Whether the connection may be asked to make room.
     queued: Option<Queued>,
@@ -232,7 +231,7 @@ impl Slot {
         if let Some(queued) = use_of.queued.take() {
             table.remove(queued);
         }
-        // One that was asked to end already is not asked again.
+        // A connection that was asked to end is not asked again.
         if (!idle && !waiting) || self.end.has_begun() {
             return;
         }
@@ -248,23 +247,23 @@ impl Slot {
         slots.queued.notify_one();
     }
 
-    /// A request has begun.
+    /// Records that a request has begun.
     pub(super) fn begin_request(&self) {
         self.change(|it| it.requests += 1);
     }
 
-    /// The response to a request has been handed to the network, or the request is not going on.
+    /// Records that the response to a request has been handed to the network, or that the request is cancelled.
     pub(super) fn end_request(&self) {
         self.change(|it| it.requests = it.requests.saturating_sub(1));
     }
 
-    /// A request in progress begins to wait for something to happen. Returns what begins when it has to be answered.
+    /// Records that a request begins to wait for changes. Returns the signal at which it has to be answered.
     pub(super) fn begin_wait(&self) -> Shutdown {
         self.change(|it| it.waiting += 1);
         self.end.clone()
     }
 
-    /// A request waits no longer.
+    /// Records that a request waits no longer.
     pub(super) fn end_wait(&self) {
         self.change(|it| it.waiting = it.waiting.saturating_sub(1));
     }
@@ -392,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_news_makes_room_when_nobody_is_idle() {
+    fn a_long_poll_makes_room_when_nothing_is_idle() {
         let slots = slots(3, 100);
         let [first, second, third] = [(); 3].map(|()| now(slots.admit(None)).unwrap().unwrap());
         for slot in [&first, &second, &third] {
@@ -422,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_idle_makes_room_before_who_waits() {
+    fn idle_connections_make_room_before_long_polls() {
         let slots = slots(2, 100);
         let [first, second] = [(); 2].map(|()| now(slots.admit(None)).unwrap().unwrap());
         first.begin_request();
@@ -434,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_busy_stays_until_done() {
+    fn busy_connections_stay_until_they_are_done() {
         let slots = slots(2, 100);
         let [first, second] = [(); 2].map(|()| now(slots.admit(None)).unwrap().unwrap());
         first.begin_request();

@@ -13,13 +13,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::out_queue;
 
-/// How long the other end may leave all of what is written to it unaccepted. A download that moves at all is not ended.
+/// How long the other end may accept nothing of what is written to it. A download that moves at all is not ended.
 pub(super) const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// A timer that a connection's own poll functions drive.
 pub(super) type Timer = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A timer that is over after `duration`.
+/// Returns a timer that ends after `duration`.
 pub(super) fn timer(clock: &Clock, duration: Duration) -> Timer {
     let clock = clock.clone();
     Box::pin(async move { clock.sleep(duration).await })
@@ -30,7 +30,7 @@ pub(super) fn timer(clock: &Clock, duration: Duration) -> Timer {
 pub(super) struct StallGuard<S> {
     socket: S,
     clock: Clock,
-    /// While a write waits.
+    /// Set while a write waits.
     stalled: Option<Stalled>,
 }
 
@@ -50,7 +50,7 @@ impl<S: AsFd> StallGuard<S> {
         out_queue::unaccepted(&self.socket).ok()
     }
 
-    /// What a write came to: `written`, unless it has waited for too long.
+    /// Returns the outcome of a write: `written`, unless it has waited for too long.
     fn watch(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.stalled = None;
@@ -61,8 +61,8 @@ impl<S: AsFd> StallGuard<S> {
             let new = || Stalled { timer: timer(&self.clock, WRITE_STALL), unaccepted };
             let stalled = self.stalled.get_or_insert_with(new);
             ready!(stalled.timer.as_mut().poll(cx));
-            // The system lets a write go on only when much of its buffer is free again, which a slow connection may
-            // take long to reach. So what counts is whether any of it was accepted.
+            // The system continues a write only when much of its buffer is free again, which may take long on a slow
+            // connection. So the test is whether any of it was accepted.
             if unaccepted >= stalled.unaccepted {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }

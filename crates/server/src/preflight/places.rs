@@ -1,4 +1,4 @@
-//! Whether files and folders can be made where the configuration says, without making them.
+//! Checks whether files and folders can be created where the configuration says, without creating them.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt as _;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-/// Why the folder `path` cannot be used; those that are missing are made.
+/// Returns why the folder `path` cannot be used; missing folders are created later.
 pub(super) fn folder_problem(path: &Path) -> Option<String> {
     let mut existing = path;
     while !existing.as_os_str().is_empty() && fs::symlink_metadata(existing).is_err() {
@@ -18,7 +18,7 @@ pub(super) fn folder_problem(path: &Path) -> Option<String> {
     })
 }
 
-/// Why the file `path` can be neither written nor made. Its folder is not made.
+/// Returns why the file `path` can be neither written nor created. Its folder is not created.
 pub fn file_problem(path: &Path) -> Option<String> {
     let cannot = |why: &str| Some(format!("cannot write {}: {why}", path.display()));
     match fs::metadata(path) {
@@ -31,7 +31,7 @@ pub fn file_problem(path: &Path) -> Option<String> {
     }
 }
 
-/// Why no unix socket can be made at `path`; one that is there is replaced.
+/// Returns why no unix socket can be created at `path`; an existing one is replaced.
 pub(super) fn socket_problem(path: &Path) -> Option<String> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {

@@ -1,4 +1,4 @@
-//! Where in the configuration the reason is why a server did not start.
+//! Names the place in the configuration because of which a server did not start.
 
 use plexus_base::config::{Config, DatabaseKind, Listener, Written};
 
@@ -7,7 +7,7 @@ use crate::control_socket::ControlClient;
 use crate::tls::{self, TlsError};
 use crate::{key_file, listen};
 
-/// What the operator reads: what is wrong, and the file and line to change.
+/// Returns the text for the operator: the error, and the file and line to change.
 /// `port` is that of the command line.
 pub(super) fn with_advice(error: &StartError, config: &Config, written: &Written, port: Option<u16>) -> String {
     let mut text = error.to_string();
@@ -24,7 +24,7 @@ pub(super) fn with_advice(error: &StartError, config: &Config, written: &Written
     text
 }
 
-/// The option that is behind the error.
+/// Returns the option that caused the error.
 fn option(error: &StartError, config: &Config, port: Option<u16>) -> Option<String> {
     let name = match error {
         StartError::Bind(error) => {

@@ -1,4 +1,4 @@
-//! SIGHUP: reads again what can be read again while the server runs, and says what cannot.
+//! SIGHUP: reloads what can be reloaded while the server runs, and logs what cannot.
 
 use std::path::{Path, PathBuf};
 
@@ -8,19 +8,19 @@ use plexus_base::telemetry::Telemetry;
 use super::Running;
 use crate::preflight;
 
-/// What the configuration said at the start.
+/// The configuration at the start.
 pub(super) struct Started {
     /// Its files and folders.
     pub paths: Vec<PathBuf>,
     /// How they were read.
     pub options: Options,
-    /// What they said.
+    /// Their content.
     pub written: Written,
     /// `log_config`
     pub log_config: Option<PathBuf>,
 }
 
-/// Rereads certificates and log levels, and logs what was reread and what was not.
+/// Reloads certificates and log levels, and logs what was reloaded and what was not.
 pub(super) fn reload(running: &Running, telemetry: &Telemetry, started: &Started) {
     running.reload();
     reload_logging(telemetry, started.log_config.as_deref());
@@ -42,12 +42,12 @@ fn reload_logging(telemetry: &Telemetry, log_config: Option<&Path>) {
         Err(error) => tracing::error!("SIGHUP: the log levels stay as they were: {error}"),
     }
     match telemetry.reopen_files().as_slice() {
-        [] => tracing::info!("SIGHUP: opened the log files anew"),
+        [] => tracing::info!("SIGHUP: reopened the log files"),
         errors => errors.iter().for_each(|error| tracing::error!("SIGHUP: the log file in use stays: {error}")),
     }
 }
 
-/// Options of the configuration itself act from the next start on.
+/// Logs which options have changed since the start: they act from the next start on.
 fn compare(started: &Started) {
     match preflight::examine(&started.paths, started.options) {
         (report, Some(loaded)) if !report.has_errors() => match started.written.changed(&loaded.written).as_slice() {

@@ -1,4 +1,4 @@
-//! What each API takes of the engine.
+//! The services that each API takes of the engine.
 
 use std::sync::Arc;
 

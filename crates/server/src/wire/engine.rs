@@ -38,7 +38,7 @@ pub(super) struct MediaServices {
     pub(super) downloads: Arc<Downloads>,
 }
 
-/// What the APIs and commands share.
+/// The services that the APIs and commands share.
 pub(super) struct SharedServices {
     pub(super) rate_limits: Arc<RateLimits>,
     pub(super) local_echo_order: Arc<LocalEchoOrder>,
@@ -65,7 +65,7 @@ impl Engine {
         Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared })
     }
 
-    /// Starts the work that no request asks for.
+    /// Starts the background work.
     pub(super) async fn start_background(&self) -> Result<(), DbError> {
         let background = &self.foundation.background;
         self.rooms.start_background(&self.foundation).await?;
@@ -117,7 +117,7 @@ impl SharedServices {
         let RoomServices { rooms, writer, sender, members, .. } = rooms;
         let client = &outgoing.client;
         let rate_limits = Arc::new(RateLimits::new(&config.ratelimits, clock));
-        // Not the given clock: it orders two answers on the network.
+        // Not the given clock: it orders two responses on the network.
         let local_echo_order = Arc::new(LocalEchoOrder::new(Clock::system()));
         let client_events = ClientEventSender::new(
             Arc::clone(sender),

@@ -1,4 +1,4 @@
-//! Other servers: what they may ask, what is asked of them, and what is known of them.
+//! Federation: verifying requests of other servers, sending requests to them, and their keys.
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -20,11 +20,11 @@ use super::foundation::Foundation;
 use super::settings;
 use crate::serve::StartError;
 
-/// What asks other servers.
+/// The services that send requests to other servers.
 pub(super) struct Outgoing {
     /// Sends requests to other servers.
     pub(super) client: Arc<FederationClient>,
-    /// Finds their keys.
+    /// Finds the keys of other servers.
     pub(super) key_ring: Arc<KeyRing>,
     http: Arc<HttpClient>,
 }
@@ -71,7 +71,7 @@ fn log_proxies(proxies: &ForwardProxies) {
     }
 }
 
-/// This server's keys, with which its own events are checked when they come back.
+/// Returns this server's keys, with which its own events are checked when other servers send them.
 fn own_keys(config: &Config, signing_key: &SigningKey) -> Result<HashMap<String, KnownKey>, StartError> {
     let current = KnownKey { key: signing_key.public_key(), valid_until_ts: u64::MAX };
     let mut keys = HashMap::from([(signing_key.key_id().to_owned(), current)]);
@@ -83,7 +83,7 @@ fn own_keys(config: &Config, signing_key: &SigningKey) -> Result<HashMap<String,
     Ok(keys)
 }
 
-/// Other servers, as the check of their requests needs them.
+/// Other servers, as verifying their requests needs them.
 pub(super) struct KnownServers {
     client: Arc<FederationClient>,
     key_ring: Arc<KeyRing>,

@@ -17,7 +17,7 @@ use super::federation::Outgoing;
 use super::foundation::Foundation;
 use super::rooms::RoomServices;
 
-/// Sync, and what it shows besides events of rooms.
+/// Sync, and its content besides events of rooms.
 pub(super) struct SyncServices {
     pub(super) notifier: Arc<Notifier>,
     pub(super) typing: Arc<Typing>,
@@ -37,7 +37,7 @@ pub(super) struct E2eeServices {
     pub(super) remote_devices: Arc<RemoteDevices>,
 }
 
-/// What goes to other servers, and comes from them besides events of rooms.
+/// Delivery to other servers, and receiving their EDUs.
 pub(super) struct DeliveryServices {
     pub(super) edus: Arc<EduReceiver>,
     pub(super) federation_out: Arc<FederationOut>,
@@ -47,7 +47,7 @@ impl SyncServices {
     pub(super) fn build(foundation: &Foundation, rooms: &RoomServices) -> Self {
         let Foundation { config, clock, database: db, server_name, shutdown, background, .. } = foundation;
         let rooms = &rooms.rooms;
-        let notifier = Arc::new(Notifier::new(Arc::clone(rooms), db.committed()));
+        let notifier = Arc::new(Notifier::new(Arc::clone(rooms), db.committed(), background.clone()));
         db.add_listener(Arc::clone(&notifier) as _);
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let typing = Arc::new(Typing::new(clock.clone(), Arc::clone(&serial), Arc::clone(&notifier)));

@@ -1,4 +1,4 @@
-//! What every service is built on: the configuration, the clock, the database.
+//! The foundation of every service: the configuration, the clock, the database.
 
 use std::sync::Arc;
 
@@ -11,17 +11,18 @@ use plexus_store::{Database, DbError, Options, repo};
 
 use crate::serve::StartError;
 
-/// What the program is built from.
+/// The parts from which the program is built.
+#[expect(missing_docs, reason = "the fields are named for their types")]
 pub struct Parts {
     pub config: Arc<Config>,
     pub clock: Clock,
     pub random: Random,
-    /// The key that events are signed with.
+    /// The key with which events are signed.
     pub signing_key: SigningKey,
     pub shutdown: Shutdown,
 }
 
-/// What every service may be built from.
+/// The parts from which every service may be built.
 pub(super) struct Foundation {
     pub(super) config: Arc<Config>,
     pub(super) clock: Clock,
@@ -43,7 +44,8 @@ impl Foundation {
     }
 }
 
-/// Where the configuration says the database is; SQLite paths are relative to the current directory, as in Synapse.
+/// Returns the database's options in the configuration; SQLite paths are relative to the current directory, as in
+/// Synapse.
 ///
 /// # Errors
 /// When `database.args` holds something wrong.
@@ -63,7 +65,7 @@ pub fn database_options(config: &Config) -> Result<Options, OptionsError> {
 pub(super) async fn open_database(config: &Config) -> Result<Database, StartError> {
     let options = database_options(config)?;
     let configured = config.server.server_name.clone();
-    // Opening blocks: it may have to bring the schema up to date.
+    // Opening blocks: the schema may have to be migrated.
     let opened = tokio::task::spawn_blocking(move || Database::open(&options));
     let database = opened.await.map_err(std::io::Error::other)??;
     let name = configured.clone();

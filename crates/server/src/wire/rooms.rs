@@ -71,7 +71,7 @@ impl RoomServices {
         })
     }
 
-    /// Goes on with events that were received before the last shutdown, and starts the tasks.
+    /// Continues with events that were received before the last shutdown, and starts the tasks.
     pub(super) async fn start_background(&self, foundation: &Foundation) -> Result<(), DbError> {
         let Foundation { config, clock, database, background, .. } = foundation;
         let RoomServices { rooms, receiver, inbox, members, user_directory, .. } = self;

@@ -1,4 +1,4 @@
-//! What each part takes from the configuration.
+//! The settings of each part, from the configuration.
 
 use std::sync::Arc;
 
@@ -19,20 +19,20 @@ use plexus_rooms::{AutoJoinSettings, Preset, RoomDefaults, stripped};
 
 use crate::serve::{StartError, federation_connections};
 
-/// How many bytes rooms in memory may take; rooms in use stay.
+/// Returns how many bytes rooms in memory may take; rooms in use stay.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a float becomes the nearest size there is"
 )]
-pub fn room_cache_bytes(config: &Config) -> usize {
+pub(crate) fn room_cache_bytes(config: &Config) -> usize {
     const AT_FACTOR_1: f64 = 48.0 * 1024.0 * 1024.0;
     const LEAST: usize = 4 * 1024 * 1024;
     ((AT_FACTOR_1 * config.caches.caches.global_factor) as usize).max(LEAST)
 }
 
-/// What accounts take.
-pub fn accounts(config: &Config, server_name: ServerName) -> Settings {
+/// Returns the settings of accounts.
+pub(crate) fn accounts(config: &Config, server_name: ServerName) -> Settings {
     let sessions = &config.sessions;
     let login_token = &sessions.login_via_existing_session;
     Settings {
@@ -98,8 +98,8 @@ fn password(config: &Config) -> PasswordSettings {
     }
 }
 
-/// The media store as configured.
-pub fn media(config: &Config) -> MediaSettings {
+/// Returns the settings of the media store.
+pub(crate) fn media(config: &Config) -> MediaSettings {
     let options = &config.media;
     let thumbnail_sizes = options.thumbnail_sizes.iter().map(|size| ThumbnailSize {
         width: size.width,
@@ -132,8 +132,8 @@ fn upload_limit(limit: &config::UploadLimit) -> UploadLimit {
     }
 }
 
-/// Media of this server and of others, as configured.
-pub fn downloads(
+/// Builds the downloads of media of this server and of others.
+pub(crate) fn downloads(
     config: &Config,
     server_name: ServerName,
     media: Arc<MediaStore>,
@@ -148,8 +148,8 @@ pub fn downloads(
     Downloads::new(server_name, media, others, settings)
 }
 
-/// How other servers are asked.
-pub fn federation(config: &Config, server_name: ServerName) -> FederationSettings {
+/// Returns the settings of requests to other servers.
+pub(crate) fn federation(config: &Config, server_name: ServerName) -> FederationSettings {
     let options = &config.federation;
     let patience = &options.federation;
     FederationSettings {
@@ -170,8 +170,8 @@ pub fn federation(config: &Config, server_name: ServerName) -> FederationSetting
     }
 }
 
-/// What outgoing HTTP requests may do.
-pub fn http(config: &Config) -> HttpSettings {
+/// Returns the settings of outgoing HTTP requests.
+pub(crate) fn http(config: &Config) -> HttpSettings {
     let suffix = config.server.user_agent_suffix.as_ref();
     HttpSettings {
         guards: address_guards(config),
@@ -186,8 +186,8 @@ pub fn http(config: &Config) -> HttpSettings {
     }
 }
 
-/// How other servers' certificates are checked.
-pub fn federation_tls(config: &Config) -> TlsSettings {
+/// Returns how other servers' certificates are checked.
+pub(crate) fn federation_tls(config: &Config) -> TlsSettings {
     TlsSettings {
         verify: config.tls.federation_verify_certificates,
         unverified_hosts: config.tls.federation_certificate_verification_whitelist.clone(),
@@ -197,7 +197,8 @@ pub fn federation_tls(config: &Config) -> TlsSettings {
     }
 }
 
-/// As in Synapse, the exceptions go with `ip_range_blacklist` only, and the unspecified addresses are always blocked.
+/// Returns the addresses that may be connected to. As in Synapse, the exceptions apply to `ip_range_blacklist` only,
+/// and the unspecified addresses are always blocked.
 fn address_guards(config: &Config) -> AddressGuards {
     let guard = |blocked: &[IpRange], exceptions: &[IpRange]| {
         let unspecified = ["0.0.0.0", "::"].into_iter().filter_map(IpRange::parse);
@@ -216,11 +217,11 @@ fn address_guards(config: &Config) -> AddressGuards {
     AddressGuards { federation, previews, general }
 }
 
-/// The trusted key servers.
+/// Returns the trusted key servers.
 ///
 /// # Errors
-/// When one of them is described wrongly, or could tell anything: nothing vouches for what it says.
-pub fn trusted_key_servers(config: &Config) -> Result<Vec<TrustedKeyServer>, StartError> {
+/// When one of them is not described correctly, or its responses could not be verified.
+pub(crate) fn trusted_key_servers(config: &Config) -> Result<Vec<TrustedKeyServer>, StartError> {
     let options = &config.keys;
     let mut trusted = Vec::new();
     for server in &options.trusted_key_servers {
@@ -236,8 +237,8 @@ pub fn trusted_key_servers(config: &Config) -> Result<Vec<TrustedKeyServer>, Sta
     Ok(trusted)
 }
 
-/// One trusted key server, or what is wrong with it.
-pub fn trusted_key_server(
+/// Returns a trusted key server, or what is wrong with its description.
+pub(crate) fn trusted_key_server(
     config: &Config,
     server: &config::TrustedKeyServer,
 ) -> Result<TrustedKeyServer, &'static str> {
@@ -255,8 +256,8 @@ pub fn trusted_key_server(
     Ok(TrustedKeyServer { server_name, verify_keys })
 }
 
-/// Where new users are taken.
-pub fn auto_join(config: &Config, server_name: &ServerName) -> Result<AutoJoinSettings, IdError> {
+/// Returns the rooms that new users join.
+pub(crate) fn auto_join(config: &Config, server_name: &ServerName) -> Result<AutoJoinSettings, IdError> {
     let options = &config.registration;
     let preset = match options.autocreate_auto_join_room_preset {
         AutoJoinPreset::PublicChat => Preset::PublicChat,
@@ -277,8 +278,8 @@ pub fn auto_join(config: &Config, server_name: &ServerName) -> Result<AutoJoinSe
     })
 }
 
-/// The state that describes a room to those who are not in it.
-pub fn stripped_state_types(config: &ApiSection) -> Vec<PrejoinStateEntry> {
+/// Returns the types of state that describe a room to users who are not in it.
+pub(crate) fn stripped_state_types(config: &ApiSection) -> Vec<PrejoinStateEntry> {
     if let Some(types) = &config.room_invite_state_types {
         return types.iter().map(|event_type| PrejoinStateEntry::every(event_type)).collect();
     }

@@ -1,15 +1,17 @@
-//! What the servers of the demonstration show: their users meet in one room and read each other's messages.
+//! The conversation of the demonstration: the servers' users meet in one room and read each other's messages.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::super::CommandError;
 use super::super::ask::{AskError, ask, field, parsed, successful};
+use crate::output;
 
-/// The demonstration's user on each server, and the password.
+/// The demonstration's user on each server, and that user's password.
 const USER: &str = "demo";
 /// The room's alias, without its server.
 const ROOM: &str = "demo";
-/// How long a sync waits for something new, in milliseconds.
+/// How long a sync waits for changes, in ms.
 const SYNC: u32 = 10_000;
 
 /// One of the servers.
@@ -27,11 +29,11 @@ struct Person<'a> {
     token: String,
 }
 
-/// A user on each of `places` comes into one room and says something there; returns when each has read what all said.
+/// Lets a user of each of `places` join one room and send a message; returns when each has read the messages of all.
 ///
 /// # Errors
 /// When a server cannot be reached, or refuses. There is no bound on the time it takes.
-pub(super) async fn hold(places: &[Place]) -> Result<(), AskError> {
+pub(super) async fn hold(places: &[Place]) -> Result<(), CommandError> {
     let mut people = Vec::new();
     for place in places {
         people.push(Person::arrive(place).await?);
@@ -41,7 +43,7 @@ pub(super) async fn hold(places: &[Place]) -> Result<(), AskError> {
     let room = first.make_room(&alias).await?;
     for person in &people {
         person.join(&alias).await?;
-        println!("{} is in {alias}", person.id);
+        output::line(format_args!("{} is in {alias}", person.id))?;
     }
     let mut said = Vec::new();
     for person in &people {
@@ -49,14 +51,14 @@ pub(super) async fn hold(places: &[Place]) -> Result<(), AskError> {
     }
     for person in &people {
         person.read(&room, &said).await?;
-        println!("{} has read what all {} said", person.id, said.len());
+        output::line(format_args!("{} has read what all {} said", person.id, said.len()))?;
     }
-    println!("Sign in to any of them as {USER} with the password {USER}");
+    output::line(format_args!("Sign in to any of them as {USER} with the password {USER}"))?;
     Ok(())
 }
 
 impl<'a> Person<'a> {
-    /// Registers the demonstration's user, or logs it in when it is there from an earlier time.
+    /// Registers the demonstration's user, or logs in if the user exists from an earlier run.
     async fn arrive(place: &'a Place) -> Result<Self, AskError> {
         let url = format!("{}/_matrix/client/v3/register", place.url);
         let body = json!({ "username": USER, "password": USER, "auth": { "type": "m.login.dummy" } });
@@ -77,7 +79,7 @@ impl<'a> Person<'a> {
         successful(&url, &answer)
     }
 
-    /// The room with that alias on this server, which is made when there is none.
+    /// Returns the room with this alias on this server, creating it if there is none.
     async fn make_room(&self, alias: &str) -> Result<String, AskError> {
         let known = self.request(Method::GET, &format!("/directory/room/{}", escaped(alias)), None).await;
         let room = match known {
@@ -94,7 +96,7 @@ impl<'a> Person<'a> {
         self.request(Method::POST, &format!("/join/{}", escaped(room)), Some(json!({}))).await.map(drop)
     }
 
-    /// Sends a message; answers its event id.
+    /// Sends a message. Returns its event id.
     async fn say(&self, room: &str) -> Result<String, AskError> {
         let message = json!({ "msgtype": "m.text", "body": format!("Hello from {}", self.place.name) });
         // The device is new, so is its first transaction id.
@@ -103,7 +105,7 @@ impl<'a> Person<'a> {
         text(&self.place.url, &answer["event_id"])
     }
 
-    /// Waits until the events `said` have all come.
+    /// Waits until all events in `said` have come.
     async fn read(&self, room: &str, said: &[String]) -> Result<(), AskError> {
         let mut missing: Vec<&String> = said.iter().collect();
         let filter = escaped(&json!({ "room": { "rooms": [room], "timeline": { "limit": 50 } } }).to_string());

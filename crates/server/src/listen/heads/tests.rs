@@ -7,7 +7,7 @@ use super::*;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// What a parser reads of `sent` when it is given pieces of `piece` bytes; `length` is what it makes of each head.
+/// Returns what a parser reads of `sent` in pieces of `piece` bytes; `length` is the length it reads from each head.
 async fn read(sent: &str, piece: usize, length: Option<u64>) -> String {
     let (near, mut far): (DuplexStream, DuplexStream) = tokio::io::duplex(sent.len().max(1));
     far.write_all(sent.as_bytes()).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_bare_lf_in_any_head_breaks_it_off() {
             }
         }
     }
-    // What is after the body of a known length is a head again.
+    // After a body of known length comes a head again.
     let seen = read("PUT / HTTP/1.1\r\n\r\nA\nBGET / HTTP/1.1\n\n", 100, Some(3)).await;
     assert_eq!(seen, "PUT / HTTP/1.1\r\n\r\nA\nBGET / HTTP/1.1\0\r\n\r\n");
 }

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write as _};
 ///
 /// # Errors
 /// When it cannot be written, to a full disk for instance.
-pub(super) fn line(line: impl Display) -> io::Result<()> {
+pub(crate) fn line(line: impl Display) -> io::Result<()> {
     text(format_args!("{line}\n"))
 }
 
@@ -15,7 +15,7 @@ pub(super) fn line(line: impl Display) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`line`].
-pub(super) fn text(text: impl Display) -> io::Result<()> {
+pub(crate) fn text(text: impl Display) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
