@@ -75,7 +75,7 @@ async fn fan_out(users: usize) {
         client.sync().await;
         tokens.push(client.next_request(Duration::from_secs(3_600)));
     }
-    // Everybody's first look at the joins of those who came later.
+    // The first time everybody reads the joins of the users who came later.
     for round in ["first", "second"] {
         let (first, median, last) = one_message(&server, &room, &mut tokens).await;
         println!(

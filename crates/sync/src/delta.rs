@@ -1,4 +1,4 @@
-//! What changed for a user's device between two points, as values: rooms with their timelines, state and counts,
+//! The changes for a user's device between two points, as values: rooms with their timelines, state and counts,
 //! account data, presence, messages to the device, device lists. How a version of `/sync` writes them down is decided
 //! elsewhere.
 //!
@@ -33,6 +33,7 @@ pub use left::LeftRoomDelta;
 pub use reader::{DeltaReader, SyncDelta};
 pub use request::{DeltaParts, DeltaRequest, Now, SyncOptions};
 pub use rooms::{RoomDelta, RoomDeltas, RoomSink};
+pub use sent_members::NewMembers;
 pub use stripped::StrippedRoomDelta;
 pub use summary::Summary;
 pub use timeline::TimelineDelta;

@@ -1,4 +1,4 @@
-//! The serial of what is not durable: typing and presence.
+//! The serial number of changes that are not durable: typing and presence.
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -7,17 +7,17 @@ use parking_lot::{Mutex, MutexGuard};
 #[derive(Debug)]
 pub struct EphemeralSerial(Mutex<u64>);
 
-/// Held while a change is made; so that whoever reads [`EphemeralSerial::current`] also sees the change.
+/// Held while a change is made, so that a reader of [`EphemeralSerial::current`] also sees the change.
 pub struct Change<'s>(MutexGuard<'s, u64>);
 
 impl EphemeralSerial {
-    /// Starts at `boot_ms`, Unix ms.
+    /// Creates the serial, which starts at `boot_ms` (Unix ms).
     #[must_use]
     pub fn new(boot_ms: u64) -> Self {
         Self(Mutex::new(boot_ms))
     }
 
-    /// The serial of the newest change. Every change up to it can be read.
+    /// Returns the serial of the newest change. Every change up to it can be read.
     pub fn current(&self) -> u64 {
         *self.0.lock()
     }
@@ -29,7 +29,7 @@ impl EphemeralSerial {
 }
 
 impl Change<'_> {
-    /// The next serial.
+    /// Returns the next serial.
     pub fn number(&mut self) -> u64 {
         *self.0 += 1;
         *self.0

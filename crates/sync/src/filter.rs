@@ -1,4 +1,4 @@
-//! Filters: what a client wants to see (client-server API, Filtering).
+//! Filters: the changes that a client wants (client-server API, Filtering).
 
 mod glob;
 mod stored;
@@ -9,12 +9,13 @@ use serde::de::Error as _;
 pub use glob::matches as glob_matches;
 pub use stored::{FilterError, Filters};
 
-/// How many `*` may stand in the types of a filter: every event is compared with all of them.
+/// The most `*` in the types of a filter: every event is compared with all of them.
 const MAX_WILDCARDS: usize = 200;
 
 /// A filter as clients define it. Unknown members are ignored, as the specification asks.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(missing_docs, reason = "the fields are named as in the specification")]
 pub struct Filter {
     /// Dotted paths of the event members to keep; `None` keeps all.
     pub event_fields: Option<Vec<String>>,
@@ -28,15 +29,17 @@ pub struct Filter {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventFormat {
+    /// As clients read them.
     #[default]
     Client,
-    /// As they travel between servers.
+    /// As servers send them to each other.
     Federation,
 }
 
 /// The part of a filter about rooms.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(missing_docs, reason = "the fields are named as in the specification")]
 pub struct RoomFilter {
     pub rooms: Option<Vec<String>>,
     pub not_rooms: Vec<String>,
@@ -50,6 +53,7 @@ pub struct RoomFilter {
 /// A filter over events that are not in rooms.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(missing_docs, reason = "the fields are named as in the specification")]
 pub struct EventFilter {
     pub limit: Option<u64>,
     pub senders: Option<Vec<String>>,
@@ -61,6 +65,7 @@ pub struct EventFilter {
 /// A filter over events in rooms.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
+#[expect(missing_docs, reason = "the fields are named as in the specification")]
 pub struct RoomEventFilter {
     #[serde(flatten)]
     pub event: EventFilter,
@@ -161,7 +166,8 @@ impl Filter {
     }
 }
 
-/// In the list of wanted ones (absent: all are), and not in the list of unwanted ones, which wins.
+/// Whether a value is in the list of wanted ones (absent: all are), and not in that of unwanted ones, which takes
+/// precedence.
 fn listed(wanted: Option<&Vec<String>>, unwanted: &[String], value: &str) -> bool {
     wanted.is_none_or(|wanted| wanted.iter().any(|one| one == value)) && !unwanted.iter().any(|one| one == value)
 }

@@ -6,10 +6,10 @@ use plexus_rooms::timeline::{Direction, range};
 use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::{DbError, Position};
 
-/// The most events that [`oldest`] returns.
+/// The most events that [`oldest`] returns at once.
 const CHUNK: usize = 200;
 
-/// The newest `limit` events with `after < position <= upto`, oldest first.
+/// Returns the newest `limit` events with `after < position <= upto`, oldest first.
 pub async fn newest(
     room: &Room,
     after: Position,
@@ -21,7 +21,7 @@ pub async fn newest(
     Ok(events)
 }
 
-/// Some of the oldest events with `after < position <= upto`, oldest first; none when there are none.
+/// Returns some of the oldest events with `after < position <= upto`, oldest first; none when there are none.
 pub async fn oldest(room: &Room, after: Position, upto: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     range(room, after, upto, CHUNK, Direction::Forward).await
 }

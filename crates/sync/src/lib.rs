@@ -1,4 +1,4 @@
-//! What clients learn of: syncs, and everything in them that the room engine does not know.
+//! What clients are sent: syncs, and everything in them that is not in the room engine.
 //!
 //! - [`notifier`]: which users, rooms and devices changed, and waking requests that wait
 //! - [`delta`]: what changed for a device, as values; on [`token`]s and [`filter`]s
@@ -8,6 +8,8 @@
 //! - [`typing`], [`presence`]: in memory only, numbered by [`ephemeral`]
 //! - [`to_device`], [`push_rules`], [`tags`]: what clients write for devices
 //! - [`history`]: reading timelines, memory first
+
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod delta;
 pub mod ephemeral;

@@ -12,7 +12,7 @@ use plexus_store::{Database, DbError, Position};
 use crate::unread::{Notified, UnreadCounts};
 
 /// The most events of each room that are considered for one response.
-const LOOKED_AT: usize = 200;
+const MAX_EVENTS_PER_ROOM: usize = 200;
 
 /// Lists notifications.
 pub struct Notifications {
@@ -23,14 +23,14 @@ pub struct Notifications {
 }
 
 impl Notifications {
-    /// Reads from these.
+    /// Creates the service.
     #[must_use]
     pub fn new(db: Database, clock: Clock, rooms: Arc<Rooms>, unread: Arc<UnreadCounts>) -> Self {
         Self { db, clock, rooms, unread }
     }
 
-    /// The JSON of at most `limit` notifications from events at or before `from` (now, when absent). `highlights`: only
-    /// those with emphasis. Of each room only the newest 200 events before `from` are considered.
+    /// Returns the JSON of at most `limit` notifications for events at or before `from` (by default now), with
+    /// `highlights` only those with emphasis. Of each room only the newest 200 events before `from` are considered.
     pub async fn list(
         &self,
         user: &UserId,
@@ -46,7 +46,7 @@ impl Notifications {
             }
             let Some(room) = self.rooms.get_readable_nid(membership.room).await? else { continue };
             let range = (membership.position, upto);
-            let notified = self.unread.notified(user, &room, range, LOOKED_AT).await?;
+            let notified = self.unread.notified(user, &room, range, MAX_EVENTS_PER_ROOM).await?;
             let wanted = notified.into_iter().filter(|notified| notified.highlight || !highlights);
             found.extend(wanted.map(|notified| (room.id.clone(), notified)));
         }

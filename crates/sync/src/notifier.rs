@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use plexus_base::Background;
 use plexus_protocol::id::UserId;
 use plexus_rooms::{RoomView, Rooms};
 use plexus_store::{Change, CommitListener, DbError, Position, RoomNid};
@@ -16,7 +17,7 @@ use tokio::runtime::Handle;
 pub use index::{ChangeIndex, MaybeChanged};
 pub use waiters::{Wait, Waiters};
 
-/// Follows what changes in memory only. Its methods may neither block nor call the database.
+/// Is notified of changes that are only in memory. Its methods may neither block nor call the database.
 pub trait EphemeralListener: Send + Sync {
     /// A user began (`typing`) or stopped typing in a room.
     fn typing_changed(&self, room: RoomNid, user: &UserId, typing: bool);
@@ -31,10 +32,11 @@ pub struct Notifier {
     index: ChangeIndex,
     wakers: Wakers,
     ephemeral_listeners: RwLock<Vec<Arc<dyn EphemeralListener>>>,
+    background: Background,
     runtime: Handle,
 }
 
-/// Wakes the requests that a change concerns.
+/// Wakes the requests that are affected by a change.
 #[derive(Clone)]
 struct Wakers {
     rooms: Arc<Rooms>,
@@ -42,22 +44,23 @@ struct Wakers {
 }
 
 impl Notifier {
-    /// Knows every change after `committed`, the database's position at this moment.
+    /// Creates a notifier that knows every change after `committed`, the database's position at this moment.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>, committed: Position) -> Self {
+    pub fn new(rooms: Arc<Rooms>, committed: Position, background: Background) -> Self {
         let wakers = Wakers { rooms, waiters: Arc::default() };
         Self {
             index: ChangeIndex::new(committed),
             wakers,
             ephemeral_listeners: RwLock::default(),
+            background,
             runtime: Handle::current(),
         }
     }
 
-    /// The changes, by user and by room.
+    /// Returns the changes, by user and by room.
     pub fn index(&self) -> &ChangeIndex {
         &self.index
     }
@@ -97,9 +100,35 @@ impl Notifier {
         self.wakers.waiters.wait(user)
     }
 
-    /// How many users are waiting.
+    /// Returns how many users are waiting.
     pub fn waiting(&self) -> usize {
         self.wakers.waiters.len()
+    }
+
+    fn wake_for(&self, change: &Change) {
+        match change {
+            Change::Event { room, .. } | Change::Receipt { room, private: false, .. } => self.wakers.wake_room(*room),
+            Change::Receipt { user, .. }
+            | Change::Membership { user, .. }
+            | Change::AccountData { user, .. }
+            | Change::DeviceList { user, private: true, .. }
+            | Change::ToDevice { user, .. } => self.wakers.waiters.wake(user.as_str()),
+            Change::DeviceList { user, private: false, .. } => self.wake_sharers_later(user.clone()),
+            // One-time key counts go with the next response, as in Synapse; they are not worth one of their own.
+            Change::OneTimeKeys { .. } | Change::FederationToDevice { .. } => {}
+        }
+    }
+
+    /// Wakes whoever shares a room with `user`, which may take reading the database, on another task.
+    fn wake_sharers_later(&self, user: UserId) {
+        let wakers = self.wakers.clone();
+        // The writer's thread, which calls this, is outside of the runtime.
+        let _runtime = self.runtime.enter();
+        self.background.spawn_abortable("wake-ups for changed devices", async move {
+            if let Err(error) = wakers.wake_sharers(&user).await {
+                tracing::warn!(%error, "cannot wake the users who share a room with {user}");
+            }
+        });
     }
 }
 
@@ -137,27 +166,6 @@ impl Wakers {
             self.waiters.wake_if(|user| members.find(|member| member.cmp(user)).is_some());
         }
     }
-
-    fn wake_for(&self, change: &Change, runtime: &Handle) {
-        match change {
-            Change::Event { room, .. } | Change::Receipt { room, private: false, .. } => self.wake_room(*room),
-            Change::Receipt { user, .. }
-            | Change::Membership { user, .. }
-            | Change::AccountData { user, .. }
-            | Change::DeviceList { user, private: true, .. }
-            | Change::ToDevice { user, .. } => self.waiters.wake(user.as_str()),
-            Change::DeviceList { user, private: false, .. } => {
-                let (wakers, user) = (self.clone(), user.clone());
-                runtime.spawn(async move {
-                    if let Err(error) = wakers.wake_sharers(&user).await {
-                        tracing::warn!(%error, "cannot wake the users who share a room with {user}");
-                    }
-                });
-            }
-            // One-time key counts go with the next response, as in Synapse; they are not worth one of their own.
-            Change::OneTimeKeys { .. } | Change::FederationToDevice { .. } => {}
-        }
-    }
 }
 
 impl CommitListener for Notifier {
@@ -167,7 +175,7 @@ impl CommitListener for Notifier {
 
     fn published(&self, _position: Position, changes: &[Change]) {
         if !self.wakers.waiters.is_empty() {
-            changes.iter().for_each(|change| self.wakers.wake_for(change, &self.runtime));
+            changes.iter().for_each(|change| self.wake_for(change));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who is online. Held in memory; the last state of each local user is stored when it changes.
+//! Presence: kept in memory; the last state of each local user is stored when it changes.
 
 mod state;
 mod timers;
@@ -84,14 +84,14 @@ struct PresenceMap {
     timer: Option<u64>,
 }
 
-/// A sync request under way: while it is held, its device counts as connected.
+/// A sync request in progress: while this is held, its device counts as connected.
 pub struct Syncing {
     presence: Arc<Presence>,
     user: UserId,
 }
 
 impl Presence {
-    /// Everybody is offline.
+    /// Creates the service. Everybody is offline.
     #[must_use]
     pub fn new(
         settings: PresenceSettings,
@@ -104,7 +104,7 @@ impl Presence {
         Self { settings, clock, db, serial, notifier, map, work: Notify::new() }
     }
 
-    /// The options.
+    /// Returns the options.
     pub fn settings(&self) -> &PresenceSettings {
         &self.settings
     }
@@ -121,7 +121,7 @@ impl Presence {
         Ok(())
     }
 
-    /// The user did something: sent a message, read one, typed.
+    /// Records that the user did something: sent a message, read one, typed.
     pub fn active(&self, user: &UserId) {
         if !self.settings.untracked {
             let now = self.clock.now_ms();
@@ -135,7 +135,7 @@ impl Presence {
         self.change(user, |presence| presence.set_remote(view, now));
     }
 
-    /// A device syncs; `None` says that this has no effect on its user's presence.
+    /// Records that a device syncs. `None` if this has no effect on its user's presence.
     pub fn sync_started(self: &Arc<Self>, user: &UserId, device: &str, state: PresenceState) -> Option<Syncing> {
         if !self.settings.enabled || self.settings.untracked || state == PresenceState::Offline {
             return None;
@@ -145,7 +145,7 @@ impl Presence {
         Some(Syncing { presence: Arc::clone(self), user: user.clone() })
     }
 
-    /// The rooms whose members do not see each other's presence for being in it.
+    /// Returns the rooms in which users do not see each other's presence (`exclude_rooms_from_presence`).
     pub async fn excluded_rooms(&self, rooms: &Rooms) -> Result<HashSet<RoomNid>, DbError> {
         let mut excluded = HashSet::new();
         for id in &self.settings.exclude_rooms {
@@ -154,7 +154,7 @@ impl Presence {
         Ok(excluded)
     }
 
-    /// The presence of a user, from the database when nothing happened since the start.
+    /// Returns the presence of a user; from the database if it has not changed since the start.
     pub async fn get(&self, user: &UserId) -> Result<PresenceView, DbError> {
         if let Some(view) = self.view(user) {
             return Ok(view);
@@ -164,12 +164,13 @@ impl Presence {
         Ok(stored.map(PresenceView::last_known).unwrap_or_default())
     }
 
-    /// The presence of a user as far as it is in memory.
+    /// Returns the presence of a user as far as it is in memory.
     pub fn view(&self, user: &UserId) -> Option<PresenceView> {
         self.map.lock().users.get(user).map(|presence| presence.view.clone())
     }
 
-    /// The users whose presence changed after `since`. After a gap, and with `since` 0: everybody who is not offline.
+    /// Returns the users whose presence changed after `since`. After a gap, and with `since` 0: everybody who is not
+    /// offline.
     pub fn changed(&self, since: u64) -> Vec<UserId> {
         let map = self.map.lock();
         if since < map.log_after {
@@ -246,7 +247,7 @@ impl Drop for Syncing {
     }
 }
 
-/// The `m.presence` event of a user.
+/// Returns the `m.presence` event of a user.
 #[must_use]
 pub fn event(user: &UserId, view: &PresenceView, now_ms: u64) -> String {
     let mut out = String::with_capacity(128);

@@ -14,25 +14,32 @@ use crate::settings::{parse_rules, readable_or_default};
 pub enum RuleChange {
     /// Adds a rule, or changes the one with this id.
     Put {
+        /// The rule as the client wrote it.
         rule: NewRule,
         /// Place it directly before this rule.
         before: Option<String>,
         /// Place it directly after this rule.
         after: Option<String>,
+        /// The limits that the user's rules must keep afterwards.
         limits: RuleLimits,
     },
+    /// Delete the rule.
     Delete,
+    /// Turn the rule on or off.
     Enable(bool),
+    /// Replace the rule's actions.
     SetActions {
+        /// The new actions.
         actions: Vec<Action>,
+        /// The limits that the user's rules must keep afterwards.
         limits: RuleLimits,
     },
 }
 
-/// How much a user's own rules may look for in a message, in pieces of [`PIECE_CHARS`]: a thousand keywords. Each is
-/// looked for in up to 64 KiB, once for every message in each of the user's rooms.
+/// How much a user's own rules may search messages for, in pieces of [`PIECE_CHARS`]: a thousand keywords. Each is
+/// searched for in up to 64 KiB, once for every message in each of the user's rooms.
 const MAX_SEARCHED_PIECES: usize = 1_000;
-/// What a search goes through at once, in characters of a pattern (see `plexus_protocol::glob`).
+/// The characters of a pattern that one search goes through (see `plexus_protocol::glob`).
 const PIECE_CHARS: usize = 64;
 
 /// `push_rules.limits`
@@ -49,28 +56,34 @@ pub struct RuleLimits {
 /// Why the rules were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PushRulesError {
+    /// There is no such rule, or it cannot be changed in this way.
     #[error(transparent)]
     Refused(#[from] UserRulesError),
+    /// The id is too long: its bytes, and the most.
     #[error("The ID of the rule is too long: {0} bytes, of {1} allowed")]
     IdTooLong(usize, usize),
+    /// The rule is too large: its bytes, and the most.
     #[error("The rule is too large: {0} bytes, of {1} allowed")]
     TooLarge(usize, usize),
+    /// The user has as many rules as allowed.
     #[error("You cannot have more than {0} push rules")]
     TooMany(usize),
+    /// The user's rules would search messages for too much text.
     #[error("Your push rules would look for too much text in every message")]
     TooManySearches,
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
 
-/// All push rules of a user, the predefined ones included.
+/// Returns all push rules of a user, the predefined ones included.
 pub async fn of_user(db: &Database, user: &UserId) -> Result<Ruleset, DbError> {
     let key = user.to_string();
     let stored = db.read(move |tx| repo::push_rules::get(tx, &key)).await?;
     Ok(readable_or_default(user, stored.as_ref().map(|(rules, _)| rules.as_str())))
 }
 
-/// The content of `m.push_rules`: all rules, under `global`.
+/// Returns the content of `m.push_rules`: all rules, under `global`.
 pub fn content(rules: &Ruleset) -> Result<String, DbError> {
     let rules = serde_json::to_string(rules).map_err(|error| DbError::bad_data("push_rules", error))?;
     Ok(format!("{{\"global\":{rules}}}"))
@@ -104,7 +117,7 @@ pub async fn change(
     .await
 }
 
-/// A user's own rules once `kind` and `rule_id` has been put, or its actions set.
+/// Checks the limits of a user's own rules after `kind` and `rule_id` has been put, or its actions set.
 fn within(
     limits: RuleLimits,
     rules: &Ruleset,
@@ -135,7 +148,8 @@ fn within(
     Ok(())
 }
 
-/// How much the rules look for anywhere in a value, and not only at its beginning, in pieces of [`PIECE_CHARS`].
+/// Returns how much the rules look for anywhere in a value, and not only at its beginning, in pieces of
+/// [`PIECE_CHARS`].
 fn searched_pieces(rules: &Ruleset) -> usize {
     let pieces = |pattern: &str| pattern.len().div_ceil(PIECE_CHARS).max(1);
     let of_condition = |condition: &Condition| match condition {

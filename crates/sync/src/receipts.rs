@@ -24,12 +24,12 @@ use log::ReceiptLog;
 pub enum ReceiptType {
     /// `m.read`
     Read,
-    /// `m.read.private`: only its owner learns of it.
+    /// `m.read.private`: visible only to its owner.
     ReadPrivate,
 }
 
 impl ReceiptType {
-    /// The name in paths and events.
+    /// Returns the name in paths and events.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,8 +42,11 @@ impl ReceiptType {
 /// A receipt a user sends.
 #[derive(Debug, Clone)]
 pub struct NewReceipt {
+    /// The user who has read the event.
     pub user: UserId,
+    /// Who may see it.
     pub kind: ReceiptType,
+    /// The event up to which the user has read.
     pub event_id: EventId,
     /// `None`: unthreaded; otherwise what [`is_thread_id`] accepts.
     pub thread: Option<String>,
@@ -64,7 +67,8 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    /// Knows the receipts after `db.committed()`; earlier ones are read from the database.
+    /// Creates the service. It has the receipts after `db.committed()` in memory; earlier ones are read from the
+    /// database.
     #[must_use]
     pub fn new(db: Database, clock: Clock, unread: Arc<UnreadCounts>) -> Self {
         let log = Arc::new(ReceiptLog::new(db.committed()));
@@ -140,7 +144,7 @@ impl Receipts {
             .await
     }
 
-    /// The receipts of a room after `since` and at or before `upto`, when memory has them all.
+    /// Returns the receipts of a room after `since` and at or before `upto`, when memory has them all.
     pub fn in_memory(&self, room: RoomNid, since: Position, upto: Position) -> Option<Vec<Arc<Receipt>>> {
         self.log.range(room, since, upto)
     }
@@ -161,13 +165,13 @@ fn marked_event(content: &str) -> Option<EventId> {
     content.get("event_id")?.as_str()?.try_into().ok()
 }
 
-/// The `m.receipt` event of a room; `None` without receipts.
+/// Returns the `m.receipt` event of a room; `None` without receipts.
 pub fn event<'r>(receipts: impl IntoIterator<Item = &'r Receipt>) -> Option<String> {
     type Users<'r> = BTreeMap<&'r str, &'r Receipt>;
     let mut events: BTreeMap<&str, BTreeMap<&str, Users<'_>>> = BTreeMap::new();
     for receipt in receipts {
         let users = events.entry(&receipt.event_id).or_default().entry(&receipt.receipt_type).or_default();
-        // There is room for one receipt of each user at an event: the unthreaded one says more.
+        // An event can carry one receipt of each user: the unthreaded one says more.
         let known = users.entry(receipt.user.as_str()).or_insert(receipt);
         if receipt.thread_id.is_empty() {
             *known = receipt;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::notifier::{MaybeChanged, Notifier};
 
-/// How many users' settings are kept in memory, and sets of push rules.
+/// The most users' settings in memory, and the most sets of push rules.
 const CACHE_CAPACITY: usize = 20_000;
 
 /// A user's settings at some position.
@@ -29,7 +29,9 @@ pub struct UserSettings {
 /// A set of push rules ready for evaluation, identified by a number.
 #[derive(Debug)]
 pub struct SharedRules {
+    /// Distinguishes this set from others in caches.
     pub id: u64,
+    /// The rules.
     pub compiled: CompiledRuleset,
 }
 
@@ -54,13 +56,13 @@ struct Stored {
 }
 
 impl SettingsCache {
-    /// An empty cache.
+    /// Creates an empty cache.
     #[must_use]
     pub fn new(db: Database, notifier: Arc<Notifier>) -> Self {
         Self { db, notifier, users: Cache::new(CACHE_CAPACITY), pool: Mutex::default() }
     }
 
-    /// A user's settings. Read from the database when they are not in memory or have changed.
+    /// Returns a user's settings. Read from the database when they are not in memory or have changed.
     pub async fn get(&self, user: &UserId) -> Result<Arc<UserSettings>, DbError> {
         if let Some(settings) = self.users.get(user) {
             let changed = self.notifier.index().account_data_changed(user, settings.read_at);
@@ -104,20 +106,20 @@ impl SettingsCache {
     }
 }
 
-/// A user's complete push rules, from what is stored of them; the predefined ones alone, with a line in the log, when
-/// that cannot be read.
+/// Returns a user's complete push rules, from what is stored of them; the predefined ones alone, with a line in the
+/// log, when that cannot be read.
 pub fn readable_or_default(user: &UserId, stored: Option<&str>) -> Ruleset {
     let own = readable(parse_rules(user, stored)).unwrap_or_default();
     own.merge(default_ruleset_with_legacy_mentions(user))
 }
 
-/// A user's own part of the push rules, from what is stored.
+/// Returns a user's own part of the push rules, from what is stored.
 pub fn parse_rules(user: &UserId, stored: Option<&str>) -> Result<UserRules, DbError> {
     let Some(stored) = stored else { return Ok(UserRules::default()) };
     serde_json::from_str(stored).map_err(|error| DbError::bad_data(format!("push_rules.changes of {user}"), error))
 }
 
-/// The users named in `m.ignored_user_list`; content of the wrong shape ignores nobody.
+/// Returns the users named in `m.ignored_user_list`; content of the wrong shape ignores nobody.
 fn ignored_users(content: &str) -> HashSet<String> {
     #[derive(Deserialize)]
     struct Content {

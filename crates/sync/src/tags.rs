@@ -11,10 +11,10 @@ const TAG: &str = "m.tag";
 const TAGS: &str = "tags";
 /// The longest tag, in bytes (client-server API, "Room Tagging").
 const MAX_TAG_BYTES: usize = 255;
-/// How many tags a user may give one room.
+/// The most tags that a user may give one room.
 const MAX_TAGS: usize = 100;
 
-/// The tags that a user gave a room: tag to its content.
+/// Returns the tags that a user gave a room: tag to its content.
 pub async fn get(db: &Database, user: &UserId, room_id: &str) -> Result<Map<String, Value>, DbError> {
     let (user, room_id) = (user.clone(), room_id.to_owned());
     db.read(move |tx| read(tx, &user, &room_id)).await

@@ -17,7 +17,7 @@ use plexus_store::repo::to_device::NewMessage;
 use plexus_store::{Database, DbError, Tx, repo};
 use serde_json::value::RawValue;
 
-use edus::OfUser;
+use edus::UserMessages;
 
 pub use edus::{MAX_EDU_BYTES, edu};
 
@@ -27,8 +27,9 @@ const MAX_DEVICE_ID_BYTES: usize = 512;
 const CLIENT_TRANSACTION_LIFETIME_MS: u64 = 30 * 60 * 1_000;
 /// How long the id of another server's message is kept, in ms: a week longer than a server is left alone at most.
 const REMOTE_MESSAGE_ID_LIFETIME_MS: u64 = 14 * 86_400_000;
-/// How long a message waits for a server that does not take it, and for one of which nothing is known, in ms.
+/// How long a message waits for a server that does not accept it, in ms.
 const REMOTE_MESSAGE_LIFETIME_MS: u64 = 180 * 86_400_000;
+/// How long a message waits for a name that may be no server's, in ms.
 const UNKNOWN_SERVER_MESSAGE_LIFETIME_MS: u64 = 7 * 86_400_000;
 /// How often old transactions and message ids are deleted.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(600);
@@ -39,27 +40,37 @@ pub type MessagesByDevice = BTreeMap<UserId, BTreeMap<String, Box<RawValue>>>;
 /// A request to send messages.
 #[derive(Debug)]
 pub struct NewMessages {
+    /// The user who sends.
     pub sender: UserId,
     /// The device that sends, whose transaction ids these are.
     pub device: Option<String>,
+    /// The client's transaction id: messages are sent once for each.
     pub txn_id: String,
+    /// The type of all messages.
     pub event_type: String,
+    /// The contents, by recipient.
     pub messages: MessagesByDevice,
 }
 
 /// Why messages were not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum ToDeviceError {
+    /// 413 `M_TOO_LARGE`: a message does not fit into an EDU.
     #[error("a message with its sender, type and recipient is larger than {MAX_EDU_BYTES} bytes")]
     TooLarge,
+    /// 413 `M_TOO_LARGE`: the type is too long.
     #[error("the type of the messages is longer than {MAX_FIELD} bytes")]
     TypeTooLong,
+    /// 400 `M_INVALID_PARAM`: the type cannot be stored.
     #[error("the type of the messages contains U+0000")]
     NulInType,
+    /// A device id is too long.
     #[error("a device id is longer than {MAX_DEVICE_ID_BYTES} bytes")]
     DeviceIdTooLong,
+    /// 400: other servers could not read the content.
     #[error("the content of a message is not canonical JSON: {0}")]
     NotPortable(#[from] NotPortable),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -72,7 +83,7 @@ pub struct ToDevice {
 }
 
 impl ToDevice {
-    /// For senders of `server_name`.
+    /// Creates the service for senders of `server_name`.
     #[must_use]
     pub fn new(db: Database, clock: Clock, server_name: ServerName) -> Self {
         Self { db, clock, server_name }
@@ -171,7 +182,7 @@ fn canonical(
     }
     let object = Object::parse(content.get()).map_err(NotPortable::from)?;
     check(&object)?;
-    // What an object is written as is JSON: this does not fail.
+    // The text of an object is JSON: this does not fail.
     RawValue::from_string(object.to_json()).map_err(|_| NotPortable::from(ParseError::NotAnObject).into())
 }
 
@@ -186,7 +197,7 @@ pub fn queue_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> R
     repo::to_device::add(tx, &messages)
 }
 
-/// The messages to devices of users of `server`. A message to a named device takes precedence over one to `*`.
+/// Returns the messages to devices of users of `server`. A message to a named device takes precedence over one to `*`.
 fn for_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<Vec<NewMessage>, DbError> {
     let local = new.messages.keys().filter(|user| user.server_name() == server.as_str());
     let users: Vec<&str> = local.map(UserId::as_str).collect();
@@ -205,7 +216,7 @@ fn for_local(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName) -> Result<
 
 /// Queues the messages to users of other servers than `server`, in as many EDUs as it takes.
 fn queue_remote(tx: &mut Tx<'_>, new: &NewMessages, server: &ServerName, now_ms: u64) -> Result<(), DbError> {
-    let mut servers: BTreeMap<&str, Vec<OfUser<'_>>> = BTreeMap::new();
+    let mut servers: BTreeMap<&str, Vec<UserMessages<'_>>> = BTreeMap::new();
     for (user, messages) in new.messages.iter().filter(|(user, _)| user.server_name() != server.as_str()) {
         let devices = messages.iter().map(|(device, message)| (device.as_str(), &**message)).collect();
         servers.entry(user.server_name()).or_default().push((user, devices));

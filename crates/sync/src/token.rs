@@ -23,7 +23,7 @@ pub struct SyncToken {
 pub struct TokenError;
 
 impl SyncToken {
-    /// The device has the messages to it up to here.
+    /// Returns the position up to which the device has its messages.
     pub fn to_device_position(&self) -> Position {
         self.to_device.unwrap_or(self.position)
     }

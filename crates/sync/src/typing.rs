@@ -36,14 +36,14 @@ struct State {
 }
 
 impl Typing {
-    /// Nobody types.
+    /// Creates the service. Nobody types.
     #[must_use]
     pub fn new(clock: Clock, serial: Arc<EphemeralSerial>, notifier: Arc<Notifier>) -> Self {
         let state = Mutex::new(State { log_after: serial.current(), ..State::default() });
         Self { clock, serial, notifier, state, earlier_deadline: Notify::new() }
     }
 
-    /// A user types for the next `timeout`, or until [`Self::stop`].
+    /// Records that a user types for the next `timeout`, or until [`Self::stop`].
     pub fn start(&self, room: RoomNid, user: &UserId, timeout: Duration) {
         let until = self.clock.monotonic() + timeout;
         let new = {
@@ -61,18 +61,18 @@ impl Typing {
         }
     }
 
-    /// A user stopped typing.
+    /// Records that a user stopped typing.
     pub fn stop(&self, room: RoomNid, user: &UserId) {
         let stopped = self.remove(room, |typing, _| typing == user);
         self.notifier.typing_changed(room, &stopped, false);
     }
 
-    /// The users typing in a room, in order of user id.
+    /// Returns the users typing in a room, in order of user id.
     pub fn users(&self, room: RoomNid) -> Vec<UserId> {
         self.state.lock().rooms.get(&room).map(|users| users.keys().cloned().collect()).unwrap_or_default()
     }
 
-    /// The rooms whose typing users changed after `since`; after a gap all rooms where somebody types.
+    /// Returns the rooms whose typing users changed after `since`; after a gap all rooms where somebody types.
     pub fn changed_rooms(&self, since: u64) -> Vec<RoomNid> {
         let state = self.state.lock();
         if since < state.log_after {
@@ -139,7 +139,7 @@ impl State {
     }
 }
 
-/// The `m.typing` event of a room.
+/// Returns the `m.typing` event of a room.
 pub fn event<'u>(users: impl IntoIterator<Item = &'u UserId>) -> String {
     let mut content = String::new();
     let mut members = ObjectWriter::open(&mut content);

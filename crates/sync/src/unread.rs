@@ -25,9 +25,9 @@ pub use notified::Notified;
 pub use room::{Count, RoomCounts};
 use room::{ReadUpTo, RoomUnread};
 
-/// How many users' counts are kept in memory.
+/// The most users whose counts are in memory.
 const USER_CACHE_CAPACITY: usize = 20_000;
-/// How many shared outcomes are kept: the events every member of a busy room is about to count.
+/// The most shared outcomes in memory: of events that every member of a busy room is about to count.
 const OUTCOME_CACHE_CAPACITY: usize = 8_192;
 /// Scans at least this long leave a checkpoint.
 const LONG_SCAN: u64 = 500;
@@ -56,15 +56,15 @@ struct Loaded {
 }
 
 impl UnreadCounts {
-    /// Nothing is in memory.
+    /// Creates the service with empty caches.
     #[must_use]
     pub fn new(db: Database, settings: Arc<SettingsCache>, background: Background) -> Self {
         let (users, outcomes) = (Cache::new(USER_CACHE_CAPACITY), Cache::new(OUTCOME_CACHE_CAPACITY));
         Self { db, settings, background, users, outcomes }
     }
 
-    /// The counts of a user in a room, over events at or before `upto`. `member_since` is where counting begins for a
-    /// user without a receipt.
+    /// Returns the counts of a user in a room, over events at or before `upto`. `member_since` is where counting begins
+    /// for a user without a receipt.
     pub async fn counts(
         &self,
         user: &UserId,
@@ -89,7 +89,7 @@ impl UnreadCounts {
         Ok(unread.counts())
     }
 
-    /// What one event means to one user.
+    /// Returns the outcome of the push rules of a user for an event.
     pub async fn outcome(&self, user: &UserId, room: &Room, event: &TimelineEvent) -> Result<Outcome, DbError> {
         let settings = self.settings.get(user).await?;
         self.evaluate(user, room, &settings, event).await
@@ -102,7 +102,7 @@ impl UnreadCounts {
         }
     }
 
-    /// The user's entry is in the cache before anything is read, so that no receipt is missed meanwhile.
+    /// Returns the user's entry, which is in the cache before anything is read, so that no receipt is missed meanwhile.
     fn entry(&self, user: &UserId) -> Arc<UserUnread> {
         match self.users.get_value_or_guard(user, None) {
             quick_cache::sync::GuardResult::Value(entry) => entry,
@@ -223,7 +223,7 @@ impl Loaded {
         if let Some(unread) = self.rooms.get_mut(&receipt.room)
             && !unread.read(&receipt.thread_id, at)
         {
-            // What lies before is only known in sum: count afresh.
+            // Events before it are only known in sum: they are counted again.
             self.rooms.remove(&receipt.room);
         }
     }

@@ -8,6 +8,7 @@
 mod fields;
 mod write;
 
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,27 +22,34 @@ use crate::ephemeral::EphemeralSerial;
 use crate::filter::Filter;
 use crate::presence::PresenceState;
 use crate::token::SyncToken;
-use write::{RoomsWriter, response, response_without_news};
+use write::{RoomsWriter, response, response_without_changes};
 
-/// What syncs are served from.
+/// The services from which syncs are served.
 pub struct SyncParts {
+    /// For the reader of deltas.
     pub deltas: DeltaParts,
+    /// Numbers changes in typing and presence.
     pub serial: Arc<EphemeralSerial>,
     /// Ends waiting early when the server stops.
     pub shutdown: Shutdown,
 }
 
-/// A request.
+/// A request to sync.
 #[derive(Debug, Clone)]
 pub struct SyncRequest {
+    /// The user who syncs.
     pub user: UserId,
     /// `None` for sessions without a device, which get no messages to it.
     pub device: Option<String>,
+    /// The token of the last response; `None` for an initial sync.
     pub since: Option<SyncToken>,
+    /// The changes that the client wants.
     pub filter: Arc<Filter>,
+    /// Whether all state is wanted, changed or not.
     pub full_state: bool,
-    /// How long to wait for news.
+    /// How long to wait for changes.
     pub timeout: Duration,
+    /// The user's presence while the device syncs.
     pub set_presence: PresenceState,
     /// Whether state is that at the end of the timeline (`use_state_after`).
     pub state_after: bool,
@@ -52,6 +60,7 @@ pub struct SyncRequest {
 /// Why a sync failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -64,19 +73,19 @@ pub struct SyncEngine {
 }
 
 impl SyncEngine {
-    /// The engine of a server, which has one.
+    /// Creates the engine of a server, which has one.
     #[must_use]
     pub fn new(parts: SyncParts) -> Self {
         let SyncParts { deltas, serial, shutdown } = parts;
         Self { reader: DeltaReader::new(deltas), serial, shutdown }
     }
 
-    /// What the responses are made of.
+    /// Returns the reader of deltas.
     pub fn deltas(&self) -> &DeltaReader {
         &self.reader
     }
 
-    /// The point up to which everything can be read.
+    /// Returns the point up to which everything can be read.
     pub fn now(&self) -> Now {
         Now { ephemeral: self.serial.current(), position: self.reader.parts().db.committed() }
     }
@@ -105,14 +114,17 @@ impl SyncEngine {
             if responds_anyway || self.reader.may_have_changes(&request, now) {
                 // Boxed: thousands of requests wait in this function, and only few of them read.
                 let rooms = RoomsWriter::new(&request, clock.now_ms());
-                let delta = Box::pin(self.reader.read(&request, now, rooms)).await?;
+                let mut delta = Box::pin(self.reader.read(&request, now, rooms)).await?;
                 if responds_anyway || !delta.is_empty() {
-                    return Ok(response(delta, clock.now_ms()));
+                    let new_members = mem::take(&mut delta.new_members);
+                    let body = response(delta, clock.now_ms());
+                    self.reader.record_sent(&request, new_members);
+                    return Ok(body);
                 }
                 now = delta.upto;
             }
             if timeout.is_zero() {
-                return Ok(self.without_news(&request, now).await?);
+                return Ok(self.without_changes(&request, now).await?);
             }
             // Nothing up to here concerned the user: the next iteration need not look again.
             request.since = Some(now.token());
@@ -124,12 +136,12 @@ impl SyncEngine {
                 () = &mut deadline => {}
             }
             drop(waiting);
-            return Ok(self.without_news(&request, now).await?);
+            return Ok(self.without_changes(&request, now).await?);
         }
     }
 
-    async fn without_news(&self, request: &DeltaRequest, now: Now) -> Result<String, DbError> {
+    async fn without_changes(&self, request: &DeltaRequest, now: Now) -> Result<String, DbError> {
         let key_counts = self.reader.key_counts(request).await?;
-        Ok(response_without_news(now.token(), key_counts.as_deref()))
+        Ok(response_without_changes(now.token(), key_counts.as_deref()))
     }
 }

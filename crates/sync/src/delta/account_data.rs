@@ -17,7 +17,7 @@ pub(super) struct AccountDataDelta {
     pub rooms: HashMap<String, Vec<AccountData>>,
 }
 
-/// What was written since the token; everything without one.
+/// Returns the account data that was written since the token; all without one.
 pub(super) async fn changed(context: &Context<'_>) -> Result<AccountDataDelta, DbError> {
     let (user, since, upto) = (&context.request.user, context.since_position(), context.now.position);
     let index = context.parts.notifier.index();
@@ -49,7 +49,7 @@ pub(super) async fn changed(context: &Context<'_>) -> Result<AccountDataDelta, D
     Ok(delta)
 }
 
-/// All account data of a room, for a room that is sent in full.
+/// Returns all account data of a room, for a room that is sent in full.
 pub(super) async fn of_room(context: &Context<'_>, room_id: &str) -> Result<Vec<AccountData>, DbError> {
     let (user, room) = (context.request.user.to_string(), room_id.to_owned());
     let rows = context.parts.db.read(move |tx| repo::account_data::in_room(tx, &user, &room)).await?;

@@ -1,22 +1,23 @@
-//! What all parts of a delta are read with.
+//! The data with which all parts of a delta are read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plexus_rooms::{ClientFormat, Room, UserRooms};
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{DbError, Position, RoomNid, Tx, repo};
 
 use super::events::AccountData;
 use super::request::{DeltaParts, DeltaRequest, Now};
-use super::sent_members::DeviceMembers;
+use super::sent_members::NewMembers;
 use crate::filter::Filter;
 use crate::settings::UserSettings;
 
 /// How often the position is taken again because a membership in memory is newer.
 const MAX_RETRIES: usize = 100;
 
-/// A delta that is being read: the request, the user's settings and memberships, and up to where it goes.
+/// A delta that is being read: the request, the user's settings and memberships, and the position up to which it goes.
 pub(super) struct Context<'c> {
     pub parts: &'c DeltaParts,
     pub request: &'c DeltaRequest,
@@ -24,13 +25,13 @@ pub(super) struct Context<'c> {
     pub now_ms: u64,
     pub settings: Arc<UserSettings>,
     pub memberships: UserRooms,
-    /// The member events that the device has been sent.
-    pub sent: Arc<DeviceMembers>,
+    /// The member events that the delta brings to the device.
+    pub new_members: Mutex<NewMembers>,
     /// Without a token all receipts of the user's rooms, read at once.
     pub receipts: Option<HashMap<RoomNid, Vec<Arc<Receipt>>>>,
 }
 
-/// What is known of a room's changes before the room is read.
+/// The changes of a room that are known before it is read.
 #[derive(Default)]
 pub(super) struct RoomHints {
     pub typing: bool,
@@ -38,16 +39,17 @@ pub(super) struct RoomHints {
 }
 
 impl<'c> Context<'c> {
-    pub async fn new(
+    pub(super) async fn new(
         parts: &'c DeltaParts,
         request: &'c DeltaRequest,
-        sent: Arc<DeviceMembers>,
+        new_members: NewMembers,
         now: Now,
     ) -> Result<Self, DbError> {
         let settings = parts.settings.get(&request.user).await?;
         let memberships = parts.rooms.memberships().of(&request.user).await?;
         let now_ms = parts.clock.now_ms();
-        let mut context = Self { parts, request, now, now_ms, settings, memberships, sent, receipts: None };
+        let new_members = Mutex::new(new_members);
+        let mut context = Self { parts, request, now, now_ms, settings, memberships, new_members, receipts: None };
         context.wait_for_memberships().await;
         if request.since.is_none() {
             context.receipts = Some(context.all_receipts().await?);
@@ -80,21 +82,21 @@ impl<'c> Context<'c> {
         Ok(by_room)
     }
 
-    pub fn filter(&self) -> &'c Filter {
+    pub(super) fn filter(&self) -> &'c Filter {
         &self.request.filter
     }
 
-    /// Where the changes begin; 0 without a token.
-    pub fn since_position(&self) -> Position {
+    /// Returns where the changes begin; 0 without a token.
+    pub(super) fn since_position(&self) -> Position {
         self.request.since.map_or(0, |since| since.position.min(self.now.position))
     }
 
-    pub fn format(&self) -> ClientFormat<'_> {
+    pub(super) fn format(&self) -> ClientFormat<'_> {
         self.request.format(self.now_ms)
     }
 
-    /// From which position on this device sees a room that the user is in.
-    pub fn visible_from(&self, room: &Room) -> Option<Position> {
+    /// Returns the position from which on the device sees a room that the user is in; `None` while it does not.
+    pub(super) fn visible_from(&self, room: &Room) -> Option<Position> {
         room.view().told_from(self.filter().lazy_load_members())
     }
 }

@@ -12,7 +12,9 @@ use crate::notifier::MaybeChanged;
 /// `device_lists`
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DeviceListDelta {
+    /// The users whose devices the client has to query again.
     pub changed: BTreeSet<UserId>,
+    /// The users who share no room with the user any more.
     pub left: BTreeSet<UserId>,
 }
 
@@ -24,9 +26,9 @@ impl DeviceListDelta {
     }
 }
 
-/// The users whose devices changed, and those who share no room with the user any more. There are none without a token:
-/// the client queries all. The specification speaks of encrypted rooms; as in Synapse all rooms count, because some
-/// clients rely on it.
+/// Returns the users whose devices changed, and those who share no room with the user any more. There are none without
+/// a token: the client queries all. The specification speaks of encrypted rooms; as in Synapse all rooms count, because
+/// some clients rely on it.
 pub(super) async fn changed(context: &Context<'_>, users: &UserChanges) -> Result<DeviceListDelta, DbError> {
     if context.request.since.is_none() {
         return Ok(DeviceListDelta::default());
@@ -44,7 +46,7 @@ pub(super) async fn changed(context: &Context<'_>, users: &UserChanges) -> Resul
     Ok(DeviceListDelta { changed, left })
 }
 
-/// All users whose devices changed, and those whose keys the user signed.
+/// Returns all users whose devices changed, and those whose keys the user signed.
 async fn changed_users(context: &Context<'_>) -> Result<Vec<UserId>, DbError> {
     let (since, upto) = (context.since_position(), context.now.position);
     let me = &context.request.user;

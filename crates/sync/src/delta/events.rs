@@ -9,6 +9,7 @@ use plexus_rooms::TimelineEvent;
 /// One piece of account data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountData {
+    /// The type, for instance `m.tag`.
     pub event_type: String,
     /// JSON
     pub content: String,

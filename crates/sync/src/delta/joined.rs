@@ -17,15 +17,20 @@ use super::timeline::{self, TimelineDelta};
 use super::user_changes::UserChanges;
 use crate::unread::RoomCounts;
 
-/// What changed in a joined room.
+/// The changes in a joined room.
 #[derive(Debug)]
 pub struct JoinedRoomDelta {
     /// `None` when the client does not need it.
     pub summary: Option<Summary>,
+    /// State besides that in the timeline.
     pub state: EventList,
+    /// The newest events.
     pub timeline: TimelineDelta,
+    /// Typing notifications and receipts.
     pub ephemeral: EphemeralDelta,
+    /// The user's account data of the room.
     pub account_data: Vec<AccountData>,
+    /// The unread counts, changed or not.
     pub counts: RoomCounts,
 }
 
@@ -51,11 +56,11 @@ enum Extent {
     Whole,
     /// All state, and what is new in the timeline (`full_state`).
     WholeState,
-    /// What is new.
+    /// The changes since the token.
     Changes,
 }
 
-/// What changed in a joined room; `None` when nothing did.
+/// Returns the changes in a joined room; `None` if there are none.
 pub(super) async fn changed(
     context: &Context<'_>,
     room: &Arc<Room>,

@@ -16,15 +16,18 @@ use super::timeline::{self, Timeline, TimelineDelta};
 use super::user_changes::{UserChanges, joined_members};
 use crate::history;
 
-/// What changed in a room up to the leave.
+/// The changes in a room up to the leave.
 #[derive(Debug)]
 pub struct LeftRoomDelta {
+    /// State besides that in the timeline.
     pub state: EventList,
+    /// The newest events up to the leave.
     pub timeline: TimelineDelta,
+    /// The user's account data of the room.
     pub account_data: Vec<AccountData>,
 }
 
-/// What changed in the room up to the leave.
+/// Returns the changes in the room up to the leave.
 pub(super) async fn changed(
     context: &Context<'_>,
     room: &Arc<Room>,
@@ -67,7 +70,7 @@ pub(super) async fn changed(
     Ok(LeftRoomDelta { state: EventList(state), timeline, account_data: hints.account_data })
 }
 
-/// The user's own member event that made the membership what it is.
+/// Returns the user's own member event that made the membership what it is.
 async fn own_membership(
     context: &Context<'_>,
     room: &Room,

@@ -7,7 +7,8 @@ use super::context::Context;
 use super::user_changes::UserChanges;
 use crate::presence::{PresenceState, PresenceView, share_room};
 
-/// The users whose presence changed since the token, and those that the user has met since, with their presence.
+/// Returns the users whose presence changed since the token, and those who have come to share a room with the user
+/// since, with their presence.
 pub(super) async fn changed(context: &Context<'_>, met: &UserChanges) -> Result<Vec<(UserId, PresenceView)>, DbError> {
     let (presence, me) = (&context.parts.presence, &context.request.user);
     let since = context.request.since.map_or(0, |since| since.ephemeral);

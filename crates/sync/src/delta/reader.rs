@@ -11,25 +11,31 @@ use super::events::AccountData;
 use super::key_counts::{KeyCountCache, KeyCounts};
 use super::request::{DeltaParts, DeltaRequest, Now};
 use super::rooms::{self, RoomDeltas, RoomSink};
-use super::sent_members::SentMembers;
+use super::sent_members::{NewMembers, SentMembers};
 use super::to_device::{self, MessagesDelta};
 use super::{account_data, has_changes, presence};
 use crate::presence::PresenceView;
 
-/// What changed for a user's device. `rooms` is what the rooms were handed to.
+/// The changes for a user's device. `rooms` is the sink that took the rooms.
 #[derive(Debug)]
 pub struct SyncDelta<R = RoomDeltas> {
     /// The point up to which this covers everything.
     pub upto: Now,
     /// Global account data.
     pub account_data: Vec<AccountData>,
-    /// The users whose presence changed, and those that the user has met.
+    /// The users whose presence changed, and those who have come to share a room with the user.
     pub presence: Vec<(UserId, PresenceView)>,
+    /// Messages to the device that it has not acknowledged.
     pub messages: MessagesDelta,
+    /// The users whose devices changed.
     pub device_lists: DeviceListDelta,
     /// `None` for a session without a device.
     pub key_counts: Option<Arc<KeyCounts>>,
+    /// The rooms that changed, as far as the sink keeps them.
     pub rooms: R,
+    /// The member events among these that the device did not have. Given to [`DeltaReader::record_sent`] once the
+    /// response is written.
+    pub new_members: NewMembers,
 }
 
 impl<R: RoomSink> SyncDelta<R> {
@@ -44,7 +50,7 @@ impl<R: RoomSink> SyncDelta<R> {
     }
 }
 
-/// Reads what changed.
+/// Reads deltas.
 pub struct DeltaReader {
     parts: DeltaParts,
     sent_members: SentMembers,
@@ -52,12 +58,13 @@ pub struct DeltaReader {
 }
 
 impl DeltaReader {
+    /// Creates a reader. One serves all devices: it remembers which members each has been sent.
     #[must_use]
     pub fn new(parts: DeltaParts) -> Self {
         Self { parts, sent_members: SentMembers::default(), key_counts: KeyCountCache::default() }
     }
 
-    /// What this reads from.
+    /// Returns the services from which this reads.
     pub fn parts(&self) -> &DeltaParts {
         &self.parts
     }
@@ -73,9 +80,8 @@ impl DeltaReader {
         now: Now,
         mut rooms: R,
     ) -> Result<SyncDelta<R>, DbError> {
-        let device = request.device.as_deref().unwrap_or_default();
-        let sent = self.sent_members.of(&request.user, device, request.since.is_none());
-        let context = Context::new(&self.parts, request, sent, now).await?;
+        let new_members = self.sent_members.begin(&request.user, device_of(request), request.since.is_none());
+        let context = Context::new(&self.parts, request, new_members, now).await?;
         let account_data = account_data::changed(&context).await?;
         let users = rooms::changed(&context, account_data.rooms, &mut rooms).await?;
         Ok(SyncDelta {
@@ -86,7 +92,14 @@ impl DeltaReader {
             presence: presence::changed(&context, &users).await?,
             key_counts: self.key_counts(request).await?,
             rooms,
+            new_members: context.new_members.into_inner(),
         })
+    }
+
+    /// Records that a delta's member events have been sent to the device, so that lazy loading does not send them
+    /// again.
+    pub fn record_sent(&self, request: &DeltaRequest, members: NewMembers) {
+        self.sent_members.record(&request.user, device_of(request), members);
     }
 
     /// Whether there may be changes up to `now`, by what is in memory. False only if there are certainly none.
@@ -99,7 +112,7 @@ impl DeltaReader {
         to_device::acknowledge(&self.parts, request, upto).await
     }
 
-    /// The counts of the device's one-time keys and its unused fallback keys.
+    /// Returns the counts of the device's one-time keys and its unused fallback keys.
     ///
     /// # Errors
     /// When the database fails.
@@ -108,4 +121,9 @@ impl DeltaReader {
         let index = self.parts.notifier.index();
         Ok(Some(self.key_counts.get(&self.parts.db, index, &request.user, device).await?))
     }
+}
+
+/// Returns the device that a request is from; empty for sessions without one.
+fn device_of(request: &DeltaRequest) -> &str {
+    request.device.as_deref().unwrap_or_default()
 }

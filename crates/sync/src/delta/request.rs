@@ -1,4 +1,4 @@
-//! Which changes are asked for, and what they are read from.
+//! The request for a delta, and the services from which it is read.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use crate::token::SyncToken;
 use crate::typing::Typing;
 use crate::unread::UnreadCounts;
 
-/// What changes are read from.
+/// The services from which deltas are read.
+#[expect(missing_docs, reason = "the fields are named for their types")]
 pub struct DeltaParts {
     pub db: Database,
     pub clock: Clock,
@@ -43,27 +44,29 @@ pub struct SyncOptions {
 /// A point up to which everything can be read.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// Of what is durable.
+    /// Of durable changes.
     pub position: Position,
     /// Of typing and presence.
     pub ephemeral: u64,
 }
 
 impl Now {
-    /// The token of a response that covers everything up to here.
+    /// Returns the token of a response that covers everything up to here.
     pub(crate) fn token(self) -> SyncToken {
         SyncToken { position: self.position, ephemeral: self.ephemeral, to_device: None }
     }
 }
 
-/// Which changes are asked for.
+/// A request for a delta.
 #[derive(Debug, Clone)]
 pub struct DeltaRequest {
+    /// The user who syncs.
     pub user: UserId,
     /// `None` for sessions without a device, which get no messages to it.
     pub device: Option<String>,
     /// Where the changes begin; `None` for everything.
     pub since: Option<SyncToken>,
+    /// The changes that the client wants.
     pub filter: Arc<Filter>,
     /// Whether all state is wanted, changed or not.
     pub full_state: bool,
@@ -72,7 +75,7 @@ pub struct DeltaRequest {
 }
 
 impl DeltaRequest {
-    /// The point of view of the device that asks.
+    /// Returns the point of view of the device that asks.
     pub(crate) fn format(&self, now_ms: u64) -> ClientFormat<'_> {
         ClientFormat { user: &self.user, device_id: self.device.as_deref(), now_ms, room_id: false }
     }

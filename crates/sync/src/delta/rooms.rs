@@ -16,17 +16,22 @@ use super::stripped::{self, StrippedRoomDelta};
 use super::user_changes::UserChanges;
 use crate::notifier::MaybeChanged;
 
-/// What changed in a room, by the user's membership.
+/// The changes in a room, by the user's membership.
 #[derive(Debug)]
 pub enum RoomDelta {
+    /// The user is in the room.
     Joined(Box<JoinedRoomDelta>),
+    /// The user is invited.
     Invited(StrippedRoomDelta),
+    /// The user has knocked.
     Knocked(StrippedRoomDelta),
+    /// The user has left, or was kicked or banned.
     Left(LeftRoomDelta),
 }
 
 /// Takes the rooms that changed, one at a time while they are read.
 pub trait RoomSink: Send {
+    /// Takes one room. Each room comes once.
     fn add(&mut self, room_id: &RoomId, room: RoomDelta);
 
     /// Whether no room was added.
@@ -36,9 +41,13 @@ pub trait RoomSink: Send {
 /// Keeps the rooms that changed, by room id and the user's membership.
 #[derive(Debug, Default)]
 pub struct RoomDeltas {
+    /// Rooms that the user is in.
     pub joined: BTreeMap<String, JoinedRoomDelta>,
+    /// Rooms to which the user is invited.
     pub invited: BTreeMap<String, StrippedRoomDelta>,
+    /// Rooms on which the user has knocked.
     pub knocked: BTreeMap<String, StrippedRoomDelta>,
+    /// Rooms that the user has left.
     pub left: BTreeMap<String, LeftRoomDelta>,
 }
 
@@ -136,7 +145,7 @@ fn has_place(context: &Context<'_>, membership: &RoomMembership) -> bool {
     }
 }
 
-/// The rooms that may have changed.
+/// Returns the rooms that may have changed.
 fn candidates(context: &Context<'_>) -> BTreeMap<RoomNid, RoomHints> {
     let all = || context.memberships.iter().map(|membership| (membership.room, RoomHints::default())).collect();
     let Some(since) = context.request.since else { return all() };

@@ -8,18 +8,24 @@ use plexus_protocol::id::UserId;
 use plexus_store::{EventNid, RoomNid};
 use quick_cache::sync::Cache;
 
-/// How many devices are kept in memory.
+/// The most devices in memory.
 const MAX_DEVICES: usize = 10_000;
-/// How many members are kept for a device before it starts afresh.
+/// The most members that are kept for a device; above it the earlier ones are forgotten, and sent again.
 const MAX_MEMBERS: usize = 10_000;
 
-/// By device, room and user the member event that was sent last. Owned by this process; another one sends members
-/// again.
-pub(super) struct SentMembers(Cache<(UserId, String), Arc<DeviceMembers>>);
+/// The member event that was sent last, by room and user.
+type Members = HashMap<(RoomNid, Arc<str>), EventNid>;
 
-/// The member events that one device has been sent.
-#[derive(Default)]
-pub(super) struct DeviceMembers(Mutex<HashMap<(RoomNid, Arc<str>), EventNid>>);
+/// The member events that each device has been sent. Owned by this process; another one sends them again.
+pub(super) struct SentMembers(Cache<(UserId, String), Arc<Mutex<Members>>>);
+
+/// The member events that a response sends to a device which does not have them yet. They count as sent once the
+/// response is written.
+#[derive(Debug, Default)]
+pub struct NewMembers {
+    sent_before: Arc<Mutex<Members>>,
+    new: Members,
+}
 
 impl Default for SentMembers {
     fn default() -> Self {
@@ -28,25 +34,36 @@ impl Default for SentMembers {
 }
 
 impl SentMembers {
-    /// The member events that a device has been sent; none when it starts with an initial sync.
-    pub(super) fn of(&self, user: &UserId, device: &str, initial: bool) -> Arc<DeviceMembers> {
+    /// Begins a response to a device. With `initial` the device has no member events.
+    pub(super) fn begin(&self, user: &UserId, device: &str, initial: bool) -> NewMembers {
         let key = (user.clone(), device.to_owned());
-        if !initial && let Some(members) = self.0.get(&key) {
-            return members;
+        let sent_before = if initial { None } else { self.0.get(&key) };
+        NewMembers { sent_before: sent_before.unwrap_or_default(), new: Members::new() }
+    }
+
+    /// Records that the member events of a response have been sent to the device.
+    pub(super) fn record(&self, user: &UserId, device: &str, members: NewMembers) {
+        let NewMembers { sent_before, new } = members;
+        {
+            let mut sent = sent_before.lock();
+            if sent.len() + new.len() > MAX_MEMBERS {
+                sent.clear();
+            }
+            sent.extend(new.into_iter().take(MAX_MEMBERS));
         }
-        let members = Arc::<DeviceMembers>::default();
-        self.0.insert(key, Arc::clone(&members));
-        members
+        self.0.insert((user.clone(), device.to_owned()), sent_before);
     }
 }
 
-impl DeviceMembers {
-    /// Records that a member event is sent now. Returns false when the device has it already.
-    pub(super) fn send(&self, room: RoomNid, user: &Arc<str>, event: EventNid) -> bool {
-        let mut sent = self.0.lock();
-        if sent.len() >= MAX_MEMBERS {
-            sent.clear();
+impl NewMembers {
+    /// Adds a member event to the response. Returns false if the device has it already.
+    pub(super) fn add(&mut self, room: RoomNid, user: &Arc<str>, event: EventNid) -> bool {
+        let key = (room, Arc::clone(user));
+        let last = self.new.get(&key).copied().or_else(|| self.sent_before.lock().get(&key).copied());
+        if last == Some(event) {
+            return false;
         }
-        sent.insert((room, Arc::clone(user)), event) != Some(event)
+        self.new.insert(key, event);
+        true
     }
 }

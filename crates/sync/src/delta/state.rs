@@ -35,8 +35,8 @@ struct Picked {
 }
 
 impl<'s> StateReader<'s> {
-    /// The whole state: at the start of the timeline, or at its end with `use_state_after`. With lazy loading only the
-    /// members that are needed.
+    /// Returns the whole state: at the start of the timeline, or at its end with `use_state_after`. With lazy loading
+    /// only the members that are needed.
     pub(super) async fn full(&self) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let lazy = self.context.filter().lazy_load_members();
         let mut picked = Picked::default();
@@ -54,7 +54,7 @@ impl<'s> StateReader<'s> {
         self.load(picked).await
     }
 
-    /// What changed of the state since a position.
+    /// Returns the state that changed since a position.
     pub(super) async fn changed(&self, since: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let shown: HashSet<EventNid> = self.timeline.events.iter().map(|event| event.nid).collect();
         let mut picked = Picked::default();
@@ -109,8 +109,8 @@ impl<'s> StateReader<'s> {
         }
     }
 
-    /// The state events of the gap that later ones in it did not replace. The specification wants its members even with
-    /// lazy loading, redundant or not.
+    /// Returns the state events of the gap that later ones in it did not replace. The specification wants its members
+    /// even with lazy loading, redundant or not.
     async fn changed_in_gap(&self, since: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         timeline::state_delta(self.room, since, self.timeline.start).await
     }
@@ -131,27 +131,27 @@ impl<'s> StateReader<'s> {
         }
     }
 
-    /// The senders of the events that the timeline shows.
+    /// Returns the senders of the events that the timeline shows.
     fn timeline_senders(&self) -> BTreeSet<&'s str> {
         self.timeline.events.iter().map(|event| event.pdu.sender().as_str()).collect()
     }
 
-    /// Whether a member event is to be sent because the device does not have it; from now on it counts as sent.
+    /// Whether a member event is to be sent because the device does not have it. It counts as sent with this delta.
     fn sends_member(&self, entry: &StateEntry) -> bool {
-        let new = self.context.sent.send(self.room.nid, &entry.state_key, entry.nid);
+        let new = self.context.new_members.lock().add(self.room.nid, &entry.state_key, entry.nid);
         new || self.context.filter().room.state.include_redundant_members
     }
 
-    /// Records that the member events among these are sent now.
+    /// Records that the member events among these are sent with this delta.
     fn mark_sent(&self, events: &[Arc<TimelineEvent>]) {
         for event in events.iter().filter(|event| event.pdu.event_type() == MEMBER) {
             if let Some(user) = event.pdu.state_key() {
-                self.context.sent.send(self.room.nid, &user.into(), event.nid);
+                self.context.new_members.lock().add(self.room.nid, &user.into(), event.nid);
             }
         }
     }
 
-    /// The state when the user left the room.
+    /// Returns the state when the user left the room.
     pub(super) async fn at_leave(&self, upto: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let position = if self.context.request.state_after { upto } else { self.timeline.start };
         let events = timeline::state_at(self.room, position).await?;

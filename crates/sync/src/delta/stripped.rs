@@ -23,7 +23,7 @@ impl fmt::Debug for StrippedRoomDelta {
     }
 }
 
-/// An invite; `None` when it came from an ignored user.
+/// Returns an invite; `None` when it came from an ignored user.
 pub(super) async fn invited(
     context: &Context<'_>,
     room: &Arc<Room>,
@@ -39,7 +39,7 @@ pub(super) async fn invited(
     Ok(Some(StrippedRoomDelta { state, member: invite }))
 }
 
-/// A knock that has not been answered.
+/// Returns a knock that has not been answered.
 pub(super) async fn knocked(
     context: &Context<'_>,
     room: &Arc<Room>,

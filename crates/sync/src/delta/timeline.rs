@@ -33,7 +33,7 @@ struct Wanted<'w> {
     pub keep: &'w (dyn Fn(&TimelineEvent) -> bool + Sync),
 }
 
-/// What changed in a timeline.
+/// The changes in a timeline.
 #[derive(Debug)]
 pub struct TimelineDelta {
     /// Oldest first.
@@ -154,7 +154,7 @@ impl Timeline {
         self.all.retain(|event| event.position > self.start);
     }
 
-    /// Where paging back through the room's history begins.
+    /// Returns where paging back through the room's history begins.
     fn prev_batch(&self) -> Position {
         // The end of an invite to a room of other servers has no position in a timeline.
         let first = self.events.first().filter(|first| first.position != 0);
@@ -174,8 +174,8 @@ impl Timeline {
     }
 }
 
-/// The events that others may relate to. Relations come after the event they relate to: if all that follows an event is
-/// in memory, memory knows its relations.
+/// Returns the events that others may relate to. Relations come after the event they relate to: if all that follows an
+/// event is in memory, memory knows its relations.
 fn maybe_related(view: &RoomView, events: &[Arc<TimelineEvent>]) -> Vec<Arc<TimelineEvent>> {
     let Some(first) = events.first() else { return Vec::new() };
     let later = view.recent.iter().rev().take_while(|event| event.position > first.position);

@@ -31,7 +31,7 @@ impl MessagesDelta {
     }
 }
 
-/// The messages that the device has not acknowledged.
+/// Returns the messages that the device has not acknowledged.
 pub(super) async fn messages(context: &Context<'_>) -> Result<MessagesDelta, DbError> {
     let Some(device) = &context.request.device else { return Ok(MessagesDelta::default()) };
     let (user, upto) = (&context.request.user, context.now.position);

@@ -1,4 +1,4 @@
-//! The users that a user has met in rooms, and those who have left them.
+//! The users who have come to share a room with a user, and those who have left.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use plexus_rooms::{RoomView, TimelineEvent};
 
 use super::context::Context;
 
-/// The users that the user has met since the token, and those who have left.
+/// The users who have come to share a room with the user since the token, and those who have left.
 #[derive(Default)]
 pub(super) struct UserChanges {
     /// The users whose keys the client has to query: those who joined, knocked or were invited, and those in a room
@@ -22,8 +22,8 @@ pub(super) struct UserChanges {
 }
 
 impl UserChanges {
-    /// Adds the users of a room. `met_all`: all of them, because the user has come in.
-    pub fn add_room<'e>(
+    /// Adds the users of a room; with `met_all` all of them, because the user has joined it.
+    pub(super) fn add_room<'e>(
         &mut self,
         context: &Context<'_>,
         view: &RoomView,
@@ -69,7 +69,7 @@ impl UserChanges {
     }
 }
 
-/// The joined members of a room.
+/// Returns the joined members of a room.
 pub(super) fn joined_members(view: &RoomView) -> impl Iterator<Item = UserId> {
     let members = view.state.of_type("m.room.member");
     let joined = members.filter(|entry| entry.membership == Some(Membership::Join));

@@ -9,19 +9,22 @@ use quick_cache::sync::Cache;
 
 use super::Filter;
 
-/// How many filters are kept parsed.
+/// The most parsed filters in memory.
 const CACHE_CAPACITY: usize = 10_000;
 
 /// Why a filter cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
+    /// The JSON is not that of a filter.
     #[error("the filter is not valid: {0}")]
     Invalid(#[from] serde_json::Error),
+    /// The user has stored no filter with this id.
     #[error("no such filter")]
     NotFound,
     /// 413 `M_TOO_LARGE`
     #[error("{0}")]
     TooLarge(&'static str),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -42,7 +45,7 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Nothing is in memory.
+    /// Creates the service with an empty cache.
     #[must_use]
     pub fn new(db: Database) -> Self {
         Self { db, parsed: Cache::new(CACHE_CAPACITY) }
@@ -55,14 +58,14 @@ impl Filters {
         Ok(self.db.write(move |tx| repo::filters::add(tx, &user, &definition)).await?)
     }
 
-    /// The JSON of a stored filter.
+    /// Returns the JSON of a stored filter.
     pub async fn definition(&self, user: &UserId, id: i64) -> Result<String, FilterError> {
         let user = user.to_string();
         let found: Option<String> = self.db.read(move |tx| repo::filters::get(tx, &user, id)).await?;
         found.ok_or(FilterError::NotFound)
     }
 
-    /// The filter a request names: JSON, or the id of a stored one.
+    /// Returns the filter that a request names: JSON, or the id of a stored one.
     pub async fn resolve(&self, user: &UserId, filter: &str) -> Result<Arc<Filter>, FilterError> {
         if filter.starts_with('{') {
             return Ok(Arc::new(Filter::parse(filter)?));

@@ -1,4 +1,4 @@
-//! Which rooms, users and devices changed since this process started. A sync without news reads nothing else.
+//! The rooms, users and devices that changed since this process started. A sync without changes reads nothing else.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,10 +10,10 @@ use plexus_store::{Change, Position, RoomNid};
 const MAX_LOG_ENTRIES: usize = 16_384;
 /// At most this many changes are read from the log whatever the number of the user's rooms.
 const MAX_SHORT_LOG: usize = 64;
-/// The most rooms, users or devices; above it the index starts afresh.
+/// The most rooms, users or devices; above it the index starts over.
 const MAX_ENTRIES: usize = 200_000;
 
-/// What memory knows of a change; it may not reach back far enough.
+/// The answer of the index to a question about a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaybeChanged<T> {
     /// The change, or that there was none.
@@ -92,8 +92,8 @@ impl ChangeIndex {
         since >= self.read().complete_after
     }
 
-    /// The rooms that `is_mine` accepts with an event or a receipt after `since`. `mine` iterates over all rooms that
-    /// it accepts: used when there are more changes than such rooms.
+    /// Returns the rooms that `is_mine` accepts with an event or a receipt after `since`. `mine` iterates over all
+    /// rooms that it accepts: used when there are more changes than such rooms.
     pub fn rooms_changed<I: Iterator<Item = RoomNid>>(
         &self,
         since: Position,
@@ -153,7 +153,7 @@ impl ChangeIndex {
         let inner = self.read();
         let messages = inner.device(user, device).unwrap_or_default();
         match messages.cleared {
-            // Not looked at since the start: there may be some from before it.
+            // Not read since the start: there may be some from before.
             0 => true,
             cleared => messages.newest > cleared && upto > cleared,
         }
@@ -166,7 +166,7 @@ impl ChangeIndex {
         messages.cleared = messages.cleared.max(upto);
     }
 
-    /// The users whose device lists changed for `viewer` after `since` and at or before `upto`.
+    /// Returns the users whose device lists changed for `viewer` after `since` and at or before `upto`.
     pub fn device_lists(&self, viewer: &UserId, since: Position, upto: Position) -> MaybeChanged<Vec<UserId>> {
         let inner = self.read();
         if since < inner.device_lists_after {

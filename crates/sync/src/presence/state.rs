@@ -11,14 +11,17 @@ use super::PresenceSettings;
 /// The values of `presence`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PresenceState {
+    /// `offline`
     #[default]
     Offline,
+    /// `unavailable`: connected, but idle.
     Unavailable,
+    /// `online`
     Online,
 }
 
 impl PresenceState {
-    /// The value of `presence`.
+    /// Returns the value of `presence`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +41,9 @@ impl PresenceState {
 /// A user's presence as others see it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PresenceView {
+    /// `presence`
     pub state: PresenceState,
+    /// `status_msg`, the user's own words.
     pub status_msg: Option<String>,
     /// When the user last did something, Unix ms.
     pub last_active_ms: Option<u64>,
@@ -47,7 +52,7 @@ pub struct PresenceView {
 }
 
 impl PresenceView {
-    /// What the database has is from an earlier run: the user is not connected now.
+    /// Converts the stored presence. It is from an earlier run: the user is not connected now.
     pub(super) fn last_known(stored: StoredPresence) -> Self {
         Self {
             state: PresenceState::Offline,
@@ -57,7 +62,7 @@ impl PresenceView {
         }
     }
 
-    /// The response of `GET /presence/{userId}/status`.
+    /// Returns the response of `GET /presence/{userId}/status`.
     #[must_use]
     pub fn status_json(&self, now_ms: u64) -> String {
         let mut out = String::new();
@@ -88,7 +93,7 @@ pub(super) struct UserPresence {
     pub view: PresenceView,
     /// Whether the status message is known, or still to be read from the database.
     pub status_known: bool,
-    /// Sync requests under way.
+    /// Sync requests in progress.
     syncing: u32,
     /// When the last one ended, Unix ms.
     last_sync_ms: u64,
@@ -184,7 +189,7 @@ impl UserPresence {
         self.replace(view)
     }
 
-    /// The next moment (Unix ms) at which [`Self::expire`] would do something.
+    /// Returns the next moment (Unix ms) at which [`Self::expire`] would do something.
     pub(super) fn deadline(&self, settings: &PresenceSettings) -> Option<u64> {
         if self.remote {
             return self.offline_at(settings);

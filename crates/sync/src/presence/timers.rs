@@ -36,7 +36,7 @@ impl Presence {
         }
     }
 
-    /// How long until there is something to do.
+    /// Returns how long until there is something to do.
     fn next_work(&self, published_at: Option<Duration>) -> Option<Duration> {
         let pause =
             published_at.map_or(Duration::ZERO, |at| (at + PUBLISH_INTERVAL).saturating_sub(self.clock.monotonic()));

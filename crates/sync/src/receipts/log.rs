@@ -29,11 +29,11 @@ struct RoomLog {
 }
 
 impl ReceiptLog {
-    pub fn new(committed: Position) -> Self {
+    pub(super) fn new(committed: Position) -> Self {
         Self(Mutex::new(Inner { rooms: HashMap::new(), complete_after: committed, newest: committed }))
     }
 
-    pub fn push(&self, receipt: Arc<Receipt>) {
+    pub(super) fn push(&self, receipt: Arc<Receipt>) {
         let mut inner = self.0.lock();
         if inner.rooms.len() > MAX_ROOMS {
             inner.rooms.clear();
@@ -51,9 +51,9 @@ impl ReceiptLog {
         room.receipts.push_back(receipt);
     }
 
-    /// The receipts after `since` and at or before `upto`, of each user, type and thread the last; `None` when memory
-    /// does not reach back that far.
-    pub fn range(&self, room: RoomNid, since: Position, upto: Position) -> Option<Vec<Arc<Receipt>>> {
+    /// Returns the receipts after `since` and at or before `upto`, of each user, type and thread the last; `None` when
+    /// memory does not reach back that far.
+    pub(super) fn range(&self, room: RoomNid, since: Position, upto: Position) -> Option<Vec<Arc<Receipt>>> {
         let inner = self.0.lock();
         let Some(room) = inner.rooms.get(&room) else {
             return (since >= inner.complete_after).then(Vec::new);

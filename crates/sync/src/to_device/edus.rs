@@ -22,15 +22,15 @@ pub fn edu(edu_type: &str, content: &str) -> String {
     out
 }
 
-/// The messages for one user's devices.
-pub(super) type OfUser<'m> = (&'m UserId, Vec<(&'m str, &'m RawValue)>);
+/// The messages to one user's devices.
+pub(super) type UserMessages<'m> = (&'m UserId, Vec<(&'m str, &'m RawValue)>);
 
-/// How many bytes of an EDU are left for messages.
+/// Returns how many bytes of an EDU can hold messages.
 pub(super) fn room(new: &NewMessages) -> usize {
     MAX_EDU_BYTES.saturating_sub(edu("m.direct_to_device", &content(new, &[], Position::MAX)).len())
 }
 
-/// How many bytes one message takes of that room, if it is the only one.
+/// Returns how many of these bytes one message takes, if it is the only one.
 pub(super) fn bytes(user: &UserId, device: &str, message: &RawValue) -> usize {
     user_bytes(user) + device_bytes(device, message)
 }
@@ -46,8 +46,8 @@ fn device_bytes(device: &str, message: &RawValue) -> usize {
 }
 
 /// Distributes messages among EDUs that have `room` bytes for them each, in their order.
-pub(super) fn split<'m>(messages: Vec<OfUser<'m>>, room: usize) -> Vec<Vec<OfUser<'m>>> {
-    let mut parts: Vec<Vec<OfUser<'m>>> = Vec::new();
+pub(super) fn split<'m>(messages: Vec<UserMessages<'m>>, room: usize) -> Vec<Vec<UserMessages<'m>>> {
+    let mut parts: Vec<Vec<UserMessages<'m>>> = Vec::new();
     let mut left = 0;
     for (user, devices) in messages {
         for (device, message) in devices {
@@ -69,8 +69,8 @@ pub(super) fn split<'m>(messages: Vec<OfUser<'m>>, room: usize) -> Vec<Vec<OfUse
     parts
 }
 
-/// The content of an EDU. `position`, under which it is queued, identifies it.
-pub(super) fn content(new: &NewMessages, messages: &[OfUser<'_>], position: Position) -> String {
+/// Returns the content of an EDU. `position`, under which it is queued, identifies it.
+pub(super) fn content(new: &NewMessages, messages: &[UserMessages<'_>], position: Position) -> String {
     let mut out = String::new();
     let mut content = ObjectWriter::open(&mut out);
     content.string("message_id", &position.to_string());
@@ -116,14 +116,14 @@ mod tests {
         let of_user = |user| {
             (user, devices.iter().zip(&messages).map(|(device, message)| (device.as_str(), &**message)).collect())
         };
-        let all: Vec<OfUser<'_>> = users.iter().map(of_user).collect();
+        let all: Vec<UserMessages<'_>> = users.iter().map(of_user).collect();
         let parts = split(all.clone(), room(&new));
         let sizes: Vec<usize> =
             parts.iter().map(|part| edu("m.direct_to_device", &content(&new, part, 1)).len()).collect();
         assert!(sizes.iter().all(|size| *size <= MAX_EDU_BYTES), "{sizes:?}");
         assert!(sizes.iter().rev().skip(1).all(|size| *size > MAX_EDU_BYTES - 4_200), "{sizes:?}");
-        let flat = |parts: &[Vec<OfUser<'_>>]| -> Vec<(String, String, String)> {
-            let each = |(user, devices): &OfUser<'_>| -> Vec<(String, String, String)> {
+        let flat = |parts: &[Vec<UserMessages<'_>>]| -> Vec<(String, String, String)> {
+            let each = |(user, devices): &UserMessages<'_>| -> Vec<(String, String, String)> {
                 let one = |(device, message): &(&str, &RawValue)| {
                     (user.to_string(), (*device).to_owned(), message.get().to_owned())
                 };

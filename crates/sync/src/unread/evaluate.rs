@@ -1,4 +1,4 @@
-//! What an event means to a user.
+//! Evaluates the push rules of a user for an event.
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
@@ -12,7 +12,9 @@ use crate::settings::{SharedRules, UserSettings};
 /// Whether an event notifies, and whether with emphasis.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
+    /// Whether the event notifies.
     pub notify: bool,
+    /// Whether it notifies with emphasis.
     pub highlight: bool,
 }
 
@@ -50,7 +52,7 @@ impl UnreadCounts {
         Ok(Outcome::from(&self.actions(user, room, rules, pdu).await?))
     }
 
-    /// The actions of the rule that matches.
+    /// Returns the actions of the rule that matches.
     pub(super) async fn actions(
         &self,
         user: &UserId,
@@ -70,7 +72,7 @@ impl UnreadCounts {
     }
 }
 
-/// The root of the thread an event belongs to; `None`: the main timeline.
+/// Returns the root of the thread an event belongs to; `None`: the main timeline.
 pub(super) fn thread_of(pdu: &Pdu) -> Option<&str> {
     let relation = pdu.content().get("m.relates_to")?.as_object()?;
     let is_thread = relation.get("rel_type")?.as_str()? == "m.thread";

@@ -13,26 +13,29 @@ use crate::history;
 /// An event that notified a user.
 #[derive(Debug)]
 pub struct Notified {
+    /// The event.
     pub event: Arc<TimelineEvent>,
     /// The actions of the rule that matched.
     pub actions: Vec<Action>,
+    /// Whether it notified with emphasis.
     pub highlight: bool,
     /// Whether a receipt of the user is at or after it.
     pub read: bool,
 }
 
 impl UnreadCounts {
-    /// Those of the newest `looked_at` events with `after < position <= upto` that notified the user, oldest first.
+    /// Returns those of the newest `limit` events with `after < position <= upto` that notified the user, oldest
+    /// first.
     pub async fn notified(
         &self,
         user: &UserId,
         room: &Room,
         (after, upto): (Position, Position),
-        looked_at: usize,
+        limit: usize,
     ) -> Result<Vec<Notified>, DbError> {
         let settings = self.settings.get(user).await?;
         let mut found = Vec::new();
-        for event in history::newest(room, after, upto, looked_at).await? {
+        for event in history::newest(room, after, upto, limit).await? {
             let outcome = self.evaluate(user, room, &settings, &event).await?;
             if outcome.notify {
                 let actions = self.actions(user, room, &settings.rules, &event.pdu).await?.all;

@@ -13,7 +13,9 @@ const MAX_EVENTS: usize = 1_000;
 /// Notifications and, among them, highlights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
+    /// Events that notify, highlights included.
     pub notifications: u64,
+    /// Events that notify with emphasis.
     pub highlights: u64,
 }
 
@@ -57,7 +59,7 @@ pub(super) struct ReadUpTo {
 }
 
 impl ReadUpTo {
-    pub fn raise(&mut self, thread_id: &str, at: Position) {
+    pub(super) fn raise(&mut self, thread_id: &str, at: Position) {
         let position = match thread_id {
             "" => &mut self.unthreaded,
             thread => self.threads.entry(thread.to_owned()).or_default(),
@@ -65,7 +67,7 @@ impl ReadUpTo {
         *position = at.max(*position);
     }
 
-    pub fn covers(&self, thread: Option<&str>, position: Position) -> bool {
+    pub(super) fn covers(&self, thread: Option<&str>, position: Position) -> bool {
         let read = self.threads.get(thread.unwrap_or(MAIN_THREAD)).copied().unwrap_or(0);
         position <= read.max(self.unthreaded)
     }
@@ -91,27 +93,27 @@ struct Notifying {
 }
 
 impl RoomUnread {
-    pub fn starting_after(position: Position) -> Self {
+    pub(super) fn starting_after(position: Position) -> Self {
         Self { evaluated_to: position, ..Self::default() }
     }
 
-    pub fn from_checkpoint(evaluated_to: Position, counts: &str) -> Option<Self> {
+    pub(super) fn from_checkpoint(evaluated_to: Position, counts: &str) -> Option<Self> {
         serde_json::from_str(counts).ok().map(|unread| Self { evaluated_to, ..unread })
     }
 
-    pub fn to_checkpoint(&self) -> String {
+    pub(super) fn to_checkpoint(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    pub fn evaluated_to(&self) -> Position {
+    pub(super) fn evaluated_to(&self) -> Position {
         self.evaluated_to
     }
 
-    pub fn advance(&mut self, position: Position) {
+    pub(super) fn advance(&mut self, position: Position) {
         self.evaluated_to = position.max(self.evaluated_to);
     }
 
-    pub fn add(&mut self, position: Position, thread: Option<&str>, highlight: bool) {
+    pub(super) fn add(&mut self, position: Position, thread: Option<&str>, highlight: bool) {
         if self.events.len() == MAX_EVENTS
             && let Some(oldest) = self.events.pop_front()
         {
@@ -122,18 +124,18 @@ impl RoomUnread {
         self.events.push_back(Notifying { position, thread: thread.map(Into::into), highlight });
     }
 
-    /// The positions of the events that are kept one by one.
-    pub fn positions(&self) -> Vec<Position> {
+    /// Returns the positions of the events that are kept one by one.
+    pub(super) fn positions(&self) -> Vec<Position> {
         self.events.iter().map(|event| event.position).collect()
     }
 
     /// Events that were redacted notify no longer.
-    pub fn forget(&mut self, positions: &[Position]) {
+    pub(super) fn forget(&mut self, positions: &[Position]) {
         self.events.retain(|event| !positions.contains(&event.position));
     }
 
     /// Applies a receipt. Returns false when it lies among events that are only counted.
-    pub fn read(&mut self, thread_id: &str, at: Position) -> bool {
+    pub(super) fn read(&mut self, thread_id: &str, at: Position) -> bool {
         let summed = match thread_id {
             "" => !self.summed.is_empty(),
             thread => self.summed.contains_key(thread),
@@ -159,7 +161,7 @@ impl RoomUnread {
         true
     }
 
-    pub fn counts(&self) -> RoomCounts {
+    pub(super) fn counts(&self) -> RoomCounts {
         let mut counts = RoomCounts::default();
         for (thread, count) in &self.summed {
             match thread.as_str() {
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_covers_later_evaluations() {
+    fn receipts_cover_later_evaluations() {
         let mut read = ReadUpTo::default();
         read.raise("$t", 5);
         assert!(read.covers(Some("$t"), 5) && !read.covers(Some("$t"), 6) && !read.covers(None, 1));

@@ -17,7 +17,7 @@ use crate::token::SyncToken;
 use crate::unread::{Count, RoomCounts};
 use crate::{presence, receipts, typing};
 
-/// The body of a response.
+/// Returns the body of a response.
 pub(super) fn response(delta: SyncDelta<RoomsWriter<'_>>, now_ms: u64) -> String {
     let mut body = String::with_capacity(4096);
     let mut members = ObjectWriter::open(&mut body);
@@ -41,8 +41,8 @@ pub(super) fn response(delta: SyncDelta<RoomsWriter<'_>>, now_ms: u64) -> String
     body
 }
 
-/// The body of a response without news.
-pub(super) fn response_without_news(next_batch: SyncToken, key_counts: Option<&KeyCounts>) -> String {
+/// Returns the body of a response without changes.
+pub(super) fn response_without_changes(next_batch: SyncToken, key_counts: Option<&KeyCounts>) -> String {
     let mut body = String::with_capacity(256);
     let mut members = ObjectWriter::open(&mut body);
     members.string("next_batch", &next_batch.to_string());
@@ -189,7 +189,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The JSON of an event for this device. `membership` is the user's at the event, `relations` its aggregations.
+    /// Returns the JSON of an event for this device. `membership` is the user's at the event, `relations` its
+    /// aggregations.
     fn event(&self, event: &TimelineEvent, membership: Option<&str>, relations: Option<&str>) -> String {
         let filter = &self.request.filter;
         let json = match filter.event_format {

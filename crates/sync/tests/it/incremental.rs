@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::*;
 
 #[test]
-fn a_message_is_told_once() {
+fn a_message_is_sent_once() {
     run(async |db| {
         let server = Server::new(db);
         let room = server.shared_room().await;
@@ -16,18 +16,18 @@ fn a_message_is_told_once() {
         bob.sync().await;
         server.send(&room, ALICE, "hello").await;
         let answer = bob.sync().await;
-        let told = joined(&answer, &room);
-        assert_eq!(bodies(told), ["hello"]);
-        assert_eq!(told["timeline"]["limited"], false);
-        assert!(events(&told["state"]).is_empty());
-        assert_eq!(events(&told["timeline"])[0]["unsigned"]["membership"], "join");
+        let room_delta = joined(&answer, &room);
+        assert_eq!(bodies(room_delta), ["hello"]);
+        assert_eq!(room_delta["timeline"]["limited"], false);
+        assert!(events(&room_delta["state"]).is_empty());
+        assert_eq!(events(&room_delta["timeline"])[0]["unsigned"]["membership"], "join");
         let answer = bob.sync().await;
         assert!(answer["rooms"].is_null(), "{answer}");
     });
 }
 
 #[test]
-fn the_sending_device_is_told_its_transaction_id() {
+fn the_sending_device_is_sent_its_transaction_id() {
     run(async |db| {
         let server = Server::new(db);
         let room = server.room(ALICE).await;
@@ -55,11 +55,11 @@ fn a_gap_has_a_token_to_page_back_and_the_state_that_changed_in_it() {
             server.send(&room, ALICE, &format!("message {number}")).await;
         }
         let answer = bob.sync().await;
-        let told = joined(&answer, &room);
-        assert_eq!(bodies(told).len(), 10);
-        assert_eq!(told["timeline"]["limited"], true);
-        assert!(told["timeline"]["prev_batch"].as_str().is_some_and(|token| token.starts_with('s')));
-        let topics: Vec<&Value> = events(&told["state"]).iter().map(|event| &event["content"]["topic"]).collect();
+        let room_delta = joined(&answer, &room);
+        assert_eq!(bodies(room_delta).len(), 10);
+        assert_eq!(room_delta["timeline"]["limited"], true);
+        assert!(room_delta["timeline"]["prev_batch"].as_str().is_some_and(|token| token.starts_with('s')));
+        let topics: Vec<&Value> = events(&room_delta["state"]).iter().map(|event| &event["content"]["topic"]).collect();
         assert_eq!(topics, ["in the gap"]);
     });
 }
@@ -98,15 +98,15 @@ fn an_invite_a_join_and_a_leave() {
             name,
             &json!({"type": "m.room.name", "state_key": "", "sender": ALICE, "content": {"name": "A room"}})
         );
-        assert!(bob.sync().await["rooms"].is_null(), "an invite is told once");
+        assert!(bob.sync().await["rooms"].is_null(), "an invite is sent once");
 
         server.join(&room, BOB).await;
         let answer = bob.sync().await;
-        let told = joined(&answer, &room);
-        let all: Vec<&Value> = events(&told["state"]).iter().chain(events(&told["timeline"])).collect();
+        let room_delta = joined(&answer, &room);
+        let all: Vec<&Value> = events(&room_delta["state"]).iter().chain(events(&room_delta["timeline"])).collect();
         assert!(all.iter().any(|event| event["type"] == "m.room.create"));
         assert!(all.iter().any(|event| event["type"] == "m.room.member" && event["state_key"] == BOB));
-        assert_eq!(told["timeline"]["limited"], true);
+        assert_eq!(room_delta["timeline"]["limited"], true);
 
         server.send(&room, ALICE, "before").await;
         server.leave(&room, BOB).await;
@@ -139,7 +139,7 @@ fn a_rejected_invite_ends_and_tells_nothing_of_the_room() {
 }
 
 #[test]
-fn a_ban_is_told_and_being_away_hides_what_was_said() {
+fn a_ban_is_sent_and_being_away_hides_what_was_said() {
     run(async |db| {
         let server = Server::new(db);
         let room = server.shared_room().await;
@@ -167,7 +167,7 @@ fn ignored_users_say_nothing_and_invite_nobody() {
         bob.sync().await;
         server.account_data(BOB, "m.ignored_user_list", json!({"ignored_users": {ALICE: {}}})).await;
         server.send(&room, ALICE, "unheard").await;
-        server.set(&room, ALICE, "m.room.topic", json!({"topic": "state is told"})).await;
+        server.set(&room, ALICE, "m.room.topic", json!({"topic": "state is sent"})).await;
         let elsewhere = server.room(ALICE).await;
         server.invite(&elsewhere, ALICE, BOB).await;
         let answer = bob.sync().await;
@@ -368,7 +368,7 @@ fn a_long_scan_leaves_a_checkpoint() {
         }
         let answer = server.client(BOB).sync().await;
         assert_eq!(joined(&answer, &room)["unread_notifications"]["notification_count"], 510);
-        // The checkpoint is written behind the answer's back; a write after it is committed after it.
+        // The checkpoint is written in the background; a later write is committed after it.
         tokio::task::yield_now().await;
         let mut stored = Vec::new();
         while stored.is_empty() {

@@ -27,7 +27,7 @@ fn an_initial_sync_tells_of_the_rooms_and_their_newest_events() {
 }
 
 #[test]
-fn state_in_the_timeline_is_not_told_twice_but_what_it_replaced_is() {
+fn state_in_the_timeline_is_not_sent_twice_but_what_it_replaced_is() {
     run(async |db| {
         let server = Server::new(db);
         let room = server.room(ALICE).await;
@@ -76,6 +76,24 @@ fn lazy_loading_sends_the_members_that_are_needed_once() {
         bob.sync().await;
         server.send(&room, CAROL, "more").await;
         assert_eq!(members(&joined(&bob.sync().await, &room)["state"]), [CAROL]);
+    });
+}
+
+#[test]
+fn a_member_counts_as_sent_once_the_response_is_written() {
+    run(async |db| {
+        let server = Server::new(db);
+        let room = server.shared_room().await;
+        server.send(&room, ALICE, "hello").await;
+        let filter = json!({"room": {"state": {"lazy_load_members": true}, "timeline": {"limit": 1}}});
+        let mut bob = server.client(BOB).filter(filter);
+        assert_eq!(members(&joined(&bob.sync().await, &room)["state"]), [ALICE, BOB]);
+        server.send(&room, CAROL, "hello").await;
+        // A delta that nothing was made of, as when the client hangs up or a later part of it cannot be read.
+        drop(bob.delta().await);
+        assert_eq!(members(&joined(&bob.sync().await, &room)["state"]), [CAROL]);
+        server.send(&room, CAROL, "again").await;
+        assert!(members(&joined(&bob.sync().await, &room)["state"]).is_empty());
     });
 }
 
@@ -133,7 +151,7 @@ fn fields_and_format() {
 }
 
 #[test]
-fn rooms_left_before_are_told_on_request_and_excluded_rooms_never() {
+fn rooms_left_before_are_sent_on_request_and_excluded_rooms_never() {
     run(async |db| {
         let server = Server::new(db.clone());
         let (left, kept) = (server.shared_room().await, server.shared_room().await);

@@ -135,7 +135,7 @@ fn device_lists_follow_shared_rooms() {
 }
 
 #[test]
-fn who_leaves_and_comes_back_between_two_syncs_asks_for_everybodys_devices() {
+fn a_return_between_two_syncs_names_everybodys_devices() {
     run(async |db| {
         let server = Server::new(db);
         let room = server.shared_room().await;
@@ -146,14 +146,14 @@ fn who_leaves_and_comes_back_between_two_syncs_asks_for_everybodys_devices() {
         server.join(&room, BOB).await;
         assert_eq!(bob.sync().await["device_lists"], json!({"changed": [ALICE, BOB, CAROL], "left": []}));
         assert_eq!(alice.sync().await["device_lists"], json!({"changed": [BOB], "left": []}));
-        // A room that is left takes everybody with it with whom no other room is shared.
+        // When a room is left, the users who share no other room are gone too.
         server.leave(&room, BOB).await;
         assert_eq!(bob.sync().await["device_lists"], json!({"changed": [], "left": [ALICE, CAROL]}));
     });
 }
 
 #[test]
-fn who_is_invited_is_of_interest_already() {
+fn invited_users_devices_are_announced() {
     run(async |db| {
         let server = Server::new(db);
         let room = server.room(ALICE).await;
@@ -168,7 +168,7 @@ fn who_is_invited_is_of_interest_already() {
 }
 
 #[test]
-fn key_counts_are_told_and_follow_uploads() {
+fn key_counts_are_sent_and_follow_uploads() {
     run(async |db| {
         let server = Server::new(db.clone());
         server.device(BOB, DEVICE).await;
@@ -193,7 +193,7 @@ fn key_counts_are_told_and_follow_uploads() {
 }
 
 #[test]
-fn presence_is_told_to_those_who_share_a_room() {
+fn presence_is_sent_to_users_who_share_a_room() {
     run(async |db| {
         let server = Server::new(db);
         let room = server.room(ALICE).await;

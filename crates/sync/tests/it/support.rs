@@ -78,7 +78,7 @@ impl Server {
         });
         let rooms = Arc::clone(writer.rooms());
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
-        let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed()));
+        let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed(), Background::default()));
         db.add_listener(Arc::clone(&notifier) as _);
         let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier)));
         let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), Background::default()));
@@ -239,14 +239,14 @@ impl Client<'_> {
         self
     }
 
-    /// The next sync's answer, without waiting for news.
+    /// Returns the next sync's response, without waiting for changes.
     pub async fn sync(&mut self) -> Value {
         let body = self.answer(Duration::ZERO).await;
         self.since = body["next_batch"].as_str().map(str::to_owned);
         body
     }
 
-    /// An answer, the token not taken.
+    /// Returns a response, and does not move on to its token.
     pub async fn answer(&self, timeout: Duration) -> Value {
         let body = self.server.engine.sync(self.next_request(timeout)).await.expect("an answer");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error} in {body}"))
@@ -336,12 +336,12 @@ pub fn change(room: &Room, sender: &str, target: &str) -> MembershipChange {
     }
 }
 
-/// The section of a room in an answer; null when it has none.
+/// Returns the section of a room in a response; null if it has none.
 pub fn section<'a>(answer: &'a Value, kind: &str, room: &Room) -> &'a Value {
     &answer["rooms"][kind][room.id.as_str()]
 }
 
-/// The joined room in an answer.
+/// Returns the joined room in a response.
 pub fn joined<'a>(answer: &'a Value, room: &Room) -> &'a Value {
     section(answer, "join", room)
 }

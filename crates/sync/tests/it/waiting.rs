@@ -141,7 +141,7 @@ fn status_messages_survive_a_restart() {
         let mut bob = server.client(BOB);
         bob.sync().await;
         server.presence.set(&user(ALICE), PresenceState::Online, Some("hi".into())).unwrap();
-        // Told after the wake-up, stored before the next one.
+        // Published after the wake-up, stored before the next one.
         bob.sync().await;
         let answer = pass_time(&server, pin!(bob.answer(Duration::MAX))).await;
         assert_eq!(answer["presence"]["events"][0]["content"]["presence"], "offline");
