@@ -1,4 +1,4 @@
-//! What the operator does with other people's accounts.
+//! What administrators do with the accounts of others.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use crate::{Devices, Logins, Sessions};
 /// Accounts on one page of [`Administration::list`].
 pub const PAGE_ACCOUNTS: u32 = 500;
 
-/// Why nothing was done with an account.
+/// Why an account was not found or not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdministrationError {
-    /// The text can be no user's name.
+    /// The text is neither a localpart nor a user id.
     #[error("{0:?} is not a user's name: write it as alice, or as @alice:{1}")]
     NotAUser(String, String),
     /// The user id names another server.
     #[error("{0} is a user of another server; this server is {1}")]
     Elsewhere(String, String),
-    /// Nobody has that name.
+    /// There is no such account.
     #[error("there is no user {0}; `plexus user list` shows all")]
     Unknown(UserId),
     /// The account is closed for good.
@@ -37,7 +37,7 @@ pub enum AdministrationError {
     Database(#[from] DbError),
 }
 
-/// Looks at accounts and changes them. The caller may do that.
+/// Reads and changes accounts. The caller checks that whoever asks may do that.
 #[derive(Clone)]
 pub struct Administration {
     db: Database,
@@ -58,7 +58,7 @@ impl Administration {
         Self { db, sessions, logins, devices, settings }
     }
 
-    /// The next [`PAGE_ACCOUNTS`] accounts after the user id `after` (empty: from the first on), by user id.
+    /// Returns the next [`PAGE_ACCOUNTS`] accounts after the user id `after` (empty: from the first on), by user id.
     ///
     /// # Errors
     /// When the database fails.
@@ -66,7 +66,7 @@ impl Administration {
         self.db.read(move |tx| users::page(tx, &after, PAGE_ACCOUNTS)).await
     }
 
-    /// An account and its devices. `name` is a localpart or a whole user id.
+    /// Returns an account and its devices. `name` is a localpart or a whole user id.
     ///
     /// # Errors
     /// When there is no such account, or the database fails.
@@ -75,8 +75,8 @@ impl Administration {
         Ok((user, self.devices.list(&user_id).await?))
     }
 
-    /// The id and the account of a user. Imported user ids may have capital letters, so a name in another case is
-    /// found, too, if there is only one.
+    /// Returns the id and the account of a user. Imported user ids may have capital letters, so a name in another case
+    /// is found, too, if there is only one.
     ///
     /// # Errors
     /// When there is no such account, or the database fails.
@@ -123,7 +123,7 @@ impl Administration {
         Ok(user_id)
     }
 
-    /// Makes or unmakes an administrator. `false`: the user was that already.
+    /// Makes the user an administrator, or takes that back. Returns false if nothing had to be changed.
     ///
     /// # Errors
     /// When there is no such active account, or the database fails.
@@ -134,7 +134,7 @@ impl Administration {
     }
 
     /// Locks or unlocks an account: a locked one can do nothing but log out, and is as before once it is unlocked.
-    /// `false`: it was that already.
+    /// Returns false if nothing had to be changed.
     ///
     /// # Errors
     /// When there is no such active account, or the database fails.

@@ -11,7 +11,8 @@ use crate::{
     TokenCache, TokenChecker, UserInteractiveAuth,
 };
 
-/// What [`Accounts::new`] builds the services on.
+/// The services and settings that [`Accounts::new`] needs.
+#[expect(missing_docs, reason = "the fields are named for their types")]
 pub struct AccountsParts {
     pub db: Database,
     pub clock: Clock,
@@ -25,6 +26,7 @@ pub struct AccountsParts {
 
 /// Every service of this crate. Endpoints take the single services.
 #[derive(Clone)]
+#[expect(missing_docs, reason = "the fields are named for their types")]
 pub struct Accounts {
     pub settings: Arc<Settings>,
     pub tokens: Arc<TokenChecker>,

@@ -8,8 +8,8 @@ use plexus_store::{Database, DbError};
 
 use crate::sessions::Sessions;
 
-/// Closes accounts. Leaving the rooms is the room engine's: [`Deactivation::unfinished`] lists who still has to, also
-/// after a restart, and [`Deactivation::left_rooms`] ends it.
+/// Closes accounts. Leaving the rooms is the room engine's part: [`Deactivation::unfinished`] lists the users who still
+/// have to, also after a restart, and [`Deactivation::left_rooms`] ends it.
 #[derive(Clone)]
 pub struct Deactivation {
     db: Database,
@@ -19,15 +19,15 @@ pub struct Deactivation {
 }
 
 impl Deactivation {
-    /// `sessions` ends the account's sessions.
+    /// Creates the service. `sessions` ends the account's sessions.
     #[must_use]
     pub fn new(db: Database, sessions: Sessions, profiles: ProfileCache, erased: ErasedUsers) -> Self {
         Self { db, sessions, profiles, erased }
     }
 
-    /// Deactivates an account: no login any more; all sessions, devices, keys, backups, account data and third-party
-    /// identifiers are gone. With `erase` the profile goes, too, and whoever was not in a room when the user's events
-    /// were sent there is shown redacted copies of them.
+    /// Deactivates an account: nobody can log in to it any more; its sessions, devices, keys, backups, account data and
+    /// third-party identifiers are deleted. With `erase` the profile is deleted too, and users who were not in a room
+    /// when the user's events were sent there see redacted copies of them.
     ///
     /// # Errors
     /// When the database fails.
@@ -53,7 +53,7 @@ impl Deactivation {
             .await
     }
 
-    /// Deactivated users who have not left their rooms yet.
+    /// Returns the deactivated users who have not left their rooms yet.
     ///
     /// # Errors
     /// When the database fails.

@@ -19,6 +19,7 @@ pub enum RenameError {
     /// 400 `M_TOO_LARGE`
     #[error("Device display name is too long (max 100)")]
     TooLong,
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -32,13 +33,13 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// `checker` knows what is not written yet about the devices' last use.
+    /// Creates the service. `checker` has the last uses of devices that are not written yet.
     #[must_use]
     pub fn new(db: Database, sessions: Sessions, checker: Arc<TokenChecker>) -> Self {
         Self { db, sessions, checker }
     }
 
-    /// Every device of a user, by device id.
+    /// Returns every device of a user, by device id.
     ///
     /// # Errors
     /// When the database fails.
@@ -51,7 +52,7 @@ impl Devices {
         Ok(found)
     }
 
-    /// One device.
+    /// Returns a device of a user, if there is one with this id.
     ///
     /// # Errors
     /// When the database fails.
@@ -75,7 +76,7 @@ impl Devices {
         }
     }
 
-    /// Renames a device. Users who can see its keys are told.
+    /// Renames a device. Users who can see its keys are notified.
     ///
     /// # Errors
     /// See [`RenameError`].
@@ -103,7 +104,7 @@ impl Devices {
             .await
     }
 
-    /// Deletes devices with their tokens and keys; those that do not exist are passed over.
+    /// Deletes devices with their tokens and keys. Ids that name no device are ignored.
     ///
     /// # Errors
     /// When the database fails.

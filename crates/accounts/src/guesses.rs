@@ -1,4 +1,4 @@
-//! How often secrets may be guessed wrongly.
+//! Limits on wrong guesses at secrets.
 
 use std::net::IpAddr;
 
@@ -9,9 +9,9 @@ use plexus_protocol::id::UserId;
 
 use crate::settings::GuessSettings;
 
-/// How many wrong guesses at the shared secret of registration are let through at once, and how many then in a second.
-/// More than at passwords: the secret is long as a rule, and behind a proxy whose `X-Forwarded-For` is not heeded, all
-/// strangers share the address, and so the budget, of the administrator who registers users on the machine itself.
+/// How many wrong guesses at the shared secret of registration are allowed at once, and how many then in a second. More
+/// than at passwords: the secret is usually long, and behind a proxy whose `X-Forwarded-For` is not trusted, all
+/// strangers share one address, and so one budget, with the administrator who registers users on the machine itself.
 const SHARED_SECRET_BURST: f64 = 20.0;
 const SHARED_SECRET_PER_SECOND: f64 = 1.0 / 6.0;
 
@@ -20,8 +20,8 @@ const SHARED_SECRET_PER_SECOND: f64 = 1.0 / 6.0;
 /// makes up (access, refresh, login, OpenID) have 190 random bits and need no budget.
 pub(crate) struct GuessLimits {
     passwords: RateLimiter<str>,
-    /// At the own password, by somebody who is logged in: strangers who guess at logins must not keep a user from
-    /// changing the password or ending a stolen session.
+    /// Guesses at the user's own password, made while logged in. Counted separately, so that strangers who guess at
+    /// logins cannot keep a user from changing the password or ending a stolen session.
     own_passwords: RateLimiter<str>,
     registration_tokens: RateLimiter<IpAddr>,
     shared_secret: RateLimiter<IpAddr>,
@@ -40,12 +40,12 @@ impl GuessLimits {
         }
     }
 
-    /// Counts a guess at the password of whoever goes by `name`, whether or not there is such an account.
+    /// Counts a guess at the password of the account `name`, whether or not it exists.
     pub(crate) fn password(&self, name: &str) -> Result<Reservation<'_>, LimitExceeded> {
         self.passwords.reserve(&name.to_lowercase())
     }
 
-    /// Counts a guess at the own password of a user who is logged in.
+    /// Counts a guess at the password of a user who is logged in.
     pub(crate) fn own_password(&self, user: &UserId) -> Result<Reservation<'_>, LimitExceeded> {
         self.own_passwords.reserve(user.as_str())
     }
@@ -55,7 +55,7 @@ impl GuessLimits {
         self.registration_tokens.reserve(&network(from))
     }
 
-    /// Counts a question whether a registration token is valid, whatever the answer.
+    /// Counts a query whether a registration token is valid, whatever the result.
     pub(crate) fn registration_token_question(&self, from: Option<IpAddr>) -> Result<(), LimitExceeded> {
         self.registration_tokens.check(&network(from))
     }

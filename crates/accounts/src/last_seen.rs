@@ -1,4 +1,4 @@
-//! When and from where devices were last used: collected in memory, written in batches.
+//! The times at which devices were last used, and their addresses: collected in memory, written in batches.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,15 +8,17 @@ use plexus_protocol::id::UserId;
 use plexus_store::repo::devices;
 use plexus_store::{Database, DbError};
 
-/// Distinct devices that may wait to be written. Above it new ones are not recorded until the next flush.
+/// The most devices whose last use waits to be written. Above it others are not recorded until the next flush.
 const MAX_PENDING: usize = 50_000;
-/// Longest stored user agent in bytes.
+/// The longest user agent that is stored, in bytes; the rest is cut off.
 const MAX_USER_AGENT: usize = 512;
 
 /// Where a request came from.
 #[derive(Debug, Clone, Copy, Default, Hash)]
 pub struct Seen<'a> {
+    /// The client's address; `None` if it is not known.
     pub ip: Option<IpAddr>,
+    /// The User-Agent header.
     pub user_agent: Option<&'a str>,
 }
 
@@ -45,12 +47,12 @@ impl LastSeenBuffer {
         pending.insert(key, row);
     }
 
-    /// What is not written yet about a device.
+    /// Returns the last use of a device, if it is not written yet.
     pub(crate) fn of(&self, user_id: &UserId, device_id: &str) -> Option<devices::LastSeen> {
         self.pending.lock().get(&(user_id.clone(), device_id.to_owned())).cloned()
     }
 
-    /// Writes what was collected. On an error it is kept for the next time, unless newer data came in.
+    /// Writes the collected uses. After an error they are kept for the next time, unless newer ones have come.
     pub(crate) async fn flush(&self, db: &Database) -> Result<(), DbError> {
         let taken = std::mem::take(&mut *self.pending.lock());
         if taken.is_empty() {

@@ -1,18 +1,20 @@
-//! Accounts: access tokens, registration, login, user-interactive authentication and devices. Endpoints call the
-//! services here; nothing here knows HTTP or rooms.
+//! Accounts: access tokens, registration, login, user-interactive authentication and devices. Endpoints call these
+//! services, which know neither HTTP nor rooms.
 //!
 //! | service | what it does |
 //! |---|---|
-//! | [`TokenChecker`] | whose an access token is, from memory |
-//! | [`Registrar`], [`SharedSecret`] | new accounts |
-//! | [`registration_tokens`] | what lets strangers register |
-//! | [`Logins`] | who may log in: passwords, login tokens |
-//! | [`Sessions`] | devices with tokens: start, refresh, end |
-//! | [`UserInteractiveAuth`] | stages before sensitive requests |
-//! | [`Devices`], [`Deactivation`] | what a user manages |
-//! | [`Administration`] | what the operator does with other people's accounts |
+//! | [`TokenChecker`] | finds the user of an access token, in memory |
+//! | [`Registrar`], [`SharedSecret`] | register accounts |
+//! | [`registration_tokens`] | tokens that let strangers register |
+//! | [`Logins`] | check logins: passwords, login tokens |
+//! | [`Sessions`] | start, refresh and end sessions: devices with tokens |
+//! | [`UserInteractiveAuth`] | authenticates users again before sensitive requests |
+//! | [`Devices`], [`Deactivation`] | manage and close a user's own account |
+//! | [`Administration`] | changes the accounts of others |
 //!
-//! [`Accounts::new`] makes them all of a configuration.
+//! [`Accounts::new`] builds them all.
+
+#![warn(missing_docs, unreachable_pub)]
 
 mod administration;
 mod build;

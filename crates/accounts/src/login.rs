@@ -1,4 +1,4 @@
-//! Logging in: who the user is, by password or login token.
+//! Logging in, by password or login token.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::secret;
 use crate::sessions::Sessions;
 use crate::settings::Settings;
 
-/// Why nobody was logged in.
+/// Why a login failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// 403 `M_FORBIDDEN`: no such user or wrong password; it is not told which.
+    /// 403 `M_FORBIDDEN`: no such user, or a wrong password; the client does not learn which.
     #[error("Invalid username or password")]
     WrongPassword,
     /// 403 `M_FORBIDDEN`
@@ -32,8 +32,10 @@ pub enum LoginError {
     /// 429 `M_LIMIT_EXCEEDED`
     #[error(transparent)]
     Limited(#[from] LimitExceeded),
+    /// The password could not be hashed or checked.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -41,21 +43,29 @@ pub enum LoginError {
 /// Why a password was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangePasswordError {
+    /// The policy does not allow the new password.
     #[error(transparent)]
     Weak(#[from] WeakPassword),
+    /// The password could not be hashed or checked.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
 
-/// Whom a client names.
+/// The account that a client names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identifier {
     /// A localpart or a user id.
     User(String),
     /// An address bound to the account.
-    ThirdParty { medium: String, address: String },
+    ThirdParty {
+        /// `email` or `msisdn`.
+        medium: String,
+        /// In the canonical form of the medium.
+        address: String,
+    },
 }
 
 impl From<&UserId> for Identifier {
@@ -64,7 +74,7 @@ impl From<&UserId> for Identifier {
     }
 }
 
-/// Checks and changes what users log in with.
+/// Checks logins, and changes passwords.
 #[derive(Clone)]
 pub struct Logins {
     db: Database,
@@ -73,12 +83,13 @@ pub struct Logins {
     sessions: Sessions,
     settings: Arc<Settings>,
     guesses: Arc<GuessLimits>,
-    /// See [`users::largest_bcrypt_cost`]. It can only become smaller while the server runs: new hashes are argon2.
+    /// The result of [`users::largest_bcrypt_cost`]. It can only become smaller while the server runs: new hashes are
+    /// argon2.
     bcrypt_cost: Arc<OnceCell<Option<u32>>>,
 }
 
 impl Logins {
-    /// `sessions` ends the others when a password changes.
+    /// Creates the service. `sessions` ends the user's other sessions when a password changes.
     #[must_use]
     pub(crate) fn new(
         db: Database,
@@ -91,17 +102,17 @@ impl Logins {
         Self { db, clock, hasher, sessions, settings, guesses, bcrypt_cost: Arc::default() }
     }
 
-    /// The full user id of what a client gives as a user: a localpart or a user id. `None` when it is neither.
+    /// Returns the user id for a localpart or a user id that a client gave; `None` if it is neither.
     #[must_use]
     pub fn qualified(&self, user: &str) -> Option<UserId> {
         if user.starts_with('@') { user.parse().ok() } else { UserId::new(user, &self.settings.server_name).ok() }
     }
 
-    /// The account this password belongs to. A bcrypt hash is replaced by argon2id. Whether the configuration allows
-    /// passwords is the caller's to check.
+    /// Returns the account that has this password, and replaces a bcrypt hash with argon2id. The caller checks whether
+    /// the configuration allows passwords.
     ///
-    /// A wrong password gets one answer in about one time, whoever is named. Only who knows the password learns that
-    /// the account is locked or deactivated; a deactivated account has none any more.
+    /// A wrong password gets the same error in about the same time for every name. Only a client that gives the right
+    /// password learns that the account is locked or deactivated; a deactivated account has none any more.
     ///
     /// # Errors
     /// See [`LoginError`].
@@ -109,7 +120,8 @@ impl Logins {
         if password.len() > MAX_PASSWORD_BYTES {
             return Err(LoginError::WrongPassword);
         }
-        // By the name given, not by the account it leads to: the budget of an address must not tell whose it is.
+        // By the name that the client gave, not by the account behind it: the budget of an address must not reveal
+        // whose it is.
         let guess = self.guesses.password(&match who {
             Identifier::User(user) => self.qualified(user).map_or_else(|| user.clone(), String::from),
             Identifier::ThirdParty { medium, address } => format!("{medium}:{address}"),
@@ -117,8 +129,8 @@ impl Logins {
         self.verified(who, password, guess).await
     }
 
-    /// Whether this is the password of a user who is logged in, who authenticates again. Answers as
-    /// [`Self::by_password`].
+    /// Checks the password of a user who is logged in and authenticates again. Returns the user, as
+    /// [`Self::by_password`] does.
     ///
     /// # Errors
     /// See [`LoginError`].
@@ -165,13 +177,13 @@ impl Logins {
         }
     }
 
-    /// The largest cost of the bcrypt hashes that accounts have; `None` where none has one.
+    /// Returns the largest cost of the bcrypt hashes that accounts have; `None` where none has one.
     async fn bcrypt_cost(&self) -> Result<Option<u32>, DbError> {
         let read = || self.db.read::<_, DbError, _>(users::largest_bcrypt_cost);
         self.bcrypt_cost.get_or_try_init(read).await.copied()
     }
 
-    /// The account with this id; imported ones may differ in case, as long as only one does.
+    /// Returns the account with this id. Imported ids may differ in case, as long as only one does.
     async fn find(&self, user_id: &UserId) -> Result<Option<users::User>, DbError> {
         let user_id = user_id.clone();
         self.db
@@ -195,7 +207,7 @@ impl Logins {
         found.map(stored_id).transpose()
     }
 
-    /// The account a login token was issued for. The token is spent.
+    /// Returns the account for which the login token was issued. The token cannot be used again.
     ///
     /// # Errors
     /// See [`LoginError`].
@@ -209,7 +221,7 @@ impl Logins {
         Ok(user_id)
     }
 
-    /// That an account exists and may log in.
+    /// Checks that an account exists and may log in.
     ///
     /// # Errors
     /// `WrongPassword` when there is no such account, else see [`LoginError`].
@@ -237,7 +249,8 @@ impl Logins {
         Ok(user.is_some_and(|user| user.password_hash.is_some()))
     }
 
-    /// Sets a new password that the policy allows; with `logout_devices` every session except the one on `keep` ends.
+    /// Sets a new password that the policy allows; with `logout_devices` every session except that of the device `keep`
+    /// ends.
     ///
     /// # Errors
     /// See [`ChangePasswordError`].
@@ -280,7 +293,7 @@ impl Logins {
 
 /// Logs a refused password in Synapse's words, which tools such as fail2ban look for.
 fn log_refusal(user_id: Option<&UserId>, exists: bool) {
-    // What a client names must not look like a record of its own.
+    // A name that a client chose must not look like a log record of its own.
     let user_id = user_id.map_or("an unknown user".into(), |user_id| user_id.as_str().escape_debug().to_string());
     if exists {
         tracing::warn!("Failed password login for user {user_id}");

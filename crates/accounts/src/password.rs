@@ -16,36 +16,42 @@ use unicode_normalization::UnicodeNormalization as _;
 pub(crate) use policy::MAX_PASSWORD_BYTES;
 pub use policy::{Policy, WeakPassword};
 
-/// Memory of one hash in KiB, passes and lanes: OWASP's second recommendation. With one hash per core at a time, a
-/// crowd that logs in at once takes 19 MiB per core.
+/// Memory (KiB), passes and parallelism of a hash, as OWASP recommends for argon2id. With one hash per core at a time,
+/// any number of simultaneous logins takes 19 MiB per core.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
-const LANES: u32 = 1;
+const PARALLELISM: u32 = 1;
 
 /// The largest bcrypt cost that wrong passwords of other accounts are made to take, about a second.
 const MAX_PADDED_BCRYPT_COST: u32 = 14;
 
-/// Why a password could not be hashed or checked. What is wrong with a password a user gave is not an error here.
+/// Why a password could not be hashed or checked. A wrong password is not an error here.
 #[derive(Debug, thiserror::Error)]
 pub enum HashError {
+    /// argon2 failed.
     #[error("argon2: {0}")]
     Argon2(argon2::password_hash::Error),
+    /// argon2 refused its parameters.
     #[error("argon2 parameters: {0}")]
     Parameters(argon2::Error),
+    /// The task that hashed ended without a result.
     #[error("the hashing task ended: {0}")]
     Task(#[from] tokio::task::JoinError),
+    /// The server is shutting down.
     #[error("the server is shutting down")]
     Closed(#[from] tokio::sync::AcquireError),
 }
 
-/// What checking a password found.
+/// The result of checking a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
+    /// The password is wrong.
     Wrong,
-    /// The stored hash is in an unknown format: no password is right.
+    /// The stored hash has an unknown format, so that no password is right.
     UnknownFormat,
+    /// The password is right.
     Right,
-    /// Right, and the stored hash should be replaced by this one.
+    /// The password is right, and the stored hash should be replaced by this one.
     RightUpgrade(String),
 }
 
@@ -74,14 +80,14 @@ pub struct PasswordHasher {
 }
 
 impl PasswordHasher {
-    /// `pepper` is `password_config.pepper`: a secret mixed into every hash, empty for none.
+    /// Creates a hasher. `pepper` is `password_config.pepper`: a secret mixed into every hash, empty for none.
     #[must_use]
     pub fn new(pepper: &str, random: Random) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self { pepper: pepper.into(), random, running: Arc::new(Semaphore::new(cores)), done: Arc::default() }
     }
 
-    /// The hash to store, a PHC string.
+    /// Returns the hash to store, a PHC string.
     ///
     /// # Errors
     /// See [`HashError`].
@@ -90,7 +96,7 @@ impl PasswordHasher {
         self.blocking(move || this.hash_blocking(&password)).await
     }
 
-    /// Checks a password against what is stored of an account, if anything is.
+    /// Checks a password against the stored hash of an account, if there is one.
     ///
     /// A wrong password takes one argon2 hash and the work of one bcrypt hash of cost `bcrypt_cost`, whatever is
     /// stored, so that the time does not tell which accounts exist, have a password, or were imported. `bcrypt_cost` is
@@ -108,7 +114,7 @@ impl PasswordHasher {
         self.blocking(move || this.verify_blocking(&password, stored.as_deref(), bcrypt_cost)).await
     }
 
-    /// How much was computed since the start.
+    /// Returns how much was computed since the start.
     #[must_use]
     pub fn work(&self) -> Work {
         Work {
@@ -184,7 +190,7 @@ impl PasswordHasher {
         Some((matches && possible, cost))
     }
 
-    /// Does the work that a bcrypt hash of cost `wanted` has more than one of cost `done`: hashes of the costs from
+    /// Does the work by which a bcrypt hash of cost `wanted` exceeds one of cost `done`: hashes of the costs from
     /// `done` on have 2^done + ... + 2^(wanted - 1) rounds together, which is 2^wanted - 2^done.
     fn take_bcrypt_time(&self, done: Option<u32>, wanted: Option<u32>) {
         let Some(wanted) = wanted.map(|cost| cost.min(MAX_PADDED_BCRYPT_COST)) else { return };
@@ -206,13 +212,14 @@ impl PasswordHasher {
         if argon2.verify_password(normalized(password).as_bytes(), hash).is_err() {
             return Ok(Verdict::Wrong);
         }
-        let current = Params::try_from(hash)
-            .is_ok_and(|params| (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, LANES));
+        let current = Params::try_from(hash).is_ok_and(|params| {
+            (params.m_cost(), params.t_cost(), params.p_cost()) == (MEMORY_KIB, PASSES, PARALLELISM)
+        });
         if current { Ok(Verdict::Right) } else { Ok(Verdict::RightUpgrade(self.hash_blocking(password)?)) }
     }
 
     fn argon2(&self) -> Result<Argon2<'_>, HashError> {
-        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(HashError::Parameters)?;
+        let params = Params::new(MEMORY_KIB, PASSES, PARALLELISM, None).map_err(HashError::Parameters)?;
         let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
         if self.pepper.is_empty() {
             return Ok(Argon2::new(algorithm, version, params));
@@ -221,7 +228,7 @@ impl PasswordHasher {
     }
 }
 
-/// The cost a bcrypt hash names: `$2b$12$...`. `None`: not such a hash.
+/// Returns the cost in a bcrypt hash, `$2b$12$...`; `None` for anything else.
 fn bcrypt_cost_of(stored: &str) -> Option<u32> {
     let cost = stored.strip_prefix("$2")?.split('$').nth(1)?.parse().ok()?;
     (4..=31).contains(&cost).then_some(cost)

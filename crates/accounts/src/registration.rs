@@ -16,7 +16,7 @@ use crate::sessions::{NewSession, Plan, Session, SessionError, Sessions};
 use crate::settings::Settings;
 use crate::username::{self, UsernameError};
 
-/// How often a made-up username is tried before giving up.
+/// How many generated usernames are tried before registration fails.
 const ATTEMPTS: u32 = 5;
 
 /// Why an account could not be registered.
@@ -28,29 +28,33 @@ pub enum RegisterError {
     /// `M_USER_IN_USE`
     #[error("User ID already taken.")]
     UserInUse,
-    /// `M_INVALID_PARAM`: of how many characters there may be at most.
+    /// `M_INVALID_PARAM`: the name is longer than this many characters.
     #[error("displayname is too long (max {0})")]
     DisplayName(usize),
     /// See [`WeakPassword`].
     #[error(transparent)]
     Password(#[from] WeakPassword),
+    /// The first session could not be started.
     #[error(transparent)]
     Session(#[from] SessionError),
     /// `M_FORBIDDEN`
     #[error("The session has registered an account already.")]
     SessionSpent,
+    /// The password could not be hashed.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
 
-/// Why it is not said whether a registration token is valid.
+/// Why a registration token was not checked.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenQuestionError {
     /// 429 `M_LIMIT_EXCEEDED`
     #[error(transparent)]
     Limited(#[from] LimitExceeded),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -58,36 +62,39 @@ pub enum TokenQuestionError {
 /// The account to register.
 #[derive(Debug, Clone, Default)]
 pub struct NewAccount {
-    /// `None`: one is made up.
+    /// `None`: one is generated.
     pub username: Option<String>,
     /// `None`: the user cannot log in with a password.
     pub password: Option<String>,
     /// `None`: the localpart.
     pub display_name: Option<String>,
+    /// Whether the user is a server administrator.
     pub is_admin: bool,
     /// `None`, `"bot"` or `"support"`.
     pub user_type: Option<String>,
-    /// The guest whose account becomes this one; whoever registers has shown that guest's access token. It keeps its
-    /// name, profile and rooms, and loses its sessions.
+    /// The guest whose account becomes this one; whoever registers has shown that guest's access token. The account
+    /// keeps its name, profile and rooms, and loses its sessions.
     pub guest: Option<UserId>,
-    /// The user-interactive authentication session that allowed it, which allows no other: the registration token it
-    /// used is counted, and asking again with the same session answers the same user.
+    /// The user-interactive authentication session that allowed this registration, and no other: the registration token
+    /// it used is counted, and repeating the request with the same session returns the same user.
     pub ui_auth_session: Option<ui_auth::Session>,
     /// `None`: no login (`inhibit_login`).
     pub session: Option<NewSession>,
-    /// Skip the password policy: for administrators.
+    /// Whether to skip the password policy: for administrators.
     pub any_password: bool,
 }
 
 /// The new account, and the session if one was asked for.
 #[derive(Debug, Clone)]
 pub struct Registered {
+    /// The new user.
     pub user_id: UserId,
+    /// The first session, unless the account was registered without login.
     pub session: Option<Session>,
 }
 
-/// Registers accounts. Whether the caller may is decided before: configuration, user-interactive authentication,
-/// shared secret.
+/// Registers accounts. The caller checks whether that is allowed: by the configuration, user-interactive authentication
+/// or the shared secret.
 #[derive(Clone)]
 pub struct Registrar {
     db: Database,
@@ -101,7 +108,7 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Sessions of new accounts are started through `sessions`.
+    /// Creates the service. `sessions` starts the sessions of new accounts.
     #[expect(clippy::too_many_arguments, reason = "what it is built from")]
     pub(crate) fn new(
         db: Database,
@@ -116,7 +123,7 @@ impl Registrar {
         Self { db, clock, random, hasher, sessions, profiles, settings, guesses }
     }
 
-    /// The user id a username stands for, if a new user may have it and nobody has.
+    /// Returns the user id that a username stands for, if it is valid and free.
     ///
     /// # Errors
     /// `Username`, `UserInUse`, or the database's.
@@ -135,7 +142,7 @@ impl Registrar {
         username::new_user_id(username, &self.settings.server_name, allow_underscore)
     }
 
-    /// Whether a registration token would be accepted now. Every question from `address` counts.
+    /// Whether a registration token would be accepted now. Every query from `address` counts.
     ///
     /// # Errors
     /// See [`TokenQuestionError`].
@@ -284,7 +291,7 @@ fn upgrade(tx: &mut Tx, guest: &UserId, password_hash: Option<&str>, sessions: &
     Ok(())
 }
 
-/// Starts the first session of a new account, and spends what allowed it.
+/// Starts the first session of a new account, and uses up the token or session that allowed it.
 fn complete(
     tx: &mut Tx,
     user_id: &str,

@@ -1,50 +1,59 @@
-//! Registration tokens as an administrator makes and changes them. The rules are Synapse's.
+//! Registration tokens: creating, listing and changing them, by Synapse's rules.
 
 use plexus_base::Random;
 use plexus_store::repo::registration_tokens::{self, RegistrationToken};
 use plexus_store::{DbError, Tx};
 
-/// What a token may consist of; the punctuation comes last.
+/// The characters of tokens; the punctuation comes last.
 const ALLOWED: &[u8; 66] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-";
 /// How many of [`ALLOWED`] are letters and digits.
 const ALPHANUMERIC: usize = 62;
-/// How long a token may be, in characters.
+/// The longest token, in characters.
 pub const MAX_LENGTH: usize = 64;
-/// How long a generated token is when nothing else is asked for.
+/// The length of a generated token, in characters, unless the administrator asks for another.
 pub const DEFAULT_LENGTH: usize = 16;
-/// How often a generated token is made anew when it exists already.
+/// How many tokens are generated until one is new.
 const ATTEMPTS: u32 = 3;
 
-/// Why a token is not created, changed or found.
+/// Why a token was not created, changed or found.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationTokenError {
+    /// The token is empty or too long.
     #[error("token must not be empty and must not be longer than 64 characters")]
     Length,
+    /// The token has other characters than allowed.
     #[error("token must consist only of characters matched by the regex [A-Za-z0-9._~-]")]
     Characters,
+    /// The length of a generated token is zero or too large.
     #[error("length must be greater than zero and not greater than 64")]
     GeneratedLength,
+    /// The expiry time is in the past.
     #[error("expiry_time must not be in the past")]
     Past,
+    /// There is such a token already.
     #[error("Token already exists: {0}")]
     Exists(String),
+    /// Every token that was generated exists already.
     #[error("Unable to generate a unique registration token. Try again with a greater length")]
     NoneFree,
+    /// There is no such token.
     #[error("No such registration token: {0}")]
     Unknown(String),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
 
-/// How a new token reads.
+/// The text of a new token.
 #[derive(Debug, Clone)]
 pub enum NewToken {
+    /// This text.
     Given(String),
-    /// Made up, of so many characters.
+    /// Generated, with this many characters.
     Generated(usize),
 }
 
-/// What a token allows; in a change `None` leaves it as it is.
+/// The uses that a token allows; in a change `None` leaves them as they are.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Change {
     /// How often it can be used; `Some(None)`: without limit.
@@ -74,7 +83,7 @@ pub fn create(
     if registration_tokens::insert(tx, &token)? { Ok(token) } else { Err(RegistrationTokenError::Exists(token.token)) }
 }
 
-/// Every token; with `valid` only those that can, or cannot, be used at `now` (Unix ms).
+/// Returns every token; with `valid` only those that can, or cannot, be used at `now` (Unix ms).
 ///
 /// # Errors
 /// When the database fails.
@@ -84,7 +93,7 @@ pub fn list(tx: &mut Tx, valid: Option<bool>, now: u64) -> Result<Vec<Registrati
     Ok(tokens)
 }
 
-/// One token.
+/// Returns the token with this text.
 ///
 /// # Errors
 /// `Unknown`, or the database's.
@@ -136,7 +145,7 @@ fn generated(tx: &mut Tx, random: &Random, length: usize) -> Result<String, Regi
         return Err(RegistrationTokenError::GeneratedLength);
     }
     for _ in 0..ATTEMPTS {
-        // One that begins with `-` would be taken for an option by commands.
+        // A token that begins with `-` would be taken for an option by commands.
         let letters =
             (0..length).map(|at| random.below(if at == 0 { ALPHANUMERIC } else { ALLOWED.len() } as u64) as usize);
         let token: String = letters.filter_map(|at| ALLOWED.get(at)).map(|byte| char::from(*byte)).collect();

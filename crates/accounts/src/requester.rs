@@ -1,19 +1,24 @@
 use plexus_protocol::id::UserId;
 
-/// Who makes a request: what an access token stands for.
+/// The user who makes a request, by the access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {
+    /// The user whose access token it is.
     pub user_id: UserId,
     /// `None` for tokens that belong to no device (an admin acting as the user, an application service).
     pub device_id: Option<String>,
+    /// The access token's number in the database.
     pub token_id: i64,
+    /// Whether the account is a guest's.
     pub is_guest: bool,
     /// A server administrator.
     pub is_admin: bool,
-    /// The application service that created the account, if one did.
+    /// The application service that created the account, if one did; not the one that makes the request.
     pub appservice_id: Option<String>,
+    /// Whether the account is suspended: the user may read and leave, but not write.
     pub suspended: bool,
+    /// Whether the account is shadow-banned, as in Synapse.
     pub shadow_banned: bool,
-    /// When an administrator acts as `user_id`: the administrator.
+    /// The administrator who acts as `user_id`, if one does.
     pub puppeted_by: Option<UserId>,
 }

@@ -13,41 +13,45 @@ use crate::secret::{self, Purpose};
 use crate::settings::{SessionSettings, Settings};
 use crate::{Requester, TokenCache};
 
-/// Longest device id in bytes.
+/// The longest device id, in bytes.
 const MAX_DEVICE_ID: usize = 512;
-/// Longest device display name in characters.
+/// The longest display name of a device, in characters; the rest is cut off.
 pub(crate) const MAX_DEVICE_DISPLAY_NAME: usize = 100;
 
-/// How many devices a user may have; a further one takes the place of the one not used for the longest time. Whoever
-/// writes to the user encrypts for each of them, and servers keep a thousand devices of a user of another server.
+/// The most devices of a user; a further one replaces the one not used for the longest time. Whoever writes to the user
+/// encrypts for each of them, and servers store a thousand devices of a user of another server.
 const MAX_DEVICES: u64 = 1_000;
 
-/// What a client asks for when it logs in or registers.
+/// The session that a client asks for when it logs in or registers.
 #[derive(Debug, Clone, Default)]
 pub struct NewSession {
-    /// An existing device is taken over and its earlier tokens end; `None` makes a new one.
+    /// The device to log in on: an existing one is used again and its earlier tokens end. `None` creates one.
     pub device_id: Option<String>,
-    /// Name of the device if it is new; cut at 100 characters.
+    /// The name of the device if it is new; cut off after 100 characters.
     pub initial_device_display_name: Option<String>,
-    /// The client can refresh its token.
+    /// Whether the client can refresh its token.
     pub refresh_token: bool,
 }
 
-/// What a client gets.
+/// A session that was started.
 #[derive(Debug, Clone)]
 pub struct Session {
+    /// The user who is logged in.
     pub user_id: UserId,
+    /// The device, new or existing.
     pub device_id: String,
+    /// The session's first tokens.
     pub tokens: Tokens,
 }
 
-/// A fresh access token.
+/// A new access token, with what the client needs to renew it.
 #[derive(Debug, Clone)]
 pub struct Tokens {
+    /// The token for the Authorization header.
     pub access_token: String,
     /// `None`: it does not expire.
     pub expires_in: Option<Duration>,
-    /// When the client asked for one and the configuration has them.
+    /// Set if the client asked for one and the configuration allows it.
     pub refresh_token: Option<String>,
 }
 
@@ -57,6 +61,7 @@ pub enum SessionError {
     /// `M_INVALID_PARAM`
     #[error("device_id must not be longer than 512 bytes or contain NUL")]
     InvalidDeviceId,
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -70,6 +75,7 @@ pub enum RefreshError {
     /// `M_UNKNOWN_TOKEN` with `soft_logout`.
     #[error("refresh token or session has expired")]
     Expired,
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -85,7 +91,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// `cache` is the one the [`crate::TokenChecker`] answers from.
+    /// Creates the service. `cache` is shared with the [`crate::TokenChecker`].
     #[must_use]
     pub fn new(db: Database, clock: Clock, random: Random, cache: TokenCache, settings: Arc<Settings>) -> Self {
         Self { db, clock, random, cache, settings }
@@ -102,7 +108,7 @@ impl Sessions {
         Ok(plan.session)
     }
 
-    /// Makes up the tokens; nothing is stored yet.
+    /// Generates the tokens of a session; nothing is stored yet.
     pub(crate) fn plan(&self, user_id: &UserId, new: NewSession) -> Result<Plan, SessionError> {
         let device_id = match new.device_id {
             Some(id) if id.is_empty() => self.device_id(),
@@ -140,7 +146,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Stores the tokens; answers the refresh token's id.
+    /// Stores the tokens. Returns the id of the refresh token.
     fn store_tokens(&self, tx: &mut Tx, plan: &Plan) -> Result<Option<i64>, DbError> {
         let Session { user_id, device_id, tokens } = &plan.session;
         let refresh_token_id = match &tokens.refresh_token {
@@ -184,13 +190,13 @@ impl Sessions {
         }
     }
 
-    /// Ten capital letters, as clients and people know device ids.
+    /// Generates a device id: ten capital letters, as clients and people know device ids.
     fn device_id(&self) -> String {
         (0..10).map(|_| char::from(b'A' + self.random.below(26) as u8)).collect()
     }
 
-    /// Exchanges a refresh token. The old one stays good until the new access token is used or the new refresh token
-    /// is exchanged (client-server API, "Refreshing access tokens"): a client that missed the answer can ask again.
+    /// Exchanges a refresh token. The old one stays valid until the new access token is used or the new refresh token
+    /// is exchanged (client-server API, "Refreshing access tokens"): a client that missed the response can ask again.
     ///
     /// # Errors
     /// See [`RefreshError`].
@@ -229,7 +235,7 @@ impl Sessions {
         Ok(plan.session.tokens)
     }
 
-    /// Logs out: the device is deleted with its tokens and keys. A token without a device just ends.
+    /// Logs out: deletes the device with its tokens and keys. A token without a device only ends.
     ///
     /// # Errors
     /// When the database fails.
@@ -271,7 +277,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// Deletes a device with its tokens and keys, and tells whoever could see its keys. `false` when there is none.
+    /// Deletes a device with its tokens and keys, and notifies everybody who could see its keys. Returns false if there
+    /// is none.
     pub(crate) fn delete_device(&self, tx: &mut Tx, user_id: &UserId, device_id: &str) -> Result<bool, DbError> {
         let ended = tokens::delete_of_device(tx, user_id.as_str(), device_id)?;
         self.cache.forget_after_commit(tx, ended);
@@ -279,7 +286,7 @@ impl Sessions {
         devices::delete(tx, user_id.as_str(), device_id)
     }
 
-    /// A single-use token with which another device can log in as the user, and how long it is good for.
+    /// Issues a single-use token with which another device can log in as the user. Returns it with its lifetime.
     ///
     /// # Errors
     /// When the database fails.
@@ -294,7 +301,7 @@ impl Sessions {
         Ok((token, timeout))
     }
 
-    /// A token with which a third party can ask who the user is, and how long it is good for.
+    /// Issues a token by which a third party can ask who the user is. Returns it with its lifetime.
     ///
     /// # Errors
     /// When the database fails.
@@ -309,7 +316,7 @@ impl Sessions {
         Ok((token, lifetime))
     }
 
-    /// The user an OpenID token stands for, while it is valid.
+    /// Returns the user of an OpenID token, while it is valid.
     ///
     /// # Errors
     /// When the database fails.
@@ -318,8 +325,8 @@ impl Sessions {
         self.db.read(move |tx| tokens::openid_user(tx, &hash, now)).await
     }
 
-    /// Makes the change to an account in `change` and drops its tokens from memory, so that the next request sees it:
-    /// admin, locked, suspended. Answers what `change` answers.
+    /// Changes an account by `change` and drops its tokens from memory, so that the next request sees the change:
+    /// admin, locked, suspended. Returns the result of `change`.
     ///
     /// # Errors
     /// When the database fails.
@@ -338,7 +345,7 @@ impl Sessions {
             .await
     }
 
-    /// Makes or unmakes a server administrator. `false` when there is no such user.
+    /// Makes the user a server administrator, or takes that back. Returns false if there is no such user.
     ///
     /// # Errors
     /// When the database fails.

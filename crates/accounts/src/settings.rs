@@ -1,4 +1,4 @@
-//! What accounts take from the configuration.
+//! The options of the configuration that concern accounts.
 
 use std::time::Duration;
 
@@ -7,27 +7,28 @@ use plexus_protocol::id::ServerName;
 
 use crate::password::Policy;
 
-/// Options of registration, passwords and sessions, named as in homeserver.yaml where there is one option for one
-/// field.
+/// Options of registration, passwords and sessions. A field that holds one option has its name.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are named as their options")]
 pub struct Settings {
     pub server_name: ServerName,
     pub registration: RegistrationSettings,
     pub password: PasswordSettings,
     pub sessions: SessionSettings,
     pub login_via_existing_session: LoginTokenSettings,
-    /// How long after user-interactive authentication a session need not repeat it; zero: always.
+    /// How long a session need not repeat user-interactive authentication; zero: it always has to.
     pub ui_auth_session_timeout: Duration,
     pub guesses: GuessSettings,
 }
 
 /// Who may register, and how.
 #[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the fields are named as their options")]
 pub struct RegistrationSettings {
     pub enable_registration: bool,
     pub registration_requires_token: bool,
-    /// A verification the configuration demands and this server cannot do yet, by its stage name: registration then
-    /// stays closed rather than open without it.
+    /// The stage name of a verification that the configuration requires and this server does not have yet: registration
+    /// is closed then, rather than open without it.
     pub unsupported_verification: Option<&'static str>,
     pub registration_shared_secret: Option<String>,
     pub allow_guest_access: bool,
@@ -37,10 +38,11 @@ pub struct RegistrationSettings {
 
 /// `password_config`.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are named as their options")]
 pub struct PasswordSettings {
-    /// Users can log in with a password.
+    /// Whether users can log in with a password.
     pub for_login: bool,
-    /// Users can give a password to authorise sensitive requests.
+    /// Whether users can authorise sensitive requests with a password.
     pub for_reauth: bool,
     pub pepper: String,
     pub policy: Policy,
@@ -54,10 +56,11 @@ impl Default for PasswordSettings {
 
 /// Lifetimes of tokens; `None` is without end.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are named as their options")]
 pub struct SessionSettings {
     /// A session ends this long after login, however often it is refreshed.
     pub session_lifetime: Option<Duration>,
-    /// `None` here switches refresh tokens off.
+    /// `None` turns refresh tokens off.
     pub refreshable_access_token_lifetime: Option<Duration>,
     pub refresh_token_lifetime: Option<Duration>,
     pub nonrefreshable_access_token_lifetime: Option<Duration>,
@@ -76,6 +79,7 @@ impl Default for SessionSettings {
 
 /// `login_via_existing_session`.
 #[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "the fields are named as their options")]
 pub struct LoginTokenSettings {
     pub enabled: bool,
     pub require_ui_auth: bool,
@@ -88,7 +92,7 @@ impl Default for LoginTokenSettings {
     }
 }
 
-/// How often secrets may be guessed wrongly.
+/// Limits on wrong guesses at secrets.
 #[derive(Debug, Clone, Copy)]
 pub struct GuessSettings {
     /// `rc_login.failed_attempts`: passwords, by account.

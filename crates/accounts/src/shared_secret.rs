@@ -1,5 +1,5 @@
-//! Registration by whoever knows `registration_shared_secret`: what `register_new_matrix_user` does
-//! (Synapse's /_synapse/admin/v1/register).
+//! Registration with `registration_shared_secret`, as `register_new_matrix_user` does it (Synapse's
+//! /_synapse/admin/v1/register).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,15 +14,19 @@ use sha1::Sha1;
 use crate::guesses::GuessLimits;
 use crate::ticket::{Purpose, Tickets};
 
-/// How long a nonce is good for.
+/// How long a nonce is valid.
 const NONCE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// What the caller signed.
+/// The part of a registration that the caller signed.
 #[derive(Debug, Clone, Copy)]
 pub struct SignedRegistration<'a> {
+    /// A nonce of this server.
     pub nonce: &'a str,
+    /// The new user's localpart.
     pub username: &'a str,
+    /// The new user's password.
     pub password: &'a str,
+    /// Whether the user becomes a server administrator.
     pub is_admin: bool,
     /// Part of what is signed only when given.
     pub user_type: Option<&'a str>,
@@ -48,20 +52,20 @@ pub enum SharedSecretError {
     Limited(#[from] LimitExceeded),
 }
 
-/// Hands out nonces and checks MACs.
+/// Issues nonces and checks MACs.
 pub struct SharedSecret {
     clock: Clock,
     secret: Option<String>,
     guesses: Arc<GuessLimits>,
     /// A nonce is a ticket, so that anybody may ask for any number of them.
     nonces: Tickets,
-    /// Owned here: the nonces that were used, with the unix ms they were made at. An entry takes a right MAC, and goes
-    /// when the nonce would have expired anyway.
+    /// The nonces that were used, with the Unix ms at which they were issued. Only a right MAC adds an entry, which is
+    /// removed when the nonce would have expired anyway. Owned by this process.
     used: Mutex<HashMap<String, u64>>,
 }
 
 impl SharedSecret {
-    /// `secret` is `registration_shared_secret`; without it every call answers `Disabled`.
+    /// Creates the service. `secret` is `registration_shared_secret`; without it every call fails with `Disabled`.
     #[must_use]
     pub(crate) fn new(clock: Clock, random: Random, secret: Option<String>, guesses: Arc<GuessLimits>) -> Self {
         let nonces = Tickets::new(clock.clone(), random, NONCE_LIFETIME);
@@ -69,7 +73,7 @@ impl SharedSecret {
         Self { clock, secret, guesses, nonces, used: Mutex::default() }
     }
 
-    /// A nonce, good for one registration within 60 seconds.
+    /// Returns a nonce, good for one registration within 60 seconds.
     ///
     /// # Errors
     /// `Disabled`.
@@ -80,8 +84,8 @@ impl SharedSecret {
         }
     }
 
-    /// Checks a registration that comes from `address`. A right one spends the nonce. `mac` is lower or upper case
-    /// hexadecimal.
+    /// Checks a registration that comes from `address`. A right one uses up the nonce. `mac` is hexadecimal, in either
+    /// case.
     ///
     /// # Errors
     /// See [`SharedSecretError`].
@@ -106,7 +110,7 @@ impl SharedSecret {
         if self.spend(registration.nonce, nonce.created_ts) { Ok(()) } else { Err(SharedSecretError::UnknownNonce) }
     }
 
-    /// `false` when the nonce was used before.
+    /// Records that a nonce was used. Returns false if it was used before.
     fn spend(&self, nonce: &str, created_ts: u64) -> bool {
         let now = self.clock.now_ms();
         let mut used = self.used.lock();
@@ -115,7 +119,7 @@ impl SharedSecret {
     }
 }
 
-/// The MAC of a registration, in hexadecimal: what a command line tool sends.
+/// Returns the MAC of a registration, in hexadecimal: what a command line tool sends.
 #[must_use]
 pub fn shared_secret_mac(secret: &str, registration: SignedRegistration<'_>) -> String {
     let mac = signed(secret, registration).finalize().into_bytes();

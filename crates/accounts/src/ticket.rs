@@ -1,5 +1,5 @@
-//! Tickets: strings that carry their time and content, sealed, so that nothing is stored for the strangers who get
-//! them, and no flood of requests can push out what others were given.
+//! Tickets: sealed strings that carry their time and content, so that nothing is stored for the strangers who get them,
+//! and no flood of requests can push out the tickets of others.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ const BLOCK: usize = 64;
 /// Ends the content; zeros follow it.
 const END: u8 = 0x80;
 
-/// What a ticket is for: it is opened for nothing else.
+/// What a ticket is for. It cannot be opened for another purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// It is the id of a registration's session.
+    /// The id of a registration's session.
     Registration,
-    /// It keeps parameters of a stored session.
+    /// The parameters of a stored session.
     StoredParameters,
-    /// It is the nonce of a registration by shared secret.
+    /// The nonce of a registration by shared secret.
     SharedSecretNonce,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Tickets {
     lifetime: Duration,
 }
 
-/// What a ticket says.
+/// The content of a ticket that was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ticket {
     /// Unix ms.
@@ -59,7 +59,7 @@ impl Tickets {
         Self { clock, random, key: LessSafeKey::new(key), lifetime }
     }
 
-    /// A new ticket, unlike any other: letters, digits, `-` and `_`. Nobody else can read `content` out of it.
+    /// Issues a ticket, unlike any other: letters, digits, `-` and `_`. Nobody else can read `content` from it.
     #[expect(clippy::expect_used, reason = "a ticket is far shorter than what cannot be sealed")]
     pub(crate) fn issue(&self, purpose: Purpose, content: &[u8]) -> String {
         let nonce: [u8; NONCE_LEN] = self.random.bytes();
@@ -75,7 +75,7 @@ impl Tickets {
         URL_SAFE_NO_PAD.encode(ticket)
     }
 
-    /// What the ticket says, if it was issued by this process for this purpose and is not too old.
+    /// Opens a ticket, if it was issued by this process for this purpose and has not expired.
     pub(crate) fn open(&self, purpose: Purpose, ticket: &str) -> Option<Ticket> {
         let mut bytes = URL_SAFE_NO_PAD.decode(ticket).ok()?;
         let (nonce, sealed) = bytes.split_first_chunk_mut::<NONCE_LEN>()?;

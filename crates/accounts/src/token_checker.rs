@@ -15,15 +15,15 @@ use quick_cache::sync::Cache;
 use crate::last_seen::{LastSeenBuffer, Seen};
 use crate::{Requester, secret};
 
-/// Tokens kept in memory; one takes about 400 bytes.
+/// The most tokens in memory; one takes about 400 bytes.
 const CACHED_TOKENS: usize = 50_000;
-/// A device seen again from the same place within this time is not recorded anew.
+/// A device that is used again from the same place within this time is not recorded again.
 const LAST_SEEN_GRANULARITY_MS: u64 = 60_000;
-/// How often what was seen is written.
+/// How often the last uses of devices are written.
 const LAST_SEEN_FLUSH: Duration = Duration::from_secs(30);
-/// Expired tokens are deleted at every so many flushes: once an hour.
+/// The number of flushes between deletions of expired tokens: one hour.
 const FLUSHES_PER_CLEANUP: u32 = 120;
-/// How long expired tokens are remembered, so that their clients are told to refresh.
+/// How long expired tokens are remembered, so that their clients refresh them instead of logging in again.
 const EXPIRED_GRACE_MS: u64 = 7 * 24 * 3600 * 1000;
 
 /// Why an access token is not accepted.
@@ -38,6 +38,7 @@ pub enum TokenError {
     /// The account is locked: `M_USER_LOCKED` with `soft_logout`. Logging out is still allowed.
     #[error("the account is locked")]
     Locked(Arc<Requester>),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -52,12 +53,12 @@ struct Entry {
     seen_from: AtomicU64,
 }
 
-/// Tokens in memory. Whatever revokes a token or changes its owner passes the hashes to
+/// The tokens in memory. Code that revokes a token or changes its owner passes the hashes to
 /// [`TokenCache::forget_after_commit`] in the same transaction.
 #[derive(Debug, Clone)]
 pub struct TokenCache {
     entries: Arc<Cache<TokenHash, Arc<Entry>>>,
-    /// Counts revocations: an entry read from the database before one must not be added after it.
+    /// The number of revocations: an entry read from the database before one must not be added after it.
     revocations: Arc<Mutex<u64>>,
 }
 
@@ -98,7 +99,7 @@ impl TokenCache {
     }
 }
 
-/// Answers whose an access token is.
+/// Checks access tokens.
 pub struct TokenChecker {
     db: Database,
     clock: Clock,
@@ -108,13 +109,13 @@ pub struct TokenChecker {
 }
 
 impl TokenChecker {
-    /// `cache` is shared with what revokes tokens.
+    /// Creates a checker. `cache` is shared with the services that revoke tokens.
     #[must_use]
     pub fn new(db: Database, clock: Clock, cache: TokenCache) -> Self {
         Self { db, clock, cache, last_seen: LastSeenBuffer::default(), hasher: RandomState::new() }
     }
 
-    /// Whose token this is, and records where it was used from.
+    /// Returns the user of a token, and records that the device was used.
     ///
     /// # Errors
     /// See [`TokenError`].
@@ -148,15 +149,16 @@ impl TokenChecker {
         let entry = Arc::new(entry(token));
         if first_use {
             self.end_predecessors(token_id).await?;
-            // Not cached: ending them counted as a revocation. The next request reads the row again and caches it.
+            // Not cached, because ending them counted as a revocation. The next request reads the row again and caches
+            // it.
         } else {
             self.cache.insert_unless_revoked(hash, entry.clone(), revocations_before);
         }
         Ok(entry)
     }
 
-    /// The first use of a refreshed token ends what it was refreshed from
-    /// (client-server API, "Refreshing access tokens").
+    /// Ends the token from which a refreshed one was made, at its first use (client-server API, "Refreshing access
+    /// tokens").
     async fn end_predecessors(&self, token_id: i64) -> Result<(), DbError> {
         let cache = self.cache.clone();
         self.db
@@ -180,7 +182,7 @@ impl TokenChecker {
         self.last_seen.record(&entry.requester.user_id, device_id, seen, now);
     }
 
-    /// What is known about a device's last use and not written yet.
+    /// Returns the last use of a device that is not written yet.
     pub(crate) fn pending_last_seen(
         &self,
         user_id: &UserId,
@@ -189,7 +191,7 @@ impl TokenChecker {
         self.last_seen.of(user_id, device_id)
     }
 
-    /// Writes what was collected about devices' last use; also called at shutdown.
+    /// Writes the last uses of devices; also called at shutdown.
     ///
     /// # Errors
     /// When the database fails; the data is kept for the next time.

@@ -27,12 +27,13 @@ pub use stage::{DUMMY, PASSWORD, REGISTRATION_TOKEN, StageFailure};
 
 /// How long a session can be completed.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// Sessions kept of one user, newest first. A client that authenticates a request has one or two under way.
+/// The most sessions of one user; the newest are kept. A client that authenticates a request has one or two in
+/// progress.
 const MAX_SESSIONS_OF_USER: u64 = 50;
-/// Tokens remembered as recently authenticated, for `ui_auth.session_timeout`.
+/// The most access tokens remembered as recently authenticated, for `ui_auth.session_timeout`.
 const MAX_RECENT: usize = 10_000;
 
-/// The operation of those who have no account yet.
+/// The operation of registering an account.
 pub const REGISTRATION: &str = "POST /register";
 
 /// A flow: stages that must all be completed, in any order.
@@ -41,9 +42,9 @@ pub type Flow = Vec<&'static str>;
 /// A request that needs authentication.
 #[derive(Debug, Clone)]
 pub struct Attempt<'a> {
-    /// Method and path without prefix, such as `DELETE /devices/ABC`: a session is good for one operation only.
+    /// Method and path without prefix, such as `DELETE /devices/ABC`: a session is valid for one operation only.
     pub operation: String,
-    /// Who asks; `None` for registration.
+    /// The user who makes the request; `None` for registration.
     pub requester: Option<&'a Requester>,
     /// The client's address, by which wrong registration tokens are counted.
     pub address: Option<IpAddr>,
@@ -60,6 +61,7 @@ pub struct Attempt<'a> {
 /// An attempt with the parameters that the earlier requests of its session gave.
 #[derive(Debug, Clone)]
 pub struct Opened<'a> {
+    /// The attempt, with all parameters.
     pub attempt: Attempt<'a>,
     /// `None` where it has not been loaded.
     session: Option<Session>,
@@ -71,35 +73,39 @@ impl<'a> From<Attempt<'a>> for Opened<'a> {
     }
 }
 
-/// A request may go on.
+/// A request that is authorised.
 #[derive(Debug, Clone)]
 pub struct Passed {
-    /// The session that authorised the request, if it took one. A user's is spent already: give it back with
-    /// [`UserInteractiveAuth::restore`] if the request fails. One of a registration is for [`crate::NewAccount`].
+    /// The session that authorised the request, if there was one. That of a user is used up already: give it back with
+    /// [`UserInteractiveAuth::restore`] if the request fails. That of a registration is passed on in
+    /// [`crate::NewAccount`].
     pub session: Option<Session>,
-    /// The body to act on: the parameters of all requests of the session; of each the last one counts.
+    /// The body to act on: the parameters of all requests of the session, the last value of each.
     pub params: Object,
-    /// The user that was registered with this session already.
+    /// The user that was registered with this session before.
     pub registered: Option<String>,
 }
 
-/// What the 401 answer tells the client.
+/// The content of the 401 response.
 #[derive(Debug, Clone)]
 pub struct Challenge {
+    /// The session that the next request has to name.
     pub session_id: String,
+    /// The flows of which one has to be completed.
     pub flows: Vec<Flow>,
+    /// The stages that are completed.
     pub completed: Vec<String>,
-    /// Why the stage that was tried is not completed.
+    /// Why the stage that the client tried was not completed.
     pub failure: Option<StageFailure>,
 }
 
-/// Why a request may not go on.
+/// Why a request is not authorised.
 #[derive(Debug, thiserror::Error)]
 pub enum UiaError {
     /// 401 with the flows.
     #[error("more authentication is needed")]
     Incomplete(Box<Challenge>),
-    /// 400 `M_UNKNOWN`: it never was, it is too old, or it has authorised a request already.
+    /// 400 `M_UNKNOWN`: there was no such session, it has expired, or it has authorised a request already.
     #[error("Unknown session ID")]
     UnknownSession,
     /// 403 `M_FORBIDDEN`
@@ -114,22 +120,24 @@ pub enum UiaError {
     /// 413 `M_TOO_LARGE`
     #[error("the request is too large to be authenticated")]
     TooLarge,
-    /// 403 `M_FORBIDDEN`: the account has nothing to authenticate with.
+    /// 403 `M_FORBIDDEN`: the account has no means of authentication.
     #[error("no authentication flow is available for this account")]
     NoFlow,
     /// 429 `M_LIMIT_EXCEEDED`
     #[error(transparent)]
     Limited(#[from] LimitExceeded),
+    /// A password could not be checked.
     #[error(transparent)]
     Hash(#[from] crate::password::HashError),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
 
 /// Runs user-interactive authentication.
 ///
-/// A session of a user is a row, and taken out of the database by the request that it authorises. A session of somebody
-/// who registers is a ticket that carries the parameters given so far: nothing is stored until a stage is completed.
+/// A session of a user is a row, which the request that it authorises removes from the database. The session of a
+/// registration is a ticket that carries the parameters given so far: nothing is stored until a stage is completed.
 #[derive(Clone)]
 pub struct UserInteractiveAuth {
     db: Database,
@@ -145,7 +153,7 @@ pub struct UserInteractiveAuth {
 }
 
 impl UserInteractiveAuth {
-    /// Passwords are checked by `logins`.
+    /// Creates the service. `logins` checks passwords.
     pub(crate) fn new(
         db: Database,
         clock: Clock,
@@ -159,7 +167,7 @@ impl UserInteractiveAuth {
         Self { db, clock, random, logins, guesses, tickets, skip_within, recent: Arc::default() }
     }
 
-    /// The flows by which an existing account can authenticate itself.
+    /// Returns the flows by which an existing account can authenticate itself.
     ///
     /// # Errors
     /// `NoFlow`, or the database's.
@@ -167,7 +175,8 @@ impl UserInteractiveAuth {
         if self.logins.has_password(user_id).await? { Ok(vec![vec![PASSWORD]]) } else { Err(UiaError::NoFlow) }
     }
 
-    /// Lets the request pass, or says what is missing. Of several requests with one session of a user only one passes.
+    /// Authorises the request, or returns what is missing. Of several requests with one session of a user only one is
+    /// authorised.
     ///
     /// # Errors
     /// See [`UiaError`].
@@ -219,7 +228,7 @@ impl UserInteractiveAuth {
         self.pass(Some(session), None, attempt).await
     }
 
-    /// The session, if any, is complete: with `stage`, if that is not among its stages yet.
+    /// Authorises the request: its session, if any, is complete, with `stage` if that is not among its stages yet.
     async fn pass(
         &self,
         session: Option<Session>,
@@ -246,7 +255,7 @@ impl UserInteractiveAuth {
         taken.ok_or(UiaError::UnknownSession)
     }
 
-    /// Gives a user's session back: the request that it let pass has failed, and may be made again.
+    /// Gives a user's session back: the request that it authorised has failed, and may be made again.
     ///
     /// # Errors
     /// When the database fails.
@@ -254,8 +263,8 @@ impl UserInteractiveAuth {
         self.db.write(move |tx| ui_auth::insert(tx, &session)).await
     }
 
-    /// Completes a stage on behalf of the fallback page. `token` is given for the registration token stage. What
-    /// strangers can store by it is bounded by their `address`.
+    /// Completes a stage for the fallback page. `token` is given for the registration token stage. The client's
+    /// `address` bounds what strangers can store this way.
     ///
     /// # Errors
     /// `UnknownSession`, `UnknownStage`, `MissingField`, `Limited`, or the database's; a refused token is
@@ -279,7 +288,7 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// Checks that a session can still be completed, and answers the user that was registered with it already.
+    /// Checks that a session can still be completed, and returns the user that was registered with it before.
     ///
     /// # Errors
     /// `UnknownSession`, or the database's.
@@ -313,7 +322,7 @@ impl UserInteractiveAuth {
         Ok(session)
     }
 
-    /// The session of a registration that has completed no stage yet.
+    /// Returns the session of a registration that has completed no stage yet.
     fn registration(&self, session_id: &str) -> Option<Session> {
         let ticket = self.tickets.open(Purpose::Registration, session_id)?;
         Some(Session {
@@ -363,7 +372,7 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// Whether an authentication that the requester has passed lets this attempt pass too.
+    /// Whether an earlier authentication of the requester authorises this attempt too.
     fn needs_no_session(&self, attempt: &Attempt<'_>) -> bool {
         attempt.can_skip && self.authenticated_recently(attempt.requester)
     }
@@ -398,7 +407,7 @@ fn incomplete(session: &Session, attempt: &Attempt<'_>, failure: Option<StageFai
 }
 
 impl From<LoginError> for UiaError {
-    /// What is not a wrong password is the server's fault.
+    /// Anything but a wrong password is the server's fault.
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Hash(error) => Self::Hash(error),

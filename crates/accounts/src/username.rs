@@ -1,23 +1,28 @@
-//! What a new user may be called (appendices, "User Identifiers").
+//! The rules for the names of new users (appendices, "User Identifiers").
 
 use plexus_protocol::id::{ServerName, UserId};
 
 /// Why a username is refused: `M_INVALID_USERNAME`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UsernameError {
+    /// The name is empty.
     #[error("User ID cannot be empty")]
     Empty,
+    /// The name has other characters than allowed.
     #[error("User ID can only contain characters a-z, 0-9, or '=_-./+'")]
     Characters,
+    /// The user id is longer than 255 bytes.
     #[error("User ID may not be longer than 255 characters")]
     TooLong,
+    /// The name begins with `_`, which is for application services.
     #[error("User ID may not begin with _")]
     Underscore,
+    /// The name is a number, as those of guests are.
     #[error("Numeric user IDs are reserved for guest users.")]
     Numeric,
 }
 
-/// The user id of a new user. Capital letters become small ones, as Synapse does.
+/// Returns the user id of a new user. Capital letters become lower case, as in Synapse.
 ///
 /// # Errors
 /// What is wrong with the name.

@@ -67,7 +67,7 @@ fn add_signature(object: &mut Object, signer: &str, key_id: &str, signature: &st
     object.insert("signatures", signatures);
 }
 
-/// The part of an object that signatures cover: everything but `signatures` and `unsigned`.
+/// Returns the part of an object that signatures cover: everything but `signatures` and `unsigned`.
 fn signed_part(object: &Object) -> Object {
     let mut part = object.clone();
     part.remove("signatures");

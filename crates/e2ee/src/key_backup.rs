@@ -18,6 +18,7 @@ const MAX_ID_BYTES: usize = 255;
 
 /// One session's key as the client gives it.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the fields are named as in the specification")]
 pub struct SessionKey {
     pub first_message_index: u64,
     pub forwarded_count: u64,
@@ -32,8 +33,11 @@ pub type RoomKeys = BTreeMap<String, BTreeMap<String, SessionKey>>;
 /// A part of a backup.
 #[derive(Debug, Clone)]
 pub enum Part {
+    /// All keys of a version.
     All,
+    /// The keys of a room.
     Room(String),
+    /// The key of a session: room id and session id.
     Session(String, String),
 }
 
@@ -42,6 +46,7 @@ pub enum Part {
 pub struct Stamp {
     /// Changes with the keys.
     pub etag: i64,
+    /// The number of keys.
     pub count: u64,
 }
 
@@ -56,7 +61,10 @@ pub enum BackupError {
     NoKeys,
     /// 403 `M_WRONG_ROOM_KEYS_VERSION` with `current_version`
     #[error("Wrong backup version.")]
-    NotCurrent { current: i64 },
+    NotCurrent {
+        /// The newest version.
+        current: i64,
+    },
     /// 400 `M_INVALID_PARAM`
     #[error("{0}")]
     Invalid(&'static str),
@@ -66,6 +74,7 @@ pub enum BackupError {
     /// 413 `M_TOO_LARGE`
     #[error("there are too many keys or versions of the backup")]
     TooMany,
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -160,7 +169,7 @@ impl KeyBackups {
         self.db.write(move |tx| put_keys(tx, &user_id, version, &sessions)).await
     }
 
-    /// The stored keys.
+    /// Returns the stored keys.
     ///
     /// # Errors
     /// `UnknownVersion`; `NoKeys` when `part` is a session without a key; or the database's.
@@ -295,7 +304,7 @@ fn limited(object: &Object) -> Result<String, BackupError> {
     if json.len() <= MAX_BYTES { Ok(json) } else { Err(BackupError::TooLarge) }
 }
 
-/// The sessions that can be read.
+/// Returns the sessions that can be read.
 fn by_room(sessions: Vec<Session>, user_id: &UserId) -> RoomKeys {
     let mut keys = RoomKeys::new();
     for session in sessions {

@@ -1,9 +1,11 @@
-//! End-to-end encryption: the keys that devices publish, and what is known of the devices of other servers' users. The
-//! server keeps keys and hands them out; it never sees a secret.
+//! End-to-end encryption: the keys that devices publish, and the devices of other servers' users. The server stores
+//! keys and hands them out; it never sees a secret.
 //!
 //! - [`device_keys`]: device keys, one-time keys, cross-signing keys and signatures of this server's users
 //! - [`key_backup`]: server-side backups of room keys
 //! - [`remote_devices`]: the device lists of other servers' users
+
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod device_keys;
 pub mod key_backup;

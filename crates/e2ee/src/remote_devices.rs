@@ -42,7 +42,8 @@ const MAX_USERS: u64 = 500_000;
 /// The most servers that are kept as unreachable. Users of others are queried when their time has come.
 const MAX_UNREACHABLE: usize = 10_000;
 
-/// What tracking the devices of other servers' users works with.
+/// The services that tracking the devices of other servers' users uses.
+#[expect(missing_docs, reason = "the fields are named for their types")]
 pub struct RemoteDevicesParts {
     pub db: Database,
     pub clock: Clock,
@@ -89,7 +90,7 @@ impl RemoteDevices {
         tokio::join!(resync.run(), cleanup.run(), announcements);
     }
 
-    /// A server sends something: lists that could not be queried may be queried now.
+    /// Handles that a server sends something: lists that could not be queried may be queried now.
     pub async fn heard_from(&self, server: &ServerName) {
         if !self.unreachable.lock().remove(server) {
             return;

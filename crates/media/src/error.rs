@@ -12,74 +12,109 @@ use crate::multipart::NotMultipart;
 use crate::settings::UploadLimit;
 use crate::thumbnail::ThumbnailError;
 
-/// Why media can't be had or stored.
+/// Why media cannot be stored or served.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
+    /// There is no such media.
     #[error("no such media")]
     NotFound,
+    /// The id is reserved, and nothing has been uploaded to it yet.
     #[error("nothing has been uploaded to this id yet")]
     NotYetUploaded,
+    /// Content was uploaded to the id before.
     #[error("content was uploaded to this id before")]
     CannotOverwrite,
+    /// The id was reserved by another user.
     #[error("this id is not yours")]
     NotYours,
+    /// The user holds too many ids to which nothing was uploaded.
     #[error("too many ids that nothing was uploaded to; the first expires in {retry_after_ms} ms")]
-    TooManyPending { retry_after_ms: u64 },
+    TooManyPending {
+        /// When the first of them expires.
+        retry_after_ms: u64,
+    },
+    /// The user has uploaded as much as this quota allows.
     #[error("more than {} bytes within {:?}", .0.max_bytes, .0.period)]
     UploadLimit(Box<UploadLimit>),
+    /// The disk is nearly full.
     #[error("the disk of the media store is nearly full")]
-    NoSpace { admin_contact: Option<String> },
+    NoSpace {
+        /// How to reach the administrator.
+        admin_contact: Option<String>,
+    },
+    /// The content could not be stored.
     #[error(transparent)]
     Upload(#[from] UploadError),
+    /// The thumbnail could not be made.
     #[error(transparent)]
     Thumbnail(#[from] ThumbnailError),
+    /// The media of another server could not be fetched.
     #[error("media of another server: {0}")]
     Fetch(Arc<FetchError>),
+    /// The folder of the media store could not be read or written.
     #[error("media store: {}: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
 
-/// Why content could not be taken.
+/// Why the content of an upload was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
+    /// The content is larger than allowed.
     #[error("content is larger than {limit} bytes")]
-    TooLarge { limit: u64 },
+    TooLarge {
+        /// The most bytes.
+        limit: u64,
+    },
+    /// The disk is nearly full.
     #[error("the disk of the media store is nearly full (media_min_free_space)")]
     NoSpace,
+    /// The folder of the media store could not be read or written.
     #[error("media store: {}: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
 }
 
-/// Why media of another server can't be had.
+/// Why media of another server could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The other server.
+    /// The request to the other server failed.
     #[error(transparent)]
     Server(#[from] FederationError),
-    /// It answered with something else.
+    /// The response is not multipart.
     #[error(transparent)]
     Answer(#[from] NotMultipart),
-    /// The answer ended before the content did.
+    /// The response ended before the content did.
     #[error("the answer broke off")]
     BrokeOff,
     /// It took too long.
     #[error("the content did not arrive in time")]
     TooSlow,
-    /// It could not be fetched a moment ago, and was not asked for again.
+    /// It could not be fetched a moment ago, and was not requested again.
     #[error("the media could not be fetched a moment ago ({0:?})")]
     Before(Failure),
-    /// The downloader has had enough for now (`remote_media_download_per_second`), or too many fetches are under way.
+    /// The downloader has fetched enough for now (`remote_media_download_per_second`), or too many fetches are in
+    /// progress.
     #[error("too much media of other servers is being fetched")]
     LimitExceeded {
-        /// When to try again.
+        /// When to try again, in ms.
         retry_after_ms: u64,
     },
-    /// This side could not keep it.
+    /// This server could not store it.
     #[error(transparent)]
     Media(#[from] Box<MediaError>),
-    /// The task that fetched it is gone.
+    /// The task that fetched it ended without a result.
     #[error("the fetch was given up")]
     Abandoned,
 }
@@ -93,10 +128,10 @@ impl From<LimitExceeded> for FetchError {
 /// Why media could not be fetched a moment ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// Its server has no such media, or will not give it.
+    /// Its server does not have it, or refuses to return it.
     NotFound,
-    /// It is larger than this server takes.
+    /// It is larger than this server stores.
     TooLarge,
-    /// Its server did not answer, or with something else.
+    /// Its server did not respond, or responded with something else.
     Unavailable,
 }

@@ -2,16 +2,18 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`store`] | [`MediaStore`]: upload, download, ids handed out in advance |
+//! | [`store`] | [`MediaStore`]: upload, download, reserved ids |
 //! | [`remote`] | [`Downloads`]: media of this server and of others |
-//! | [`multipart`] | the body in which servers hand media to each other |
-//! | [`upload`] | [`Upload`]: content on its way to the disk |
+//! | [`multipart`] | the bodies in which servers send each other media |
+//! | [`upload`] | [`Upload`]: content that is being written to the disk |
 //! | [`error`] | why media cannot be stored, fetched or served |
-//! | [`settings`] | how the store and downloads behave |
+//! | [`settings`] | settings of the store and of downloads |
 //! | [`thumbnail`] | choosing and making thumbnails |
-//! | `space` | the room that is left on the disk |
-//! | [`paths`] | where a piece of media lies |
-//! | [`serving`] | what a browser may be told about content |
+//! | `space` | free space on the disk |
+//! | [`paths`] | the paths of media files |
+//! | [`serving`] | headers of media responses |
+
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod error;
 pub mod multipart;

@@ -4,12 +4,12 @@
 const MAX_HEADERS: usize = 16 * 1024;
 /// The most bytes of padding after a boundary.
 const MAX_PADDING: usize = 1024;
-/// The longest boundary that RFC 2046 allows is 70; nobody is harmed by a little more.
+/// The longest boundary that is accepted, in bytes. RFC 2046 allows 70; a little more does no harm.
 const MAX_BOUNDARY: usize = 200;
 
 /// Reads the parts of a body as its bytes arrive.
 pub struct Multipart {
-    /// What ends a part: the line break before the boundary belongs to it.
+    /// The end of a part: the line break before the boundary belongs to it.
     delimiter: Vec<u8>,
     buffer: Vec<u8>,
     place: Place,
@@ -35,13 +35,13 @@ pub enum Piece {
     End,
 }
 
-/// The body is not what its Content-Type says.
+/// The body does not have the form that its Content-Type says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not multipart/mixed")]
 pub struct NotMultipart;
 
 impl Multipart {
-    /// A reader of bodies with this Content-Type.
+    /// Creates a reader of bodies with this Content-Type.
     pub fn of(content_type: &str) -> Result<Self, NotMultipart> {
         let (kind, parameters) = content_type.split_once(';').ok_or(NotMultipart)?;
         if !kind.trim().eq_ignore_ascii_case("multipart/mixed") {
@@ -62,12 +62,12 @@ impl Multipart {
         }
     }
 
-    /// More bytes have arrived.
+    /// Adds bytes that have arrived.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next piece; `None` when more bytes are needed.
+    /// Returns the next piece; `None` when more bytes are needed.
     pub fn next_piece(&mut self) -> Result<Option<Piece>, NotMultipart> {
         loop {
             match self.place {
@@ -111,7 +111,7 @@ impl Multipart {
         }
     }
 
-    /// What certainly belongs to the content so far, up to the delimiter if it is there.
+    /// Returns the bytes that certainly belong to the content, up to the delimiter if it is there.
     fn content(&mut self) -> Option<Vec<u8>> {
         if let Some(end) = find(&self.buffer, &self.delimiter) {
             let content = self.buffer.drain(..end).collect();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused() {
+    fn bodies_that_are_not_multipart_are_refused() {
         for content_type in
             ["", "text/plain", "multipart/mixed", "multipart/mixed; boundary=", "multipart/form-data; boundary=b"]
         {

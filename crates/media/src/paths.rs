@@ -1,12 +1,13 @@
-//! Where a piece of media lies: the layout of Synapse's media store, so that its folder can be taken over as it is.
+//! The paths of media files: the layout of Synapse's media store, so that its folder can be used as it is.
 
 use std::path::{Path, PathBuf};
 
 use crate::thumbnail::{Format, ThumbnailSize};
 
-/// Whether a media id can name a file: letters, digits, `-` and `_` (specification, "Content repository", mxc:// URIs).
+/// Whether a media id can be a file's name: letters, digits, `-` and `_` (specification, "Content repository", mxc://
+/// URIs).
 pub fn is_valid_media_id(media_id: &str) -> bool {
-    // The layout takes four letters for folders.
+    // The layout uses four letters for folders.
     (5..=255).contains(&media_id.len())
         && media_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
@@ -20,22 +21,22 @@ fn folder(root: &Path, kind: &str, media_id: &str) -> Option<PathBuf> {
     Some(root.join(kind).join(first).join(second).join(rest))
 }
 
-/// The file of local content; `None` when the id can't name one.
+/// Returns the file of local content; `None` if the id cannot be a file's name.
 pub fn content(root: &Path, media_id: &str) -> Option<PathBuf> {
     folder(root, "local_content", media_id)
 }
 
-/// The folder of the thumbnails of local content; `None` when the id can't name one.
+/// Returns the folder of the thumbnails of local content; `None` if the id cannot be a file's name.
 pub fn thumbnails(root: &Path, media_id: &str) -> Option<PathBuf> {
     folder(root, "local_thumbnails", media_id)
 }
 
-/// The file of other servers' content; `None` when the names can't be a path's.
+/// Returns the file of another server's content; `None` if the names cannot be in a path.
 pub fn remote_content(root: &Path, server: &str, file_id: &str) -> Option<PathBuf> {
     of_server(root, "remote_content", server, file_id)
 }
 
-/// The folder of the thumbnails of other servers' content; `None` when the names can't be a path's.
+/// Returns the folder of the thumbnails of another server's content; `None` if the names cannot be in a path.
 pub fn remote_thumbnails(root: &Path, server: &str, file_id: &str) -> Option<PathBuf> {
     of_server(root, "remote_thumbnail", server, file_id)
 }
@@ -46,12 +47,12 @@ fn of_server(root: &Path, kind: &str, server: &str, file_id: &str) -> Option<Pat
     if named { folder(&root.join(kind), server, file_id) } else { None }
 }
 
-/// The name of a thumbnail's file.
+/// Returns the name of a thumbnail's file.
 pub fn thumbnail_name(size: &ThumbnailSize, format: Format) -> String {
     format!("{}-{}-image-{}-{}", size.width, size.height, format.subtype(), size.method.as_str())
 }
 
-/// The folder where uploads are written before they have their name.
+/// Returns the folder for uploads that do not have their final name yet.
 pub fn incoming(root: &Path) -> PathBuf {
     root.join("incoming")
 }

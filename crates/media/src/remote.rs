@@ -1,4 +1,4 @@
-//! Media of other servers: fetched when somebody asks for it, and kept.
+//! Media of other servers: fetched when a client asks for it, and stored.
 
 mod budget;
 mod failures;
@@ -26,28 +26,29 @@ use crate::thumbnail::ThumbnailRequest;
 
 pub use budget::Downloader;
 
-/// Fetches under way at once from one server: a slow one does not hold up the others.
+/// The most fetches in progress from one server: a slow one does not delay the others.
 const FETCHES_PER_SERVER: usize = 6;
-/// Fetches under way at once for one downloader: those of four slow servers.
+/// The most fetches in progress for one downloader: those of four slow servers.
 const FETCHES_PER_DOWNLOADER: usize = 24;
-/// Fetches under way at once, for all: each holds a file and what is unread of an answer.
+/// The most fetches in progress: each holds a file and the unread part of a response.
 const MAX_FETCHES: usize = 64;
-/// Fetches that may be under way or wait for their turn; each is a task.
+/// The most fetches that are in progress or wait; each is a task.
 const MAX_WAITING: usize = 1024;
-/// Of these, those of one downloader: as many images as a client may want to show at once.
+/// The most of these for one downloader: as many images as a client may want to show at once.
 const MAX_WAITING_PER_DOWNLOADER: usize = 128;
-/// How long a fetch may wait for its turn: then others have theirs.
+/// How long a fetch may wait to begin.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// How long a client is asked to wait when there are too many.
+/// How long clients are asked to wait when there are too many fetches, in ms.
 const BUSY_RETRY_AFTER_MS: u64 = 5_000;
-/// How long a fetch may take once its turn has come: 50 MiB, the largest file by default, at 170 KiB/s.
+/// How long a fetch may take once it has begun: 50 MiB, the largest file by default, at 170 KiB/s.
 const MAX_FETCH_TIME: Duration = Duration::from_secs(300);
-/// How often a fetch is tried again that ended because another downloader's budget did.
+/// How often a fetch is tried again when the budget of the downloader who began it runs out, but not that of another
+/// who waits for it.
 const MAX_RESTARTS: usize = 4;
 
-/// Which media of which server.
+/// A server, and the id of its media.
 type Key = (ServerName, String);
-/// How a fetch went: nothing yet, or the media.
+/// The outcome of a fetch; `None` while it is in progress.
 type Outcome = Option<Result<RemoteMedia, Arc<FetchError>>>;
 
 /// Media of this server and of others.
@@ -56,25 +57,25 @@ pub struct Downloads {
     local: Arc<MediaStore>,
     client: Arc<FederationClient>,
     refused: HashSet<String>,
-    /// What is being fetched at the moment: whoever wants the same waits for it.
+    /// The fetches in progress: all clients who want the same media wait for one.
     running: Mutex<HashMap<Key, Running>>,
     budget: DownloadBudget,
     failures: Failures,
-    /// One turn for each fetch under way.
+    /// One permit for each fetch in progress.
     turns: Semaphore,
     turns_of_server: Gates,
     turns_of_downloader: Gates,
-    /// By server and downloader.
+    /// Limits by server and downloader.
     turns_of_both: Gates,
 }
 
-/// A fetch under way, or waiting for its turn.
+/// A fetch that is in progress or waits.
 struct Running {
     downloader: String,
     outcome: watch::Receiver<Outcome>,
 }
 
-/// What somebody wants to download.
+/// A request for media.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// The server in the mxc:// URI.
@@ -83,14 +84,14 @@ pub struct Wanted<'a> {
     pub media_id: &'a str,
     /// How long to wait for content that is still being uploaded.
     pub timeout: Duration,
-    /// Whether to fetch it from another server if need be.
+    /// Whether it may be fetched from another server.
     pub allow_remote: bool,
-    /// Who wants it.
+    /// The client who asks for it.
     pub downloader: &'a Downloader,
 }
 
 impl Downloads {
-    /// Media of `server_name` from `local`, and of others through `client`.
+    /// Creates the service: media of `server_name` comes from `local`, that of other servers through `client`.
     pub fn new(
         server_name: ServerName,
         local: Arc<MediaStore>,
@@ -114,7 +115,7 @@ impl Downloads {
         }
     }
 
-    /// The content.
+    /// Returns the content, opened.
     ///
     /// # Errors
     /// See [`MediaError`].
@@ -125,7 +126,7 @@ impl Downloads {
         let (server, known) = self.remote(wanted).await?;
         let path = self.content_path(&server, &known)?;
         match opened(&path, &known.content).await {
-            // Somebody has cleaned up the folder.
+            // The file was deleted from the folder.
             Err(MediaError::NotFound) if wanted.allow_remote => {
                 let known = self.fetched(server.clone(), wanted).await?;
                 opened(&self.content_path(&server, &known)?, &known.content).await
@@ -134,7 +135,7 @@ impl Downloads {
         }
     }
 
-    /// A thumbnail, made here.
+    /// Returns a thumbnail, which this server makes of the content.
     ///
     /// # Errors
     /// See [`MediaError`].
@@ -161,7 +162,7 @@ impl Downloads {
         paths::remote_content(self.local.folder(), server.as_str(), &known.file_id).ok_or(MediaError::NotFound)
     }
 
-    /// What is known of the media of another server, which is fetched if it was not yet.
+    /// Returns the stored description of another server's media, which is fetched first if necessary.
     async fn remote(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<(ServerName, RemoteMedia), MediaError> {
         let server = ServerName::try_from(wanted.server_name).map_err(|_| MediaError::NotFound)?;
         if self.refused.contains(wanted.server_name) || !is_media_id(wanted.media_id) {
@@ -179,14 +180,14 @@ impl Downloads {
         Ok((server, known))
     }
 
-    /// Fetches it, or waits for the fetch that is under way.
+    /// Fetches the media, or waits for the fetch that is in progress.
     async fn fetched(self: &Arc<Self>, server: ServerName, wanted: Wanted<'_>) -> Result<RemoteMedia, MediaError> {
         let key = (server, wanted.media_id.to_owned());
         let mut restarts = 0;
         loop {
             let (began, result) = self.outcome(&key, wanted).await;
             match &result {
-                // The one whose fetch this was may fetch no more: we may.
+                // The downloader who began this fetch has no budget left; this one may have.
                 Err(error)
                     if !began && matches!(**error, FetchError::LimitExceeded { .. }) && restarts < MAX_RESTARTS =>
                 {
@@ -197,7 +198,7 @@ impl Downloads {
         }
     }
 
-    /// How the fetch of `key` went, and whether it was begun here.
+    /// Waits for the fetch of `key`. Returns whether this call began it, and its outcome.
     async fn outcome(self: &Arc<Self>, key: &Key, wanted: Wanted<'_>) -> (bool, Result<RemoteMedia, Arc<FetchError>>) {
         let (began, mut outcome) = match self.running_or_begun(key, wanted) {
             Ok(running) => running,
@@ -233,7 +234,8 @@ impl Downloads {
         Ok((true, outcome))
     }
 
-    /// Fetches it in a task of its own: it goes on when the client who asked hangs up, for those who wait with it.
+    /// Fetches the media in a task of its own: it continues when the client who asked hangs up, for others who wait for
+    /// it.
     fn begin(self: &Arc<Self>, key: Key, timeout: Duration, downloader: Downloader, sender: watch::Sender<Outcome>) {
         let entry = Entry { downloads: Arc::clone(self), key };
         self.local.background().spawn_abortable("download of media", async move {
@@ -244,10 +246,10 @@ impl Downloads {
                 Ok(_) => downloads.failures.forget(key),
                 Err(error) => downloads.failures.remember(key, error),
             }
-            // Whoever hears of the outcome and asks again finds the end of it.
+            // A client that gets the outcome and asks again must find this fetch removed.
             drop(charge);
             drop(entry);
-            // Nobody may be left to hear it.
+            // Maybe nobody waits for it any more.
             let _ = sender.send(Some(result.map_err(Arc::new)));
         });
     }
@@ -260,9 +262,9 @@ impl Downloads {
         charge: &mut Charge<'_>,
     ) -> Result<RemoteMedia, FetchError> {
         let turn = async {
-            // Who waits holds only what is its own, but for the last: a downloader whose fetches are slow takes no turn
-            // of a server that others want, and one slow server takes no more of a downloader's turns than it could
-            // use.
+            // A fetch that waits holds only permits of its own downloader and server, but for the last: so a downloader
+            // with slow fetches takes no permit of a server that others want, and one slow server takes no more of a
+            // downloader's permits than it can use.
             let of_both = self.turns_of_both.enter(&format!("{} {downloader}", key.0)).await;
             let of_downloader = self.turns_of_downloader.enter(downloader).await;
             let of_server = self.turns_of_server.enter(key.0.as_str()).await;
@@ -284,7 +286,7 @@ impl Downloads {
         }
     }
 
-    /// The media when another fetch of it ended after this one was asked for.
+    /// Returns the media if another fetch of it ended after this one was requested.
     async fn fetched_meanwhile(&self, (server, media_id): &Key) -> Option<RemoteMedia> {
         let (name, id) = (server.clone(), media_id.clone());
         let known = self.local.database().read(move |tx| remote_media::get(tx, name.as_str(), &id)).await;
@@ -297,7 +299,7 @@ impl Downloads {
     }
 }
 
-/// The place of a fetch among those that are running, until it is dropped.
+/// The entry of a fetch in progress, removed when dropped.
 struct Entry {
     downloads: Arc<Downloads>,
     key: Key,
@@ -309,7 +311,7 @@ impl Drop for Entry {
     }
 }
 
-/// Whether it can be in an mxc:// URI.
+/// Whether a text can be the media id of an mxc:// URI.
 fn is_media_id(media_id: &str) -> bool {
     (1..=255).contains(&media_id.len())
         && media_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')

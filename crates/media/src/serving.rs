@@ -1,4 +1,4 @@
-//! What a browser may be told about content: uploaded HTML or SVG must not run as a page of the homeserver's origin.
+//! Headers of media responses: uploaded HTML or SVG must not run as a page of the homeserver's origin.
 
 use std::fmt::Write as _;
 
@@ -36,7 +36,7 @@ const INLINE: &[&str] = &[
 pub const CONTENT_SECURITY_POLICY: &str = "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; \
      style-src 'unsafe-inline'; object-src 'self';";
 
-/// The value of Content-Type: what the uploader said when it is a plausible type, else `application/octet-stream`.
+/// Returns the value of Content-Type: that of the uploader if it is a plausible type, else `application/octet-stream`.
 pub fn content_type(said: &str) -> &str {
     let valid = |byte: u8| (0x20..0x7f).contains(&byte);
     match essence(said).split_once('/') {
@@ -49,8 +49,8 @@ fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// The value of Content-Disposition: `inline` for harmless types, `attachment` for all others, with the file name in
-/// both the plain and the extended form (RFC 6266) where it needs the latter.
+/// Returns the value of Content-Disposition: `inline` for harmless types, `attachment` for all others, with the file
+/// name in both the plain and the extended form (RFC 6266) where it needs the latter.
 pub fn content_disposition(content_type: &str, file_name: Option<&str>) -> String {
     let essence = essence(content_type).to_ascii_lowercase();
     let mut value = String::from(if INLINE.contains(&essence.as_str()) { "inline" } else { "attachment" });
@@ -78,8 +78,8 @@ pub fn content_disposition(content_type: &str, file_name: Option<&str>) -> Strin
     value
 }
 
-/// The file name in a Content-Disposition, without any folders in front of it: the extended form (RFC 8187) if it is
-/// there.
+/// Returns the file name in a Content-Disposition, without any folders in front of it: the extended form (RFC 8187) if
+/// it is there.
 pub fn file_name(disposition: &str) -> Option<String> {
     let parameter = |wanted: &str| {
         disposition.split(';').skip(1).find_map(|parameter| {
@@ -101,8 +101,8 @@ pub fn file_name(disposition: &str) -> Option<String> {
     without_controls(name.rsplit(['/', '\\']).next().unwrap_or_default())
 }
 
-/// A file name without control characters, which nobody means and not every database stores; `None` when nothing is
-/// left.
+/// Returns a file name without control characters, which are never intended and which not every database stores; `None`
+/// if nothing is left.
 pub(crate) fn without_controls(name: &str) -> Option<String> {
     let name: String = name.chars().filter(|character| !character.is_control()).collect();
     (!name.is_empty()).then_some(name)
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_run_is_an_attachment() {
+    fn content_that_could_run_is_an_attachment() {
         for (content_type, disposition) in [
             ("image/png", "inline"),
             ("Text/Plain; charset=utf-8", "inline"),

@@ -1,4 +1,4 @@
-//! How the media store and downloads behave.
+//! Settings of the media store and of downloads.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -6,47 +6,51 @@ use std::time::Duration;
 
 use crate::thumbnail::ThumbnailSize;
 
-/// How a media store behaves.
+/// Settings of a media store.
 #[derive(Debug, Clone)]
 pub struct MediaSettings {
     /// The folder (`media_store_path`).
     pub folder: PathBuf,
+    /// The largest content that is accepted.
     pub max_upload_bytes: u64,
     /// Images with more pixels get no thumbnail.
     pub max_image_pixels: u64,
+    /// The sizes in which thumbnails are made.
     pub thumbnail_sizes: Vec<ThumbnailSize>,
-    /// Make thumbnails in just the size that is asked for.
+    /// Whether thumbnails are made in exactly the requested size.
     pub dynamic_thumbnails: bool,
-    /// Ids a user may hold that nothing was uploaded to yet.
+    /// The most ids of a user to which nothing was uploaded yet.
     pub max_pending_uploads: u64,
-    /// How long such an id is good for.
+    /// How long such an id is valid.
     pub unused_expiration: Duration,
-    /// What one user may upload in a time: all of these hold.
+    /// Upload quotas of each user; all of them apply.
     pub upload_limits: Vec<UploadLimit>,
-    /// What is left free on the disk, in bytes.
+    /// How much of the disk stays free, in bytes.
     pub min_free_bytes: u64,
-    /// How to reach the administrator when the disk is full.
+    /// How to reach the administrator; part of the error when the disk is full.
     pub admin_contact: Option<String>,
 }
 
-/// The most that one user may upload in a time.
+/// An upload quota per user and time window.
 #[derive(Debug, Clone)]
 pub struct UploadLimit {
+    /// The length of the window.
     pub period: Duration,
+    /// The most bytes within it.
     pub max_bytes: u64,
-    /// A page about the limit, for the error.
+    /// A page about the quota, for the error.
     pub info_uri: Option<String>,
-    /// Whether the user can get a higher limit, for the error.
+    /// Whether the user can get a higher quota, for the error.
     pub can_upgrade: bool,
 }
 
-/// How media of other servers is downloaded.
+/// Settings of downloads from other servers.
 #[derive(Debug, Clone)]
 pub struct DownloadSettings {
     /// Servers whose media is not fetched (`prevent_media_downloads_from`).
     pub refused: HashSet<String>,
-    /// How many bytes one downloader may have fetched in a second, in the long run.
+    /// The bytes that one downloader may have fetched per second, in the long run.
     pub bytes_per_second: u64,
-    /// How many bytes one downloader may have fetched at once.
+    /// The bytes that one downloader may have fetched at once.
     pub burst_bytes: u64,
 }

@@ -1,21 +1,21 @@
-//! The room that is left on the disk: media must not take the last of it, which the database needs.
+//! Free space on the disk: media must not take the last of it, which the database needs.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many bytes are written to a file before the disk is looked at again: what each file under way may take of the
-/// reserve.
+/// How many bytes are written to a file before the free space is checked again: each upload in progress may take this
+/// much of the reserve.
 pub(crate) const CHECK_EVERY_BYTES: u64 = 4 << 20;
 
-/// What media is stored for.
+/// The reason for storing media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Storing {
-    /// A user of this server uploads it.
+    /// A user of this server uploaded it.
     Upload,
-    /// It is another server's, or a thumbnail, and can be had again. Such files leave twice the reserve, so that users
-    /// can still upload when these have taken all they may.
+    /// It is of another server, or a thumbnail, and can be had again. Such files leave twice the reserve, so that users
+    /// can still upload when these have taken all that they may.
     Copy,
 }
 
@@ -23,9 +23,9 @@ pub(crate) enum Storing {
 #[derive(Debug)]
 pub(crate) struct FreeSpace {
     folder: PathBuf,
-    /// In bytes; 0 when the disk is not looked at (`media_min_free_space`).
+    /// In bytes; 0 when the free space is not checked (`media_min_free_space`).
     reserve: u64,
-    /// Whether the last look found too little: for one log line when it becomes so, and one when it ends.
+    /// Whether the last check found too little: for one log line when that begins, and one when it ends.
     low: AtomicBool,
 }
 
@@ -34,7 +34,7 @@ impl FreeSpace {
         Self { folder: folder.to_owned(), reserve, low: AtomicBool::new(false) }
     }
 
-    /// Whether there is room for more. A disk that does not say how much it has left counts as one with room.
+    /// Whether more can be stored. True if the system does not say how much space is free.
     pub(crate) async fn has_room(self: &Arc<Self>, storing: Storing) -> bool {
         let wanted = match storing {
             Storing::Upload => self.reserve,
@@ -74,7 +74,7 @@ impl FreeSpace {
     }
 }
 
-/// The bytes that an unprivileged process may still write to the disk of `folder`. Blocking.
+/// Returns the bytes that an unprivileged process may still write to the disk of `folder`. Blocking.
 fn free_bytes(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))

@@ -1,4 +1,4 @@
-//! The media store: a table of what there is, and a folder with the content.
+//! The media store: a table that describes the media, and a folder with the content.
 
 mod quota;
 
@@ -25,28 +25,28 @@ use crate::thumbnail::animation::{self, Outcome};
 use crate::thumbnail::{self, Format, Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 use crate::upload::{Description, Kept, Upload};
 
-/// The letters of a media id; Synapse's have as many.
+/// The number of letters of a media id; Synapse's have as many.
 const MEDIA_ID_LENGTH: usize = 24;
 
-/// Thumbnails made at the same time: each may hold two decoded images in memory, an animated one some more.
+/// The most thumbnails made at the same time: each may hold two decoded images in memory, an animated one some more.
 const CONCURRENT_THUMBNAILS: usize = 2;
 
-/// How many of these are made for one user, client address or server.
+/// The most of these for one user, client address or server.
 const THUMBNAILS_OF_ONE: usize = 1;
 
-/// How many of these may be animated ones, so that other thumbnails need not wait for those, which take long.
+/// The most of these that are animated: they take long, and other thumbnails need not wait for them.
 const CONCURRENT_ANIMATIONS: usize = 1;
 
-/// How long an animated thumbnail may take to make, until a still one is made instead.
+/// How long making an animated thumbnail may take; then a still one is made instead.
 const MAX_ANIMATION_TIME: Duration = Duration::from_secs(10);
 
-/// How many images are remembered to have no animated thumbnail in a size: to find out again, they have to be decoded.
+/// How many images are remembered to have no animated thumbnail in a size: finding that out takes decoding them.
 const KNOWN_STILL: usize = 10_000;
 
-/// The size beyond those when none is configured.
+/// The size that is used when none is configured and there are too many thumbnails in sizes that clients chose.
 const LAST_THUMBNAIL: ThumbnailSize = ThumbnailSize { width: 640, height: 480, method: Method::Scale };
 
-/// Ids are filled one at a time within each of these.
+/// The number of locks for uploads to reserved ids.
 const FILL_LOCKS: usize = 64;
 
 /// Media uploaded to this server, and the folder for all media.
@@ -57,13 +57,13 @@ pub struct MediaStore {
     random: Random,
     background: Background,
     filled: Notify,
-    /// Whose turn it is to fill an id, by its hash.
+    /// Locks uploads to the same reserved id, by its hash.
     filling: KeyedLocks,
     thumbnails: Arc<Semaphore>,
     animations: Arc<Semaphore>,
-    /// The thumbnails that are made for one asker: the others wait here and not before those of somebody else.
+    /// Limits the thumbnails made for one client: its others wait here, and not before those of somebody else.
     thumbnails_of: Gates,
-    /// Images, by their hashes, and the sizes in which they have no animated thumbnails.
+    /// Images, by their hashes, with the sizes in which they have no animated thumbnail.
     still: Cache<(Box<[u8]>, ThumbnailSize), ()>,
     space: Arc<FreeSpace>,
 }
@@ -71,25 +71,29 @@ pub struct MediaStore {
 /// An id handed out in advance.
 #[derive(Debug)]
 pub struct ReservedMediaId {
+    /// The id, for the mxc:// URI.
     pub media_id: String,
-    /// Milliseconds since the epoch.
+    /// Unix ms.
     pub expires_ms: u64,
 }
 
 /// Content ready to be served.
 #[derive(Debug)]
 pub struct OpenMedia {
+    /// The uploader's content type, or a default.
     pub content_type: String,
+    /// The uploader's file name.
     pub upload_name: Option<String>,
     /// In bytes.
     pub length: u64,
     /// The same for the same bytes, for ETag.
     pub tag: String,
+    /// The open file, at its beginning.
     pub file: File,
 }
 
 impl MediaStore {
-    /// Opens the folder, making it when it is missing, and deletes uploads that broke off with an earlier process.
+    /// Opens the folder, creating it if it is missing, and deletes uploads that an earlier process did not finish.
     pub fn open(
         settings: MediaSettings,
         database: Database,
@@ -123,7 +127,7 @@ impl MediaStore {
         })
     }
 
-    /// The largest content taken, in bytes.
+    /// Returns the largest content that is accepted, in bytes.
     pub fn max_upload_bytes(&self) -> u64 {
         self.settings.max_upload_bytes
     }
@@ -148,17 +152,17 @@ impl MediaStore {
         self.clock.now_ms()
     }
 
-    /// A media id, or a file's name, that nobody has yet.
+    /// Generates a media id or file name that is not in use.
     pub(crate) fn new_id(&self) -> String {
         self.random.alphanumeric(MEDIA_ID_LENGTH)
     }
 
-    /// A file to write new content to.
+    /// Begins an upload: returns a file to write the content to.
     pub async fn begin_upload(&self) -> Result<Upload, MediaError> {
         self.begin(Storing::Upload).await.map_err(|error| self.refused(error))
     }
 
-    /// A file to write another server's content to.
+    /// Begins a download: returns a file to write another server's content to.
     pub(crate) async fn begin_download(&self) -> Result<Upload, MediaError> {
         Ok(self.begin(Storing::Copy).await?)
     }
@@ -168,7 +172,7 @@ impl MediaStore {
         Upload::create(path, self.settings.max_upload_bytes, Arc::clone(&self.space), storing).await
     }
 
-    /// Why an upload of a user is refused.
+    /// Converts the error of a user's upload.
     pub fn refused(&self, error: UploadError) -> MediaError {
         match error {
             UploadError::NoSpace => MediaError::NoSpace { admin_contact: self.settings.admin_contact.clone() },
@@ -176,7 +180,7 @@ impl MediaStore {
         }
     }
 
-    /// Keeps an upload under a new id, which it returns; durable when it returns.
+    /// Stores an upload, and returns its new id. The upload is durable then.
     pub async fn store(&self, user: &UserId, upload: Upload, about: Description) -> Result<String, MediaError> {
         let media_id = self.new_id();
         self.check_upload_limits(user, upload.length()).await?;
@@ -194,7 +198,7 @@ impl MediaStore {
         Ok(media_id)
     }
 
-    /// Hands out an id to upload to later (`POST /_matrix/media/v1/create`).
+    /// Reserves an id to upload to later (`POST /_matrix/media/v1/create`).
     pub async fn reserve(&self, user: &UserId) -> Result<ReservedMediaId, MediaError> {
         let media_id = self.random.alphanumeric(MEDIA_ID_LENGTH);
         let now = self.clock.now_ms();
@@ -213,7 +217,7 @@ impl MediaStore {
         Ok(ReservedMediaId { media_id, expires_ms })
     }
 
-    /// Whether `user` may upload to `media_id` now: asked before the content is read.
+    /// Checks that `user` may upload to `media_id` now, before the content is read.
     pub async fn check_fillable(&self, user: &UserId, media_id: &str) -> Result<(), MediaError> {
         let id = media_id.to_owned();
         let known = self.database.read(move |tx| media::get(tx, &id)).await?;
@@ -230,7 +234,7 @@ impl MediaStore {
         Ok(())
     }
 
-    /// Keeps an upload under an id handed out before.
+    /// Stores an upload under a reserved id.
     pub async fn fill(
         &self,
         user: &UserId,
@@ -272,7 +276,7 @@ impl MediaStore {
         Ok((kept, content))
     }
 
-    /// The content of `media_id`; waits up to `timeout` for content that is still to be uploaded.
+    /// Returns the content of `media_id`; waits up to `timeout` for content that is still to be uploaded.
     pub async fn get(&self, media_id: &str, timeout: Duration) -> Result<OpenMedia, MediaError> {
         let content = self.content(media_id, timeout).await?;
         let path = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
@@ -285,7 +289,7 @@ impl MediaStore {
         }
         let deadline = self.clock.monotonic().saturating_add(timeout);
         loop {
-            // Registered before the look, so that an upload between the two is not missed.
+            // Registered before reading, so that an upload in between is not missed.
             let filled = self.filled.notified();
             let id = media_id.to_owned();
             let known = self.database.read(move |tx| media::get(tx, &id)).await?;
@@ -307,8 +311,8 @@ impl MediaStore {
         }
     }
 
-    /// A thumbnail of `media_id`, made now if it does not exist yet. Of the thumbnails that one `asker` (a user, an
-    /// address, a server) waits for, one is made at a time.
+    /// Returns a thumbnail of `media_id`, made now if it does not exist yet. For each `asker` (a user, an address, a
+    /// server), one thumbnail is made at a time.
     pub async fn thumbnail(
         &self,
         media_id: &str,
@@ -322,7 +326,7 @@ impl MediaStore {
         self.thumbnail_of(source, thumbnails, &content, request, asker).await
     }
 
-    /// A thumbnail of the image at `source`, kept in the folder `thumbnails`.
+    /// Returns a thumbnail of the image at `source`, stored in the folder `thumbnails`.
     pub(crate) async fn thumbnail_of(
         &self,
         source: PathBuf,
@@ -358,7 +362,7 @@ impl MediaStore {
         Err(ThumbnailError::NotAnImage.into())
     }
 
-    /// The size of the thumbnail that answers a request, and its file.
+    /// Returns the size of the thumbnail that fits a request best, and its file.
     async fn place(&self, thumbnails: &Path, request: ThumbnailRequest, format: Format) -> (ThumbnailSize, PathBuf) {
         let sizes = &self.settings.thumbnail_sizes;
         let any_size = self.settings.dynamic_thumbnails || sizes.is_empty();
@@ -391,7 +395,7 @@ impl MediaStore {
         .await
     }
 
-    /// Makes an animated thumbnail. `false`: there is none, at least not now, but there may be one that is not
+    /// Makes an animated thumbnail. Returns false if there is none, at least not now, but there may be one that is not
     /// animated.
     async fn animate(
         &self,
@@ -419,7 +423,7 @@ impl MediaStore {
         });
         match made.await {
             Ok(Outcome::Made) => Ok(true),
-            // What cannot be animated may still have a first frame that can be shown.
+            // An image that cannot be animated may still have a first frame that can be shown.
             Ok(Outcome::None) | Err(MediaError::Thumbnail(ThumbnailError::Unreadable(_))) => {
                 self.still.insert(image, ());
                 Ok(false)
@@ -433,7 +437,7 @@ impl MediaStore {
         }
     }
 
-    /// Does the work for the thumbnail at `target` when it is its turn.
+    /// Waits until the thumbnail at `target` may be made, and makes it with `work`.
     async fn in_turn<R: Send + 'static>(
         &self,
         target: PathBuf,
@@ -442,7 +446,8 @@ impl MediaStore {
     ) -> Result<R, MediaError> {
         let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
         let done = tokio::task::spawn_blocking(move || {
-            // Held by the work, not by who waits for it: the work goes on when a client hangs up.
+            // Held by the work and not by the client that waits for it, because the work continues when the client
+            // hangs up.
             let _held = (permit, share);
             work()
         });
@@ -450,7 +455,7 @@ impl MediaStore {
     }
 }
 
-/// The content at `path`, ready to be served.
+/// Returns the content at `path`, ready to be served.
 pub(crate) async fn opened(path: &Path, content: &Content) -> Result<OpenMedia, MediaError> {
     Ok(OpenMedia {
         content_type: content.content_type.clone(),

@@ -1,4 +1,4 @@
-//! Thumbnails: which size answers a request, and making it.
+//! Thumbnails: choosing a size for a request, and making them.
 
 pub mod animation;
 
@@ -14,17 +14,17 @@ use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
 use plexus_base::private;
 
-/// How an image is fitted into the asked size.
+/// How an image is fitted into the requested size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// Fill the size, cutting off what sticks out.
+    /// Fill the size, and cut off the rest.
     Crop,
     /// Fit into the size, keeping the aspect ratio.
     Scale,
 }
 
 impl Method {
-    /// As in the API and in file names.
+    /// Returns the name in the API and in file names.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Crop => "crop",
@@ -33,33 +33,35 @@ impl Method {
     }
 }
 
-/// A size thumbnails are made in.
+/// A size in which thumbnails are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ThumbnailSize {
     /// Pixels.
     pub width: u32,
     /// Pixels.
     pub height: u32,
+    /// How an image is fitted into the size.
     pub method: Method,
 }
 
-/// What a client asks for.
+/// A client's request for a thumbnail.
 #[derive(Debug, Clone, Copy)]
 pub struct ThumbnailRequest {
     /// Pixels.
     pub width: u32,
     /// Pixels.
     pub height: u32,
+    /// How an image is fitted into the size.
     pub method: Method,
-    /// Whether an animated one is preferred.
+    /// Whether the client prefers an animated one.
     pub animated: bool,
 }
 
-/// The largest side made on demand, in pixels.
+/// The largest side of a thumbnail in a requested size, in pixels.
 const MAX_SIDE: u32 = 2048;
 
 impl ThumbnailRequest {
-    /// Just the asked size, within bounds.
+    /// Returns exactly the requested size, within bounds.
     pub fn exact(self) -> ThumbnailSize {
         ThumbnailSize {
             width: self.width.clamp(1, MAX_SIDE),
@@ -74,13 +76,14 @@ impl ThumbnailRequest {
 pub enum Format {
     /// Without transparency.
     Jpeg,
+    /// With transparency.
     Png,
     /// Animated.
     Gif,
 }
 
 impl Format {
-    /// The content type.
+    /// Returns the content type.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Jpeg => "image/jpeg",
@@ -101,19 +104,35 @@ impl Format {
 /// Why there is no thumbnail.
 #[derive(Debug, thiserror::Error)]
 pub enum ThumbnailError {
+    /// The content type is none of which thumbnails are made.
     #[error("there are no thumbnails of this content type")]
     NotAnImage,
+    /// The image is too large to be decoded.
     #[error("the image has {pixels} pixels, more than {limit}")]
-    TooManyPixels { pixels: u64, limit: u64 },
+    TooManyPixels {
+        /// The image's.
+        pixels: u64,
+        /// The most.
+        limit: u64,
+    },
+    /// The image cannot be decoded.
     #[error("the image cannot be read: {0}")]
     Unreadable(#[from] image::ImageError),
+    /// The image cannot be resized.
     #[error("the image cannot be resized: {0}")]
     Resize(#[from] fast_image_resize::ResizeError),
+    /// A file could not be read or written.
     #[error("media store: {}: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
 }
 
-/// The format for thumbnails of `content_type`: what may be transparent becomes PNG. `None`: no thumbnails of such.
+/// Returns the format for thumbnails of `content_type`: PNG if it may be transparent. `None` if there are no thumbnails
+/// of this type.
 pub fn format_for(content_type: &str) -> Option<Format> {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
@@ -123,8 +142,8 @@ pub fn format_for(content_type: &str) -> Option<Format> {
     }
 }
 
-/// The configured size that answers `request` best: the smallest that is at least as large, of the same method before
-/// the other; the largest when all are smaller. Without any configured size, the asked one.
+/// Returns the configured size that fits `request` best: the smallest that is at least as large, of the same method
+/// before the other; the largest if all are smaller. If no size is configured, returns the requested one.
 pub fn choose(sizes: &[ThumbnailSize], request: ThumbnailRequest) -> ThumbnailSize {
     let area = |size: &ThumbnailSize| u64::from(size.width) * u64::from(size.height);
     let covers = |size: &&ThumbnailSize| size.width >= request.width && size.height >= request.height;
@@ -139,8 +158,8 @@ pub fn choose(sizes: &[ThumbnailSize], request: ThumbnailRequest) -> ThumbnailSi
         .unwrap_or_else(|| request.exact())
 }
 
-/// Makes the thumbnail of the image at `source` and moves it to `target`; `spare` makes the name it has until then
-/// unique. Blocking.
+/// Makes the thumbnail of the image at `source` and moves it to `target`; `spare` makes its temporary name unique.
+/// Blocking.
 pub fn make(
     source: &Path,
     target: &Path,
@@ -189,8 +208,7 @@ fn limits(max_pixels: u64) -> Limits {
 }
 
 fn resize(image: DynamicImage, size: ThumbnailSize, format: Format) -> Result<DynamicImage, ThumbnailError> {
-    // Eight bits a channel is what both output formats are written in here. The code for other pixels is not even in
-    // the program.
+    // Both output formats are written with eight bits a channel. The code for other pixels is not even compiled in.
     let image = DynamicImage::ImageRgba8(image.into_rgba8());
     let (width, height) = fit(image.width(), image.height(), size);
     let Some(pixel_type) = image.pixel_type() else {
@@ -211,7 +229,7 @@ fn resize(image: DynamicImage, size: ThumbnailSize, format: Format) -> Result<Dy
     })
 }
 
-/// The thumbnail's width and height. Nothing is made larger than it is.
+/// Returns the thumbnail's width and height. No image is enlarged.
 fn fit(width: u32, height: u32, size: ThumbnailSize) -> (u32, u32) {
     let ratio = |target: u32, side: u32| f64::from(target) / f64::from(side.max(1));
     match size.method {
@@ -226,11 +244,11 @@ fn fit(width: u32, height: u32, size: ThumbnailSize) -> (u32, u32) {
     }
 }
 
-/// How many thumbnails of one image are kept in sizes that clients choose (`dynamic_thumbnails`), of which there are
-/// eight million; beyond, they are made in the configured sizes only.
+/// How many thumbnails of one image are stored in sizes that clients choose (`dynamic_thumbnails`), of which there are
+/// eight million; further ones are made in the configured sizes only.
 const MAX_DYNAMIC_THUMBNAILS: usize = 32;
 
-/// Whether there are as many thumbnails in `folder` as are made in sizes that clients choose.
+/// Whether `folder` holds as many thumbnails as are made in sizes that clients choose.
 pub async fn has_many_files(folder: &Path) -> bool {
     let Ok(mut entries) = tokio::fs::read_dir(folder).await else {
         return false;

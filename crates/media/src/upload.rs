@@ -1,4 +1,4 @@
-//! Content on its way to the disk.
+//! Content that is being written to the disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,17 @@ use crate::error::{MediaError, UploadError};
 use crate::serving;
 use crate::space::{CHECK_EVERY_BYTES, FreeSpace, Storing};
 
-/// What the uploader said about the content.
+/// The uploader's description of the content.
 #[derive(Debug, Clone, Default)]
 pub struct Description {
+    /// The Content-Type header.
     pub content_type: Option<String>,
+    /// The file name.
     pub upload_name: Option<String>,
 }
 
-/// A file being written. It has no name that anybody could ask for until `Upload::keep_as`; dropped before the row
-/// that names it is written, it is deleted.
+/// A file that is being written. It cannot be requested until `Upload::keep_as`; it is deleted if this is dropped
+/// before the row that names it is written.
 #[derive(Debug)]
 pub struct Upload {
     file: File,
@@ -34,12 +36,12 @@ pub struct Upload {
     hash: Sha256,
     space: Arc<FreeSpace>,
     storing: Storing,
-    /// The length at which to look for free space again.
+    /// The length at which the free space is checked again.
     check_at: u64,
 }
 
 impl Upload {
-    /// A new file at `path` that takes at most `limit` bytes, and no more than there is room for on the disk.
+    /// Creates a file at `path` of at most `limit` bytes, as long as there is enough free space on the disk.
     pub(crate) async fn create(
         path: PathBuf,
         limit: u64,
@@ -59,7 +61,7 @@ impl Upload {
         created.unwrap_or_else(|panic| Err(UploadError::Io { path: PathBuf::new(), error: io::Error::other(panic) }))
     }
 
-    /// How many bytes there are so far.
+    /// Returns the number of bytes written so far.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
@@ -105,7 +107,7 @@ impl Upload {
     }
 }
 
-/// Content that has its place in the folder, and no row yet.
+/// Content that is in its final place in the folder, and has no row yet.
 #[derive(Debug)]
 pub(crate) struct Kept {
     file: Upload,
@@ -115,8 +117,8 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// What its row says of it: what the uploader said, without control characters.
-    pub fn described(&self, about: Description) -> Content {
+    /// Returns the description for its row: the uploader's, without control characters.
+    pub(crate) fn described(&self, about: Description) -> Content {
         let content_type = about.content_type.filter(|said| !said.chars().any(char::is_control));
         Content {
             content_type: content_type.unwrap_or_else(|| "application/octet-stream".to_owned()),
@@ -126,9 +128,9 @@ impl Kept {
         }
     }
 
-    /// Stores the row that names the content, by `write`, also when the caller is cancelled. Without the row the
-    /// content is deleted. `turn` is dropped after that.
-    pub async fn record<T: Send + 'static>(
+    /// Writes the row that names the content by `write`, also when the caller is cancelled. If the row is not written,
+    /// the content is deleted. `turn` is dropped after that.
+    pub(crate) async fn record<T: Send + 'static>(
         self,
         background: &Background,
         write: impl Future<Output = Result<T, MediaError>> + Send + 'static,
@@ -137,7 +139,7 @@ impl Kept {
         let recording = background.spawn("storing of media", async move {
             let mut file = self.file;
             let written = write.await;
-            // A row that may be there needs its content.
+            // The row may have been written, and needs its content.
             file.kept = match &written {
                 Ok(_) => true,
                 Err(MediaError::Database(error)) => error.may_be_stored(),

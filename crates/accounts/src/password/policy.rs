@@ -1,5 +1,6 @@
 /// `password_config.policy`: what a new password must be like.
 #[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the fields are named as their options")]
 pub struct Policy {
     pub enabled: bool,
     /// Characters; 0 for no minimum.
@@ -15,7 +16,10 @@ pub struct Policy {
 pub enum WeakPassword {
     /// `M_PASSWORD_TOO_SHORT`
     #[error("The password must be at least {minimum} characters long")]
-    TooShort { minimum: u64 },
+    TooShort {
+        /// The least number of characters.
+        minimum: u64,
+    },
     /// `M_PASSWORD_NO_DIGIT`
     #[error("The password must include at least one digit")]
     NoDigit,

@@ -1,4 +1,4 @@
-//! What the requests of a session ask for. Parameters given with any of them count (client-server API,
+//! The parameters of the requests of a session. Those given with any of them count (client-server API,
 //! "User-interactive API in the REST API"): the request that completes the session may hold `auth` alone.
 
 use base64::Engine as _;
@@ -11,16 +11,16 @@ use sha2::{Digest as _, Sha256};
 use super::{Attempt, Opened, UiaError, UserInteractiveAuth};
 use crate::ticket::{Purpose, Ticket};
 
-/// Largest parameters that are kept of a user's session, in bytes of JSON: room for the ids of some thousand devices.
+/// The largest parameters kept of a user's session, in bytes of JSON: room for the ids of some thousand devices.
 const MAX_PARAMS: usize = 64 * 1024;
-/// Largest parameters of a registration, in bytes of JSON. Its session id holds them, and is part of an address.
+/// The largest parameters of a registration, in bytes of JSON. Its session id holds them, and is part of a URL.
 const MAX_REGISTRATION_PARAMS: usize = 4 * 1024;
-/// Parameters that are stored only in a form that nobody reads who has a copy of the database.
+/// Parameters that are stored sealed, so that a copy of the database does not reveal them.
 const SECRETS: [&str; 2] = ["password", "new_password"];
 
 impl UserInteractiveAuth {
-    /// Adds to the attempt the parameters that earlier requests of its session gave, and which it does not give itself.
-    /// An attempt that passes without a session need not have one that is still good.
+    /// Adds to the attempt the parameters that only earlier requests of its session gave. An attempt that needs no
+    /// session is not refused because its session has expired.
     ///
     /// # Errors
     /// `UnknownSession`, `OperationChanged`, or the database's.
@@ -40,9 +40,9 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// The session of this id, with the parameters of `attempt` added to those that it has. They may change until the
-    /// first stage is completed: some clients ask for the flows with an empty body. After that, passwords may still
-    /// change, and those of a registration that are missing may be added.
+    /// Returns the session of this id, with the parameters of `attempt` added to those that it has. They may change
+    /// until the first stage is completed: some clients ask for the flows with an empty body. After that, passwords may
+    /// still change, and those of a registration that are missing may be added.
     pub(super) async fn resume(
         &self,
         id: &str,
@@ -85,7 +85,7 @@ impl UserInteractiveAuth {
         Ok(session)
     }
 
-    /// The session of this id, if it is for this operation of this user.
+    /// Returns the session of this id, if it is for this operation of this user.
     async fn load_for(&self, id: &str, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
         let session = self.load(id).await?;
         let user_id = attempt.requester.map(|requester| requester.user_id.as_str());
@@ -96,8 +96,8 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// The session with which the client is to go on, as everything that the attempt gave is kept: a registration that
-    /// has completed no stage gets another id when its parameters have changed.
+    /// Returns the session with which the client continues, with all that the attempt gave: a registration that has
+    /// completed no stage gets another id when its parameters have changed.
     pub(super) async fn begun(&self, session: Option<Session>, attempt: &Attempt<'_>) -> Result<Session, UiaError> {
         let Some(session) = session else { return self.begin(attempt).await };
         let is_ticket = session.user_id.is_none() && session.completed.is_empty();
@@ -108,8 +108,8 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// The parameters that the session's requests have given so far. Those of a registration, and passwords, do not
-    /// outlive the process: then the client has to give them once more.
+    /// Returns the parameters that the session's requests have given so far. Those of a registration, and passwords, do
+    /// not outlive the process: then the client has to give them once more.
     fn given_before(&self, session: &Session) -> Result<Object, DbError> {
         let sealed = || {
             let ticket = self.tickets.open(Purpose::StoredParameters, session.sealed.as_deref()?)?;
@@ -128,17 +128,17 @@ impl UserInteractiveAuth {
         Ok(merged(params, &sealed().unwrap_or_default()))
     }
 
-    /// The parameters that the id of a registration's session holds.
+    /// Returns the parameters that the id of a registration's session holds.
     fn of_registration(&self, session_id: &str) -> Option<Object> {
         of_ticket(&self.tickets.open(Purpose::Registration, session_id)?)
     }
 
-    /// The id of a registration's session.
+    /// Returns the id of a registration's session.
     pub(super) fn ticket(&self, params: &Object) -> Result<String, UiaError> {
         self.sealed(Purpose::Registration, params)
     }
 
-    /// The parameters of a registration, sealed.
+    /// Returns the parameters of a registration, sealed.
     fn sealed(&self, purpose: Purpose, params: &Object) -> Result<String, UiaError> {
         let json = params.to_json();
         if json.len() <= MAX_REGISTRATION_PARAMS {
@@ -148,7 +148,7 @@ impl UserInteractiveAuth {
         }
     }
 
-    /// The passwords among the parameters, sealed.
+    /// Returns the passwords among the parameters, sealed.
     pub(super) fn sealed_secrets(&self, params: &Object) -> Option<String> {
         let mut secrets = params.clone();
         secrets.retain(|name, _| SECRETS.contains(&name));
@@ -156,7 +156,7 @@ impl UserInteractiveAuth {
     }
 }
 
-/// `params` with those of `newer` in place of their own.
+/// Returns `params`, overwritten by those of `newer`.
 fn merged(mut params: Object, newer: &Object) -> Object {
     for (name, value) in newer.iter() {
         params.insert(name, value.clone());
@@ -164,18 +164,18 @@ fn merged(mut params: Object, newer: &Object) -> Object {
     params
 }
 
-/// The parameters that a ticket holds.
+/// Returns the parameters that a ticket holds.
 pub(super) fn of_ticket(ticket: &Ticket) -> Option<Object> {
     Object::parse(std::str::from_utf8(&ticket.content).ok()?).ok()
 }
 
-/// What is stored of a user's parameters.
+/// Returns the parameters of a user's session as they are stored.
 pub(super) fn stored(params: &Object) -> Result<String, UiaError> {
     let json = params.to_json_without(&SECRETS);
     if json.len() <= MAX_PARAMS { Ok(json) } else { Err(UiaError::TooLarge) }
 }
 
-/// What is stored of a registration's parameters.
+/// Returns the digest of a registration's parameters, which is all that is stored of them.
 pub(super) fn parameters_digest(params: &Object) -> String {
     let json = params.to_json_without(&SECRETS);
     URL_SAFE_NO_PAD.encode(&Sha256::digest(json.as_bytes())[..16])

@@ -16,7 +16,7 @@ pub const PASSWORD: &str = "m.login.password";
 /// A registration token.
 pub const REGISTRATION_TOKEN: &str = "m.login.registration_token";
 
-/// Why a stage was not completed: `errcode` and `error` of the 401 answer.
+/// Why a stage was not completed: `errcode` and `error` of the 401 response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StageFailure {
     /// `M_FORBIDDEN`
@@ -27,7 +27,7 @@ pub enum StageFailure {
     InvalidRegistrationToken,
 }
 
-/// The stage that `auth` tries, if it tries any.
+/// Returns the stage that `auth` tries, if it tries any.
 pub(super) fn offered(flows: &[Flow], auth: &Object) -> Result<Option<&'static str>, UiaError> {
     if !auth.contains_key("type") {
         return Ok(None);
@@ -38,7 +38,7 @@ pub(super) fn offered(flows: &[Flow], auth: &Object) -> Result<Option<&'static s
 }
 
 impl UserInteractiveAuth {
-    /// Tries the stage that `auth` names. A client's wrong answer is `Some`.
+    /// Tries the stage that `auth` names. Returns the failure if the client's answer is wrong.
     pub(super) async fn try_stage(
         &self,
         session: &ui_auth::Session,
@@ -73,7 +73,7 @@ impl UserInteractiveAuth {
         Ok(())
     }
 
-    /// Whether a stage that needs to remember nothing fails.
+    /// Tries a stage that needs no session. Returns why it failed.
     pub(super) async fn failure_without_session(
         &self,
         stage: &'static str,
@@ -90,7 +90,7 @@ impl UserInteractiveAuth {
     async fn check_password(&self, attempt: &Attempt<'_>, auth: &Object) -> Result<Option<StageFailure>, UiaError> {
         let password = auth.get_str("password").ok_or(UiaError::MissingField("password"))?;
         let Some(requester) = attempt.requester else { return Err(UiaError::UnknownStage) };
-        // The name is optional here, as the access token tells it; another user's is refused.
+        // The name is optional here, because the access token has it; another user's is refused.
         let named = auth
             .get_object("identifier")
             .and_then(|identifier| identifier.get_str("user"))

@@ -21,7 +21,7 @@ async fn rename_and_delete() {
         assert!(matches!(devices.rename(user, "a\0", "x").await, Err(RenameError::NotFound)));
         assert!(matches!(devices.rename(user, device, &"x".repeat(101)).await, Err(RenameError::TooLong)));
         assert!(devices.get(user, "a\0").await.unwrap().is_none());
-        // Nobody could see the device's keys, so nobody is told.
+        // Nobody could see the device's keys, so nobody is notified.
         assert!(changed(&server).await.is_empty());
 
         let (alice, phone) = (user.clone(), device.to_owned());

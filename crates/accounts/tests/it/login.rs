@@ -62,7 +62,7 @@ async fn locked_and_deactivated_accounts() {
         accounts.sessions.change_user(&alice, |tx, id| users::set_locked(tx, id, true)).await.unwrap();
         let locked = accounts.logins.by_password(&Identifier::from(&alice), "secret of alice").await;
         assert!(matches!(locked, Err(LoginError::Locked)));
-        // Who does not know the password is not told.
+        // A wrong password does not reveal it.
         assert!(matches!(
             accounts.logins.by_password(&Identifier::from(&alice), "x").await,
             Err(LoginError::WrongPassword)

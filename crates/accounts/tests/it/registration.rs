@@ -59,7 +59,7 @@ async fn the_password_policy_holds_unless_an_administrator_registers() {
 }
 
 #[tokio::test]
-async fn of_many_at_once_one_gets_the_name() {
+async fn one_of_many_simultaneous_registrations_gets_the_name() {
     for db in plexus_testkit::databases() {
         let server = server(&db, |_| ());
         let attempts: Vec<_> = (0..8)

@@ -63,7 +63,7 @@ async fn a_refreshed_token_ends_its_predecessor_when_used() {
         let first_refresh = first.refresh_token.unwrap();
         assert!(server.is_good(&first.access_token).await);
 
-        // The answer got lost: the client asks again, and both old tokens still work.
+        // The response got lost: the client asks again, and both old tokens still work.
         let lost = sessions.refresh(&first_refresh).await.unwrap();
         let second = sessions.refresh(&first_refresh).await.unwrap();
         assert!(server.is_good(&first.access_token).await);

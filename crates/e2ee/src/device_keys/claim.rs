@@ -39,7 +39,7 @@ pub(super) fn take_keys(tx: &mut Tx, claims: &DeviceClaims) -> Result<Claimed, D
     Ok(claimed)
 }
 
-/// The claims for a user's devices, without those that no device can fulfil.
+/// Returns the claims for a user's devices, without those that no device can fulfil.
 fn possible_claims<'c>(
     (user_id, devices): (&'c UserId, &'c BTreeMap<String, String>),
 ) -> impl Iterator<Item = (&'c UserId, &'c str, &'c str)> {

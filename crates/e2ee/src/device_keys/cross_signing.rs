@@ -16,6 +16,7 @@ const MAX_KEY_BYTES: usize = 24 * 1024;
 
 /// The cross-signing keys a client uploads.
 #[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the fields are named as in the specification")]
 pub struct CrossSigningUpload {
     pub master_key: Option<Object>,
     pub self_signing_key: Option<Object>,
@@ -42,7 +43,10 @@ pub enum CrossSigningState {
     /// The stored keys: nothing to do and no authentication.
     Unchanged,
     /// Other keys replace the stored ones: authentication, unless an administrator has just allowed it without.
-    Replaces { allowed_without_auth: bool },
+    Replaces {
+        /// Whether an administrator has just allowed it without authentication.
+        allowed_without_auth: bool,
+    },
 }
 
 /// Why cross-signing keys are refused: nothing is stored.
@@ -50,16 +54,27 @@ pub enum CrossSigningState {
 pub enum CrossSigningError {
     /// 400 `M_INVALID_PARAM`
     #[error("Invalid {purpose} key: {problem}")]
-    Invalid { purpose: &'static str, problem: &'static str },
+    Invalid {
+        /// `master`, `self_signing` or `user_signing`.
+        purpose: &'static str,
+        /// The rule that the key breaks.
+        problem: &'static str,
+    },
     /// 400 `M_BAD_JSON`
     #[error("The {purpose} key is not canonical JSON: {problem}")]
-    NotPortable { purpose: &'static str, problem: NotPortable },
+    NotPortable {
+        /// `master`, `self_signing` or `user_signing`.
+        purpose: &'static str,
+        /// The part that other servers could not read.
+        problem: NotPortable,
+    },
     /// 400 `M_MISSING_PARAM`
     #[error("No master key available")]
     NoMasterKey,
     /// 400 `M_INVALID_SIGNATURE`
     #[error("The {0} key is not signed by the master key")]
     NotSigned(&'static str),
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
@@ -74,6 +89,7 @@ pub struct CrossSigning {
 }
 
 impl CrossSigning {
+    /// Creates the service.
     #[must_use]
     pub fn new(db: Database) -> Self {
         Self { db }
@@ -162,7 +178,7 @@ impl CrossSigning {
     }
 }
 
-/// A user's stored cross-signing keys by purpose.
+/// Returns a user's stored cross-signing keys by purpose.
 pub(super) fn stored_keys(tx: &mut Tx, user_id: &UserId) -> Result<StoredKeys, DbError> {
     device_keys::cross_signing_of_users(tx, &[user_id.as_str()])?
         .into_iter()
@@ -170,7 +186,7 @@ pub(super) fn stored_keys(tx: &mut Tx, user_id: &UserId) -> Result<StoredKeys, D
         .collect()
 }
 
-/// The public part of a cross-signing key: it has exactly one, which is also its id.
+/// Returns the public part of a cross-signing key: it has exactly one, which is also its id.
 pub(super) fn public_part(key: &Object) -> Option<&str> {
     key_id(key)?.split_once(':').map(|(_, public)| public)
 }

@@ -1,4 +1,4 @@
-//! POST /keys/query, for users of this server, and what other servers may know of their devices.
+//! POST /keys/query, for users of this server, and the part of their devices that other servers may see.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,9 @@ use super::{DeviceKeys, add_signature, stored};
 pub struct QueriedKeys {
     /// User to device to keys. Every queried local user is there, even without devices.
     pub device_keys: BTreeMap<UserId, BTreeMap<String, Object>>,
+    /// The public keys that users trust first, with their signatures.
     pub master_keys: BTreeMap<UserId, Object>,
+    /// The public keys with which users sign their devices.
     pub self_signing_keys: BTreeMap<UserId, Object>,
     /// Only that of the user who queries.
     pub user_signing_keys: BTreeMap<UserId, Object>,
@@ -24,8 +26,8 @@ pub struct QueriedKeys {
 }
 
 impl DeviceKeys {
-    /// The keys of local users: of all their devices where the list is empty. Users of other servers are ignored.
-    /// `viewer` is the user who queries.
+    /// Returns the keys of local users: of all their devices where the list is empty. Users of other servers are
+    /// ignored. `viewer` is the user who queries.
     ///
     /// # Errors
     /// When the database fails.
@@ -76,7 +78,9 @@ pub struct DeviceList {
     pub stream_id: Position,
     /// Device to keys. Devices without keys are not shown.
     pub devices: BTreeMap<String, Object>,
+    /// The user's master key, if there is one.
     pub master_key: Option<Object>,
+    /// The user's self-signing key, if there is one.
     pub self_signing_key: Option<Object>,
 }
 
@@ -97,7 +101,7 @@ impl DeviceKeys {
         Ok(found)
     }
 
-    /// All devices of a local user with their keys, for another server; `None` if there is no such account.
+    /// Returns all devices of a local user with their keys, for another server; `None` if there is no such account.
     ///
     /// # Errors
     /// When the database fails.

@@ -103,7 +103,7 @@ fn upload_for_user(
     Ok(failures)
 }
 
-/// The device whose keys now look different; [`device_lists::CROSS_SIGNING`] if the master key was signed.
+/// Returns the device whose keys now look different; [`device_lists::CROSS_SIGNING`] if the master key was signed.
 fn changed_device<'a>(tx: &mut Tx, user_id: &UserId, id: &'a str) -> Result<&'a str, DbError> {
     match device_keys::get(tx, user_id.as_str(), id)? {
         Some(_) => Ok(id),
@@ -168,7 +168,7 @@ fn signature_on_other(
     Ok(by_key(signer, target, id, object, signing_key))
 }
 
-/// The signature on `object` by the cross-signing key `signing_key` of `signer`.
+/// Returns the signature on `object` by the cross-signing key `signing_key` of `signer`.
 fn by_key(signer: &UserId, target: &UserId, id: &str, object: &Object, signing_key: &Object) -> Checked {
     if !is_signed_by(object, signing_key, signer) {
         return Err(SignatureFailure::Invalid);

@@ -25,21 +25,27 @@ const MAX_NAME_BYTES: usize = 255;
 /// Keys that a device publishes.
 #[derive(Debug, Clone, Default)]
 pub struct KeyUpload {
+    /// The device's identity keys.
     pub device_keys: Option<Object>,
     /// `algorithm:key id` to key.
     pub one_time_keys: Object,
+    /// As `one_time_keys`; a fallback key is given out again and again until it is replaced.
     pub fallback_keys: Object,
 }
 
 /// Why nothing of an upload was stored: 400 `M_INVALID_PARAM`, if not said otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
+    /// The identity keys break this rule.
     #[error("device_keys: {0}")]
     DeviceKeys(&'static str),
+    /// The name of a one-time or fallback key has another form.
     #[error("{0:?} is not of the form <algorithm>:<key id>")]
     KeyName(String),
+    /// The value of this key is neither a string nor an object.
     #[error("key {0:?} must be a string or an object")]
     KeyValue(String),
+    /// Another key was uploaded under this name before.
     #[error("One time key {0} already exists with another value")]
     Conflict(String),
     /// 400 `M_BAD_JSON`
@@ -51,12 +57,14 @@ pub enum UploadError {
     /// 400 `M_UNKNOWN`: the device was deleted meanwhile.
     #[error("the device does not exist")]
     NoDevice,
+    /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
 }
 
 impl DeviceKeys {
-    /// Stores what a device publishes, all or nothing. Returns how many one-time keys it has of each algorithm.
+    /// Stores the keys that a device publishes, all or nothing. Returns how many one-time keys it has of each
+    /// algorithm.
     ///
     /// # Errors
     /// See [`UploadError`].
@@ -182,7 +190,7 @@ fn limited(json: String, limit: usize) -> Result<String, UploadError> {
     if json.len() <= limit { Ok(json) } else { Err(UploadError::TooLarge) }
 }
 
-/// The identity keys as they are stored: canonical, without `unsigned`, which the server adds.
+/// Returns the identity keys as they are stored: canonical, without `unsigned`, which the server adds.
 fn checked_device_keys(user_id: &UserId, device_id: &str, keys: &Object) -> Result<String, UploadError> {
     let refuse = |why| Err(UploadError::DeviceKeys(why));
     if keys.get_str("user_id") != Some(user_id.as_str()) {

@@ -40,7 +40,7 @@ struct Recent {
 
 impl Announcements {
     /// Whether a user may be announced at `now`. Otherwise the announcement is made later.
-    pub fn begin(&self, user: &UserId, now: Duration) -> bool {
+    pub(super) fn begin(&self, user: &UserId, now: Duration) -> bool {
         let mut recent = self.recent.lock();
         if recent.len() >= MAX_USERS {
             recent.retain(|_, it| it.ends > now || it.waits);
@@ -84,7 +84,7 @@ impl Announcements {
     }
 
     /// Makes the announcements that wait, without end.
-    pub async fn run(&self, db: &Database, clock: &Clock) {
+    pub(super) async fn run(&self, db: &Database, clock: &Clock) {
         loop {
             let (due, next) = self.take_due(clock.monotonic());
             if !due.is_empty() {
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(made(start), 5);
         assert_eq!(announcements.take_due(start), (Vec::new(), Some(start + WINDOW)));
         assert_eq!(announcements.take_due(start + WINDOW), (vec![user.clone()], None));
-        // What could not be written is due at once.
+        // Announcements that could not be written are due at once.
         announcements.put_back(std::slice::from_ref(&user), start + WINDOW);
         assert_eq!(announcements.take_due(start + WINDOW), (vec![user.clone()], None));
         // Then it is one in each window, as long as they come.

@@ -20,13 +20,13 @@ const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Cleanup<'d>(&'d RemoteDevices);
 
 impl<'d> Cleanup<'d> {
-    pub fn new(devices: &'d RemoteDevices) -> Self {
+    pub(super) fn new(devices: &'d RemoteDevices) -> Self {
         Self(devices)
     }
 
     /// Deletes the lists of users who share no encrypted room any more, because their servers do not send their
     /// changes; without end.
-    pub async fn run(&self) {
+    pub(super) async fn run(&self) {
         // The last run may have ended between a leave and this.
         let mut departed = Departed::Anybody;
         loop {

@@ -61,8 +61,8 @@ fn take_keys(response: &mut get_keys::Response, user: &UserId) -> RemoteDeviceLi
 }
 
 impl RemoteDevices {
-    /// The keys of users of other servers: of all their devices where the list is empty. Other servers have `timeout`
-    /// to respond.
+    /// Returns the keys of users of other servers: of all their devices where the list is empty. Other servers have
+    /// `timeout` to respond.
     ///
     /// # Errors
     /// When the database fails.

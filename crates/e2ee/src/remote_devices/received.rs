@@ -17,7 +17,7 @@ const MAX_ID_BYTES: usize = 512;
 /// The longest name of a device that is stored, in bytes.
 const MAX_NAME_BYTES: usize = 1_024;
 
-/// The list of a user, as it is stored.
+/// Returns the list of a user, as it is stored.
 pub(super) fn list(response: get_devices::Response) -> RemoteDeviceList {
     let user = &response.user_id;
     let named = response.devices.into_iter().filter_map(|device| {
@@ -41,7 +41,7 @@ pub(super) fn name(keys: &mut Object, name: Option<String>) {
     }
 }
 
-/// The devices of a user that are stored, in order of device id.
+/// Returns the devices of a user that are stored, in order of device id.
 pub(super) fn devices(user: &UserId, received: impl IntoIterator<Item = (String, Object)>) -> Vec<(String, String)> {
     let mut kept: Vec<(String, String)> =
         received.into_iter().filter_map(|(id, keys)| Some((id.clone(), device(user, &id, &keys)?))).collect();
@@ -60,7 +60,7 @@ pub(super) fn devices(user: &UserId, received: impl IntoIterator<Item = (String,
     kept
 }
 
-/// The keys of one device, as they are stored, if they are that device's.
+/// Returns the keys of one device, as they are stored, if they are that device's.
 pub(super) fn device(user: &UserId, device_id: &str, keys: &Object) -> Option<String> {
     let fits = keys.get_str("user_id") == Some(user.as_str()) && keys.get_str("device_id") == Some(device_id);
     // PostgreSQL cannot store NUL in text.
@@ -68,7 +68,7 @@ pub(super) fn device(user: &UserId, device_id: &str, keys: &Object) -> Option<St
     Some(keys.to_json()).filter(|json| fits && is_id && json.len() <= MAX_KEY_BYTES)
 }
 
-/// A cross-signing key, as it is stored, if it is that user's.
+/// Returns a cross-signing key, as it is stored, if it is that user's.
 pub(super) fn cross_signing_key(user: &UserId, key: &Object) -> Option<String> {
     let fits = key.get_str("user_id") == Some(user.as_str());
     Some(key.to_json()).filter(|json| fits && json.len() <= MAX_KEY_BYTES)

@@ -27,12 +27,12 @@ const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Resync(Arc<RemoteDevices>);
 
 impl Resync {
-    pub fn new(devices: Arc<RemoteDevices>) -> Self {
+    pub(super) fn new(devices: Arc<RemoteDevices>) -> Self {
         Self(devices)
     }
 
     /// Queries lists as they get out of date, without end.
-    pub async fn run(self) {
+    pub(super) async fn run(self) {
         let mut tasks = JoinSet::new();
         let mut busy = HashSet::new();
         loop {

@@ -36,7 +36,7 @@ pub struct SigningKeyUpdate {
     self_signing_key: Option<Object>,
 }
 
-/// What an update does to a list.
+/// The effect of an update on a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     /// It was applied before.

@@ -139,10 +139,10 @@ async fn other_identity_keys_end_what_belonged_to_the_old_ones() {
         again.insert("algorithms", Vec::<&str>::new());
         let again = KeyUpload { device_keys: Some(again), ..KeyUpload::default() };
         assert_eq!(keys.upload(user, device, again).await.unwrap()["signed_curve25519"], 1);
-        let mut anew = device_keys(user, device);
-        anew.insert("keys", object(r#"{"ed25519:X": "other"}"#));
-        let anew = KeyUpload { device_keys: Some(anew), ..one_time(&["b"]) };
-        assert_eq!(keys.upload(user, device, anew).await.unwrap()["signed_curve25519"], 1);
+        let mut changed = device_keys(user, device);
+        changed.insert("keys", object(r#"{"ed25519:X": "other"}"#));
+        let changed = KeyUpload { device_keys: Some(changed), ..one_time(&["b"]) };
+        assert_eq!(keys.upload(user, device, changed).await.unwrap()["signed_curve25519"], 1);
         assert_eq!(claim_one(keys, user, device).await.as_deref(), Some("signed_curve25519:b"));
     }
 }
@@ -250,7 +250,7 @@ async fn cross_signing_keys() {
 }
 
 #[tokio::test]
-async fn signatures_are_verified_and_shown_to_whom_they_concern() {
+async fn signatures_are_verified_and_shown_to_the_users_they_concern() {
     for db in plexus_testkit::databases() {
         let server = Server::new(&db);
         let alice_session = server.user("alice").await;

@@ -1,5 +1,5 @@
-//! How many bytes of other servers' media each downloader may have fetched (`remote_media_download_per_second` and
-//! `remote_media_download_burst_count`).
+//! Limits the bytes of other servers' media that each downloader may have fetched (`remote_media_download_per_second`
+//! and `remote_media_download_burst_count`).
 
 use std::net::IpAddr;
 
@@ -7,10 +7,10 @@ use plexus_base::rate_limiter::network;
 use plexus_base::{Clock, LimitExceeded, RateLimiter, Reservation};
 use plexus_protocol::id::UserId;
 
-/// What a fetch costs at least, in bytes: every file takes a block of the disk and a row.
+/// The least that a fetch costs, in bytes: every file takes a block of the disk and a row.
 const MIN_COST: u64 = 4096;
 
-/// Who wants media of other servers.
+/// A client who asks for media of other servers.
 #[derive(Debug, Clone, Default)]
 pub struct Downloader {
     /// The user, when there is an access token.
@@ -19,7 +19,7 @@ pub struct Downloader {
     pub address: Option<IpAddr>,
 }
 
-/// What is charged for a fetch.
+/// The account that a fetch is charged to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Account {
     User(UserId),
@@ -27,13 +27,14 @@ enum Account {
 }
 
 impl Downloader {
-    /// The user and the address, each: neither many sessions nor many users of one address get more than one would.
+    /// Returns the accounts of the user and of the address: neither many sessions of a user nor many users of one
+    /// address get more than one would.
     fn accounts(&self) -> impl Iterator<Item = Account> {
         let user = self.user.clone().map(Account::User);
         user.into_iter().chain([Account::Address(network(self.address))])
     }
 
-    /// A name for what may be bounded for each of them.
+    /// Returns a key under which this downloader is counted.
     pub(super) fn name(&self) -> String {
         match &self.user {
             Some(user) => user.to_string(),
@@ -51,38 +52,39 @@ impl DownloadBudget {
         Self(RateLimiter::new(clock, per_second as f64, burst as f64))
     }
 
-    /// Whether `downloader` may fetch anything at all. Nothing is taken: taken by all who begin at once, it might leave
-    /// none of them enough to finish.
+    /// Checks whether `downloader` may fetch anything at all. Nothing is taken: if all fetches that begin at once took
+    /// from the budget, none might have enough left to finish.
     pub(super) fn check(&self, downloader: &Downloader) -> Result<(), LimitExceeded> {
         downloader.accounts().try_for_each(|account| self.0.peek_amount(&account, MIN_COST))
     }
 
-    /// A fetch for `downloader`, which has taken nothing yet.
+    /// Begins to charge a fetch to `downloader`; nothing is taken yet.
     pub(super) fn charge(&self, downloader: &Downloader) -> Charge<'_> {
         let reservations = downloader.accounts().map(|account| self.0.reservation(&account)).collect();
         Charge { reservations, used: 0 }
     }
 }
 
-/// What one fetch has taken, from each account. What it did not use goes back when this is dropped.
+/// The bytes that one fetch has taken from each account. What it did not use goes back when this is dropped.
 pub(super) struct Charge<'a> {
     reservations: Vec<Reservation<'a>>,
     used: u64,
 }
 
 impl Charge<'_> {
-    /// The content will have `bytes` bytes: takes them all, so that nothing is fetched that there is no budget for.
+    /// Takes the `bytes` bytes that the content will have, so that nothing is fetched for which there is no budget.
     pub(super) fn announce(&mut self, bytes: u64) -> Result<(), LimitExceeded> {
         self.take_up_to(bytes.max(MIN_COST))
     }
 
-    /// `bytes` bytes have come in.
+    /// Records that `bytes` bytes have been received.
     pub(super) fn spend(&mut self, bytes: u64) -> Result<(), LimitExceeded> {
         self.used = self.used.saturating_add(bytes);
         self.take_up_to(self.used)
     }
 
-    /// When one account has too little, the others may have given: that goes back at the end of the fetch.
+    /// Takes up to `bytes` bytes from each account. If one has too little, what the others gave goes back at the end of
+    /// the fetch.
     fn take_up_to(&mut self, bytes: u64) -> Result<(), LimitExceeded> {
         self.reservations.iter_mut().try_for_each(|reservation| reservation.raise_to(bytes))
     }
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_announced_is_taken_at_once_and_what_is_not_used_goes_back() {
+    fn announced_bytes_are_taken_at_once_and_unused_ones_returned() {
         let (_, budget) = budget();
         let alice = downloader("@alice:a.example", "10.0.0.1");
         let mut first = begin(&budget, &alice).unwrap();
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_announced_long_ago_does_not_pay_for_what_was_fetched_since() {
+    fn an_old_announcement_does_not_pay_for_later_bytes() {
         let (clock, budget) = budget();
         let alice = downloader("@alice:a.example", "10.0.0.1");
         let mut never_arrives = begin(&budget, &alice).unwrap();

@@ -1,4 +1,5 @@
-//! Media that could not be fetched, so that a room full of dead links does not ask for them at each view.
+//! Remembers media that could not be fetched, so that a room full of dead links does not cause requests each time it is
+//! viewed.
 
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use quick_cache::sync::Cache;
 use super::Key;
 use crate::error::{Failure, FetchError, MediaError, UploadError};
 
-/// How many are remembered. A name is 510 bytes at most.
+/// The most failures that are remembered. A key is 510 bytes at most.
 const MAX_REMEMBERED: usize = 8192;
-/// How long: when its server said that there is no such media, or it is larger than this server takes.
+/// How long a failure is remembered when the server does not have the media, or it is too large.
 const REFUSED_FOR: Duration = Duration::from_secs(300);
-/// How long: when its server did not answer, or with something else.
+/// How long a failure is remembered when the server did not respond, or responded with something else.
 const UNAVAILABLE_FOR: Duration = Duration::from_secs(60);
 
-/// Owned by `Downloads`.
+/// The failures. Owned by `Downloads`.
 pub(super) struct Failures {
     clock: Clock,
     known: Cache<Key, (Failure, Duration)>,
@@ -27,13 +28,13 @@ impl Failures {
         Self { clock, known: Cache::new(MAX_REMEMBERED) }
     }
 
-    /// The failure that makes it pointless to ask again yet.
+    /// Returns the recent failure because of which the media is not requested again yet.
     pub(super) fn get(&self, key: &Key) -> Option<Failure> {
         let (failure, until) = self.known.get(key)?;
         (until > self.clock.monotonic()).then_some(failure)
     }
 
-    /// Remembers `error`, if asking again would end the same.
+    /// Remembers `error`, if another request would fail in the same way.
     pub(super) fn remember(&self, key: &Key, error: &FetchError) {
         let Some(failure) = lasting(error) else { return };
         let kept = if failure == Failure::Unavailable { UNAVAILABLE_FOR } else { REFUSED_FOR };
@@ -49,12 +50,12 @@ fn lasting(error: &FetchError) -> Option<Failure> {
     match error {
         FetchError::Server(FederationError::TooLarge { .. }) => Some(Failure::TooLarge),
         FetchError::Server(FederationError::Status { status, .. }) => match status.as_u16() {
-            // The server has too much to do, or the content is still being uploaded.
+            // The server is busy, or the content is still being uploaded.
             429 | 504 => None,
             400..500 => Some(Failure::NotFound),
             _ => Some(Failure::Unavailable),
         },
-        // Nobody was asked.
+        // No request was made.
         FetchError::Server(
             FederationError::NotAllowed(_)
             | FederationError::OwnServer

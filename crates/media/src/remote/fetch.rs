@@ -1,5 +1,5 @@
-//! Fetching media: from the authenticated endpoint, or from the old one that older servers have (server-server API,
-//! "Content Repository").
+//! Fetching media, from the authenticated endpoint or, from older servers, the one without authentication
+//! (server-server API, "Content Repository").
 
 use std::time::Duration;
 
@@ -16,24 +16,24 @@ use crate::paths;
 use crate::serving;
 use crate::upload::{Description, Upload};
 
-/// What surrounds the content in a multipart answer, at most.
+/// The most bytes of a multipart response besides the content.
 const MAX_AROUND: usize = 128 * 1024;
 
-/// The content of an answer, on the disk.
+/// The content of a response, on the disk.
 struct Fetched {
     upload: Upload,
     about: Description,
 }
 
-/// What the second part of a multipart answer turned out to be.
+/// The second part of a multipart response.
 enum Second {
     Content(Box<Fetched>),
-    /// It lies elsewhere.
+    /// The content is at this URL.
     Location(String),
 }
 
 impl Downloads {
-    /// Fetches the media and keeps it.
+    /// Fetches the media and stores it.
     pub(super) async fn fetch(
         &self,
         key: &Key,
@@ -97,8 +97,8 @@ impl Downloads {
         self.whole(answer, charge).await
     }
 
-    /// Refuses an answer that says it is larger than it may be, or than the downloader may have fetched, before any of
-    /// it is read. `around` is what the answer may have beside the content, in bytes.
+    /// Refuses a response that announces more bytes than it may have, or than the downloader may have fetched, before
+    /// any of it is read. `around` is the number of bytes that the response may have besides the content.
     fn announced(&self, answer: &StreamedResponse, around: usize, charge: &mut Charge<'_>) -> Result<(), FetchError> {
         let length = answer.headers.get("content-length").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         let Some(length) = length else { return Ok(()) };
@@ -109,7 +109,7 @@ impl Downloads {
         Ok(charge.announce(length)?)
     }
 
-    /// The whole answer is the content.
+    /// Stores a response that consists of the content.
     async fn whole(&self, mut answer: StreamedResponse, charge: &mut Charge<'_>) -> Result<Fetched, FetchError> {
         self.announced(&answer, 0, charge)?;
         let about = {
@@ -124,7 +124,8 @@ impl Downloads {
         Ok(Fetched { upload, about })
     }
 
-    /// The second part of a multipart answer; the first is about the media, and there is nothing known to be in it.
+    /// Returns the second part of a multipart response; the first describes the media, and the specification defines no
+    /// fields for it yet.
     async fn second_part(&self, mut answer: StreamedResponse, charge: &mut Charge<'_>) -> Result<Second, FetchError> {
         self.announced(&answer, MAX_AROUND, charge)?;
         let content_type = answer.headers.get("content-type").and_then(|value| value.to_str().ok());
@@ -149,7 +150,7 @@ impl Downloads {
                     }
                     (Piece::Content(content), 2) => upload.write(&content).await.map_err(kept)?,
                     (Piece::Content(_), _) => {}
-                    // What comes after the second part is nothing we know of.
+                    // The specification defines nothing after the second part.
                     (Piece::Part(_) | Piece::End, _) => {
                         let about = about.ok_or(NotMultipart)?;
                         return Ok(Second::Content(Box::new(Fetched { upload, about })));

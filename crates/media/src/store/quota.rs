@@ -1,4 +1,4 @@
-//! How much one user may upload in a time (`media_upload_limits`).
+//! Upload quotas per user (`media_upload_limits`).
 
 use plexus_protocol::id::UserId;
 use plexus_store::repo::media;
@@ -8,8 +8,8 @@ use super::{MediaStore, millis};
 use crate::error::MediaError;
 use crate::settings::UploadLimit;
 
-/// Whether `user` may upload `length` more bytes at `now_ms`. Asked in the transaction that records them, it holds for
-/// uploads at the same time, too.
+/// Checks that `user` may upload `length` more bytes at `now_ms`. Called in the transaction that records them, so that
+/// it holds for simultaneous uploads too.
 pub(super) fn check(
     tx: &mut Tx<'_>,
     limits: &[UploadLimit],
@@ -41,7 +41,8 @@ fn exceeded<'l>(
 }
 
 impl MediaStore {
-    /// Whether `user` may upload `length` bytes now: asked before the content is read, and again when it is stored.
+    /// Checks that `user` may upload `length` bytes now: called before the content is read, and again when it is
+    /// stored.
     ///
     /// # Errors
     /// [`MediaError::UploadLimit`], or the database's.

@@ -62,7 +62,7 @@ fn text(name: &str) -> Description {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_served() {
+async fn stored_media_is_served() {
     for database in plexus_testkit::databases() {
         let fixture = fixture(database.db());
         let upload = fixture.upload(b"hello, world").await;
@@ -161,7 +161,7 @@ async fn an_id_is_filled_once_and_by_its_owner_only() {
 }
 
 #[tokio::test]
-async fn who_asks_early_gets_the_content_when_it_comes() {
+async fn an_early_download_gets_the_content_once_it_is_uploaded() {
     for database in plexus_testkit::databases() {
         let fixture = fixture(database.db());
         let reserved = fixture.store.reserve(&fixture.user).await.expect("an id");
@@ -328,9 +328,11 @@ async fn nobody_waits_behind_all_thumbnails_of_somebody_else() {
         tokio::task::yield_now().await;
     }
     make(&ids[3], "other").await.expect("no panic").expect("a thumbnail");
-    for pipe in pipes.iter().cloned() {
-        let open = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(pipe));
-        drop(open.await.expect("not cancelled").expect("opened"));
+    // All at once: which of them is read first is not known.
+    let open = |pipe| tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(pipe).map(drop));
+    let opened: Vec<_> = pipes.iter().cloned().map(open).collect();
+    for open in opened {
+        open.await.expect("not cancelled").expect("opened");
     }
     for waiting in burst {
         waiting.await.expect("no panic").expect_err("an empty pipe is no image");

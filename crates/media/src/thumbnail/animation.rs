@@ -1,5 +1,5 @@
-//! Animated thumbnails (client-server API, `GET /media/thumbnail`, `animated`), as GIF, which every client shows. What
-//! is not animated, or takes more than is allowed here, gets a still thumbnail.
+//! Animated thumbnails (client-server API, `GET /media/thumbnail`, `animated`), as GIF, which every client shows. An
+//! image that is not animated, or exceeds the limits here, gets a still thumbnail.
 
 use std::fs;
 use std::io::{self, BufReader, BufWriter, Write};
@@ -17,22 +17,22 @@ use super::{Format, ThumbnailError, ThumbnailSize, fit, limits, resize};
 const MAX_FRAMES: u64 = 200;
 /// The most pixels of all frames of the source together, which are decoded one after another: about a second's work.
 const MAX_SOURCE_PIXELS: u64 = 128 * 1024 * 1024;
-/// The most pixels of all frames of the thumbnail together, of which each takes many times as long to encode as to
-/// decode: 200 frames of 320 by 240, or 34 of 800 by 600.
+/// The most pixels of all frames of the thumbnail together; encoding one takes many times as long as decoding it. 200
+/// frames of 320 by 240, or 34 of 800 by 600.
 const MAX_TARGET_PIXELS: u64 = 16 * 1024 * 1024;
 /// The largest animated thumbnail, in bytes: more than a preview is worth.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
-/// How good the colours are, from 1 (best, slow) to 30.
+/// The quality of the colours, from 1 (best, slow) to 30.
 const ENCODER_SPEED: i32 = 20;
 
-/// What became of an animated thumbnail.
+/// The outcome of making an animated thumbnail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is there.
+    /// It was made.
     Made,
-    /// There is none: the image is not animated, or takes more than is allowed in this size.
+    /// There is none: the image is not animated, or exceeds the limits in this size.
     None,
-    /// It took too long, which it may not do at another time.
+    /// It took too long; at another time it may succeed.
     Expired,
 }
 
@@ -43,7 +43,7 @@ pub fn may_be_animated(content_type: &str) -> bool {
 }
 
 /// Makes the animated thumbnail of the image at `source` and moves it to `target`, as [`super::make`] does; `expired`
-/// says when it has taken too long. Blocking.
+/// returns whether it has taken too long. Blocking.
 pub fn make(
     source: &Path,
     target: &Path,
@@ -74,13 +74,13 @@ pub fn make(
         (None, not_made) => not_made,
     };
     if !matches!(outcome, Ok(Outcome::Made)) {
-        // Nobody looks for it under this name.
+        // Nothing refers to it by this name.
         let _ = fs::remove_file(&incomplete);
     }
     outcome
 }
 
-/// Writes the frames, unless there is one only, or more than `most`.
+/// Writes the frames, unless there is only one, or more than `most`.
 fn write(
     frames: Frames<'_>,
     to: &mut Bounded<impl Write>,
@@ -107,15 +107,15 @@ fn write(
     Ok(if count > 1 { Outcome::Made } else { Outcome::None })
 }
 
-/// An image whose frames are decoded as they are asked for.
+/// An image whose frames are decoded one by one.
 struct Animation {
     width: u32,
     height: u32,
     frames: Frames<'static>,
 }
 
-/// The frames of an image of a format that can be animated; of a single one, when it is a GIF. `None`: a still image,
-/// or one with more pixels than are allowed.
+/// Opens an image of a format that can be animated; `None` for a still image, or one with more pixels than are allowed.
+/// A GIF may have a single frame.
 fn open(source: &Path, max_pixels: u64) -> Result<Option<Animation>, ThumbnailError> {
     let io = |error| ThumbnailError::Io { path: source.to_owned(), error };
     let reader = BufReader::new(fs::File::open(source).map_err(io)?);
@@ -149,7 +149,7 @@ fn open(source: &Path, max_pixels: u64) -> Result<Option<Animation>, ThumbnailEr
     Ok(Some(Animation { width, height, frames }))
 }
 
-/// A file that must not become larger.
+/// A file with a bound on its size.
 struct Bounded<W> {
     inner: W,
     /// Bytes.

@@ -78,7 +78,7 @@ fn too_many_pixels_and_broken_images_are_refused() {
     assert!(!to.exists());
 }
 
-/// What becomes of an image as an animated thumbnail: its frames, with the time each is shown, in ms.
+/// Returns the frames of the animated thumbnail of an image, with the time each is shown, in ms.
 fn animated(source: &[u8], wanted: ThumbnailSize, expired: bool) -> Option<Vec<(RgbaImage, u32)>> {
     let folder = tempfile::tempdir().expect("a folder");
     let (from, to) = (folder.path().join("source"), folder.path().join("a/b/thumbnail"));
@@ -131,7 +131,7 @@ fn animated_images_stay_animated() {
 }
 
 #[test]
-fn what_is_not_animated_or_too_much_is_not_animated() {
+fn still_and_oversized_images_are_not_animated() {
     let small = size(20, 20, Method::Scale);
     assert!(animated(&gif(200), small, false).is_some_and(|frames| frames.len() == 200));
     assert!(animated(&gif(201), small, false).is_none(), "too many frames");
