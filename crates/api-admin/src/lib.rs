@@ -1,6 +1,8 @@
 //! Synapse's admin API under /_synapse/admin: thin endpoints, one per file.
 //!
-//! [`routes`] lists every route; [`services`] what endpoints may ask for.
+//! [`routes`] lists every route; [`services`] the services that endpoints may use.
+
+#![warn(unreachable_pub)]
 
 mod register;
 mod registration_tokens;

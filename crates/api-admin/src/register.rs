@@ -1,4 +1,4 @@
-//! GET and POST /_synapse/admin/v1/register: accounts for whoever knows `registration_shared_secret`.
+//! GET and POST /_synapse/admin/v1/register: registration with `registration_shared_secret`.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use plexus_service::Registration;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
-pub struct NonceResponse {
+pub(crate) struct NonceResponse {
     nonce: String,
 }
 
-/// A nonce, good for one registration within a minute.
-pub async fn nonce(State(shared): State<Arc<SharedSecret>>) -> Result<JsonBody<NonceResponse>, ApiError> {
+/// Returns a nonce, which is valid for one registration within a minute.
+pub(crate) async fn nonce(State(shared): State<Arc<SharedSecret>>) -> Result<JsonBody<NonceResponse>, ApiError> {
     let nonce = shared.nonce().map_err(refused)?;
     Ok(JsonBody(NonceResponse { nonce }))
 }
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     nonce: String,
     username: String,
     password: String,
@@ -39,7 +39,7 @@ pub struct Request {
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     user_id: UserId,
     home_server: ServerName,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct Response {
 }
 
 /// Registers the account the request describes and signs.
-pub async fn register(
+pub(crate) async fn register(
     ClientIp(ip): ClientIp,
     State(shared): State<Arc<SharedSecret>>,
     State(registration): State<Registration>,

@@ -1,4 +1,4 @@
-//! /_synapse/admin/v1/registration_tokens: what `m.login.registration_token` accepts.
+//! /_synapse/admin/v1/registration_tokens: the tokens that `m.login.registration_token` accepts.
 
 use http::StatusCode;
 use plexus_accounts::registration_tokens::{self as tokens, Change, DEFAULT_LENGTH, NewToken, RegistrationTokenError};
@@ -86,7 +86,7 @@ fn length(body: &Object) -> Result<usize, ApiError> {
     let Some(length) = body.get("length") else { return Ok(DEFAULT_LENGTH) };
     let number = length.as_number().filter(|number| number.is_integer());
     let number = number.ok_or_else(|| ApiError::invalid_param("length must be an integer"))?;
-    // What is no length at all is refused as one that is too small or too great is.
+    // A value that is no length gets the error of one that is too small or too large.
     Ok(number.as_u64().and_then(|length| usize::try_from(length).ok()).unwrap_or(0))
 }
 
@@ -104,7 +104,7 @@ fn change(body: &Object) -> Result<Change, ApiError> {
     })
 }
 
-/// The integer under `name`: `None` where there is nothing, `Some(None)` for null.
+/// Returns the integer under `name`: `None` where there is nothing, `Some(None)` for null.
 fn optional(body: &Object, name: &str, problem: &'static str) -> Result<Option<Option<i64>>, ApiError> {
     match body.get(name) {
         None => Ok(None),

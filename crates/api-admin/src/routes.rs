@@ -6,7 +6,7 @@ use crate::{Api, register, registration_tokens, server_version};
 
 const V1: Prefixes = Prefixes(&["/_synapse/admin/v1"]);
 
-/// The list of routes; `build` it with [`Api`].
+/// Returns the list of routes; `build` it with [`Api`].
 pub fn routes() -> Routes<Api> {
     let mut r = Routes::new();
     r.get(V1, "/server_version", server_version::handle);

@@ -8,7 +8,7 @@ pub(crate) struct Response {
     server_version: &'static str,
 }
 
-/// Answers what runs here; without authentication, as in Synapse.
+/// Returns the version of this server. Needs no authentication, as in Synapse.
 pub(crate) async fn handle() -> JsonBody<Response> {
     JsonBody(Response { server_version: SERVER_TOKEN })
 }

@@ -1,4 +1,4 @@
-//! What endpoints may ask for by `State<Type>`.
+//! The services that endpoints may use by `State<Type>`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use plexus_service::Registration;
 use plexus_store::Database;
 
 plexus_http::services! {
-    /// Everything the admin API's endpoints stand on; built by the server's `wire.rs`.
+    /// All services of the admin API's endpoints; the server's `wire` builds them.
     pub struct Services {
         pub server_name: ServerName,
         pub database: Database,

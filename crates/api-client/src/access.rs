@@ -1,4 +1,4 @@
-//! What many endpoints check first: whose request it is, and which room it may use.
+//! Checks that many endpoints begin with: whose request it is, and which room it may use.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) fn require_self(requester: &Requester, user: &UserId) -> Result<(), A
     Err(ApiError::forbidden("This belongs to another user"))
 }
 
-/// The room; 403 unless the user is in it.
+/// Returns the room; 403 unless the user is in it.
 pub(crate) async fn require_joined(rooms: &Rooms, room_id: &RoomId, user: &UserId) -> Result<Arc<Room>, ApiError> {
     let room = rooms.get(room_id).await?;
     let joined = |room: &Arc<Room>| room.view().state.membership(user.as_str()) == Some(Membership::Join);
@@ -28,7 +28,7 @@ fn not_in_room(user: &UserId, room_id: &RoomId) -> ApiError {
     ApiError::forbidden(format!("User {user} not in room {room_id}"))
 }
 
-/// The room, and how far the user may read its timeline; 403 when not at all.
+/// Returns the room, and how far the user may read its timeline; 403 when not at all.
 pub(crate) async fn readable_room(
     rooms: &Rooms,
     room_id: &RoomId,
@@ -45,7 +45,7 @@ pub(crate) async fn readable_room(
     Ok((room, access))
 }
 
-/// The room of this server that a path names by id or by alias; 404 when there is none.
+/// Returns the room of this server that a path names by id or by alias; 404 when there is none.
 pub(crate) async fn local_room(
     rooms: &Rooms,
     resolver: &RoomResolver,

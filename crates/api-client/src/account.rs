@@ -1,18 +1,18 @@
 //! Accounts: registration, password, third-party identifiers, deactivation.
 
-pub mod add_3pid;
-pub mod change_password;
-pub mod check_registration_token_validity;
-pub mod deactivate;
-pub mod delete_3pid;
-pub mod get_3pids;
-pub mod get_username_availability;
-pub mod password_policy;
-pub mod register;
-pub mod request_openid_token;
-pub mod request_token;
-pub mod unbind_3pid;
-pub mod whoami;
+pub(crate) mod add_3pid;
+pub(crate) mod change_password;
+pub(crate) mod check_registration_token_validity;
+pub(crate) mod deactivate;
+pub(crate) mod delete_3pid;
+pub(crate) mod get_3pids;
+pub(crate) mod get_username_availability;
+pub(crate) mod password_policy;
+pub(crate) mod register;
+pub(crate) mod request_openid_token;
+pub(crate) mod request_token;
+pub(crate) mod unbind_3pid;
+pub(crate) mod whoami;
 
 use plexus_accounts::{RegisterError, UsernameError, WeakPassword};
 use plexus_http::ApiError;

@@ -1,4 +1,4 @@
-//! Media by the addresses that need an access token (since Matrix 1.11).
+//! Media by the URLs that need an access token (since Matrix 1.11).
 
 pub(crate) mod get_content;
 pub(crate) mod get_content_as_filename;

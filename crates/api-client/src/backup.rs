@@ -36,7 +36,7 @@ impl VersionQuery {
     }
 }
 
-/// A version's number; what is none is a version that does not exist.
+/// Parses the number of a version. Any other text is a version that does not exist.
 fn version(text: &str) -> Result<i64, ApiError> {
     text.parse().map_err(|_| backup_error(BackupError::UnknownVersion))
 }
@@ -92,7 +92,7 @@ fn shown(sessions: BTreeMap<String, SessionKey>) -> RoomKeyBackup {
     RoomKeyBackup { sessions: sessions.into_iter().map(|(id, key)| (id, key.into())).collect() }
 }
 
-/// What a change of keys answers.
+/// The response to a change of keys.
 #[derive(Debug, Serialize)]
 pub(crate) struct StampResponse {
     etag: String,
@@ -105,7 +105,7 @@ impl From<Stamp> for StampResponse {
     }
 }
 
-/// What is told about a version.
+/// The description of a version.
 #[derive(Debug, Serialize)]
 pub(crate) struct InfoResponse {
     algorithm: String,

@@ -8,7 +8,7 @@ pub(crate) mod set_room_account_data;
 use http::StatusCode;
 use plexus_http::ApiError;
 
-/// The answer to a client that sets by itself what has an endpoint of its own.
+/// Returns the error for account data that has an endpoint of its own.
 fn server_controlled(event_type: &str) -> ApiError {
     let message = format!("Cannot set {event_type} through this API.");
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "M_BAD_JSON", message)

@@ -1,3 +1,3 @@
-//! Events with what surrounds them.
+//! Events with the events around them.
 
 pub(crate) mod get_context;

@@ -1,9 +1,9 @@
 //! The room directory.
 
-pub mod get_public_rooms;
-pub mod get_public_rooms_filtered;
-pub mod get_room_visibility;
-pub mod set_room_visibility;
+pub(crate) mod get_public_rooms;
+pub(crate) mod get_public_rooms_filtered;
+pub(crate) mod get_room_visibility;
+pub(crate) mod set_room_visibility;
 
 use axum::response::{IntoResponse as _, Response};
 use plexus_base::config::Config;
@@ -16,7 +16,7 @@ use plexus_rooms::Rooms;
 use plexus_rooms::directory::{DirectoryPage, DirectoryQuery};
 use plexus_service::remote_public_rooms;
 
-/// A page of the directory of this server, or of another one.
+/// Returns a page of the directory of this server, or of another one.
 async fn page(
     rooms: &Rooms,
     config: &Config,

@@ -1,4 +1,4 @@
-//! What this server is and can do.
+//! The features and limits of this server.
 
 pub(crate) mod discover_homeserver;
 pub(crate) mod get_capabilities;

@@ -24,7 +24,7 @@ impl From<Tokens> for TokenFields {
     }
 }
 
-/// Why no session was started.
+/// Returns the client's error for a session that was not started.
 pub(crate) fn session_error(error: SessionError) -> ApiError {
     match error {
         SessionError::InvalidDeviceId => ApiError::invalid_param(error.to_string()),

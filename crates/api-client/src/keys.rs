@@ -9,7 +9,7 @@ pub(crate) mod upload_signing_keys;
 
 use plexus_http::ApiError;
 
-/// The device of an access token; keys belong to devices.
+/// Returns the device of the access token, because keys belong to devices.
 pub(crate) fn device_of(requester: &plexus_accounts::Requester) -> Result<&str, ApiError> {
     requester
         .device_id

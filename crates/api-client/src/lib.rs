@@ -1,7 +1,9 @@
 //! The client-server API: thin endpoints, one per file; a file's path is ruma's module path, so that
 //! `PUT /rooms/{room_id}/send/...` is found in `message/send_message_event.rs`.
 //!
-//! [`routes`](mod@routes) lists every route; [`services`] what endpoints may ask for.
+//! [`routes`](mod@routes) lists every route; [`services`] the services that endpoints may use.
+
+#![warn(unreachable_pub)]
 
 mod access;
 mod account;

@@ -1,6 +1,6 @@
-//! GET /_matrix/static/client/login/: the page on which a user logs in for a client that cannot ask itself
+//! GET /_matrix/static/client/login/: the page on which a user logs in for a client that cannot log in by itself
 //! (client-server API, "Login Fallback"). The client shows it in a view of its own and replaces
-//! `window.matrixLogin.onLogin`, which is called with what `POST /login` returned.
+//! `window.matrixLogin.onLogin`, which is called with the response of `POST /login`.
 
 use http::StatusCode;
 use plexus_http::Page;
@@ -17,8 +17,8 @@ const BODY: &str = r#"<h1>Log in</h1>
 <noscript><p>This page needs JavaScript.</p></noscript>
 "#;
 
-/// The script asks this server; clients of old are told of a login by a frame whose address has their own scheme,
-/// `js:`.
+/// The script sends requests to this server. It notifies old clients of a login through a frame whose URL has their own
+/// scheme, `js:`.
 const ALLOWED: &str = "connect-src 'self'; frame-src js:";
 
 pub(crate) async fn handle() -> Page {

@@ -1,4 +1,4 @@
-//! Media: upload, and download by the addresses that need no token (Matrix before 1.11).
+//! Media: upload, and download by the URLs that need no token (Matrix before 1.11).
 
 pub(crate) mod create_content;
 pub(crate) mod create_content_async;

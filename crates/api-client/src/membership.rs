@@ -1,4 +1,4 @@
-//! Who is in which room.
+//! Memberships of rooms.
 
 pub(crate) mod ban_user;
 pub(crate) mod forget_room;
@@ -29,12 +29,12 @@ pub(crate) struct Via {
 }
 
 impl Via {
-    /// These servers.
+    /// Names these servers.
     pub(crate) fn of(servers: Vec<ServerName>) -> Self {
         Self { via: servers, server_name: Vec::new() }
     }
 
-    /// The servers, to be asked in this order.
+    /// Returns the servers, in the order in which they are to be asked.
     pub(crate) fn servers(self) -> Vec<ServerName> {
         if self.via.is_empty() { self.server_name } else { self.via }
     }

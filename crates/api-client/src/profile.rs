@@ -1,9 +1,9 @@
 //! Profiles.
 
-pub mod delete_profile_field;
-pub mod get_profile;
-pub mod get_profile_field;
-pub mod set_profile_field;
+pub(crate) mod delete_profile_field;
+pub(crate) mod get_profile;
+pub(crate) mod get_profile_field;
+pub(crate) mod set_profile_field;
 
 use plexus_base::config::Config;
 use plexus_http::room_errors::remote_profile_error;
@@ -18,7 +18,7 @@ use plexus_service::remote_profile;
 /// The longest name of a field, in bytes (client-server API, "Profiles").
 const MAX_KEY: usize = 255;
 
-/// The fields, each with its JSON value, as an object.
+/// Writes the fields, each with its JSON value, as an object.
 fn written<'f>(fields: impl IntoIterator<Item = &'f (String, String)>) -> RawJson {
     let mut out = String::from("{");
     for (at, (field, value)) in fields.into_iter().enumerate() {
@@ -33,7 +33,7 @@ fn written<'f>(fields: impl IntoIterator<Item = &'f (String, String)>) -> RawJso
     RawJson(out.into())
 }
 
-/// The profile of another server's user, or one field of it.
+/// Returns the profile of another server's user, or one field of it.
 async fn remote(client: &FederationClient, user: &UserId, field: Option<&str>) -> Result<RawJson, ApiError> {
     let profile = remote_profile(client, user, field).await.map_err(|error| remote_profile_error(&error))?;
     Ok(RawJson(profile.to_json().into()))
@@ -78,7 +78,7 @@ fn require_writable(config: &Config, requester: &Requester, user: &UserId, field
     Err(ApiError::forbidden("Changing this is disabled on this server"))
 }
 
-/// Field names follow the common namespaced identifier grammar.
+/// Checks the name of a field: it follows the common namespaced identifier grammar.
 pub(crate) fn require_field_name(field: &str) -> Result<(), ApiError> {
     if field.len() > MAX_KEY {
         return Err(ApiError::bad_request("M_KEY_TOO_LARGE", "The name of the field is too long"));

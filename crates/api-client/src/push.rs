@@ -1,19 +1,19 @@
 //! Push rules, pushers, notifications.
 
-pub mod delete_pushrule;
-pub mod get_notifications;
-pub mod get_pushers;
-pub mod get_pushrule;
-pub mod get_pushrule_actions;
-pub mod get_pushrule_enabled;
-pub mod get_pushrules_all;
-pub mod get_pushrules_global_scope;
-pub mod get_pushrules_of_kind;
-pub mod set_pusher;
-pub mod set_pushrule;
-pub mod set_pushrule_actions;
-pub mod set_pushrule_enabled;
-pub mod unrecognized_path;
+pub(crate) mod delete_pushrule;
+pub(crate) mod get_notifications;
+pub(crate) mod get_pushers;
+pub(crate) mod get_pushrule;
+pub(crate) mod get_pushrule_actions;
+pub(crate) mod get_pushrule_enabled;
+pub(crate) mod get_pushrules_all;
+pub(crate) mod get_pushrules_global_scope;
+pub(crate) mod get_pushrules_of_kind;
+pub(crate) mod set_pusher;
+pub(crate) mod set_pushrule;
+pub(crate) mod set_pushrule_actions;
+pub(crate) mod set_pushrule_enabled;
+pub(crate) mod unrecognized_path;
 
 use http::StatusCode;
 use plexus_base::config::Config;
@@ -22,17 +22,17 @@ use plexus_protocol::push_rules::{PushRule, RuleKind, UserRulesError};
 use plexus_store::Database;
 use plexus_sync::push_rules::{self, PushRulesError, RuleLimits};
 
-/// The kind of a rule that is to be changed.
+/// Parses the kind of a rule that is to be changed.
 fn rule_kind(name: &str) -> Result<RuleKind, ApiError> {
     RuleKind::from_name(name).ok_or_else(|| ApiError::unknown(format!("Unknown rule kind: {name}")))
 }
 
-/// 400 `M_UNRECOGNIZED`, as Synapse answers to what below `/pushrules/` names nothing.
+/// 400 `M_UNRECOGNIZED`, as in Synapse for a path below `/pushrules/` that names nothing.
 fn unrecognized_path() -> ApiError {
     ApiError::bad_request("M_UNRECOGNIZED", "Unrecognized request")
 }
 
-/// The rule named in the path.
+/// Returns the rule named in the path.
 async fn find_rule(db: &Database, requester: &Requester, kind: &str, rule_id: &str) -> Result<PushRule, ApiError> {
     let kind = RuleKind::from_name(kind).ok_or_else(unrecognized_path)?;
     let rules = push_rules::of_user(db, &requester.user_id).await?;
@@ -52,9 +52,9 @@ fn rule_limits(config: &Config) -> RuleLimits {
 fn change_error(error: PushRulesError) -> ApiError {
     match error {
         PushRulesError::Refused(error @ UserRulesError::NotFound) => ApiError::not_found(error.to_string()),
-        // The code that the specification's example has for what is wrong with a rule.
+        // The code of the specification's example for a malformed rule.
         PushRulesError::Refused(error) => ApiError::unknown(error.to_string()),
-        // As Synapse: the specification has no code for it.
+        // As in Synapse: the specification has no code for it.
         PushRulesError::IdTooLong(..) | PushRulesError::TooLarge(..) => {
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "M_UNKNOWN", error.to_string())
         }

@@ -13,7 +13,7 @@ use plexus_service::RateLimits;
 
 /// A limit by the client's address.
 pub(crate) trait AddressLimit {
-    /// The limiter of the limit.
+    /// Returns the limiter.
     fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr>;
 }
 
@@ -37,7 +37,7 @@ impl AddressLimit for Registration {
 
 /// The address of a client that has not reached the limit `L`. The request is not counted yet.
 pub(crate) struct WithinLimit<L> {
-    /// The address, as limits count it.
+    /// The address by which the request is counted.
     pub address: IpAddr,
     limit: PhantomData<L>,
 }

@@ -14,15 +14,15 @@ use crate::{state, threads, user_directory};
 
 const KIB: usize = 1024;
 
-/// What is or becomes one event, or is stored like one: at most 64 KiB in its canonical form, but it may be sent with
-/// escapes, which take up to three times as much.
+/// Requests that hold one event, or something of that size: at most 64 KiB in canonical form, but escapes may take up
+/// to three times as much.
 const EVENT: usize = 256 * KIB;
 /// The keys of a device, lists of some ten thousand users or devices, account data, the initial state of a room.
 const LARGE: usize = 1024 * KIB;
 /// Messages to some thousand devices; clients send to some hundred at once.
 const TO_DEVICE: usize = 4 * 1024 * KIB;
 
-/// The list of routes; `build` it with [`Api`].
+/// Returns the list of routes; `build` it with [`Api`].
 pub fn routes() -> Routes<Api> {
     let mut routes = Routes::new();
     discovery(&mut routes);
@@ -124,7 +124,7 @@ fn sessions(r: &mut Routes<Api>) {
 
 fn key_routes(r: &mut Routes<Api>) {
     r.post(ALL, "/keys/upload", keys::upload_keys::handle).body_up_to(LARGE);
-    // Before Matrix 1.1 the device was named in the path; it is that of the token, anyway.
+    // Before Matrix 1.1 the path named the device; it is that of the token in any case.
     r.post(ALL, "/keys/upload/{device_id}", keys::upload_keys::handle).body_up_to(LARGE);
     r.post(ALL, "/keys/query", keys::get_keys::handle).body_up_to(LARGE);
     r.post(ALL, "/keys/claim", keys::claim_keys::handle).body_up_to(LARGE);

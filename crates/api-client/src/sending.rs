@@ -1,4 +1,4 @@
-//! What the endpoints that send events share.
+//! The parts that endpoints which send events share.
 
 use plexus_http::{ApiError, Requester};
 use plexus_protocol::id::EventId;
@@ -12,7 +12,7 @@ pub(crate) struct EventSent {
     pub event_id: EventId,
 }
 
-/// The transaction that a request's path names; `None` for tokens without a device.
+/// Returns the transaction that a request's path names; `None` for tokens without a device.
 pub(crate) fn transaction(requester: &Requester, txn_id: String) -> Result<Option<Transaction>, ApiError> {
     let Some(device_id) = requester.device_id.as_deref() else { return Ok(None) };
     if txn_id.len() > MAX_TXN_ID_BYTES {

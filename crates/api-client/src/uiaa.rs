@@ -1,6 +1,6 @@
-//! User-interactive authentication: the glue of the endpoints that need it, and the fallback page.
+//! User-interactive authentication: the parts that the endpoints which need it share, and the fallback page.
 
-pub mod get_uiaa_fallback_page;
+pub(crate) mod get_uiaa_fallback_page;
 
 use std::net::IpAddr;
 
@@ -26,8 +26,8 @@ pub(crate) struct Request<'a> {
     pub can_skip: bool,
 }
 
-/// Lets a request of a user pass, and does with its body without `auth` what it asks for. The session that authorised it is
-/// spent, unless `act` fails.
+/// Authorises a request of a user, and calls `act` with its body without `auth`. The session that authorised it is used
+/// up, unless `act` fails.
 pub(crate) async fn authorised<T: DeserializeOwned, R>(
     uia: &UserInteractiveAuth,
     mut request: Request<'_>,
@@ -45,7 +45,7 @@ pub(crate) async fn authorised<T: DeserializeOwned, R>(
         can_skip: request.can_skip,
     };
     let opened = uia.open(attempt).await.map_err(uia_error)?;
-    // The request must be valid before anybody is asked for a password.
+    // The request must be valid before anybody has to give a password.
     parse::<T>(&opened.attempt.params)?;
     let passed = uia.authenticate_opened(opened).await.map_err(uia_error)?;
     let done = match parse(&passed.params) {
@@ -55,13 +55,13 @@ pub(crate) async fn authorised<T: DeserializeOwned, R>(
     if let (Err(_), Some(session)) = (&done, passed.session)
         && let Err(error) = uia.restore(session).await
     {
-        // What the client is told is why its request failed.
+        // The client gets the error of its request instead.
         tracing::warn!("a session of user-interactive authentication is lost: {error}");
     }
     done
 }
 
-/// The body of a request of a user as it stands with what earlier requests of its session gave, `auth` included.
+/// Returns the body of a request of a user with the parameters of earlier requests of its session, `auth` included.
 pub(crate) async fn with_earlier_params(
     uia: &UserInteractiveAuth,
     operation: String,
@@ -86,7 +86,7 @@ pub(crate) async fn with_earlier_params(
     Ok(body)
 }
 
-/// Lets a registration pass, which nobody is logged in for.
+/// Authorises a registration, for which nobody is logged in.
 pub(crate) async fn authenticate_registration(
     uia: &UserInteractiveAuth,
     flows: Vec<Flow>,
@@ -99,7 +99,7 @@ pub(crate) async fn authenticate_registration(
     uia.authenticate(attempt).await.map_err(uia_error)
 }
 
-/// Takes `auth` out of a body.
+/// Removes `auth` from a body, and returns it.
 pub(crate) fn take_auth(body: &mut Object) -> Result<Option<Object>, ApiError> {
     match body.remove("auth") {
         None => Ok(None),
@@ -109,7 +109,7 @@ pub(crate) fn take_auth(body: &mut Object) -> Result<Option<Object>, ApiError> {
     }
 }
 
-/// The body as a `T`; the code of [`wrong_shape`] else.
+/// Parses the body as a `T`. The error has the code of [`wrong_shape`].
 pub(crate) fn parse<T: DeserializeOwned>(body: &Object) -> Result<T, ApiError> {
     body.deserialize_into().map_err(|error| wrong_shape(error.to_string()))
 }

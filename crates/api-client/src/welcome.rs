@@ -1,4 +1,4 @@
-//! GET /: what a browser sees that visits the server itself.
+//! GET /: the page for a browser that opens the server's own URL.
 
 use std::sync::Arc;
 

@@ -14,10 +14,10 @@ use plexus_media::{OpenMedia, serving};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
-/// The content as `multipart/mixed`: first what is known of it (nothing so far), then the content itself (server-server
-/// API, "Content Repository").
+/// Returns the content as `multipart/mixed`: first its description (empty so far), then the content itself
+/// (server-server API, "Content Repository").
 fn multipart(open: OpenMedia, random: &Random) -> Response {
-    // 190 bits: that the content contains it is not going to happen.
+    // 190 random bits, which the content does not contain by chance.
     let boundary = random.alphanumeric(32);
     let content_type = serving::content_type(&open.content_type);
     let disposition = serving::content_disposition(content_type, open.upload_name.as_deref());
@@ -30,7 +30,7 @@ fn multipart(open: OpenMedia, random: &Random) -> Response {
     let whole = Cursor::new(before).chain(open.file).chain(Cursor::new(after));
     let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(whole, 64 * 1024)));
     let mut set = |name: HeaderName, value: &str| {
-        // Printable ASCII by construction.
+        // It consists of printable ASCII characters.
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(name, value);
         }

@@ -1,3 +1,3 @@
-//! What allowed events.
+//! Auth chains.
 
 pub(crate) mod get_event_authorization;

@@ -1,7 +1,7 @@
 //! The room directory of this server.
 
-pub mod get_public_rooms;
-pub mod get_public_rooms_filtered;
+pub(crate) mod get_public_rooms;
+pub(crate) mod get_public_rooms_filtered;
 
 use plexus_base::config::Config;
 use plexus_http::room_errors::directory_error;
@@ -9,7 +9,7 @@ use plexus_http::{ApiError, JsonBody};
 use plexus_rooms::Rooms;
 use plexus_rooms::directory::{DirectoryPage, DirectoryQuery};
 
-/// A page of the directory, if other servers may see it.
+/// Returns a page of the directory, if other servers may see it.
 async fn page(rooms: &Rooms, config: &Config, query: DirectoryQuery) -> Result<JsonBody<DirectoryPage>, ApiError> {
     if !config.server.allow_public_rooms_over_federation {
         return Err(ApiError::forbidden("The room directory is not shown to other servers"));

@@ -1,4 +1,4 @@
-//! Finding this server, and its keys.
+//! Discovery of this server, and its keys.
 
 pub(crate) mod discover_homeserver;
 pub(crate) mod get_remote_server_keys;

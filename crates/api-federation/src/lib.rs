@@ -1,9 +1,10 @@
 //! The server-server API: thin endpoints, one per file; a file's path is ruma's module path, so that
 //! `PUT /_matrix/federation/v1/send/{txn_id}` is found in `transactions/send_transaction_message.rs`.
 //!
-//! [`routes`] lists every route; [`services`] what endpoints may ask for.
+//! [`routes`] lists every route; [`services`] the services that endpoints may use.
 
-mod answers;
+#![warn(unreachable_pub)]
+
 mod authenticated_media;
 mod authorization;
 mod backfill;
@@ -15,6 +16,7 @@ mod keys;
 mod membership;
 mod openid;
 mod query;
+mod responses;
 pub mod routes;
 pub mod services;
 mod space;

@@ -1,4 +1,4 @@
-//! Questions about users, rooms and whatever else.
+//! Queries about users, rooms and other things.
 
 pub(crate) mod get_custom_information;
 pub(crate) mod get_profile_information;

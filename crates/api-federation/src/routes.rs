@@ -1,4 +1,4 @@
-//! Every route of the server-server API: those anybody may use, and those of other servers.
+//! Every route of the server-server API: those for everybody, and those for other servers.
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ const EVENT_IDS: usize = 256 * KIB;
 /// The devices of some ten thousand users.
 const USERS: usize = 1024 * KIB;
 
-/// What anybody may ask, without a signature.
+/// Returns the routes for everybody, without a signature.
 pub fn open() -> Routes<Api> {
     let mut r = Routes::new();
     r.get(Client::FULL, "/.well-known/matrix/server", discover_homeserver::handle);
     r.get(Federation::V1, "/version", get_server_version::handle);
     r.get(Federation::V1, "/openid/userinfo", openid::get_openid_userinfo::handle);
     r.put(Federation::V1, "/3pid/onbind", thirdparty::bind_callback::handle);
-    // Servers of old asked for one key by its id; all are answered (key ids in the path are deprecated).
+    // Old servers request one key by its id, and get all (key ids in the path are deprecated).
     for path in ["/server", "/server/", "/server/{key_id}"] {
         r.get(Federation::KEYS, path, get_server_keys::handle);
     }
@@ -43,7 +43,7 @@ pub fn open() -> Routes<Api> {
     r
 }
 
-/// What only other servers may ask: every request is signed.
+/// Returns the routes for other servers: every request is signed.
 pub fn for_servers() -> Routes<Api> {
     let mut routes = Routes::new();
     rooms(&mut routes);
@@ -105,7 +105,7 @@ fn media(r: &mut Routes<Api>) {
     r.get(Federation::V1, "/media/thumbnail/{media_id}", authenticated_media::get_content_thumbnail::handle);
 }
 
-/// All of it, with its services; bodies are read by `intake`.
+/// Returns the router of the API, with its services; `intake` reads bodies.
 pub fn router(api: Api, intake: &Arc<BodyIntake>) -> Router {
     let signed_requests = Arc::<SignedRequests>::from_ref(&api);
     let for_servers = for_servers()

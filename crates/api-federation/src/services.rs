@@ -1,4 +1,4 @@
-//! What endpoints may ask for by `State<Type>`: a handler's parameters are its only powers.
+//! The services that endpoints may use by `State<Type>`: a handler's parameters are its only powers.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use plexus_service::RoomResolver;
 use crate::{BroughtInvites, OwnKeys};
 
 plexus_http::services! {
-    /// Everything the server-server API's endpoints stand on; built by the server's `wire.rs`.
+    /// All services of the server-server API's endpoints; the server's `wire` builds them.
     pub struct Services {
         pub config: Arc<Config>,
         pub clock: Clock,

@@ -1,4 +1,4 @@
-//! Invites of people who are known by an address only.
+//! Invites of people who are known only by an address.
 
 pub(crate) mod bind_callback;
 pub(crate) mod exchange_invite;

@@ -1,4 +1,4 @@
-//! What other servers send besides events (server-server API, "EDUs"), one type a file: `typing`, `receipts`,
+//! The data that other servers send besides events (server-server API, "EDUs"), one type a file: `typing`, `receipts`,
 //! `presence`, `to_device`, `device_lists`.
 
 mod device_lists;
@@ -28,7 +28,8 @@ use plexus_sync::typing::Typing;
 /// The most EDUs of a transaction (<https://spec.matrix.org/v1.19/server-server-api/#transactions>).
 const MAX_EDUS: usize = 100;
 
-/// What receiving EDUs works with.
+/// The services that receiving EDUs uses.
+#[expect(missing_docs, reason = "the fields are named for their types")]
 pub struct EduReceiverParts {
     pub db: Database,
     pub clock: Clock,
@@ -39,7 +40,7 @@ pub struct EduReceiverParts {
     pub remote_devices: Arc<RemoteDevices>,
 }
 
-/// Receives what other servers send besides events.
+/// Receives the EDUs of other servers.
 pub struct EduReceiver(EduReceiverParts);
 
 #[derive(Deserialize)]
@@ -70,7 +71,7 @@ enum EduError {
 }
 
 impl EduReceiver {
-    /// A receiver that passes EDUs on to these.
+    /// Creates a receiver that passes EDUs on to these services.
     #[must_use]
     pub fn new(parts: EduReceiverParts) -> Self {
         Self(parts)

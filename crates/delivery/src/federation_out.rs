@@ -49,7 +49,8 @@ use shared_rooms::SharedRooms;
 
 pub use transport::{Pending, Transport};
 
-/// What the delivery to other servers works with.
+/// The services that the delivery to other servers uses.
+#[expect(missing_docs, reason = "the fields are named for their types")]
 pub struct FederationOutParts {
     pub db: Database,
     pub clock: Clock,

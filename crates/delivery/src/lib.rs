@@ -1,8 +1,10 @@
-//! What goes to other servers, and what comes from them besides events.
+//! Delivery to other servers, and receiving their EDUs.
 //!
 //! - [`outbox`]: delivery of the log to destinations of any kind
 //! - [`federation_out`]: delivers events and EDUs to other servers
 //! - [`edu`]: receives EDUs of other servers
+
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod edu;
 pub mod federation_out;

@@ -82,7 +82,7 @@ impl<K: DestinationKind> Outbox<K> {
         }))
     }
 
-    /// The kind of its destinations.
+    /// Returns the kind of its destinations.
     pub fn kind(&self) -> &K {
         &self.kind
     }
@@ -263,7 +263,7 @@ impl<K: DestinationKind> Outbox<K> {
         }
     }
 
-    /// What the log has for a destination.
+    /// Returns the content of the log for a destination.
     async fn due(&self, turn: &Turn<K::Key, K::Extras>) -> Result<Due<K::Content>, DbError> {
         let recent = self.state.lock().recent.due(&turn.key, turn.cursor, turn.upto, K::MAX_DUE);
         match recent {
@@ -302,7 +302,7 @@ impl<K: DestinationKind> Outbox<K> {
         }
     }
 
-    /// Writes the progress. What is not written is delivered again after a restart.
+    /// Writes the progress. Deliveries after it are repeated after a restart.
     async fn write_progress(&self) {
         let Some(progress) = self.state.lock().destinations.progress() else { return };
         let progress = Arc::new(progress);

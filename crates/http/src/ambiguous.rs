@@ -1,12 +1,12 @@
-//! Requests of which a proxy in front may have seen another host or another end than this server: request smuggling.
+//! Requests that a proxy in front may understand differently than this server: request smuggling.
 //!
-//! hyper refuses most of what RFC 9112 tells to refuse; this is the rest.
+//! hyper refuses most of what RFC 9112 asks to refuse; this module refuses the rest.
 
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri, Version};
 
-/// What is ambiguous about a request with this head, for its sender; `None` when nothing is.
+/// Returns what is ambiguous about a request with this head, for its sender; `None` if nothing is.
 pub(crate) fn problem(version: Version, uri: &Uri, headers: &HeaderMap) -> Option<&'static str> {
     let mut hosts = headers.get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_one_thing_is_let_through() {
+    fn unambiguous_heads_are_accepted() {
         for host in ["a.example", "a.example:8448", "[2001:db8::1]:443", "A.EXAMPLE", ""] {
             assert!(!is_refused(Version::HTTP_11, "/", &[("host", host)]), "{host}");
         }
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_mean_two_things_is_refused() {
+    fn ambiguous_heads_are_refused() {
         assert!(is_refused(Version::HTTP_11, "/", &[]));
         for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
             assert!(is_refused(version, "/", &[("host", "a"), ("host", "a")]));

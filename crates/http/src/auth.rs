@@ -1,4 +1,4 @@
-//! Who makes the request: the access token, checked.
+//! Extractors for the user who makes the request, by the access token.
 
 use std::sync::{Arc, OnceLock};
 
@@ -31,7 +31,7 @@ pub struct AuthEvenLocked(pub Arc<Requester>);
 #[derive(Debug)]
 pub struct MaybeAuth(pub Option<Arc<Requester>>);
 
-/// Who has shown an access token; among the request's extensions from then on.
+/// The user whose access token was accepted; among the request's extensions from then on.
 #[derive(Debug, Clone)]
 pub(crate) struct Authenticated(pub(crate) UserId);
 
@@ -78,8 +78,8 @@ fn seen(parts: &Parts) -> Seen<'_> {
     Seen { ip: peer::of(parts), user_agent: parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()) }
 }
 
-/// Notes the user for the log line and for whoever reads the body. It may be there already: two extractors of one
-/// handler.
+/// Records the user for the log line and for reading the body. Another extractor of the same handler may have done so
+/// already.
 fn note(parts: &mut Parts, requester: &Requester) {
     parts.extensions.insert(Authenticated(requester.user_id.clone()));
     if let Some(logged) = parts.extensions.get::<LoggedUser>() {
@@ -129,7 +129,7 @@ where
     }
 }
 
-/// What is answered to an access token that is not accepted.
+/// Returns the error for an access token that is not accepted.
 pub fn token_error(error: TokenError) -> ApiError {
     match error {
         TokenError::Unknown => ApiError::unknown_token(false),
@@ -155,7 +155,7 @@ fn locked() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "User account has been locked").with("soft_logout", true)
 }
 
-/// The access token of the Authorization header or of the query parameter `access_token`, if any.
+/// Returns the access token of the Authorization header or of the query parameter `access_token`, if any.
 ///
 /// Both at once are refused, as in Synapse: it is unclear which one is meant.
 fn access_token(parts: &Parts) -> Result<Option<String>, ApiError> {

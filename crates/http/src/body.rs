@@ -26,14 +26,14 @@ pub(crate) use intake::{BodyRead, BodyRule, read_signed};
 /// The largest JSON body that any route reads, in bytes: 200 events of the largest size, as in Synapse.
 pub const MAX_JSON_BYTES: usize = 200 * 65_536;
 
-/// A JSON object read from the request's body; the Content-Type is not looked at, as the clients' habits demand.
+/// A JSON object from the request's body. The Content-Type is ignored, because clients often omit it.
 ///
 /// Rejections: `M_NOT_JSON`, `M_BAD_JSON`, `M_MISSING_PARAM`, `M_INVALID_PARAM`, and those of [`read`].
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
-/// The text of a JSON object that is stored and later shown as it is. Every client can read it: its numbers are finite,
-/// its text is Unicode, and it does not nest deeper than
+/// The text of a JSON object that is stored and returned later as it is. Every client can read it: its numbers are
+/// finite, its text is Unicode, and it does not nest deeper than
 /// [`MAX_PORTABLE_NESTING`](plexus_protocol::json::MAX_PORTABLE_NESTING).
 ///
 /// Rejections: those of [`Json`].
@@ -92,8 +92,8 @@ pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })
 }
 
-/// The error for a body of the wrong shape, of which `text` is serde's description, with the code that Synapse has for
-/// it: `M_MISSING_PARAM` when a field is missing, `M_INVALID_PARAM` when an identifier is malformed, `M_BAD_JSON`
+/// Returns the error for a body of the wrong shape, which serde describes by `text`, with Synapse's code:
+/// `M_MISSING_PARAM` when a field is missing, `M_INVALID_PARAM` when an identifier is malformed, `M_BAD_JSON`
 /// otherwise.
 pub fn wrong_shape(text: String) -> ApiError {
     if text.starts_with("missing field") {
@@ -105,7 +105,7 @@ pub fn wrong_shape(text: String) -> ApiError {
     }
 }
 
-/// A 200 answer with `T` as its JSON body.
+/// A 200 response with `T` as its JSON body.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -118,7 +118,7 @@ impl<T: Serialize> IntoResponse for JsonBody<T> {
     }
 }
 
-/// A 200 answer whose body is JSON that was written already.
+/// A 200 response whose body is JSON that was written before.
 #[derive(Debug)]
 pub struct RawJson(pub Bytes);
 
@@ -128,7 +128,7 @@ impl IntoResponse for RawJson {
     }
 }
 
-/// A 200 answer with the body `{}`.
+/// A 200 response with the body `{}`.
 #[derive(Debug)]
 pub struct Empty;
 

@@ -1,5 +1,5 @@
-//! The one error that leaves a handler: what the client reads. What the operator reads is logged where the error is
-//! made.
+//! The one error that leaves a handler: the part that the client reads. The part for the operator is logged where the
+//! error is made.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -23,7 +23,7 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error with the given status, `errcode` (`M_...`) and text for the client.
+    /// Creates an error with this status, `errcode` (`M_...`) and text for the client.
     pub fn new(
         status: StatusCode,
         errcode: impl Into<Cow<'static, str>>,
@@ -32,7 +32,7 @@ impl ApiError {
         Self { status, errcode: Some(errcode.into()), message: message.into(), fields: None, retry_after_ms: None }
     }
 
-    /// An answer whose body is exactly `fields`, such as the 401 of user-interactive authentication.
+    /// Creates a response whose body is exactly `fields`, such as the 401 of user-interactive authentication.
     pub fn body(status: StatusCode, fields: Map<String, Value>) -> Self {
         Self { status, errcode: None, message: Cow::Borrowed(""), fields: Some(Box::new(fields)), retry_after_ms: None }
     }
@@ -124,24 +124,24 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
     }
 
-    /// 500 `M_UNKNOWN`: logs `error` with its causes and tells the client nothing of it.
+    /// 500 `M_UNKNOWN`: logs `error` with its causes, and shows the client nothing of it.
     pub fn internal(error: &(dyn Error + 'static)) -> Self {
         let text: Vec<String> = causes(error).map(ToString::to_string).collect();
         tracing::error!("{}", text.join(": "));
         Self::internal_silent()
     }
 
-    /// 500 `M_UNKNOWN` for what has been logged already.
+    /// 500 `M_UNKNOWN` for an error that has been logged already.
     pub(crate) fn internal_silent() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "Internal server error")
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The `errcode`, when the body has one.
+    /// Returns the `errcode`, when the body has one.
     pub fn errcode(&self) -> Option<&str> {
         self.errcode.as_deref()
     }
@@ -171,7 +171,7 @@ impl From<BoundError> for ApiError {
     }
 }
 
-/// An error and what caused it.
+/// Returns an error and its causes.
 fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source())
 }

@@ -55,8 +55,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Reads a token parameter. Some clients send an empty one where there is none: as in Synapse it counts as absent. For
-/// `#[serde(default, deserialize_with = "non_empty")]`.
+/// Deserializes a token parameter. Some clients send an empty one where there is none: as in Synapse it counts as
+/// absent. For `#[serde(default, deserialize_with = "non_empty")]`.
 pub fn non_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }

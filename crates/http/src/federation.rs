@@ -1,4 +1,4 @@
-//! Why requests to other servers failed, as clients read it.
+//! Client errors for failed requests to other servers.
 
 use http::StatusCode;
 use plexus_net::FederationError;
@@ -6,13 +6,14 @@ use plexus_rooms::PeerError;
 
 use crate::ApiError;
 
-/// The error of a client's request that needed a request to another server.
+/// Returns the client's error for a request to another server that failed.
 pub fn federation_error(error: &FederationError) -> ApiError {
     peer_error(&error.clone().into())
 }
 
-/// The error of a client's request that needed another server. What that server says about what was asked for is passed
-/// on; what is between the servers, such as a 401, is not: a client would take it as being about its own session.
+/// Returns the client's error for a request that another server did not answer. What that server says about the thing
+/// that was asked for is passed on; an error between the servers, such as a 401, is not: a client would take it for one
+/// about its own session.
 pub fn peer_error(error: &PeerError) -> ApiError {
     let status = error.status().and_then(|status| StatusCode::from_u16(status).ok());
     let status = status.filter(|status| matches!(status.as_u16(), 400 | 403 | 404));

@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, CORS, caught panics, the log line.
+//! The layers around every request: its id, CORS, caught panics, the log line.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -31,8 +31,8 @@ use crate::{ApiError, Peer, Probes, ambiguous};
 /// The product token of the Server header and of /_matrix/federation/v1/version.
 pub const SERVER_TOKEN: &str = concat!("Plexus/", env!("CARGO_PKG_VERSION"));
 
-/// Adds to `router` what every listener needs: /health, answers for unknown endpoints and methods, CORS, caught panics,
-/// request ids and the log line.
+/// Adds to `router` the parts that every listener needs: /health, responses for unknown endpoints and methods, CORS,
+/// caught panics, request ids and the log line.
 pub fn frame(router: Router, clock: Clock, probes: Arc<Probes>) -> Router {
     let requests = Arc::new(Requests { clock, probes, next_id: AtomicU64::new(1) });
     router
@@ -50,7 +50,7 @@ struct Requests {
 }
 
 impl Requests {
-    /// The id a proxy gave the request, or its method and a number, as in Synapse.
+    /// Returns the id that a proxy gave the request, or its method and a number, as in Synapse.
     fn id(&self, request: &Request) -> String {
         let given = request.extensions().get::<Peer>().and_then(|peer| peer.request_id(request.headers()));
         match given {
@@ -65,7 +65,7 @@ async fn around(State(requests): State<Arc<Requests>>, mut request: Request, nex
     let span = tracing::info_span!("request", id = requests.id(&request));
     let mut line = Line::of(&request, &requests.clock, span.clone());
     request.extensions_mut().insert(line.user.clone());
-    // Only what came over a connection has a version and headers that mean something.
+    // Only a request that came over a connection has a version and headers that mean something.
     let ambiguous = request
         .extensions()
         .get::<Peer>()
@@ -84,7 +84,7 @@ async fn around(State(requests): State<Arc<Requests>>, mut request: Request, nex
     response.map(|body| Body::new(LoggedBody { body, line }))
 }
 
-/// Answers 400 and has the connection end, because what follows on it is as doubtful.
+/// Responds with 400 and closes the connection, because where the next request begins is as doubtful.
 fn refuse_ambiguous(version: Version, problem: &'static str) -> Response {
     let mut response = ApiError::unknown(problem).into_response();
     if version <= Version::HTTP_11 {
@@ -93,7 +93,7 @@ fn refuse_ambiguous(version: Version, problem: &'static str) -> Response {
     response
 }
 
-/// A panic in a handler becomes a 500; the panic hook has logged where it happened.
+/// Turns a panic in a handler into a 500; the panic hook has logged where it happened.
 async fn catching(handler: impl Future<Output = Response>) -> Response {
     let mut handler = pin!(handler);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context))) {
@@ -146,12 +146,12 @@ impl HttpBody for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
-        // hyper asks neither for the end of a body whose length it knows nor for any of an answer to HEAD.
+        // hyper asks neither for the end of a body whose length it knows, nor for any of a response to HEAD.
         self.line.is_complete |= self.body.is_end_stream() || self.line.method == Method::HEAD;
     }
 }
 
-/// What is logged of a request: one line, when its response has ended, or when nobody waits for it any more.
+/// The log line of a request, written when its response has ended, or when nobody waits for it any more.
 struct Line {
     clock: Clock,
     started: Duration,
@@ -164,7 +164,7 @@ struct Line {
     ip: String,
     site: Arc<str>,
     status: StatusCode,
-    /// Of the response's body, as they were handed on.
+    /// Bytes of the response's body, as they were handed on.
     bytes: u64,
     /// Whether the response was handed on to its end.
     is_complete: bool,
@@ -172,7 +172,7 @@ struct Line {
 
 impl Line {
     fn of(request: &Request, clock: &Clock, span: tracing::Span) -> Self {
-        /// "Client closed request": what Synapse says of a request that nobody waits for any more.
+        /// "Client closed request": Synapse's status for a request that nobody waits for any more.
         const CANCELLED: u16 = 499;
         let peer = request.extensions().get::<Peer>();
         let ip = peer.and_then(|peer| peer.client_ip(request.headers()));
@@ -200,7 +200,7 @@ impl Line {
 }
 
 impl fmt::Display for Line {
-    /// In the shape of Synapse's, so that tools that read those read these. "!" says that the client hung up.
+    /// In Synapse's format, so that tools that read its log read this one. "!" marks a client that hung up.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let took = self.clock.monotonic().saturating_sub(self.started);
         let agent = self.agent.as_ref().and_then(|agent| agent.to_str().ok());

@@ -1,21 +1,23 @@
-//! What every HTTP endpoint shares: extractors, error bodies, CORS, and the glue between route lists and axum.
+//! The parts that all HTTP endpoints share: extractors, error bodies, CORS, and the glue between route lists and axum.
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `ambiguous` | requests that a proxy may have understood otherwise |
-//! | [`auth`] | [`Auth`], [`MaybeAuth`], ...: who makes the request |
+//! | `ambiguous` | requests that a proxy may understand differently |
+//! | [`auth`] | [`Auth`], [`MaybeAuth`], ...: the user who makes the request |
 //! | [`body`] | JSON in ([`Json`], [`JsonText`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); how much of it ([`BodyIntake`]) |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
-//! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: which server makes the request |
+//! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: the server that makes the request |
 //! | [`federation`] | client errors for requests to other servers that failed |
-//! | [`frame`](mod@frame) | what surrounds every request: ids, CORS, caught panics, the log line |
+//! | [`frame`](mod@frame) | the layers around every request: ids, CORS, caught panics, the log line |
 //! | `log_uri` | a request's path and query as they may be logged |
-//! | [`media`] | what media endpoints share |
+//! | [`media`] | the parts that media endpoints share |
 //! | [`page`] | [`Page`]: HTML for browsers |
 //! | [`peer`] | [`ClientIp`], [`Source`], [`LongPolling`] |
 //! | [`probe`] | requests of `plexus doctor`, as they arrive |
 //! | [`room_errors`] | errors of the room engine, and of the services on it, as clients read them |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
+
+#![warn(missing_docs, unreachable_pub)]
 
 mod ambiguous;
 pub mod auth;

@@ -1,19 +1,19 @@
-//! A request's path and query as they may be logged.
+//! The path and query of a request, as they may be logged.
 //!
-//! Parameters hold access tokens, login tokens, session ids, passwords and addresses, under names that new endpoints
-//! add to. So the values that are logged are those known to be harmless, and no others.
+//! Parameters hold access tokens, login tokens, session ids, passwords and addresses, and new endpoints add new names.
+//! So only values are logged that are known to be harmless.
 
 use std::borrow::Cow;
 
 use http::Uri;
 
-/// What stands for a value that is not logged.
+/// Stands for a value that is not logged.
 const REDACTED: &str = "<redacted>";
-/// The longest name of a parameter that is logged although it is not known: a secret without a name is longer.
+/// The longest name of an unknown parameter that is logged: a secret without a name is longer.
 const LONGEST_NAME: usize = 32;
 
-/// Parameters with values that open nothing to whoever reads them: of the specification's endpoints and of Synapse's
-/// admin API.
+/// Parameters whose values reveal nothing that can be used: of the specification's endpoints and of Synapse's admin
+/// API.
 const LOGGED: &[&str] = &[
     "action",
     "after",
@@ -71,10 +71,10 @@ const LOGGED: &[&str] = &[
     "width",
 ];
 
-/// Path prefixes (after decoding nothing) whose rest is a secret.
+/// Path prefixes, not decoded, whose rest is a secret.
 const SECRET_PATHS: &[&str] = &["/_synapse/admin/v1/registration_tokens/"];
 
-/// The path and query of `uri` without secrets.
+/// Returns the path and query of `uri` without secrets.
 pub(crate) fn loggable(uri: &Uri) -> String {
     let mut text = path(uri.path()).into_owned();
     for (at, pair) in uri.query().into_iter().flat_map(|query| query.split('&')).enumerate() {

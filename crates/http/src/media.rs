@@ -1,4 +1,4 @@
-//! What the media endpoints of clients and of other servers share.
+//! The parts that the media endpoints of clients and of other servers share.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use serde::Deserialize;
 use crate::ApiError;
 use crate::federation::federation_error;
 
-/// The specification's default and Synapse's bound for waiting on content that is still being uploaded.
+/// The specification's default for how long to wait for content that is still being uploaded, and Synapse's bound, in
+/// ms.
 const DEFAULT_TIMEOUT_MS: u64 = 20_000;
 const MAX_TIMEOUT_MS: u64 = 60_000;
 
@@ -35,7 +36,7 @@ pub struct ThumbnailQuery {
 }
 
 impl DownloadQuery {
-    /// How long to wait for content that is still being uploaded.
+    /// Returns how long to wait for content that is still being uploaded.
     pub fn timeout(&self) -> Duration {
         timeout(self.timeout_ms)
     }
@@ -47,7 +48,7 @@ impl DownloadQuery {
 }
 
 impl ThumbnailQuery {
-    /// How long to wait for content that is still being uploaded.
+    /// Returns how long to wait for content that is still being uploaded.
     pub fn timeout(&self) -> Duration {
         timeout(self.timeout_ms)
     }
@@ -57,7 +58,7 @@ impl ThumbnailQuery {
         self.allow_remote.unwrap_or(true)
     }
 
-    /// The thumbnail that is wanted.
+    /// Returns the thumbnail that is wanted.
     ///
     /// # Errors
     /// `M_INVALID_PARAM` for an unknown method.
@@ -82,7 +83,7 @@ fn timeout(timeout_ms: Option<u64>) -> Duration {
     Duration::from_millis(timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS).min(MAX_TIMEOUT_MS))
 }
 
-/// 413: uploads of more than `limit` bytes are not taken.
+/// 413: an upload is larger than `limit` bytes.
 pub fn upload_too_large(limit: u64) -> ApiError {
     ApiError::too_large(format!("Uploads may have {limit} bytes at most"))
 }
@@ -108,7 +109,7 @@ fn no_space(admin_contact: Option<String>) -> ApiError {
     }
 }
 
-/// What a client is told of a media store's refusal.
+/// Returns the client's error for an error of the media store.
 pub fn media_error(error: MediaError) -> ApiError {
     match error {
         MediaError::NotFound => ApiError::not_found("No such media"),
@@ -137,7 +138,7 @@ pub fn media_error(error: MediaError) -> ApiError {
     }
 }
 
-/// What a client is told when media of another server could not be fetched.
+/// Returns the client's error for media of another server that could not be fetched.
 fn fetch_error(error: &FetchError) -> ApiError {
     match error {
         FetchError::Server(FederationError::Status { status: StatusCode::GATEWAY_TIMEOUT, errcode, .. })

@@ -7,8 +7,8 @@ use http::StatusCode;
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
 use sha2::{Digest as _, Sha256};
 
-/// A page of this server. Other sites cannot frame it; it loads nothing, and sends forms only here. Its address, which
-/// may hold a session, is not told to where its links lead.
+/// A page of this server. Other sites cannot frame it; it loads nothing, and sends forms only here. Browsers do not
+/// send its URL, which may hold a session, to the sites it links to.
 #[derive(Debug)]
 pub struct Page {
     /// The status.
@@ -17,7 +17,7 @@ pub struct Page {
     pub html: String,
     /// The text of the only `<script>` element that may run.
     pub script: Option<&'static str>,
-    /// What else the page may do: directives of its content security policy.
+    /// Further directives of its content security policy.
     pub allowed: Option<&'static str>,
 }
 

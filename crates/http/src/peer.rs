@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection.
+//! The other end of a connection.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -11,15 +11,15 @@ use http::{Extensions, HeaderMap};
 use plexus_base::LongPoll;
 use plexus_base::rate_limiter::{is_shared_by_many, network};
 
-/// The longest request id taken over from a proxy, in bytes.
+/// The longest request id that is accepted from a proxy, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-/// What the listener knows of a connection; put into each request's extensions.
+/// The listener's data about a connection; among the extensions of each of its requests.
 #[derive(Debug, Clone)]
 pub struct Peer {
     /// The address of the socket's other end; `None` on a unix socket.
     pub address: Option<IpAddr>,
-    /// Whether X-Forwarded-For is to be believed (the listener's `x_forwarded`).
+    /// Whether X-Forwarded-For is trusted (the listener's `x_forwarded`).
     pub x_forwarded: bool,
     /// The header in which a trusted proxy gives each request an id (the listener's `request_id_header`).
     pub request_id_header: Option<HeaderName>,
@@ -28,7 +28,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The id a proxy gave the request, if it gave one that can be logged.
+    /// Returns the id a proxy gave the request, if it gave one that can be logged.
     pub(crate) fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         let id = headers.get(self.request_id_header.as_ref()?)?.to_str().ok()?;
         // Without spaces, so that no id reads like further parts of a log line.
@@ -36,7 +36,7 @@ impl Peer {
         (!id.is_empty() && id.len() <= MAX_REQUEST_ID && id.bytes().all(allowed)).then_some(id)
     }
 
-    /// The client's address: the first of X-Forwarded-For behind a proxy, as in Synapse, else the socket's.
+    /// Returns the client's address: the first of X-Forwarded-For behind a proxy, as in Synapse, else the socket's.
     pub fn client_ip(&self, headers: &HeaderMap) -> Option<IpAddr> {
         if self.x_forwarded {
             let forwarded = headers
@@ -90,8 +90,8 @@ impl<S: Send + Sync> FromRequestParts<S> for LongPolling {
     }
 }
 
-/// The address by which strangers are told apart where each may have a share of something. `None` if many may be behind
-/// it.
+/// The address by which clients that are not known are counted where each may have a share of something. `None` if many
+/// may be behind it.
 #[derive(Debug, Clone, Copy)]
 pub struct Source(pub Option<IpAddr>);
 
@@ -103,12 +103,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Source {
     }
 }
 
-/// What [`Source`] says of a request with these extensions and headers.
+/// Returns the [`Source`] of a request with these extensions and headers.
 pub(crate) fn source(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
     distinct(extensions.get::<Peer>()?.client_ip(headers)?)
 }
 
-/// The address, if one client is behind it: of IPv6 the network, of which a client has all addresses.
+/// Returns the address if one client is behind it; of IPv6 the network, all addresses of which belong to one client.
 fn distinct(address: IpAddr) -> Option<IpAddr> {
     (!is_shared_by_many(address)).then(|| network(Some(address)))
 }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_told_apart_by_its_network_unless_a_proxy_is() {
+    fn a_client_counts_by_its_network_unless_a_proxy_does() {
         let source = |address: &str| distinct(address.parse().unwrap()).map(|source| source.to_string());
         assert_eq!(source("203.0.113.7").as_deref(), Some("203.0.113.7"));
         assert_eq!(source("2001:db8:1:2:3:4:5:6").as_deref(), Some("2001:db8:1:2::"));

@@ -10,7 +10,7 @@ use plexus_service::{ClientEventError, RemoteProfileError, ResolveError};
 use crate::ApiError;
 use crate::federation::federation_error;
 
-/// Why an event was not sent.
+/// Returns the client's error for an event that was not sent.
 pub fn send_error(error: SendError) -> ApiError {
     let text = error.to_string();
     match error {
@@ -44,7 +44,7 @@ pub fn send_error(error: SendError) -> ApiError {
     }
 }
 
-/// What is wrong with an event's content, with Synapse's code for it.
+/// Returns the client's error for the content of an event, with Synapse's code.
 fn content_error(error: &ContentError) -> ApiError {
     let text = error.to_string();
     match error {
@@ -58,7 +58,7 @@ fn content_error(error: &ContentError) -> ApiError {
     }
 }
 
-/// Why a client's event was not sent.
+/// Returns the client's error for an event that was not sent, rate limits included.
 pub fn client_event_error(error: ClientEventError) -> ApiError {
     match error {
         ClientEventError::Limited(error) => error.into(),
@@ -67,7 +67,7 @@ pub fn client_event_error(error: ClientEventError) -> ApiError {
     }
 }
 
-/// Why a room was not found by its id or alias.
+/// Returns the client's error for a room that was not found by its id or alias.
 pub fn resolve_error(error: ResolveError) -> ApiError {
     match error {
         ResolveError::Invalid { .. } => ApiError::invalid_param(error.to_string()),
@@ -77,7 +77,7 @@ pub fn resolve_error(error: ResolveError) -> ApiError {
     }
 }
 
-/// Why another server's user has no profile.
+/// Returns the client's error for a profile that another server did not return.
 pub fn remote_profile_error(error: &RemoteProfileError) -> ApiError {
     match error {
         RemoteProfileError::NoServer | RemoteProfileError::NoField => ApiError::not_found(error.to_string()),
@@ -85,7 +85,7 @@ pub fn remote_profile_error(error: &RemoteProfileError) -> ApiError {
     }
 }
 
-/// Why a membership was not changed.
+/// Returns the client's error for a membership that was not changed.
 pub fn membership_error(error: MembershipError) -> ApiError {
     let text = error.to_string();
     match error {
@@ -110,7 +110,7 @@ pub fn membership_error(error: MembershipError) -> ApiError {
     }
 }
 
-/// Why there is no page of the room directory.
+/// Returns the client's error for a page of the room directory that was not read.
 pub fn directory_error(error: DirectoryError) -> ApiError {
     match error {
         DirectoryError::Since => ApiError::invalid_param(error.to_string()),
@@ -118,7 +118,7 @@ pub fn directory_error(error: DirectoryError) -> ApiError {
     }
 }
 
-/// Why a room was not created.
+/// Returns the client's error for a room that was not created.
 pub fn create_error(error: CreateError) -> ApiError {
     let text = error.to_string();
     match error {
@@ -142,7 +142,8 @@ fn limit_error(error: LimitError) -> ApiError {
     }
 }
 
-/// Why another server did not take part in a change of membership. Its refusal is passed on to the client.
+/// Returns the client's error for a change of membership in which another server did not take part. That server's
+/// refusal is passed on.
 pub fn remote_error(error: &PeerError) -> ApiError {
     let status = error.status().and_then(|status| StatusCode::from_u16(status).ok());
     match (error, status.filter(StatusCode::is_client_error)) {

@@ -11,7 +11,7 @@ use http::Method;
 
 use crate::body::{BodyIntake, BodyRule, MAX_UNKNOWN_BYTES};
 
-/// The prefixes a path is served under.
+/// The prefixes under which a path is served.
 #[derive(Debug, Clone, Copy)]
 pub struct Prefixes(pub &'static [&'static str]);
 
@@ -22,7 +22,7 @@ pub struct Client;
 impl Client {
     /// `/_matrix/client`: versions.
     pub const ROOT: Prefixes = Prefixes(&["/_matrix/client"]);
-    /// Endpoints of the client-server API as it stands: v3, and r0 as it was called before Matrix 1.1.
+    /// Endpoints under v3, and under r0 as before Matrix 1.1.
     pub const V3R0: Prefixes = Prefixes(&["/_matrix/client/v3", "/_matrix/client/r0"]);
     /// As [`Self::V3R0`], and under unstable, as Synapse serves nearly all of them.
     pub const V3R0_UNSTABLE: Prefixes =
@@ -54,17 +54,17 @@ impl Federation {
     pub const KEYS: Prefixes = Prefixes(&["/_matrix/key/v2"]);
 }
 
-/// How much of a request's body a route takes.
+/// How the body of a route's requests is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyLimit {
-    /// At most so many bytes, read whole into memory.
+    /// At most this many bytes, whole into memory.
     Bytes(usize),
-    /// The handler reads the body as it comes, and bounds it by itself.
+    /// By the handler, as it arrives, within the handler's own bounds.
     Streamed,
 }
 
 impl BodyLimit {
-    /// What a route takes that says nothing: as much as of whoever is not known.
+    /// The limit of routes that state none: that of clients that are not known.
     const DEFAULT: Self = Self::Bytes(MAX_UNKNOWN_BYTES);
 }
 
@@ -75,17 +75,17 @@ pub struct Route {
     pub method: Method,
     /// The path, with `{name}` for a parameter.
     pub path: String,
-    /// How much of a body it takes.
+    /// How its bodies are read.
     pub body: BodyLimit,
 }
 
 /// A list of routes over the state `S`. axum erases each handler's type as it is added.
 #[derive(Debug)]
 pub struct Routes<S> {
-    /// As many as `list` has.
+    /// The handlers of the routes in `list`, in the same order.
     handlers: Vec<MethodRouter<S>>,
     list: Vec<Route>,
-    /// How many were added last, by one call.
+    /// How many the last call added: one for each prefix.
     added: usize,
 }
 
@@ -96,30 +96,30 @@ impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
-    /// No routes.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self { handlers: Vec::new(), list: Vec::new(), added: 0 }
     }
 
-    /// `GET` (and HEAD) `path` under each of `prefixes`.
+    /// Adds `GET` (and HEAD) `path` under each of `prefixes`.
     pub fn get<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::GET, handler);
         self.add(Method::GET, prefixes, path, &router)
     }
 
-    /// `POST path` under each of `prefixes`.
+    /// Adds `POST path` under each of `prefixes`.
     pub fn post<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::POST, handler);
         self.add(Method::POST, prefixes, path, &router)
     }
 
-    /// `PUT path` under each of `prefixes`.
+    /// Adds `PUT path` under each of `prefixes`.
     pub fn put<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::PUT, handler);
         self.add(Method::PUT, prefixes, path, &router)
     }
 
-    /// `DELETE path` under each of `prefixes`.
+    /// Adds `DELETE path` under each of `prefixes`.
     pub fn delete<T: 'static>(&mut self, prefixes: Prefixes, path: &str, handler: impl Handler<T, S>) -> &mut Self {
         let router = MethodRouter::new().on(MethodFilter::DELETE, handler);
         self.add(Method::DELETE, prefixes, path, &router)
@@ -134,13 +134,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// The route added last takes bodies of at most `bytes` bytes. Whoever has shown neither a token nor a signature
+    /// Sets the largest body of the route added last, in bytes. A client that has shown neither a token nor a signature
     /// still sends at most [`MAX_UNKNOWN_BYTES`].
     pub fn body_up_to(&mut self, bytes: usize) -> &mut Self {
         self.limit_last(BodyLimit::Bytes(bytes))
     }
 
-    /// The handler of the route added last reads the body as it comes.
+    /// Lets the handler of the route added last read the body as it arrives.
     pub fn body_streamed(&mut self) -> &mut Self {
         self.limit_last(BodyLimit::Streamed)
     }
@@ -152,19 +152,19 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self
     }
 
-    /// Puts `wrap` around every handler, so that it sees what is known of the route.
+    /// Wraps every handler with `wrap`, for instance in a layer that needs the route.
     #[must_use]
     pub fn wrapped(mut self, wrap: impl Fn(MethodRouter<S>) -> MethodRouter<S>) -> Self {
         self.handlers = self.handlers.into_iter().map(wrap).collect();
         self
     }
 
-    /// Every route, in the order they were added.
+    /// Returns every route, in the order they were added.
     pub fn list(&self) -> &[Route] {
         &self.list
     }
 
-    /// The router, with `state` filled in; bodies are read by `intake`.
+    /// Returns the router, with `state` filled in; bodies are read by `intake`.
     pub fn build(self, state: S, intake: &Arc<BodyIntake>) -> Router {
         let mut paths: BTreeMap<String, MethodRouter<S>> = BTreeMap::new();
         for (route, handler) in self.list.into_iter().zip(self.handlers) {
@@ -185,8 +185,8 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 }
 
-/// Declares an API crate's services: a struct that is cheap to clone, with one public field per service, from which
-/// handlers take what they need by `State<FieldType>`. Every field's type must be different.
+/// Declares the services of an API crate: a struct that is cheap to clone, with one public field per service, from
+/// which handlers take those that they need by `State<FieldType>`. Every field's type must be different.
 ///
 /// ```ignore
 /// plexus_http::services! {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// An account.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are named as in Synapse's admin API")]
 pub struct UserInfo {
     /// The user id.
     pub name: String,
@@ -27,6 +28,7 @@ pub struct UserInfo {
 
 /// A device.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are named as in Synapse's admin API")]
 pub struct DeviceInfo {
     pub device_id: String,
     pub display_name: Option<String>,
@@ -38,6 +40,7 @@ pub struct DeviceInfo {
 
 /// A registration token.
 #[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are named as in Synapse's admin API")]
 pub struct RegistrationTokenInfo {
     pub token: String,
     pub uses_allowed: Option<u64>,

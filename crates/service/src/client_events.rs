@@ -34,6 +34,7 @@ pub enum ClientEventError {
 }
 
 impl ClientEventSender {
+    /// Creates the service.
     #[must_use]
     pub fn new(
         sender: Arc<EventSender>,
@@ -44,8 +45,8 @@ impl ClientEventSender {
         Self { sender, limits, echo_order, presence }
     }
 
-    /// The event that the same request of the requester's device has sent before, if memory still has it. Check this
-    /// before what else the request must fulfil: a repeated request gets its response again in any case.
+    /// Returns the event that the same request of the requester's device has sent before, if memory still has it. Check
+    /// this before what else the request must fulfil: a repeated request gets its response again in any case.
     pub fn replayed(&self, event: &NewEvent) -> Option<EventId> {
         let transaction = event.transaction.as_ref()?;
         self.sender.replayed(&event.room_id, &event.sender, transaction)

@@ -8,7 +8,7 @@ use plexus_rooms::timeline::{self, Access, VisibleEvent};
 use plexus_rooms::{ClientFormat, Room, TimelineEvent};
 use plexus_store::DbError;
 
-/// The format in which the requester reads events outside of /sync.
+/// Returns the format in which the requester reads events outside of /sync.
 #[must_use]
 pub fn client_format(requester: &Requester, now_ms: u64) -> ClientFormat<'_> {
     ClientFormat { user: &requester.user_id, device_id: requester.device_id.as_deref(), now_ms, room_id: true }

@@ -19,6 +19,8 @@
 //! | `timeline_page` | [`TimelineReader`]: pages of a timeline, across gaps |
 //! | `user_deactivation` | [`UserDeactivation`]: closing an account and leaving its rooms |
 
+#![warn(missing_docs, unreachable_pub)]
+
 mod admin_json;
 mod client_events;
 mod directory_rules;

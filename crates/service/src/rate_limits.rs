@@ -9,6 +9,7 @@ use plexus_protocol::id::UserId;
 
 /// The limiters, each named for its option. Wrong guesses at secrets are counted where the secret is checked, in the
 /// accounts crate.
+#[expect(missing_docs, reason = "a limiter is named for its option")]
 pub struct RateLimits {
     pub message: RateLimiter<UserId>,
     /// Redactions of events of others; where this is `None` they count as messages.

@@ -14,6 +14,7 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// Creates the service.
     #[must_use]
     pub fn new(registrar: Registrar, auto_join: Arc<AutoJoin>) -> Self {
         Self { registrar, auto_join }

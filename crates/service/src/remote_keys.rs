@@ -22,7 +22,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The `failures` of a response: from a server's name to why it did not respond.
 pub type KeyFailures = BTreeMap<String, Value>;
 
-/// How long other servers have for their responses: the request's `timeout`, bounded.
+/// Returns how long other servers have for their responses: the request's `timeout`, bounded.
 #[must_use]
 pub fn remote_key_timeout(timeout_ms: Option<u64>) -> Duration {
     timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis).clamp(MIN_TIMEOUT, MAX_TIMEOUT)

@@ -27,6 +27,7 @@ const MAX_REQUESTS: u32 = 30;
 /// A room's summary as another server wrote it.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct RemoteSummary {
+    /// The room that is described.
     pub room_id: RoomId,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -54,7 +55,7 @@ pub struct RemoteSummary {
     allowed_room_ids: Vec<RoomId>,
 }
 
-/// The default of `join_rule`.
+/// Returns the default of `join_rule`.
 fn public() -> String {
     "public".to_owned()
 }
@@ -62,6 +63,7 @@ fn public() -> String {
 /// A room as another server described it.
 #[derive(Debug)]
 pub struct RemoteRoom {
+    /// The room's own description.
     pub summary: RemoteSummary,
     /// The `m.space.child` events of a space, in order.
     pub children: Vec<SpaceChild>,
@@ -130,6 +132,7 @@ impl Default for RequestBudget {
 }
 
 impl RemoteRoomSummaries {
+    /// Creates the service with an empty cache.
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, client: Arc<FederationClient>, clock: Clock) -> Self {
         Self { rooms, client, clock, cache: Mutex::default() }

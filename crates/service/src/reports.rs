@@ -1,4 +1,4 @@
-//! What users report to the server's administrators.
+//! Reports of users to the server's administrators.
 
 use plexus_base::Clock;
 use plexus_protocol::id::UserId;
@@ -16,26 +16,34 @@ pub struct Reports {
 /// The subject of a report.
 #[derive(Debug, Clone)]
 pub enum Reported {
+    /// A room as a whole.
     Room(RoomNid),
     /// An event, and the room that it is in.
     Event {
+        /// The event's room.
         room: RoomNid,
+        /// The event.
         event: EventNid,
     },
+    /// A user of any server.
     User(UserId),
 }
 
 /// A user's report.
 #[derive(Debug, Clone)]
 pub struct NewReport {
+    /// The user who reports.
     pub reporter: UserId,
+    /// The subject.
     pub reported: Reported,
+    /// The user's own words.
     pub reason: Option<String>,
     /// -100 (most offensive) to 0.
     pub score: Option<i64>,
 }
 
 impl Reports {
+    /// Creates the service.
     #[must_use]
     pub fn new(db: Database, clock: Clock) -> Self {
         Self { db, clock }

@@ -13,7 +13,9 @@ use serde::Serialize;
 /// The room that an alias points to, and servers through which it can be joined.
 #[derive(Debug, Serialize)]
 pub struct ResolvedRoom {
+    /// The room, which this server need not know.
     pub room_id: RoomId,
+    /// Servers through which it can be joined, in the order in which to try them.
     pub servers: Vec<ServerName>,
 }
 
@@ -22,7 +24,12 @@ pub struct ResolvedRoom {
 pub enum ResolveError {
     /// Neither an id nor an alias.
     #[error("{text}: {problem}")]
-    Invalid { text: String, problem: IdError },
+    Invalid {
+        /// The text.
+        text: String,
+        /// Why it is not an id.
+        problem: IdError,
+    },
     /// This server has no such alias.
     #[error("Room alias {0} not found.")]
     UnknownAlias(RoomAlias),
@@ -45,6 +52,7 @@ pub struct RoomResolver {
 }
 
 impl RoomResolver {
+    /// Creates the service.
     #[must_use]
     pub fn new(db: Database, rooms: Arc<Rooms>, client: Arc<FederationClient>) -> Self {
         Self { db, rooms, client }
@@ -77,7 +85,7 @@ impl RoomResolver {
         Ok(ResolvedRoom { room_id: room.id.clone(), servers: servers_in(&room, own) })
     }
 
-    /// The room that an alias of this server points to.
+    /// Returns the room that an alias of this server points to.
     ///
     /// # Errors
     /// When the database fails.

@@ -17,14 +17,19 @@ const MAX_FILLS: usize = 3;
 
 /// The events to be read: `after < position <= upto`.
 pub struct TimelineRange {
+    /// The events lie after this.
     pub after: Position,
+    /// The last event that may be read.
     pub upto: Position,
+    /// The most events.
     pub limit: usize,
+    /// From which end to read.
     pub direction: Direction,
 }
 
 /// A page of events.
 pub struct TimelinePage {
+    /// In the order in which they were read.
     pub events: Vec<VisibleEvent>,
     /// Where the next page begins; `None` when there is nothing further.
     pub end: Option<Position>,
@@ -32,8 +37,11 @@ pub struct TimelinePage {
 
 /// Reads the events of a room that a user may see and a filter lets through.
 pub struct TimelineReader<'a> {
+    /// The room whose timeline is read.
     pub room: &'a Arc<Room>,
+    /// The user whose view of the room counts.
     pub user: &'a UserId,
+    /// The events that the client wants.
     pub filter: &'a RoomEventFilter,
     /// Fetches events that this server lacks. Without it a page ends where they are missing.
     pub history: Option<&'a PduReceiver>,
@@ -42,7 +50,7 @@ pub struct TimelineReader<'a> {
 /// A page being read.
 struct Reading<'a> {
     reader: &'a TimelineReader<'a>,
-    /// What is still to be read; it shrinks.
+    /// The events that are still to be read; it shrinks.
     range: TimelineRange,
     events: Vec<VisibleEvent>,
     fills: usize,
@@ -52,8 +60,8 @@ struct Reading<'a> {
 type Step = ControlFlow<Option<Position>>;
 
 impl TimelinePage {
-    /// The `end` of `/messages`. Every page that is not empty has one, also the last: some clients drop a page without
-    /// one.
+    /// Returns the `end` of `/messages`. Every page that is not empty has one, also the last: some clients drop a page
+    /// without one.
     #[must_use]
     pub fn end_for_clients(&self, direction: Direction) -> Option<Position> {
         self.end.or_else(|| end_of(&self.events, direction))
@@ -170,7 +178,7 @@ impl Reading<'_> {
         self.events.len() == self.range.limit
     }
 
-    /// Where reading goes on.
+    /// Returns where reading goes on.
     fn start(&self) -> Position {
         match self.range.direction {
             Direction::Backward => self.range.upto,
@@ -191,7 +199,7 @@ fn end_of(events: &[VisibleEvent], direction: Direction) -> Option<Position> {
     next_page(direction, events.last().map(|visible| visible.event.position))
 }
 
-/// Where the page begins that follows an event.
+/// Returns where the page begins that follows an event.
 fn next_page(direction: Direction, last: Option<Position>) -> Option<Position> {
     match direction {
         Direction::Backward => last.map(|position| position - 1),

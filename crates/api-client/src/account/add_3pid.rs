@@ -6,8 +6,8 @@ use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, Empty, Json, State};
 use plexus_protocol::json::Object;
 
-/// Adds an address that was validated before. No address can be validated here yet, so no session is known.
-pub async fn handle(
+/// Adds an address that was validated before. This server cannot validate addresses yet, so it knows no such session.
+pub(crate) async fn handle(
     Auth(_): Auth,
     State(config): State<Arc<Config>>,
     Json(body): Json<Object>,

@@ -33,7 +33,7 @@ pub(crate) async fn handle(
     limits.username_availability.check(&network(ip))?;
     match registrar.check_username(&query.username).await {
         Ok(_) => {}
-        // Who may not learn which names are taken is told that all are free.
+        // A client that may not learn which names are taken gets the response that all are free.
         Err(RegisterError::UserInUse) if settings.registration.inhibit_user_in_use_error => {}
         Err(error) => return Err(register_error(error)),
     }

@@ -1,4 +1,4 @@
-//! GET /_matrix/client/v3/password_policy: what `password_config.policy` asks for (MSC2000, served by Synapse).
+//! GET /_matrix/client/v3/password_policy: the rules of `password_config.policy` (MSC2000, served by Synapse).
 
 use std::sync::Arc;
 

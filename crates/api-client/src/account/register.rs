@@ -45,14 +45,14 @@ struct Params {
     initial_device_display_name: Option<String>,
     inhibit_login: bool,
     refresh_token: bool,
-    /// Of the guest whose account is to become the user's.
+    /// The access token of the guest whose account is to become the user's.
     guest_access_token: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Response {
     user_id: UserId,
-    /// Deprecated, and still what some clients read.
+    /// Deprecated, but some clients still read it.
     home_server: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) struct Response {
     tokens: Option<TokenFields>,
 }
 
-/// What registration works with.
+/// The services that registration uses.
 struct Register {
     settings: Arc<Settings>,
     registrar: Registrar,
@@ -114,7 +114,7 @@ impl Register {
         }
         let params: Params = parse(body)?;
         count()?;
-        // The device of a guest is the server's to choose (client-server API, "Registration").
+        // The server chooses the device of a guest (client-server API, "Registration").
         let session =
             NewSession { initial_device_display_name: params.initial_device_display_name, ..NewSession::default() };
         self.registration.register_guest(session).await.map_err(register_error)
@@ -162,7 +162,7 @@ impl Register {
         self.registration.register(account).await.map_err(register_error)
     }
 
-    /// How one can register, if at all.
+    /// Returns the flows for registration, if it is open.
     fn flows(&self) -> Result<Vec<Flow>, ApiError> {
         let registration = &self.settings.registration;
         if !registration.enable_registration {
@@ -177,7 +177,7 @@ impl Register {
         Ok(if registration.registration_requires_token { vec![vec![REGISTRATION_TOKEN]] } else { vec![vec![DUMMY]] })
     }
 
-    /// The user this session has registered already: the client missed the answer and asks again.
+    /// Returns the user that was registered with this session before: the client missed the response and asks again.
     async fn registered_before(&self, auth: Option<&Object>) -> Result<Option<String>, ApiError> {
         match auth.and_then(|auth| auth.get_str("session")) {
             Some(session) => self.uia.registered_user(session).await.map_err(uia_error),
@@ -200,7 +200,8 @@ impl Register {
         }
     }
 
-    /// The guest whose access token this is, and who asks to become the user `username`: the guest's own name.
+    /// Returns the guest whose access token this is. The guest becomes the user `username`, which must be the guest's
+    /// own name.
     async fn guest_of(&self, token: &str, username: Option<&str>) -> Result<UserId, ApiError> {
         let seen = Seen { ip: Some(self.address), user_agent: None };
         let requester = self.tokens.check(token, seen).await.map_err(token_error)?;
@@ -211,8 +212,8 @@ impl Register {
         }
     }
 
-    /// The answer once more. A session id is seen by more than the user (it is in the address of the fallback page), so
-    /// this request has to give the password itself.
+    /// Returns the response again. A session id is seen by more than the user (it is in the URL of the fallback page),
+    /// so this request has to give the password itself.
     async fn again(
         &self,
         user_id: &str,

@@ -1,17 +1,17 @@
 //! POST .../requestToken: validation of addresses, for registration, password reset and /account/3pid, by email and by
-//! telephone. This server sends neither yet, and says so as Synapse does when email is not configured.
+//! phone. This server can send neither yet, and returns Synapse's error for a server without email.
 
 use plexus_http::{ApiError, Empty, Json};
 use plexus_protocol::json::Object;
 
 /// Every `.../email/requestToken`.
-pub async fn by_email(Json(body): Json<Object>) -> Result<Empty, ApiError> {
+pub(crate) async fn by_email(Json(body): Json<Object>) -> Result<Empty, ApiError> {
     check(&body, &["client_secret", "email", "send_attempt"])?;
     Err(denied("Email validation is not available on this server"))
 }
 
 /// Every `.../msisdn/requestToken`.
-pub async fn by_msisdn(Json(body): Json<Object>) -> Result<Empty, ApiError> {
+pub(crate) async fn by_msisdn(Json(body): Json<Object>) -> Result<Empty, ApiError> {
     check(&body, &["client_secret", "country", "phone_number", "send_attempt"])?;
     Err(denied("Phone number validation is not available on this server"))
 }

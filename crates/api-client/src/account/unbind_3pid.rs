@@ -16,7 +16,8 @@ pub(crate) struct Response {
     id_server_unbind_result: &'static str,
 }
 
-/// This server binds nothing at identity servers, so it cannot unbind there; the client must do it itself.
+/// Returns `no-support`: this server binds nothing at identity servers, so that it cannot unbind there; the client must
+/// do it itself.
 pub(crate) async fn handle(Auth(_): Auth, Json(_): Json<Request>) -> Result<JsonBody<Response>, ApiError> {
     Ok(JsonBody(Response { id_server_unbind_result: "no-support" }))
 }

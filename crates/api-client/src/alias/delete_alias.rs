@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     let found = found.ok_or_else(|| ApiError::not_found(format!("Room alias {alias} not found.")))?;
     let room = rooms.get_nid(found.room_nid).await?;
     let user = &requester.user_id;
-    // Its creator, an administrator, or whoever may set the canonical alias (as Synapse).
+    // Allowed to its creator, an administrator, and users who may set the canonical alias (as in Synapse).
     let powerful = room.as_ref().is_some_and(|room| {
         let view = room.view();
         view.power_levels.user(user) >= view.power_levels.event("m.room.canonical_alias", true)
@@ -40,7 +40,7 @@ pub(crate) async fn handle(
     Ok(Empty)
 }
 
-/// Takes the alias out of `m.room.canonical_alias`. The alias is gone either way.
+/// Removes the alias from `m.room.canonical_alias`. If that fails, the alias is deleted all the same.
 async fn remove_from_canonical(sender: &EventSender, room: &Room, user: &UserId, alias: &str) {
     let view = room.view();
     let Some(event) = view.event_in_memory("m.room.canonical_alias", "") else { return };

@@ -20,12 +20,12 @@ const DEFAULT_LIMIT: u64 = 10;
 const MAX_LIMIT: u64 = 1_000;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     limit: Option<u64>,
     filter: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(clock): State<Clock>,
@@ -58,7 +58,7 @@ pub async fn handle(
     out.push_str(",\"events_after\":");
     push_events(&mut out, &room, &format, &after.events).await?;
     out.push_str(",\"state\":");
-    // Of one's own leave only that is seen, not the state of a room that one was not in.
+    // Of the user's own leave only the event is visible, not the state of a room that the user was not in.
     let mut state = match timeline::state_position(user, &room, access, newest).await? {
         Some(position) => timeline::state_at(&room, position).await?,
         None => Vec::new(),

@@ -18,7 +18,7 @@ pub(crate) async fn handle(
     State(devices): State<Devices>,
     Json(body): Json<Object>,
 ) -> Result<Empty, ApiError> {
-    // An empty list asks for authentication, too: clients use it to find out the flows.
+    // An empty list needs authentication too: clients use it to find out the flows.
     let operation = "POST /delete_devices".to_owned();
     let request = uiaa::Request { operation, requester: &requester, body, can_skip: true };
     authorised(&uia, request, async |params: Params| {

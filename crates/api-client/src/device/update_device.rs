@@ -5,11 +5,11 @@ use plexus_http::{ApiError, AuthGuest, Empty, JsonOrEmpty, Path, State};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     display_name: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     Path(device_id): Path<String>,
     State(devices): State<Devices>,

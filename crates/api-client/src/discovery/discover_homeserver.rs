@@ -6,7 +6,7 @@ use plexus_base::config::Config;
 use plexus_http::{ApiError, JsonBody, State};
 use serde_json::{Map, Value, json};
 
-/// Answers `public_baseurl` and what `extra_well_known_client_content` adds; 404 without a `public_baseurl`.
+/// Returns `public_baseurl` and the members of `extra_well_known_client_content`; 404 without a `public_baseurl`.
 pub(crate) async fn handle(State(config): State<Arc<Config>>) -> Result<JsonBody<Map<String, Value>>, ApiError> {
     let Some(base_url) = &config.server.public_baseurl else {
         return Err(ApiError::not_found(".well-known not available"));

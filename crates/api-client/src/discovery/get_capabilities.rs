@@ -74,7 +74,7 @@ fn capabilities(config: &Config) -> Capabilities {
         change_password: Enabled { enabled: passwords.enabled != PasswordLogin::Disabled && passwords.localdb_enabled },
         set_displayname: Enabled { enabled: set_displayname },
         set_avatar_url: Enabled { enabled: set_avatar_url },
-        // No address can be validated here yet.
+        // This server cannot validate addresses yet.
         third_party_id_changes: Enabled { enabled: false },
         get_login_token: Enabled { enabled: config.sessions.login_via_existing_session.enabled },
         forget_forced_upon_leave: Enabled { enabled: config.rooms.forget_rooms_on_leave },

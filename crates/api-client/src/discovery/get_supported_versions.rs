@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use plexus_http::JsonBody;
 use serde::Serialize;
 
-/// The releases of the specification this server speaks, oldest first.
+/// The versions of the specification that this server implements, oldest first.
 const VERSIONS: [&str; 27] = [
     "r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4",
     "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17",
     "v1.18", "v1.19",
 ];
 
-/// Features that clients still look for by their unstable names. Only what works is listed.
+/// Features that clients still look up by their unstable names. Only those that work are listed.
 const UNSTABLE_FEATURES: [&str; 3] = [
     // Lazy-loaded members, in the specification since r0.5.0.
     "m.lazy_load_members",

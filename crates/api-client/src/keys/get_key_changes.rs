@@ -12,7 +12,7 @@ use plexus_sync::SyncToken;
 use serde::{Deserialize, Serialize};
 
 const MEMBER: &str = "m.room.member";
-/// How many rooms one query asks about.
+/// How many rooms are read in one query.
 const ROOMS_AT_ONCE: usize = 500;
 
 #[derive(Debug, Deserialize)]
@@ -27,8 +27,9 @@ pub(crate) struct Response {
     left: BTreeSet<UserId>,
 }
 
-/// Whose keys a client should ask for again, having last been told at `from`. As in Synapse what came after `to` is
-/// told, too: the client only asks once more than it had to. And as in `/sync` rooms that are not encrypted count, too.
+/// Returns the users whose keys a client should query again after `from`. As in Synapse changes after `to` are
+/// included: the client queries some users once more than it had to. As in `/sync`, rooms that are not encrypted count
+/// too.
 pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
@@ -81,7 +82,7 @@ impl Changes<'_> {
         Ok(found)
     }
 
-    /// Whether the user came into a room since `from`, or left one, by a membership that is new.
+    /// Whether the user joined a room since `from`, or left one, by a membership that is new.
     async fn is_encounter(&self, membership: &RoomMembership) -> Result<bool, DbError> {
         let Some(room) = self.rooms.get_readable_nid(membership.room).await? else { return Ok(false) };
         let before = timeline::state_event_at(&room, self.from, MEMBER, self.user.as_str()).await?;
@@ -102,8 +103,8 @@ impl Changes<'_> {
         Ok(())
     }
 
-    /// Who joined the rooms since `from` and who left them, and everybody in those that have become encrypted. Users
-    /// who only changed their name are included: the client asks once more than it had to.
+    /// Adds the users who joined or left the rooms since `from`, and all members of rooms that have become encrypted.
+    /// Users who only changed their name are included: the client queries them once more than it had to.
     async fn others(&self, rooms: &[RoomNid], found: &mut Response) -> Result<(), DbError> {
         let (from, nids) = (self.from, rooms.to_vec());
         let read = move |tx: &mut Tx<'_>| {
@@ -115,7 +116,7 @@ impl Changes<'_> {
             let (Some(room), Ok(user)) = (self.rooms.get_readable_nid(nid).await?, UserId::try_from(user)) else {
                 continue;
             };
-            // The user's own membership has been looked at: here it is a changed name.
+            // The user's own membership was looked at before: this is a changed name.
             if user == *self.user {
                 continue;
             }

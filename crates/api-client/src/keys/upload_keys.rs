@@ -36,7 +36,7 @@ pub(crate) async fn handle(
         fallback_keys: request.fallback_keys.or(request.unstable_fallback_keys).unwrap_or_default(),
     };
     let mut counts = keys.upload(&requester.user_id, device_id, upload).await.map_err(upload_error)?;
-    // Clients upload more when this algorithm is low, also when it is absent: say zero.
+    // Clients upload more keys when the count of this algorithm is low, also when it is absent.
     counts.entry("signed_curve25519".to_owned()).or_insert(0);
     Ok(JsonBody(Response { one_time_key_counts: counts }))
 }

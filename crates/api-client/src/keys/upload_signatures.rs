@@ -10,7 +10,7 @@ use plexus_protocol::json::Object;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     failures: BTreeMap<UserId, BTreeMap<String, Failure>>,
 }
 
@@ -20,7 +20,7 @@ struct Failure {
     error: String,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(cross_signing): State<CrossSigning>,
     Json(uploads): Json<BTreeMap<UserId, Object>>,

@@ -27,7 +27,7 @@ impl From<Params> for CrossSigningUpload {
     }
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(clock): State<Clock>,
     State(cross_signing): State<CrossSigning>,
@@ -35,7 +35,7 @@ pub async fn handle(
     Json(body): Json<Object>,
 ) -> Result<Empty, ApiError> {
     let operation = "POST /keys/device_signing/upload".to_owned();
-    // Without keys of its own it goes on with what an earlier request began.
+    // A request without keys continues with those of an earlier request.
     let is_bare = body.keys().all(|name| name == "auth");
     let body = if is_bare { uiaa::with_earlier_params(&uia, operation.clone(), &requester, body).await? } else { body };
     let params: Params = uiaa::parse(&body)?;
@@ -53,7 +53,7 @@ pub async fn handle(
             let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
             authorised(&uia, request, async |params: Params| store(params.into()).await).await
         }
-        // The first keys, or an administrator allowed it: no authentication (MSC3967).
+        // The first keys, or keys that an administrator allowed to replace: no authentication (MSC3967).
         CrossSigningState::First | CrossSigningState::Replaces { allowed_without_auth: true } => store(upload).await,
         CrossSigningState::Unchanged => Ok(Empty),
     }

@@ -1,4 +1,4 @@
-//! What the uploads share: the body goes to the disk as it arrives, never whole into memory.
+//! The parts that uploads share: the body is written to the disk as it arrives, and is never whole in memory.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use plexus_media::{Description, MediaStore, Upload};
 use plexus_protocol::id::UserId;
 use serde::Deserialize;
 
-/// How long a client may be silent in the middle of an upload.
+/// How long a client may send nothing in the middle of an upload.
 const SILENCE: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
@@ -20,7 +20,7 @@ pub(crate) struct Query {
     filename: Option<String>,
 }
 
-/// What the headers and the query say of the content.
+/// Returns the description of the content, from the headers and the query.
 pub(crate) fn description(request: &Request, query: Query) -> Description {
     let header = request.headers().get(CONTENT_TYPE);
     let content_type = header.and_then(|value| value.to_str().ok()).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! What the downloads share: parameters, headers, and the content as a stream.
+//! The parts that downloads share: parameters, headers, and the content as a stream.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Refuses what was asked for without a token when all media asks for one (`enable_authenticated_media`).
+/// Refuses a request without a token if all media needs one (`enable_authenticated_media`).
 pub(crate) fn check_legacy(config: &Config) -> Result<(), ApiError> {
     if config.media.enable_authenticated_media {
         return Err(ApiError::not_found("This media needs an access token: /_matrix/client/v1/media"));
@@ -25,7 +25,7 @@ pub(crate) fn check_legacy(config: &Config) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The content itself; `file_name` replaces the name it was uploaded with.
+/// Returns the content; `file_name` replaces the name with which it was uploaded.
 pub(crate) async fn content(
     media: &Arc<Downloads>,
     headers: &HeaderMap,
@@ -41,7 +41,7 @@ pub(crate) async fn content(
     Ok(respond(open, headers))
 }
 
-/// A thumbnail of the content.
+/// Returns a thumbnail of the content.
 pub(crate) async fn thumbnail(
     media: &Arc<Downloads>,
     headers: &HeaderMap,
@@ -68,7 +68,7 @@ fn respond(open: OpenMedia, asked: &HeaderMap) -> Response {
     let content_type = serving::content_type(&open.content_type);
     let disposition = serving::content_disposition(content_type, open.upload_name.as_deref());
     for (name, value) in [(CONTENT_TYPE, content_type), (CONTENT_DISPOSITION, &disposition), (ETAG, &tag)] {
-        // All three are printable ASCII by construction.
+        // All three consist of printable ASCII characters.
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
         }

@@ -14,7 +14,7 @@ use super::TargetRequest;
 pub(crate) struct Request {
     user_id: Option<UserId>,
     reason: Option<String>,
-    /// Present when somebody is invited by address instead.
+    /// Present when somebody is invited by an address instead of a user id.
     medium: Option<String>,
 }
 

@@ -21,7 +21,7 @@ const DEFAULT_LIMIT: usize = 10;
 const MAX_LIMIT: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     dir: String,
     #[serde(default, deserialize_with = "non_empty")]
     from: Option<String>,
@@ -31,7 +31,7 @@ pub struct Request {
     filter: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(receiver): State<Arc<PduReceiver>>,
@@ -64,7 +64,7 @@ pub async fn handle(
     };
 
     let format = client_format(&requester, clock.now_ms());
-    // Clients compare it with the token they sent.
+    // Clients compare it with the token that they sent.
     let start = request.from.unwrap_or_else(|| token(from));
     let mut out = format!("{{\"start\":{},", serde_json::json!(start));
     if let Some(end) = page.end_for_clients(direction) {
@@ -81,7 +81,7 @@ pub async fn handle(
     Ok(RawJson(out.into()))
 }
 
-/// `b` or `f`.
+/// Parses the direction, `b` or `f`.
 pub(crate) fn direction(dir: &str) -> Result<Direction, ApiError> {
     match dir {
         "b" => Ok(Direction::Backward),
@@ -90,7 +90,7 @@ pub(crate) fn direction(dir: &str) -> Result<Direction, ApiError> {
     }
 }
 
-/// The `filter` parameter: the JSON of a `RoomEventFilter`.
+/// Parses the `filter` parameter: the JSON of a `RoomEventFilter`.
 pub(crate) fn parse_filter(filter: Option<&str>) -> Result<RoomEventFilter, ApiError> {
     match filter {
         None => Ok(RoomEventFilter::default()),

@@ -21,8 +21,8 @@ pub(crate) async fn handle(
     send(&requester, &events, (room_id, event_type), content, transaction).await
 }
 
-/// POST /_matrix/client/v3/rooms/{roomId}/send/{eventType}, which Synapse serves beyond the specification: sent again,
-/// the request makes another event.
+/// POST /_matrix/client/v3/rooms/{roomId}/send/{eventType}, which Synapse serves beyond the specification: a repeated
+/// request sends another event.
 pub(crate) async fn without_transaction(
     AuthGuest(requester): AuthGuest,
     State(events): State<Arc<ClientEventSender>>,

@@ -9,7 +9,7 @@ use plexus_rooms::Rooms;
 use plexus_sync::Presence;
 use plexus_sync::presence::share_room;
 
-/// Users see the presence of those they share a room with.
+/// Returns the presence of a user who shares a room with the requester.
 pub(crate) async fn handle(
     Auth(requester): Auth,
     State(clock): State<Clock>,

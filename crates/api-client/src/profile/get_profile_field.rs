@@ -30,7 +30,7 @@ pub(crate) async fn handle(
     }
     let fields = profiles.find(&user).await?.ok_or_else(|| ApiError::not_found("Profile was not found"))?;
     let wanted = fields.iter().find(|(name, _)| *name == field);
-    // Clients have always been given an empty object for these two.
+    // For these two clients have always been given an empty object.
     if wanted.is_none() && field != "displayname" && field != "avatar_url" {
         return Err(ApiError::not_found("The profile has no such field"));
     }

@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     Ok(Empty)
 }
 
-/// Name and avatar are text; an empty one, or null, removes it.
+/// Checks a value. Name and avatar are text; an empty one, or null, removes the field.
 fn checked(field: &str, value: &Value) -> Result<Option<Value>, ApiError> {
     if !matches!(field, "displayname" | "avatar_url") {
         return Ok(Some(value.clone()));

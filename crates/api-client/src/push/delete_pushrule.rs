@@ -12,7 +12,7 @@ pub(crate) async fn handle(
     State(db): State<Database>,
     Path((kind, rule_id)): Path<(String, String)>,
 ) -> Result<Empty, ApiError> {
-    // There is no rule of a kind that there is not.
+    // An unknown kind has no rules.
     let kind = RuleKind::from_name(&kind).ok_or_else(|| change_error(UserRulesError::NotFound.into()))?;
     push_rules::change(&db, &requester.user_id, kind, &rule_id, RuleChange::Delete).await.map_err(change_error)?;
     Ok(Empty)

@@ -6,14 +6,14 @@ use plexus_http::{ApiError, Auth, Query, RawJson, State};
 use plexus_sync::notifications::Notifications;
 use serde::Deserialize;
 
-/// How many notifications an answer has at most.
+/// The most notifications in one response.
 const MAX_LIMIT: usize = 500;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Parameters {
     from: Option<String>,
     limit: Option<usize>,
-    /// `highlight`: only those.
+    /// `highlight`: only notifications with emphasis.
     only: Option<String>,
 }
 

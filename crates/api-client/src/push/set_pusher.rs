@@ -8,12 +8,12 @@ use plexus_store::repo::pushers::{self, Pusher};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// The lengths the specification allows, in bytes.
+/// The longest pushkey, in bytes, as in the specification.
 const MAX_PUSHKEY: usize = 512;
 const MAX_APP_ID: usize = 64;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     pushkey: String,
     app_id: String,
     /// `null` deletes the pusher; absent is an error.
@@ -41,7 +41,7 @@ fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
     Option::deserialize(deserializer)
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     State(clock): State<Clock>,
@@ -93,7 +93,7 @@ fn new_pusher(request: Request, kind: String, requester: &Requester, now_ms: u64
     })
 }
 
-/// A push gateway is reached at one path only, so that a pusher cannot be pointed at anything else.
+/// Checks that a pusher's URL has the one path of push gateways, so that it cannot point at anything else.
 fn check_data(kind: &str, data: &Map<String, Value>) -> Result<(), ApiError> {
     match kind {
         "email" => Ok(()),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{change_error, rule_kind};
 
-/// What the body says. Old clients sent the boolean alone, which Synapse still takes.
+/// Reads the body. Old clients sent the boolean alone, which Synapse still accepts.
 fn enabled(body: &[u8]) -> Result<bool, ApiError> {
     let body: Value =
         serde_json::from_slice(body).map_err(|error| ApiError::not_json(format!("Content not JSON: {error}")))?;

@@ -1,4 +1,4 @@
-//! What below /_matrix/client/v3/pushrules/ names neither rules nor a part of one.
+//! Paths below /_matrix/client/v3/pushrules/ that name neither rules nor a part of one.
 
 use plexus_http::{ApiError, Auth};
 

@@ -22,7 +22,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
     Value::deserialize(deserializer).map(Some)
 }
 
-/// The thread, which must have a name.
+/// Returns the thread's id, which must not be empty.
 fn named(thread_id: Value) -> Result<String, ApiError> {
     match thread_id {
         Value::String(thread) if !thread.is_empty() => Ok(thread),

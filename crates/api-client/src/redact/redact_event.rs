@@ -21,8 +21,8 @@ pub(crate) async fn handle(
     redact(&requester, &events, (room_id, event_id), content, transaction).await
 }
 
-/// POST /_matrix/client/v3/rooms/{roomId}/redact/{eventId}, which Synapse serves beyond the specification: sent again,
-/// the request makes another redaction.
+/// POST /_matrix/client/v3/rooms/{roomId}/redact/{eventId}, which Synapse serves beyond the specification: a repeated
+/// request makes another redaction.
 pub(crate) async fn without_transaction(
     Auth(requester): Auth,
     State(events): State<Arc<ClientEventSender>>,

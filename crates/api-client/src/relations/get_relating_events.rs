@@ -20,7 +20,7 @@ const DEFAULT_LIMIT: u64 = 5;
 const MAX_LIMIT: u64 = 100;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     #[serde(default, deserialize_with = "non_empty")]
     from: Option<String>,
     #[serde(default, deserialize_with = "non_empty")]
@@ -31,7 +31,7 @@ pub struct Request {
     recurse: bool,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     auth: AuthGuest,
     rooms: State<Arc<Rooms>>,
     clock: State<Clock>,
@@ -41,7 +41,7 @@ pub async fn handle(
     list(auth, rooms, clock, (room_id, event_id), RelationFilter::default(), request).await
 }
 
-/// What all three endpoints do.
+/// Serves all three endpoints.
 pub(super) async fn list(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
@@ -72,7 +72,7 @@ pub(super) async fn list(
     let next = page.more.then(|| match (page.events.last(), direction) {
         (Some(event), Direction::Backward) => event.position - 1,
         (Some(event), Direction::Forward) => event.position,
-        // Nothing was asked for: it goes on where this page began.
+        // Nothing was requested: the next page begins where this one did.
         (None, Direction::Backward) => upto,
         (None, Direction::Forward) => after,
     });

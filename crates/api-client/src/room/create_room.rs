@@ -17,7 +17,7 @@ use plexus_http::room_errors::{create_error, membership_error};
 use plexus_service::{DirectoryRules, RateLimits};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     visibility: Option<String>,
     preset: Option<String>,
     room_version: Option<String>,
@@ -36,8 +36,7 @@ pub struct Request {
     is_direct: bool,
 }
 
-/// How many events of `initial_state` a room may begin with: they are written in one transaction, for which everybody
-/// waits.
+/// The most events of `initial_state`: they are written in one transaction, for which everybody waits.
 const MAX_INITIAL_STATE: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
@@ -50,14 +49,14 @@ struct InitialEvent {
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     room_id: RoomId,
     #[serde(skip_serializing_if = "Option::is_none")]
     room_alias: Option<RoomAlias>,
 }
 
 #[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,
@@ -79,7 +78,7 @@ pub async fn handle(
     let is_direct = new.is_direct;
     let room = creator.create(new).await.map_err(create_error)?;
     for target in elsewhere {
-        // As in Synapse the room stays when somebody cannot be invited, but the client is told.
+        // As in Synapse the room stays if somebody cannot be invited, but the request fails.
         let change = MembershipChange {
             room_id: room.id.clone(),
             sender: requester.user_id.clone(),
@@ -95,7 +94,7 @@ pub async fn handle(
     Ok(JsonBody(Response { room_id: room.id.clone(), room_alias }))
 }
 
-/// The request, checked.
+/// Checks the request, and converts it.
 fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Request) -> Result<NewRoom, ApiError> {
     let user = &requester.user_id;
     let published = match request.visibility.as_deref() {
@@ -121,7 +120,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
     {
         return Err(ApiError::forbidden("Not allowed to create alias"));
     }
-    // As in Synapse there is a room, unlisted, where the rules do not let it into the directory.
+    // As in Synapse the room is created, but not listed, if the rules do not let it into the directory.
     let aliases: Vec<&str> = alias.iter().map(RoomAlias::as_str).collect();
     let published = published && DirectoryRules::publication(config).allow(user, &aliases, "");
     let mut invite = request.invite;
@@ -163,7 +162,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
     })
 }
 
-/// The room version, when this server makes such rooms.
+/// Parses a room version, if this server creates such rooms.
 pub(super) fn supported_version(version: &str) -> Result<RoomVersion, ApiError> {
     version.parse().map_err(|_| {
         ApiError::bad_request("M_UNSUPPORTED_ROOM_VERSION", "Your homeserver does not support this room version")
@@ -177,7 +176,7 @@ fn alias(localpart: &str, server: &ServerName) -> Result<RoomAlias, ApiError> {
     RoomAlias::new(localpart, server).map_err(|error| ApiError::invalid_param(format!("room_alias_name {error}")))
 }
 
-/// 400 when there is such an alias. Who is faster is decided when the room is committed.
+/// 400 if the alias exists already. Which of two simultaneous requests gets it is decided when the room is committed.
 async fn require_free(db: &Database, alias: &RoomAlias) -> Result<(), ApiError> {
     let text = alias.as_str().to_owned();
     if db.read(move |tx| repo::aliases::get(tx, &text)).await?.is_some() {

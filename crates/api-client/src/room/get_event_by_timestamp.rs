@@ -12,19 +12,19 @@ use crate::access::readable_room;
 use crate::message::get_message_events::direction;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// Unix ms.
     ts: u64,
     dir: String,
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     event_id: EventId,
     origin_server_ts: u64,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(receiver): State<Arc<PduReceiver>>,

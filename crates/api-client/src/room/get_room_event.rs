@@ -15,7 +15,7 @@ pub(crate) async fn handle(
     State(clock): State<Clock>,
     Path((room_id, event_id)): Path<(RoomId, EventId)>,
 ) -> Result<RawJson, ApiError> {
-    // Whether it does not exist or may not be seen is not told apart.
+    // An event that does not exist and one that is not visible get the same error.
     let not_found = || ApiError::not_found("Event not found.");
     let room = rooms.get(&room_id).await?.ok_or_else(not_found)?;
     let event = timeline::event(&room, &event_id).await?.ok_or_else(not_found)?;

@@ -23,7 +23,7 @@ pub(crate) struct Request {
 pub(crate) struct Response {
     #[serde(flatten)]
     room: Summary,
-    /// The requester's, when there is one.
+    /// The requester's membership, if there is a requester.
     #[serde(skip_serializing_if = "Option::is_none")]
     membership: Option<&'static str>,
 }
@@ -35,7 +35,7 @@ enum Summary {
     Remote(Box<RemoteSummary>),
 }
 
-/// Other servers are asked only for a user.
+/// Returns the summary. Other servers are asked only for a user who is logged in.
 pub(crate) async fn handle(
     MaybeAuth(requester): MaybeAuth,
     State(rooms): State<Arc<Rooms>>,

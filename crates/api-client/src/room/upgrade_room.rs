@@ -13,18 +13,18 @@ use serde::{Deserialize, Serialize};
 use super::create_room::supported_version;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     new_version: String,
     #[serde(default)]
     additional_creators: Vec<UserId>,
 }
 
 #[derive(Serialize)]
-pub struct Response {
+pub(crate) struct Response {
     replacement_room: RoomId,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(creator): State<Arc<RoomCreator>>,

@@ -47,7 +47,7 @@ struct IdentifierFields {
 pub(crate) struct Response {
     user_id: UserId,
     device_id: String,
-    /// Deprecated, and still what some clients read.
+    /// Deprecated, but some clients still read it.
     home_server: String,
     #[serde(flatten)]
     tokens: TokenFields,

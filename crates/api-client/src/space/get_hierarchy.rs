@@ -13,13 +13,13 @@ use serde::Deserialize;
 use plexus_service::{RemoteRoom, RemoteRoomSummaries, RequestBudget};
 
 const MAX_LIMIT: usize = 50;
-/// A space may not make the server walk further than this for one request.
+/// The most rooms that are visited for one request.
 const MAX_VISITED: usize = 2_000;
-/// How many rooms are looked up for one request, those that the user may not see too.
+/// The most rooms that are looked up for one request, including those that the user may not see.
 const MAX_LOOKED_UP: usize = 5_000;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     #[serde(default)]
     suggested_only: bool,
     limit: Option<u64>,
@@ -28,7 +28,7 @@ pub struct Request {
     from: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(remote): State<Arc<RemoteRoomSummaries>>,
@@ -159,7 +159,7 @@ impl Walk<'_> {
         space: Option<&RemoteRoom>,
     ) -> Result<Option<Visited>, DbError> {
         let local = self.rooms.get_readable(room_id).await?;
-        // What this server knows of a room that no local user is in may be out of date.
+        // The state of a room that no local user is in may be out of date.
         if let Some(room) = local.as_ref().filter(|room| !room.view().local_joined.is_empty()) {
             let accessible = is_accessible(self.rooms, room, Some(self.user)).await?;
             return Ok(accessible.then(|| Visited::Local(Arc::clone(room))));

@@ -48,7 +48,7 @@ pub(crate) async fn handle(
     Ok(RawJson(out.into()))
 }
 
-/// The same with an empty state key, which the path may leave out.
+/// As [`handle`], with an empty state key, which the path may leave out.
 pub(crate) async fn without_key(
     auth: AuthGuest,
     rooms: State<Arc<Rooms>>,

@@ -44,7 +44,7 @@ pub(crate) async fn handle(
     Ok(JsonBody(EventSent { event_id }))
 }
 
-/// The same with an empty state key, which the path may leave out.
+/// As [`handle`], with an empty state key, which the path may leave out.
 pub(crate) async fn without_key(
     auth: AuthGuest,
     events: State<Arc<ClientEventSender>>,
@@ -57,7 +57,7 @@ pub(crate) async fn without_key(
     handle(auth, events, members, limits, presence, Path((room_id, event_type, String::new())), content).await
 }
 
-/// A member event set by hand is the same as the endpoint for what it does.
+/// Sets a membership: a member event has the same effect as the endpoint for that membership.
 async fn set_membership(
     requester: &Requester,
     members: &MembershipChanger,
@@ -71,7 +71,7 @@ async fn set_membership(
         content.get_str("membership").ok_or_else(|| ApiError::bad_json("The content has no membership"))?.to_owned();
     let own = target == requester.user_id;
     if requester.is_guest && !(own && matches!(&*membership, "join" | "leave")) {
-        // Guests join and leave, as by the endpoints for that.
+        // Guests only join and leave, as with the endpoints for that.
         return Err(ApiError::guests_forbidden());
     }
     let change = MembershipChange {

@@ -18,7 +18,7 @@ const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 100;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// `all` (the default) or `participated`.
     include: Option<String>,
     limit: Option<u32>,
@@ -26,7 +26,7 @@ pub struct Request {
     from: Option<String>,
 }
 
-pub async fn handle(
+pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(clock): State<Clock>,
@@ -44,7 +44,7 @@ pub async fn handle(
     }
     let (room, access) = readable_room(&rooms, &room_id, user).await?;
     let limit = request.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    // A token names the place after the oldest thread of a page: what comes next lies before it.
+    // A token stands for the position after the oldest thread of a page: the next page lies before it.
     let before = request.from.as_deref().map(position_of).transpose()?.unwrap_or(Position::MAX);
     let upto = access.upto(room.view().position);
     let ThreadPage { roots, next } = threads(&room, user, ThreadFilter { participated, upto, before, limit }).await?;

@@ -48,8 +48,8 @@ pub(crate) async fn handle(
     }
 }
 
-/// A device may ask its own user's devices as often as it likes. Who is asked too often by others is not told of it, as
-/// in Synapse; a refusal would make clients ask again.
+/// Drops requests for room keys that exceed the limit. A device may send its own user's devices as many as it likes. As
+/// in Synapse the sender is not notified; a refusal would make clients try again.
 fn drop_key_requests_over_the_limit(limits: &RateLimits, requester: &Requester, messages: &mut MessagesByDevice) {
     let sender = &requester.user_id;
     let key = (sender.clone(), requester.device_id.clone());

@@ -21,7 +21,7 @@ pub(crate) struct PageForm {
     token: Option<String>,
 }
 
-/// The page for a stage: a form.
+/// Returns the page for a stage, which is a form.
 pub(crate) async fn handle(
     Path(stage): Path<String>,
     Query(query): Query<PageQuery>,
@@ -32,7 +32,7 @@ pub(crate) async fn handle(
     Ok(page(StatusCode::OK, &form(&stage, &query.session, None)))
 }
 
-/// The form, sent.
+/// Handles the form.
 pub(crate) async fn submit(
     Path(stage): Path<String>,
     ClientIp(ip): ClientIp,
@@ -81,7 +81,7 @@ fn form(stage: &str, session: &str, error: Option<&str>) -> String {
     )
 }
 
-/// Tells the client that opened the page (client-server API, "Fallback").
+/// Notifies the client that opened the page (client-server API, "Fallback").
 const DONE_SCRIPT: &str = "if (window.onAuthDone) { window.onAuthDone(); } \
     else if (window.opener && window.opener.postMessage) { window.opener.postMessage(\"authDone\", \"*\"); }";
 

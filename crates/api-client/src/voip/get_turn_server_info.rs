@@ -12,7 +12,7 @@ use plexus_protocol::id::UserId;
 use serde::Serialize;
 use sha1::Sha1;
 
-/// What the client logs in to the TURN servers with; empty when the user may not use any.
+/// The credentials for the TURN servers; empty if the user may not use any.
 #[derive(Serialize)]
 pub(crate) struct Response {
     #[serde(flatten)]
@@ -38,12 +38,12 @@ pub(crate) async fn handle(
     JsonBody(Response { servers })
 }
 
-/// With a shared secret: the TURN REST API's name and password, as coturn's `use-auth-secret` checks them.
+/// With a shared secret: the name and password of the TURN REST API, as coturn's `use-auth-secret` checks them.
 fn servers(config: &TurnSection, user_id: &UserId, now_ms: u64) -> Option<Servers> {
     let ttl = config.turn_user_lifetime.as_secs();
     let (username, password) = if let Some(secret) = &config.turn_shared_secret {
         let username = format!("{}:{user_id}", (now_ms / 1000).saturating_add(ttl));
-        // HMAC takes keys of any length.
+        // HMAC accepts keys of any length.
         let mut mac = Hmac::<Sha1>::new_from_slice(secret.expose().as_bytes()).ok()?;
         mac.update(username.as_bytes());
         (username, STANDARD.encode(mac.finalize().into_bytes()))

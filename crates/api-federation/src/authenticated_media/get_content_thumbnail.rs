@@ -10,7 +10,7 @@ use plexus_media::MediaStore;
 
 use super::multipart;
 
-pub async fn handle(
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(media): State<Arc<MediaStore>>,
     State(random): State<Random>,

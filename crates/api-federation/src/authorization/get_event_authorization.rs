@@ -8,10 +8,10 @@ use plexus_http::{ApiError, Origin, Path, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::Rooms;
 
-use crate::answers::{Part, refused, streamed};
+use crate::responses::{Part, refused, streamed};
 
-/// The auth chain of an event.
-pub async fn handle(
+/// Returns the auth chain of an event.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(rooms): State<Arc<Rooms>>,
     Path((room_id, event_id)): Path<(RoomId, EventId)>,

@@ -9,17 +9,17 @@ use plexus_protocol::id::{EventId, RoomId, ServerName};
 use plexus_rooms::Rooms;
 use serde::Deserialize;
 
-use crate::answers::{refused, transaction};
+use crate::responses::{refused, transaction};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     #[serde(default)]
     v: Vec<EventId>,
     limit: usize,
 }
 
-/// Events and those before them.
-pub async fn handle(
+/// Returns events and those before them.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(rooms): State<Arc<Rooms>>,
     State(server_name): State<ServerName>,

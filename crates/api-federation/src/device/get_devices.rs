@@ -28,7 +28,7 @@ struct Device {
     keys: Object,
 }
 
-/// Every device of a user that has keys.
+/// Returns every device of a user that has keys.
 pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     State(keys): State<DeviceKeys>,

@@ -7,8 +7,8 @@ use plexus_http::{ApiError, JsonBody, State};
 use plexus_protocol::id::ServerName;
 use serde_json::{Value, json};
 
-/// With `serve_server_wellknown`, sends other servers to port 443 of this server's name: who could ask this reaches it
-/// there. 404 otherwise.
+/// With `serve_server_wellknown`, sends other servers to port 443 of this server's name: a server that could make this
+/// request reaches it there. 404 otherwise.
 pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     State(server_name): State<ServerName>,

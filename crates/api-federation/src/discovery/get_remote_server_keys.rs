@@ -10,7 +10,7 @@ use plexus_protocol::id::ServerName;
 use super::get_remote_server_keys_batch::{Response, of_server};
 use crate::OwnKeys;
 
-/// The keys of a server, as it signed them and signed by this server too.
+/// Returns the keys of a server, signed by it and by this server too.
 pub(crate) async fn handle(
     State(key_ring): State<Arc<KeyRing>>,
     State(own_keys): State<Arc<OwnKeys>>,

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::OwnKeys;
 
-/// The most servers that one question may be about; anybody may ask, and each may have to be asked in turn.
+/// The most servers in one request; anybody may make it, and each server may have to be asked in turn.
 const MAX_SERVERS: usize = 100;
-/// The most servers asked at once for one question.
+/// The most servers that are asked at the same time for one request.
 const AT_ONCE: usize = 8;
 
 #[derive(Deserialize)]
@@ -35,7 +35,7 @@ pub(crate) struct Response {
     pub(super) server_keys: Vec<Object>,
 }
 
-/// The keys of several servers, as they signed them and signed by this server too. What cannot be had is absent.
+/// Returns the keys of several servers, signed by them and by this server too. Keys that cannot be had are absent.
 pub(crate) async fn handle(
     State(key_ring): State<Arc<KeyRing>>,
     State(own_keys): State<Arc<OwnKeys>>,
@@ -51,16 +51,16 @@ pub(crate) async fn handle(
         let wanted = keys.into_iter().map(|(key_id, criteria)| (key_id, criteria.minimum_valid_until_ts)).collect();
         of_server(key_ring, own_keys, own_name, &server, &wanted, source).await
     });
-    let answers: Vec<_> = futures_util::stream::iter(questions).buffer_unordered(AT_ONCE).collect().await;
+    let responses: Vec<_> = futures_util::stream::iter(questions).buffer_unordered(AT_ONCE).collect().await;
     let mut server_keys = Vec::new();
-    for answer in answers {
+    for answer in responses {
         server_keys.extend(answer?);
     }
     Ok(JsonBody(Response { server_keys }))
 }
 
-/// The answers in which the keys of a server are: `wanted` maps key ids to when they must be valid (unix ms); all if
-/// empty. They are asked for by whoever is at `source`.
+/// Returns the responses that hold the keys of a server: `wanted` maps key ids to when they must be valid (Unix ms);
+/// all if empty. They are requested for a client at `source`.
 pub(super) async fn of_server(
     key_ring: &KeyRing,
     own_keys: &OwnKeys,

@@ -6,7 +6,7 @@ use plexus_http::{ApiError, RawJson, State};
 
 use crate::OwnKeys;
 
-/// The keys this server signs with and signed with before, signed by itself.
+/// Returns the keys with which this server signs and signed before, signed by itself.
 pub(crate) async fn handle(State(keys): State<Arc<OwnKeys>>) -> Result<RawJson, ApiError> {
     keys.response().map(RawJson).map_err(|error| ApiError::internal(&error))
 }

@@ -3,7 +3,7 @@
 use plexus_http::JsonBody;
 use serde_json::{Value, json};
 
-/// The name and version of this implementation.
+/// Returns the name and version of this implementation.
 pub(crate) async fn handle() -> JsonBody<Value> {
     JsonBody(json!({ "server": { "name": "Plexus", "version": env!("CARGO_PKG_VERSION") } }))
 }

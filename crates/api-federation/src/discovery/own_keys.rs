@@ -1,4 +1,4 @@
-//! This server's keys, as it tells them (server-server API, "Publishing Keys").
+//! This server's keys, as it publishes them (server-server API, "Publishing Keys").
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::{NotCanonical, Object, Value};
 
-/// This server's answer about its keys. It is made anew when half of its time has passed, so that others can always
+/// This server's response about its keys. It is renewed when half of its time has passed, so that others can always
 /// keep it for at least the other half.
 pub struct OwnKeys {
     server_name: ServerName,
@@ -29,7 +29,7 @@ struct Current {
 }
 
 impl OwnKeys {
-    /// The key that `server_name` signs with, and what `options` say of those before it.
+    /// Creates the response for the key with which `server_name` signs, and the earlier keys that `options` name.
     pub fn new(server_name: ServerName, signing_key: Arc<SigningKey>, options: &KeysSection, clock: Clock) -> Self {
         let old = |(id, key): (&String, &plexus_base::config::OldSigningKey)| {
             let members = [("key", Value::from(key.key.clone())), ("expired_ts", Value::from(key.expired_ts))];
@@ -45,7 +45,7 @@ impl OwnKeys {
         }
     }
 
-    /// The answer as JSON.
+    /// Returns the response as JSON.
     ///
     /// # Errors
     /// When `expired_ts` of an old key is no number that canonical JSON can hold.
@@ -53,7 +53,7 @@ impl OwnKeys {
         self.current(|current| current.json.clone())
     }
 
-    /// The answer as an object, signed by this server.
+    /// Returns the response as an object, signed by this server.
     ///
     /// # Errors
     /// As [`Self::response`].

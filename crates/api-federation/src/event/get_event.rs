@@ -8,10 +8,10 @@ use plexus_http::{ApiError, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_rooms::Rooms;
 
-use crate::answers::{refused, transaction};
+use crate::responses::{refused, transaction};
 
-/// One event.
-pub async fn handle(
+/// Returns one event.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(rooms): State<Arc<Rooms>>,
     State(server_name): State<ServerName>,

@@ -9,7 +9,7 @@ use plexus_rooms::Rooms;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     earliest_events: Vec<EventId>,
     latest_events: Vec<EventId>,
     #[serde(default = "default_limit")]
@@ -22,8 +22,8 @@ fn default_limit() -> usize {
     10
 }
 
-/// What lies between events.
-pub async fn handle(
+/// Returns the events between others.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(rooms): State<Arc<Rooms>>,
     Path(room_id): Path<RoomId>,
@@ -35,6 +35,6 @@ pub async fn handle(
         limit: request.limit,
         min_depth: u64::try_from(request.min_depth).unwrap_or(0),
     };
-    let pdus = serve::missing_events(&rooms, &origin, &room_id, query).await.map_err(crate::answers::refused)?;
+    let pdus = serve::missing_events(&rooms, &origin, &room_id, query).await.map_err(crate::responses::refused)?;
     Ok(RawJson(format!("{{\"events\":[{}]}}", pdus.join(",")).into()))
 }

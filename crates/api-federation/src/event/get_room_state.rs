@@ -9,15 +9,15 @@ use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::Rooms;
 use serde::Deserialize;
 
-use crate::answers::{Part, refused, streamed};
+use crate::responses::{Part, refused, streamed};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     event_id: EventId,
 }
 
-/// The state before an event.
-pub async fn handle(
+/// Returns the state before an event.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(rooms): State<Arc<Rooms>>,
     Path(room_id): Path<RoomId>,

@@ -1,7 +1,7 @@
 //! Invites.
 
-pub mod v1;
-pub mod v2;
+pub(crate) mod v1;
+pub(crate) mod v2;
 
 use plexus_federation::peers::RawPdu;
 use plexus_federation::{PduReceiver, serve};
@@ -11,9 +11,9 @@ use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::Profiles;
 
-use crate::answers::{not_received, not_taken};
+use crate::responses::{not_accepted, not_received};
 
-/// An invite of one of our users.
+/// An invite of a local user.
 struct Invite<'a> {
     origin: &'a ServerName,
     room_id: &'a RoomId,
@@ -24,7 +24,7 @@ struct Invite<'a> {
 }
 
 impl Invite<'_> {
-    /// Takes it in and answers it with our signature.
+    /// Stores the invite, and returns it with this server's signature.
     async fn take_in(self, receiver: &PduReceiver, profiles: &Profiles) -> Result<Pdu, ApiError> {
         let pdu = Pdu::parse_remote(self.event, self.version);
         let pdu = pdu.map_err(|error| ApiError::invalid_param(format!("malformed event: {error}")))?;
@@ -34,7 +34,7 @@ impl Invite<'_> {
         if pdu.event_id() != self.event_id {
             return Err(ApiError::invalid_param("The event has another id"));
         }
-        let room_state = serve::check_room_state(receiver, &pdu, self.room_state).await.map_err(not_taken)?;
+        let room_state = serve::check_room_state(receiver, &pdu, self.room_state).await.map_err(not_accepted)?;
         let invited = pdu.state_key().and_then(|key| UserId::try_from(key).ok());
         if let Some(invited) = invited
             && profiles.find(&invited).await?.is_none()

@@ -1,7 +1,7 @@
 //! Joins.
 
-pub mod v1;
-pub mod v2;
+pub(crate) mod v1;
+pub(crate) mod v2;
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use plexus_http::ApiError;
 use plexus_protocol::id::ServerName;
 use serde_json::json;
 
-use crate::answers::{Part, not_taken, refused, streamed};
+use crate::responses::{Part, not_accepted, refused, streamed};
 
-/// A user of the asking server joins; answers the state before that, between `around`.
+/// Lets a user of the requesting server join. Returns the state before the join, between `around`.
 async fn join(
     receiver: &Arc<PduReceiver>,
     server_name: &ServerName,
@@ -22,7 +22,7 @@ async fn join(
     omit_members: bool,
     around: (&str, &str),
 ) -> Result<Response, ApiError> {
-    let joined = serve::join(receiver, arrival).await.map_err(not_taken)?;
+    let joined = serve::join(receiver, arrival).await.map_err(not_accepted)?;
     let state = serve::joined_state(&joined.room, &joined.pdu, omit_members).await.map_err(refused)?;
     let mut end = format!("],\"members_omitted\":{omit_members},\"origin\":{}", json!(server_name.as_str()));
     if omit_members {

@@ -8,10 +8,10 @@ use plexus_http::{ApiError, Origin, Path, RawJson, State};
 use plexus_protocol::id::{RoomId, UserId};
 
 use super::template;
-use crate::answers::refused;
+use crate::responses::refused;
 
-/// What a user of the asking server has to send to leave.
-pub async fn handle(
+/// Returns a template of the event by which a user of the requesting server can leave.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(receiver): State<Arc<PduReceiver>>,
     Path((room_id, user_id)): Path<(RoomId, UserId)>,

@@ -16,7 +16,7 @@ pub(crate) struct Response {
     sub: UserId,
 }
 
-/// The user who had this server make the token. Anybody who holds it may ask.
+/// Returns the user who requested the token. Anybody who holds it may ask.
 pub(crate) async fn handle(
     State(sessions): State<Sessions>,
     Query(request): Query<Request>,

@@ -2,7 +2,7 @@
 
 use plexus_http::{ApiError, Path};
 
-/// Refuses questions of a type this server does not know.
+/// Refuses queries of a type that this server does not know.
 pub(crate) async fn handle(Path(query_type): Path<String>) -> ApiError {
     ApiError::not_found(format!("No handler for Query type '{query_type}'"))
 }

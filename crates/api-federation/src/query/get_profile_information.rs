@@ -16,7 +16,7 @@ pub(crate) struct Request {
     field: Option<String>,
 }
 
-/// The profile of a user of this server, or one field of it.
+/// Returns the profile of a user of this server, or one field of it.
 pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     State(server_name): State<ServerName>,

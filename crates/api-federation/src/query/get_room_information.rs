@@ -20,7 +20,7 @@ pub(crate) struct Response {
     servers: Vec<ServerName>,
 }
 
-/// The room that an alias of this server points to, and servers through which it can be joined.
+/// Returns the room that an alias of this server points to, and servers through which it can be joined.
 pub(crate) async fn handle(
     State(rooms): State<Arc<Rooms>>,
     State(resolver): State<Arc<RoomResolver>>,

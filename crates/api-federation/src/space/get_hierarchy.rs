@@ -1,3 +1,3 @@
-//! What is in a space.
+//! The rooms of a space.
 
 pub(crate) mod v1;

@@ -11,16 +11,17 @@ use plexus_protocol::json::Object;
 use plexus_rooms::{MembershipChanger, MembershipError, Profiles, Redemption};
 use serde::Deserialize;
 
-/// The most invites that are looked at.
+/// The most invites in one request that are handled.
 const MAX_INVITES: u32 = 100;
-/// How many invites one address may bring in a second in the long run.
+/// How many invites one client address may bring per second in the long run.
 const INVITES_PER_SECOND: f64 = 1.0;
 
-/// How many invites each address has brought: anybody may bring them, and each may cost a request to another server.
+/// Counts the invites that each address has brought: anybody may bring them, and each may cost a request to another
+/// server.
 pub struct BroughtInvites(RateLimiter<IpAddr>);
 
 impl BroughtInvites {
-    /// Nobody has brought any.
+    /// Creates the limiter.
     pub fn new(clock: &Clock) -> Self {
         Self(RateLimiter::new(clock.clone(), INVITES_PER_SECOND, f64::from(MAX_INVITES)))
     }
@@ -41,8 +42,8 @@ struct Invite {
     signed: Object,
 }
 
-/// An identity server has found one of our users to own an address that has been invited to rooms. The invites prove
-/// themselves, so anybody may bring them; one that fails does not keep the others from being made.
+/// Handles the notification of an identity server that a local user owns an address that was invited to rooms. The
+/// invites carry their own proof, so that anybody may bring them; if one fails, the others are made all the same.
 pub(crate) async fn handle(
     ClientIp(ip): ClientIp,
     State(brought): State<Arc<BroughtInvites>>,

@@ -8,7 +8,7 @@ use plexus_protocol::json::Object;
 use plexus_rooms::{MembershipChanger, Redemption};
 use serde::Deserialize;
 
-use crate::answers::not_invited;
+use crate::responses::not_invited;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
@@ -30,8 +30,8 @@ struct ThirdPartyInvite {
     signed: Object,
 }
 
-/// A user of another server owns the address that one of ours invited. The invite proves itself, so any server may
-/// bring it.
+/// Invites a user of another server, who owns an address that a local user invited. The invite carries its own proof,
+/// so that any server may bring it.
 pub(crate) async fn handle(
     State(members): State<Arc<MembershipChanger>>,
     Path(room_id): Path<RoomId>,

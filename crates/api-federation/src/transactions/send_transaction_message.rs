@@ -12,20 +12,20 @@ use serde_json::value::RawValue;
 /// The most events and the most other messages of a transaction (server-server API, "Transactions").
 const MAX_PDUS: usize = 50;
 const MAX_EDUS: usize = 100;
-/// The longest transaction id, in bytes: as much as every database can look for.
+/// The longest transaction id that every database can index, in bytes.
 const MAX_TXN_ID: usize = 500;
-/// When a server whose events wait may try again, ms.
+/// When a server whose events wait may try again, in ms.
 const LATER: u64 = 10_000;
 
 #[derive(Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     pdus: Vec<Box<RawValue>>,
     #[serde(default)]
     edus: Vec<Box<RawValue>>,
 }
 
-/// What became of each event, once the transaction is durable.
-pub async fn handle(
+/// Returns the outcome of each event, once the transaction is durable.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(inbox): State<Arc<Inbox>>,
     State(edus): State<Arc<EduReceiver>>,

@@ -1,4 +1,4 @@
-//! What the log has for a server that is further behind than memory reaches.
+//! The log's content for a server that is further behind than memory reaches.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,9 +13,9 @@ use super::transaction::MAX_PIECES;
 use crate::outbox::Due;
 
 impl LogReader {
-    /// Reads what a server that has everything up to `after` gets up to `upto`, or less of it. A server that has missed
-    /// more than a transaction takes gets only the newest event of each room, and fetches the others itself.
-    pub async fn catch_up(
+    /// Reads the content for a server that has everything up to `after`, up to `upto` or less. A server that has missed
+    /// more than a transaction holds gets only the newest event of each room, and fetches the others itself.
+    pub(super) async fn catch_up(
         &self,
         server: &ServerName,
         after: Position,

@@ -1,4 +1,4 @@
-//! Collects what other servers may have to know. Each change costs the same, whatever the number of servers that will
+//! Collects the changes that other servers may have to get. Each costs the same, whatever the number of servers that
 //! get it.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! What the log has for other servers, and which servers get it.
+//! The log's content for other servers, and the servers that get it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use plexus_rooms::Servers;
 
 use crate::outbox::{Content, Recipients};
 
-/// What an entry of the log is for other servers.
+/// The content of an entry of the log.
 #[derive(Clone)]
 pub(super) enum LogContent {
     Pdu(Pdu),
@@ -30,13 +30,13 @@ pub(super) enum LogRecipients {
 }
 
 impl LogContent {
-    /// How many events of a transaction it takes.
-    pub fn pdus(&self) -> usize {
+    /// Returns how many events of a transaction it takes.
+    pub(super) fn pdus(&self) -> usize {
         usize::from(matches!(self, Self::Pdu(_)))
     }
 
-    /// How many EDUs of a transaction it takes.
-    pub fn edus(&self) -> usize {
+    /// Returns how many EDUs of a transaction it takes.
+    pub(super) fn edus(&self) -> usize {
         match self {
             Self::Pdu(_) => 0,
             Self::Edus(edus) => edus.len(),

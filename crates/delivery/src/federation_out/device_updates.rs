@@ -30,18 +30,18 @@ pub(super) struct DeviceUpdates {
 }
 
 impl DeviceUpdates {
-    pub fn new(device_keys: DeviceKeys, tell_device_names: bool) -> Self {
+    pub(super) fn new(device_keys: DeviceKeys, tell_device_names: bool) -> Self {
         Self { device_keys, tell_device_names, stream_ids: Cache::new(STREAM_IDS_CAPACITY) }
     }
 
-    /// The devices and cross-signing keys of a user, as other servers see them.
-    pub async fn device_list(&self, user: &UserId) -> Result<Option<DeviceList>, DbError> {
+    /// Returns the devices and cross-signing keys of a user, as other servers see them.
+    pub(super) async fn device_list(&self, user: &UserId) -> Result<Option<DeviceList>, DbError> {
         self.device_keys.device_list(user, self.tell_device_names).await
     }
 
     /// Records that a change is sent to the servers that share a room with the user. Returns the stream id of the
     /// update before it. A change that was replaced before it was sent has no place in the sequence.
-    pub fn record_sent(&self, user: &UserId, change: &DeviceChange) -> Option<Position> {
+    pub(super) fn record_sent(&self, user: &UserId, change: &DeviceChange) -> Option<Position> {
         if change.device_id == device_lists::CROSS_SIGNING {
             return None;
         }
@@ -50,10 +50,10 @@ impl DeviceUpdates {
         before.or(change.previous)
     }
 
-    /// The EDUs for a change of a local user's devices, with the keys as they are now; `None`, with a line in the log,
-    /// if the keys of the device cannot be read: other servers must not take it for deleted. `previous` is the stream
-    /// id of the update before it.
-    pub async fn edus(
+    /// Returns the EDUs for a change of a local user's devices, with the keys as they are now; `None`, with a line in
+    /// the log, if the keys of the device cannot be read: other servers must not take it for deleted. `previous` is the
+    /// stream id of the update before it.
+    pub(super) async fn edus(
         &self,
         user: &UserId,
         change: &DeviceChange,
@@ -106,7 +106,7 @@ impl DeviceUpdates {
     }
 }
 
-/// The content of an `m.device_list_update`: the device with its keys, or that it is gone.
+/// Returns the content of an `m.device_list_update`: the device with its keys, or that it is gone.
 pub(super) fn update_content(
     user: &UserId,
     change: &DeviceChange,

@@ -1,5 +1,5 @@
-//! EDUs that may be lost: typing, receipts, presence, and the devices of users with whom a server begins to share a
-//! room, which it can query. A newer one replaces an older one about the same.
+//! EDUs that may be lost: typing, receipts, presence, and the devices of users who begin to share a room with a server,
+//! which it can query. A newer one replaces an older one about the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) enum Ephemeral {
         content: Arc<str>,
     },
     Receipt(Arc<OutgoingReceipt>),
-    /// A device of a user with whom the server begins to share a room.
+    /// A device of a user who begins to share a room with the server.
     Device {
         key: Arc<str>,
         content: Arc<str>,
@@ -53,7 +53,7 @@ impl Ephemeral {
         }
     }
 
-    /// The type of the EDU that carries it.
+    /// Returns the type of the EDU that carries it.
     pub(super) fn edu_type(&self) -> &'static str {
         match self {
             Self::Typing { .. } => "m.typing",
@@ -72,7 +72,7 @@ impl Ephemeral {
         }
     }
 
-    /// The most bytes of an EDU that it takes.
+    /// Returns the most bytes of an EDU that it takes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Typing { content, .. } | Self::Device { content, .. } => content.len(),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_comes_later() {
+    fn pieces_that_do_not_fit_come_later() {
         let typing = |at: usize| Ephemeral::Typing { key: at.to_string().into(), content: "{}".into() };
         let packed = edus((0..150).map(typing).collect(), PLENTY);
         assert_eq!((packed.edus.len(), packed.sent.len(), packed.unsent.len()), (100, 100, 50));

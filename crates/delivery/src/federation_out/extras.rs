@@ -1,4 +1,4 @@
-//! What a server gets beside the log.
+//! The data that a server gets besides the log.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use crate::outbox::Extras;
 
 /// The most ephemeral EDUs that wait for one server; then the oldest is dropped.
 const MAX_EPHEMERAL: usize = 500;
-/// What a server gets beside the log.
+/// The data that a server gets besides the log.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerExtras {
     /// There may be messages for its devices.
@@ -23,7 +23,7 @@ pub(super) struct ServerExtras {
 
 impl ServerExtras {
     /// Adds an EDU in place of an older one about the same.
-    pub fn push_ephemeral(&mut self, edu: Ephemeral) {
+    pub(super) fn push_ephemeral(&mut self, edu: Ephemeral) {
         self.ephemeral.retain(|other| other.key() != edu.key());
         if self.ephemeral.len() >= MAX_EPHEMERAL {
             self.ephemeral.pop_front();

@@ -36,9 +36,9 @@ pub(super) struct DeviceIntroductions {
 }
 
 impl DeviceIntroductions {
-    /// Sends the devices of local users who joined rooms, and of those who were in a room that users of other servers
-    /// joined, to the servers that shared no room with them before; without end. Any user can cause much of this work,
-    /// so that events do not wait for it.
+    /// Sends the devices of local users to the servers with which they begin to share a room, without end: those of
+    /// users who joined a room, and of users in a room that users of other servers joined. Any user can cause much of
+    /// this work, so that events do not wait for it.
     pub(super) async fn run(&self) {
         let mut last = RoomNid::MIN;
         loop {

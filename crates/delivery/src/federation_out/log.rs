@@ -1,4 +1,4 @@
-//! What the log has for other servers: events, and changes of devices.
+//! The log for other servers: events, and changes of devices.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(super) struct LogRows {
 
 impl LogRows {
     /// Reads what the log has after `after` up to `upto`, or as much of it as is read at once.
-    pub fn read(tx: &mut Tx<'_>, after: Position, upto: Position) -> Result<Self, DbError> {
+    pub(super) fn read(tx: &mut Tx<'_>, after: Position, upto: Position) -> Result<Self, DbError> {
         let mut events = repo::federation_out::after(tx, after, upto, MAX_ROWS.into())?;
         let mut devices = repo::device_lists::changes_after(tx, after, MAX_ROWS)?;
         let mut end = upto;
@@ -52,12 +52,16 @@ impl LogRows {
 }
 
 impl LogReader {
-    pub fn new(db: Database, shared_rooms: SharedRooms, device_updates: Arc<DeviceUpdates>) -> Self {
+    pub(super) fn new(db: Database, shared_rooms: SharedRooms, device_updates: Arc<DeviceUpdates>) -> Self {
         Self { db, shared_rooms, device_updates }
     }
 
     /// Reads the log after `after` up to `upto`, or less of it, and finds out which servers get each entry.
-    pub async fn read(&self, after: Position, upto: Position) -> Result<LogChunk<LogContent, LogRecipients>, DbError> {
+    pub(super) async fn read(
+        &self,
+        after: Position,
+        upto: Position,
+    ) -> Result<LogChunk<LogContent, LogRecipients>, DbError> {
         let rows = self.db.read(move |tx| LogRows::read(tx, after, upto)).await?;
         let mut entries = self.event_entries(&rows.events).await?;
         entries.extend(self.device_entries(&rows.devices).await?);

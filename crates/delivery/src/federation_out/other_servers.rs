@@ -33,7 +33,7 @@ pub(super) struct OtherServers {
     transport: Arc<dyn Transport>,
 }
 
-/// The slots for transactions of a server that may have so many connections.
+/// Returns the slots for transactions of a server that may have so many connections.
 pub(super) fn slot_limits(connections: usize) -> SlotLimits {
     let connections = u32::try_from(connections).unwrap_or(u32::MAX);
     SlotLimits {
@@ -60,7 +60,12 @@ pub(super) fn add_ephemeral<'s>(
 }
 
 impl OtherServers {
-    pub fn new(db: Database, log: LogReader, transactions: TransactionSender, transport: Arc<dyn Transport>) -> Self {
+    pub(super) fn new(
+        db: Database,
+        log: LogReader,
+        transactions: TransactionSender,
+        transport: Arc<dyn Transport>,
+    ) -> Self {
         Self { db, log, transactions, transport }
     }
 }

@@ -60,7 +60,7 @@ impl ReceiptThrottle {
         due
     }
 
-    /// How long until waiting receipts may be sent; `None` when there are none.
+    /// Returns how long until waiting receipts may be sent; `None` when there are none.
     pub(super) fn wait(&self, now: Duration) -> Option<Duration> {
         let waiting = self.rooms.values().filter(|entry| !entry.waiting.is_empty());
         waiting.map(|entry| entry.free_at.saturating_sub(now)).min()

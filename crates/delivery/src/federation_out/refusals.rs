@@ -62,7 +62,7 @@ impl Kind {
 }
 
 impl Piece {
-    pub fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         match self {
             Self::ToDevice { .. } => Kind::ToDevice,
             Self::Pdu(_) => Kind::Pdu,
@@ -72,7 +72,7 @@ impl Piece {
     }
 
     /// Logs that this piece is not delivered to a server.
-    pub fn log_set_aside(&self, server: &ServerName, reason: &dyn std::fmt::Display) {
+    pub(super) fn log_set_aside(&self, server: &ServerName, reason: &dyn std::fmt::Display) {
         let (kind, id, bytes) = match self {
             Self::ToDevice { position, bytes } => ("m.direct_to_device", position.to_string(), *bytes),
             Self::Pdu(pdu) => ("event", pdu.event_id().to_string(), pdu.json().len()),
@@ -100,18 +100,18 @@ pub(super) fn is_about_content(error: &FederationError) -> bool {
     }
 }
 
-/// The most pieces of the next transaction after one with `pieces` was refused; `None` if it had only one.
+/// Returns the most pieces of the next transaction after one with `pieces` was refused; `None` if it had only one.
 pub(super) fn narrowed(pieces: usize) -> Option<usize> {
     (pieces > 1).then_some(pieces / 2)
 }
 
-/// The most pieces of the next transaction after one with this limit was accepted; `None` for no limit, once it would
-/// be `max` or more.
+/// Returns the most pieces of the next transaction after one with this limit was accepted; `None` for no limit, once it
+/// would be `max` or more.
 pub(super) fn widened(limit: usize, max: usize) -> Option<usize> {
     limit.checked_mul(2).filter(|limit| *limit < max)
 }
 
-/// What servers have refused, for [`WINDOW_MS`] after the first refusal.
+/// The refusals of servers, for [`WINDOW_MS`] after the first.
 #[derive(Default)]
 pub(super) struct Refusals(HashMap<(ServerName, Kind), InARow>);
 
@@ -124,19 +124,19 @@ struct InARow {
 
 impl Refusals {
     /// Whether one more piece may be set aside for a server.
-    pub fn may_set_aside(&self, server: &ServerName, kind: Kind, now_ms: u64) -> bool {
+    pub(super) fn may_set_aside(&self, server: &ServerName, kind: Kind, now_ms: u64) -> bool {
         let row = self.0.get(&(server.clone(), kind));
         row.is_none_or(|row| row.count < kind.max_in_a_row() || row.is_over(now_ms))
     }
 
     /// A piece was set aside.
-    pub fn set_aside(&mut self, server: &ServerName, kind: Kind, now_ms: u64) {
+    pub(super) fn set_aside(&mut self, server: &ServerName, kind: Kind, now_ms: u64) {
         self.0.retain(|_, row| !row.is_over(now_ms));
         self.0.entry((server.clone(), kind)).or_insert(InARow { count: 0, since: now_ms }).count += 1;
     }
 
     /// A server accepted pieces.
-    pub fn accepted(&mut self, server: &ServerName, pieces: &[Piece]) {
+    pub(super) fn accepted(&mut self, server: &ServerName, pieces: &[Piece]) {
         if self.0.is_empty() {
             return;
         }

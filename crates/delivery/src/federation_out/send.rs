@@ -30,7 +30,7 @@ pub(super) struct TransactionSender {
     clock: Clock,
     server_name: ServerName,
     transport: Arc<dyn Transport>,
-    /// What servers have refused. Owned by the process that delivers; another one begins without it.
+    /// The pieces that servers have refused. Owned by the process that delivers; another one begins without them.
     refusals: Mutex<Refusals>,
     /// When this began, Unix ms: part of the ids of transactions that hold nothing durable.
     began_ms: u64,
@@ -46,7 +46,7 @@ pub(super) enum SendError {
     Db(#[from] DbError),
 }
 
-/// The response to a transaction: what became of each event.
+/// The response to a transaction: the outcome of each event.
 #[derive(Deserialize)]
 struct TransactionResponse {
     #[serde(default)]
@@ -59,18 +59,18 @@ struct PduResult {
 }
 
 impl TransactionSender {
-    pub fn new(db: Database, clock: Clock, server_name: ServerName, transport: Arc<dyn Transport>) -> Self {
+    pub(super) fn new(db: Database, clock: Clock, server_name: ServerName, transport: Arc<dyn Transport>) -> Self {
         let began_ms = clock.now_ms();
         Self { db, clock, server_name, transport, refusals: Mutex::default(), began_ms, serial: AtomicU64::new(0) }
     }
 
     /// This server's name.
-    pub fn server_name(&self) -> &ServerName {
+    pub(super) fn server_name(&self) -> &ServerName {
         &self.server_name
     }
 
-    /// Sends one transaction with messages to devices, what is due of the log, and ephemeral EDUs.
-    pub async fn send(
+    /// Sends one transaction with messages to devices, the content of the log that is due, and ephemeral EDUs.
+    pub(super) async fn send(
         &self,
         turn: &Turn<ServerName, ServerExtras>,
         due: Due<LogContent>,
@@ -126,7 +126,8 @@ impl TransactionSender {
         Ok(transaction)
     }
 
-    /// The contents of the oldest `limit` messages to devices, with their positions, and whether there are more.
+    /// Returns the contents of the oldest `limit` messages to devices, with their positions, and whether there are
+    /// more.
     async fn messages(
         &self,
         turn: &Turn<ServerName, ServerExtras>,
@@ -171,7 +172,7 @@ impl TransactionSender {
         self.refusals.lock().may_set_aside(server, piece.kind(), self.clock.now_ms())
     }
 
-    /// An id for a transaction that is not sent again if it fails.
+    /// Returns an id for a transaction that is not sent again if it fails.
     fn unique_txn_id(&self) -> String {
         format!("{}-{}", self.began_ms, self.serial.fetch_add(1, Ordering::Relaxed))
     }

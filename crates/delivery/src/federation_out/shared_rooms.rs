@@ -18,7 +18,7 @@ impl SharedRooms {
         Self { rooms }
     }
 
-    /// The user, if it is one of this server.
+    /// Returns the user, if it is one of this server.
     pub(super) fn local_user(&self, user_id: &str) -> Option<UserId> {
         let user = UserId::try_from(user_id).ok()?;
         (user.server_name() == self.rooms.server_name().as_str()).then_some(user)
@@ -36,7 +36,7 @@ impl SharedRooms {
         Ok(false)
     }
 
-    /// The other servers with which a user shares a room.
+    /// Returns the other servers with which a user shares a room.
     pub(super) async fn servers(&self, user: &UserId) -> Result<BTreeSet<String>, DbError> {
         let mut servers = BTreeSet::new();
         let rooms = self.rooms.memberships().of(user).await?;

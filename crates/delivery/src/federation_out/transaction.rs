@@ -46,7 +46,7 @@ pub(super) struct Transaction {
 
 impl Transaction {
     /// A transaction without anything in it: whether a server accepts it shows whether it accepts any.
-    pub fn empty(txn_id: String) -> Self {
+    pub(super) fn empty(txn_id: String) -> Self {
         Self {
             txn_id,
             pdus: Vec::new(),
@@ -60,12 +60,12 @@ impl Transaction {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.pdus.is_empty() && self.edus.is_empty()
     }
 
-    /// The request's body.
-    pub fn body(&self, origin: &str, now_ms: u64) -> String {
+    /// Returns the request's body.
+    pub(super) fn body(&self, origin: &str, now_ms: u64) -> String {
         let mut body = String::with_capacity(self.bytes + 256);
         let mut members = ObjectWriter::open(&mut body);
         members.array("edus", self.edus.iter().map(String::as_str));
@@ -82,7 +82,7 @@ impl Transaction {
     }
 
     /// Adds messages to devices.
-    pub fn push_messages(&mut self, messages: Vec<(Position, String)>) {
+    pub(super) fn push_messages(&mut self, messages: Vec<(Position, String)>) {
         for (position, content) in messages {
             let edu = edu("m.direct_to_device", &content);
             self.pieces.push(Piece::ToDevice { position, bytes: edu.len() });
@@ -93,7 +93,7 @@ impl Transaction {
 
     /// Adds what the log has for a server that has everything up to `cursor`, as long as it fits and there are fewer
     /// than `max_pieces`.
-    pub fn push_log(&mut self, due: Vec<(Position, LogContent)>, cursor: Position, max_pieces: usize) {
+    pub(super) fn push_log(&mut self, due: Vec<(Position, LogContent)>, cursor: Position, max_pieces: usize) {
         let mut reached = cursor;
         for (position, content) in due {
             let fits = self.pieces.len() < max_pieces
@@ -120,7 +120,7 @@ impl Transaction {
     }
 
     /// Adds as many ephemeral EDUs as fit.
-    pub fn push_ephemeral(&mut self, mut pending: Vec<Ephemeral>, max_pieces: usize) {
+    pub(super) fn push_ephemeral(&mut self, mut pending: Vec<Ephemeral>, max_pieces: usize) {
         let later = pending.split_off(pending.len().min(max_pieces.saturating_sub(self.pieces.len())));
         let space = Space {
             edus: MAX_EDUS.saturating_sub(self.edus.len()),
@@ -134,9 +134,9 @@ impl Transaction {
         self.unsent.extend(later);
     }
 
-    /// An id that depends on nothing but the content: a server that has the content already, from before a restart of
-    /// this one, recognises it.
-    pub fn content_id(&self) -> String {
+    /// Returns an id that depends on nothing but the content: a server that has the content already, from before a
+    /// restart of this one, recognises it.
+    pub(super) fn content_id(&self) -> String {
         let mut hash = Sha256::new();
         for text in self.pdus.iter().chain(&self.edus) {
             hash.update(text.len().to_be_bytes());
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_queued_unchecked_is_found() {
+    fn messages_queued_unchecked_are_found() {
         assert!(readable(Some(r#"{"a":1.5}"#.to_owned())).is_ok());
         for bad in ["", "{", "[]", r#"{"a":1e999}"#, &format!(r#"{{"a":{}{}}}"#, "[".repeat(600), "]".repeat(600))] {
             assert!(readable(Some(bad.to_owned())).is_err(), "{bad}");

@@ -1,4 +1,4 @@
-//! How transactions get to other servers. Tests answer in their stead.
+//! The connection to other servers, which tests replace.
 
 use std::pin::Pin;
 
@@ -7,13 +7,13 @@ use plexus_net::{CameBack, FederationClient, FederationError};
 use plexus_protocol::id::ServerName;
 use serde_json::value::RawValue;
 
-/// What is waited for.
+/// A future in a box.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Other servers, as those who deliver to them see them.
+/// Other servers, as the delivery sees them.
 pub trait Transport: Send + Sync {
-    /// `PUT /send/{txnId}`; answers the body of a 2xx. If the transaction `is_empty`, a 401 cannot be about what is in
-    /// it, and the server is left alone.
+    /// Sends `PUT /send/{txnId}`, and returns the body of a 2xx response. If the transaction `is_empty`, a 401 cannot
+    /// be about its content, and the server is left alone.
     fn send<'a>(
         &'a self,
         server: &'a ServerName,
@@ -22,19 +22,19 @@ pub trait Transport: Send + Sync {
         is_empty: bool,
     ) -> Pending<'a, Result<Box<RawValue>, FederationError>>;
 
-    /// Whether this server may speak with `server` at all.
+    /// Whether federation with `server` is allowed at all.
     fn is_allowed(&self, server: &ServerName) -> bool;
 
-    /// Until when (Unix ms) no transactions go to `server` because it failed; `None` if it may be tried.
+    /// Returns until when (Unix ms) no transactions go to `server` because it failed; `None` if it may be tried.
     fn backing_off_until(&self, server: &ServerName) -> Option<u64>;
 
     /// Whether a transaction to `server` failed, and [`Self::came_back`] will return it soon, before it is left alone.
     fn will_be_retried(&self, server: &ServerName) -> bool;
 
-    /// Whether `server` failed and has not answered since, whether it is left alone or not.
+    /// Whether `server` failed and has not responded since, whether it is left alone or not.
     fn is_failing(&self, server: &ServerName) -> bool;
 
-    /// To how many servers it may speak at the same time, everybody who speaks with servers taken together.
+    /// Returns how many connections to other servers may be open at the same time, for all purposes together.
     fn capacity(&self) -> usize;
 
     /// Waits for the next server that failed and is worth trying again.
@@ -57,7 +57,7 @@ impl Transport for FederationClient {
     }
 
     fn backing_off_until(&self, server: &ServerName) -> Option<u64> {
-        // What else is asked of a server can fail while transactions to it are still being tried again.
+        // Other requests to a server can fail while transactions to it are still being tried again.
         if self.is_retried(server) { None } else { FederationClient::backing_off_until(self, server) }
     }
 

@@ -73,7 +73,7 @@ impl<K> Ready<K> {
 
 impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     /// As the database has them.
-    pub fn new(cursors: Cursors<K, X>) -> Self {
+    pub(super) fn new(cursors: Cursors<K, X>) -> Self {
         let Cursors { position, behind, extras } = cursors;
         let mut destinations = Self {
             distributed: position,
@@ -98,7 +98,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     }
 
     /// The log has an entry for a destination, which has everything at or before `before`, unless it is behind already.
-    pub fn add_log_entry(&mut self, key: K, before: Position, position: Position) {
+    pub(super) fn add_log_entry(&mut self, key: K, before: Position, position: Position) {
         let is_new = !self.destinations.contains_key(&key);
         let destination = self.entry(key.clone());
         if is_new {
@@ -109,13 +109,13 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     }
 
     /// Adds extras for a destination.
-    pub fn add_extras(&mut self, key: K, add: impl FnOnce(&mut X)) {
+    pub(super) fn add_extras(&mut self, key: K, add: impl FnOnce(&mut X)) {
         add(&mut self.entry(key.clone()).extras);
         self.wake(&key);
     }
 
     /// Adds extras that may be lost: a destination that is left alone does not get them.
-    pub fn add_ephemeral(&mut self, key: K, add: impl FnOnce(&mut X)) {
+    pub(super) fn add_ephemeral(&mut self, key: K, add: impl FnOnce(&mut X)) {
         let destination = self.entry(key.clone());
         if destination.stage == Stage::Failed {
             return;
@@ -133,8 +133,8 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         }
     }
 
-    /// The next delivery of a class.
-    pub fn next(&mut self, class: DeliveryClass) -> Option<Turn<K, X>> {
+    /// Returns the next delivery of a class.
+    pub(super) fn next(&mut self, class: DeliveryClass) -> Option<Turn<K, X>> {
         loop {
             let key = self.ready.of(class).pop_front()?;
             let upto = self.distributed;
@@ -156,12 +156,12 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     }
 
     /// Whether a fast destination waits for a slot.
-    pub fn has_fast_ready(&self) -> bool {
+    pub(super) fn has_fast_ready(&self) -> bool {
         !self.ready.fast.is_empty()
     }
 
     /// A delivery took long, and was dropped: it is repeated in a slow slot.
-    pub fn gave_way(&mut self, turn: Turn<K, X>) {
+    pub(super) fn gave_way(&mut self, turn: Turn<K, X>) {
         if let Some(destination) = self.destinations.get_mut(&turn.key) {
             destination.class = DeliveryClass::Slow;
         }
@@ -169,7 +169,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     }
 
     /// A delivery led to nothing, and is repeated.
-    pub fn repeat(&mut self, turn: Turn<K, X>) {
+    pub(super) fn repeat(&mut self, turn: Turn<K, X>) {
         let Some(destination) = self.destinations.get_mut(&turn.key) else { return };
         destination.extras.put_back(turn.extras);
         destination.stage = Stage::Ready;
@@ -177,7 +177,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     }
 
     /// A destination has everything up to `cursor`. `remaining` are the extras that the delivery did not carry.
-    pub fn delivered(&mut self, key: &K, cursor: Position, remaining: X) {
+    pub(super) fn delivered(&mut self, key: &K, cursor: Position, remaining: X) {
         let Some(destination) = self.destinations.get_mut(key) else { return };
         destination.cursor = destination.cursor.max(cursor);
         destination.class = DeliveryClass::Fast;
@@ -195,7 +195,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
 
     /// A destination could not be reached, or refused. It is tried again when it [comes back](Self::came_back). Where
     /// `is_retried`, that will be soon, and its extras are kept until then. Returns whether it has come back already.
-    pub fn failed(&mut self, turn: Turn<K, X>, is_retried: bool) -> bool {
+    pub(super) fn failed(&mut self, turn: Turn<K, X>, is_retried: bool) -> bool {
         let Turn { key, extras, .. } = turn;
         let Some(destination) = self.destinations.get_mut(&key) else { return false };
         let is_back = destination.stage == (Stage::Delivering { again: true });
@@ -223,14 +223,14 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     }
 
     /// Removes a destination that is up to date, or that nothing is to be delivered to.
-    pub fn remove(&mut self, key: &K) {
+    pub(super) fn remove(&mut self, key: &K) {
         if self.destinations.remove(key).is_some_and(|destination| destination.stored.is_some()) {
             self.caught_up.push(key.clone());
         }
     }
 
     /// A destination that failed is worth trying again: in a fast slot if it is up, in a slow one if it may not be.
-    pub fn came_back(&mut self, CameBack { key, is_up }: &CameBack<K>) {
+    pub(super) fn came_back(&mut self, CameBack { key, is_up }: &CameBack<K>) {
         let Some(destination) = self.destinations.get_mut(key) else { return };
         destination.extras.came_back();
         let class = match (is_up, destination.stage) {
@@ -251,15 +251,15 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
 
     /// Nothing more is delivered in this run. A destination that is behind gets a cursor, so that the others are not
     /// sent anything twice after the restart.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         for destination in self.destinations.values_mut() {
             destination.keep |= destination.is_behind();
         }
     }
 
-    /// What the database does not know yet; `None` when it knows everything. When it cannot be stored it has to be
-    /// given to [`Self::not_stored`].
-    pub fn progress(&mut self) -> Option<Progress<K>> {
+    /// Returns the progress that the database does not have yet; `None` if it has all. When it cannot be stored it has
+    /// to be given to [`Self::not_stored`].
+    pub(super) fn progress(&mut self) -> Option<Progress<K>> {
         let caught_up = std::mem::take(&mut self.caught_up);
         let mut progress = Progress { position: self.distributed, behind: Vec::new(), caught_up };
         for (key, destination) in &mut self.destinations {
@@ -282,7 +282,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     }
 
     /// [`Self::progress`] could not be stored.
-    pub fn not_stored(&mut self, progress: &Progress<K>) {
+    pub(super) fn not_stored(&mut self, progress: &Progress<K>) {
         self.caught_up.extend(progress.caught_up.iter().cloned());
         for (key, _) in &progress.behind {
             if let Some(destination) = self.destinations.get_mut(key) {
@@ -293,7 +293,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     }
 
     /// Every destination has everything up to here, and the database knows it.
-    pub fn delivered_to_all(&self) -> Position {
+    pub(super) fn delivered_to_all(&self) -> Position {
         let slowest = self.destinations.values().map(|destination| destination.cursor).min();
         slowest.map_or(self.stored, |cursor| cursor.min(self.stored))
     }

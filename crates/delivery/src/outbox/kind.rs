@@ -1,4 +1,5 @@
-//! What a kind of destination implements: how to read the log for its destinations, and how to deliver to one of them.
+//! The parts that a kind of destination implements: reading the log for its destinations, and delivering to one of
+//! them.
 
 use std::error::Error;
 use std::fmt;
@@ -13,11 +14,11 @@ use super::values::{CameBack, Cursors, Due, LogChunk, Outcome, Progress, Turn};
 pub trait DestinationKind: Send + Sync + 'static {
     /// Identifies a destination.
     type Key: Clone + Eq + Hash + fmt::Display + Send + Sync + 'static;
-    /// What an entry of the log is for a destination.
+    /// The content of an entry of the log.
     type Content: Content;
     /// The destinations that get an entry of the log.
     type Recipients: Recipients<Self::Key>;
-    /// What is delivered beside the log.
+    /// The data that is delivered besides the log.
     type Extras: Extras;
 
     /// The most entries that one delivery can take.
@@ -41,7 +42,7 @@ pub trait DestinationKind: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// The position of the last commit.
+    /// Returns the position of the last commit.
     fn committed(&self) -> Position;
 
     /// Reads the log after `after` up to `upto`, or less of it, and finds out who gets each entry.
@@ -80,7 +81,7 @@ pub trait DestinationKind: Send + Sync + 'static {
         due: Due<Self::Content>,
     ) -> impl Future<Output = Outcome<Self::Extras>> + Send;
 
-    /// The outcome of a delivery that failed.
+    /// Returns the outcome of a delivery that failed.
     fn failed(&self, key: &Self::Key, error: Box<dyn Error + Send + Sync>) -> Outcome<Self::Extras>;
 
     /// Waits for the next destination that is worth trying again. A kind whose failures are all [`super::Retry::After`]
@@ -90,7 +91,7 @@ pub trait DestinationKind: Send + Sync + 'static {
     }
 }
 
-/// What an entry of the log is for a destination.
+/// The content of an entry of the log for a destination.
 pub trait Content: Clone + Send + Sync + 'static {
     /// Its size in memory, in bytes, roughly.
     fn bytes(&self) -> usize;
@@ -101,11 +102,11 @@ pub trait Recipients<K>: Send + Sync + 'static {
     /// Whether a destination is among them.
     fn contains(&self, key: &K) -> bool;
 
-    /// All of them.
+    /// Returns all of them.
     fn keys(&self) -> Vec<K>;
 }
 
-/// What is delivered to a destination beside the log: rows of a queue of its own, and what is only in memory.
+/// The data that a destination gets besides the log: rows of a queue of its own, and data that is only in memory.
 pub trait Extras: Default + Send + Sync + 'static {
     /// Whether there is something that can be delivered now.
     fn is_due(&self) -> bool;

@@ -21,11 +21,11 @@ pub(super) struct Recent<C, R> {
 }
 
 impl<C: Content, R> Recent<C, R> {
-    pub fn new(after: Position) -> Self {
+    pub(super) fn new(after: Position) -> Self {
         Self { entries: VecDeque::new(), bytes: 0, after }
     }
 
-    pub fn push(&mut self, entry: LogEntry<C, R>) {
+    pub(super) fn push(&mut self, entry: LogEntry<C, R>) {
         self.bytes += entry.content.bytes();
         self.entries.push_back(entry);
         while (self.entries.len() > MAX_ENTRIES || self.bytes > MAX_BYTES)
@@ -36,9 +36,9 @@ impl<C: Content, R> Recent<C, R> {
         }
     }
 
-    /// The entries after `after` up to `upto` that a destination gets, at most `limit`; `None` when some may be
+    /// Returns the entries after `after` up to `upto` that a destination gets, at most `limit`; `None` when some may be
     /// missing.
-    pub fn due<K>(&self, key: &K, after: Position, upto: Position, limit: usize) -> Option<Due<C>>
+    pub(super) fn due<K>(&self, key: &K, after: Position, upto: Position, limit: usize) -> Option<Due<C>>
     where
         R: Recipients<K>,
     {

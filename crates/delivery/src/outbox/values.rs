@@ -1,4 +1,4 @@
-//! What an outbox and a kind of destination hand to each other.
+//! The values that an outbox and a kind of destination exchange.
 
 use std::error::Error;
 use std::time::Duration;
@@ -21,9 +21,9 @@ pub struct Turn<K, X> {
     pub key: K,
     /// It has everything up to here.
     pub cursor: Position,
-    /// It gets what the log has up to here.
+    /// It gets the content of the log up to here.
     pub upto: Position,
-    /// What it gets beside the log.
+    /// The data that it gets besides the log.
     pub extras: X,
     /// How often it has failed in a row.
     pub failures: u32,
@@ -40,7 +40,7 @@ pub struct CameBack<K> {
     pub is_up: bool,
 }
 
-/// What the database does not know yet.
+/// Progress that the database does not have yet.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Progress<K> {
     /// The destinations that have no cursor in the database have everything up to here.
@@ -55,7 +55,7 @@ pub struct Progress<K> {
 pub struct LogEntry<C, R> {
     /// Its position.
     pub position: Position,
-    /// What the destinations get.
+    /// The content for the destinations.
     pub content: C,
     /// Which destinations get it.
     pub recipients: R,
@@ -67,7 +67,7 @@ pub struct Cursors<K, X> {
     pub position: Position,
     /// The destinations that are behind.
     pub behind: Vec<Behind<K>>,
-    /// What waits for destinations beside the log.
+    /// The data that waits for destinations besides the log.
     pub extras: Vec<(K, X)>,
 }
 
@@ -79,7 +79,7 @@ pub struct LogChunk<C, R> {
     pub upto: Position,
 }
 
-/// What the log has for one destination.
+/// The content of the log for one destination.
 pub struct Due<C> {
     /// Oldest first.
     pub entries: Vec<(Position, C)>,
@@ -87,7 +87,7 @@ pub struct Due<C> {
     pub upto: Position,
 }
 
-/// What came of a delivery.
+/// The outcome of a delivery.
 pub enum Outcome<X> {
     /// The destination has everything up to `cursor`. `remaining` are the extras that the delivery did not carry.
     Delivered {

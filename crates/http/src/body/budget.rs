@@ -12,20 +12,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ApiError;
 
-/// How many of a body's first bytes come out of a part of their own. Nearly every body is smaller; so large bodies,
-/// however many, never keep the ordinary ones waiting.
+/// The number of a body's first bytes that come out of a part of the budget of their own. Nearly every body is smaller,
+/// so that large bodies, however many, never delay the ordinary ones.
 pub const SMALL_BODY_BYTES: usize = 64 * 1024;
 
 /// How long a body waits for others to make room before it is refused: shorter than clients and proxies wait.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// When a refused sender may try again: by then whatever was in the way has been read or has run out of time.
+/// When a refused sender may try again, in ms: by then the bodies in the way have been read or have timed out.
 const RETRY_AFTER_MS: u64 = 10_000;
 
-/// Who sends a body, as far as is known when it is read.
+/// The sender of a body, as far as it is known when the body is read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// Nobody in particular yet, from this address; `None` if many may be behind the address.
+    /// Not known yet, from this address; `None` if many clients may be behind the address.
     Unknown(Option<IpAddr>),
     /// A user, by an access token.
     User(UserId),
@@ -38,16 +38,16 @@ pub enum Sender {
 pub struct BudgetSize {
     /// For the first [`SMALL_BODY_BYTES`] of each body.
     pub small: usize,
-    /// How much of `small` one sender may hold.
+    /// The most of `small` that one sender may hold.
     pub small_share: usize,
-    /// For what is beyond that.
+    /// For the bytes beyond that.
     pub large: usize,
-    /// How much of `large` one sender may hold.
+    /// The most of `large` that one sender may hold.
     pub share: usize,
 }
 
-/// A number of bytes that bodies may take together. A body takes its bytes as they arrive, not as they are announced,
-/// so that whoever announces much and sends nothing holds nothing.
+/// A bound on the bytes that bodies take together. A body takes its bytes as they arrive, not as they are announced, so
+/// that a sender that announces much and sends nothing holds nothing.
 #[derive(Debug)]
 pub struct ByteBudget {
     clock: Clock,
@@ -57,7 +57,7 @@ pub struct ByteBudget {
     shares: Mutex<HashMap<Sender, Share>>,
 }
 
-/// What one sender holds, in bytes.
+/// The bytes that one sender holds.
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
     small: usize,
@@ -71,25 +71,25 @@ pub struct HeldBytes {
     sender: Sender,
     small: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
-    /// How much of its sender's share it takes.
+    /// The part of it that counts towards its sender's share.
     share: Share,
 }
 
 impl ByteBudget {
-    /// A budget nothing is taken of.
+    /// Creates a budget of which nothing is taken.
     pub fn new(size: BudgetSize, clock: Clock) -> Arc<Self> {
         let semaphore = |bytes: usize| Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)));
         let (small, large) = (semaphore(size.small), semaphore(size.large));
         Arc::new(Self { clock, size, small, large, shares: Mutex::default() })
     }
 
-    /// Nothing yet, for a body of `sender`.
+    /// Begins to count a body of `sender`, which holds nothing yet.
     pub fn hold(self: &Arc<Self>, sender: Sender) -> HeldBytes {
         let budget = Arc::clone(self);
         HeldBytes { budget, sender, small: None, large: None, share: Share::default() }
     }
 
-    /// How many bytes bodies hold now.
+    /// Returns how many bytes bodies hold now.
     pub fn held(&self) -> usize {
         let taken = |size: usize, semaphore: &Semaphore| size.saturating_sub(semaphore.available_permits());
         taken(self.size.small, &self.small) + taken(self.size.large, &self.large)
@@ -128,7 +128,7 @@ impl HeldBytes {
     }
 
     fn take_share(&mut self, more: Share) -> Result<(), ApiError> {
-        // Of an address behind which many may be, nobody can say who takes more than a share.
+        // Behind such an address may be many clients, of which nobody can say who takes more than a share.
         if self.sender != Sender::Unknown(None) {
             let mut shares = self.budget.shares.lock();
             let held = shares.get(&self.sender).copied().unwrap_or_default();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_too_long_is_refused() {
+    async fn a_body_that_waits_too_long_is_refused() {
         let clock = Clock::manual(0);
         let budget = ByteBudget::new(SIZE, clock.clone());
         let mut all = [1, 2, 3].map(|last| budget.hold(from(last)));

@@ -1,4 +1,4 @@
-//! Reading bodies: no more of them than the route, the sender and the memory allow. The process has one [`BodyIntake`].
+//! Reading bodies, within the limits of the route, the sender and the memory. A process has one [`BodyIntake`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,35 +20,36 @@ use crate::{ApiError, peer};
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The largest body read of whoever has shown neither a token nor a signature, in bytes, whatever the route allows.
+/// The largest body, in bytes, of a client that has shown neither a token nor a signature, whatever the route allows.
 pub const MAX_UNKNOWN_BYTES: usize = 64 * KIB;
 
-/// Bodies that nobody is known to have sent: those of signed requests whose signature is not checked yet, and those of
-/// endpoints that need no login. 512 small ones at once, 64 of them of one sender, and four transactions of the largest
-/// size, one of them of one sender.
+/// The budget for bodies whose sender is not known: those of signed requests whose signature is not checked yet, and
+/// those of endpoints that need no login. 512 small ones at once, 64 of them of one sender, and four transactions of
+/// the largest size, one of them of one sender.
 const UNVERIFIED: BudgetSize = BudgetSize { small: 32 * MIB, small_share: 4 * MIB, large: 64 * MIB, share: 16 * MIB };
 
-/// Bodies of users and of servers whose signature was right, until the handler has parsed them or is done. The share of
-/// one of them holds two of the largest size.
+/// The budget for bodies of users and of servers whose signature was right, until the handler has parsed them or is
+/// done. The share of one sender holds two of the largest size.
 const VERIFIED: BudgetSize = BudgetSize { small: 64 * MIB, small_share: 8 * MIB, large: 128 * MIB, share: 32 * MIB };
 
 /// How long the whole of a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// In each of these stretches of time a body must make progress by [`MIN_PROGRESS_BYTES`] once as much of it has come:
-/// what holds memory may not trickle. A telephone on the slowest of networks is faster. A body that holds less has the
-/// whole of [`BODY_TIMEOUT`]: of a small one, a single lost packet may be late by more than a window.
+/// Within each window of this length a body must make progress by [`MIN_PROGRESS_BYTES`], once that much of it has
+/// come: a body that holds memory may not trickle. A phone on the slowest of networks is faster. A smaller body has the
+/// whole of [`BODY_TIMEOUT`]: a single lost packet may delay it by more than a window.
 const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 const MIN_PROGRESS_BYTES: usize = 10 * KIB;
 
-/// How much more of an oversized body is read and dropped before the answer, so that a client which is still sending
-/// can read the answer instead of a reset connection.
+/// How much more of an oversized body is read and dropped before the response, so that a client which is still sending
+/// can read the response instead of a reset connection.
 const MAX_DRAINED_BYTES: usize = 32 * MIB;
 
-/// Larger bodies are worked on off the threads that answer requests, for that takes milliseconds.
+/// Bodies up to this size are parsed on the threads that serve requests; larger ones elsewhere, because that takes
+/// milliseconds.
 const MAX_INLINE_BYTES: usize = 256 * KIB;
 
-/// How many large bodies are worked on at once: a parsed body takes many times the memory of its text.
+/// How many large bodies are parsed at once: a parsed body takes many times the memory of its text.
 const LARGE_AT_ONCE: usize = 2;
 
 /// Reads bodies, for all APIs of the process.
@@ -68,7 +69,7 @@ pub(crate) struct BodyRule {
     pub(crate) intake: Arc<BodyIntake>,
 }
 
-/// A body that was read before the handler's turn; among the request's extensions.
+/// A body that was read before the handler began; among the request's extensions.
 #[derive(Debug, Clone)]
 pub(crate) struct BodyRead(pub(crate) Bytes);
 
@@ -86,8 +87,8 @@ impl WholeBody {
         Arc::clone(&self.intake)
     }
 
-    /// The result of `work` on the body, done off the threads that answer requests if it is large. The bytes count as
-    /// held until then.
+    /// Returns the result of `work` on the body, done off the threads that answer requests if it is large. The bytes
+    /// count as held until then.
     pub(crate) async fn work_on<R: Send + 'static>(
         self,
         work: impl FnOnce(&[u8]) -> R + Send + 'static,
@@ -109,7 +110,7 @@ impl WholeBody {
 }
 
 impl BodyIntake {
-    /// Reads within this program's budgets.
+    /// Creates an intake with the budgets of this program.
     pub fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             unverified: ByteBudget::new(UNVERIFIED, clock.clone()),
@@ -119,7 +120,7 @@ impl BodyIntake {
         })
     }
 
-    /// How many bytes are in memory of bodies that nobody is known to have sent.
+    /// Returns how many bytes are in memory of bodies whose sender is not known.
     pub fn unverified_bytes(&self) -> usize {
         self.unverified.held()
     }
@@ -192,7 +193,7 @@ async fn collect(request: Request, limit: usize, held: &mut HeldBytes, clock: &C
     let waits = request.headers().contains_key(EXPECT);
     let mut body = request.into_body();
     if announced > limit {
-        // Whoever waits to be asked for the body reads the answer anyway.
+        // A client that waits for `100 Continue` reads the response anyway.
         return Err(if waits { oversized() } else { drained(body, announced, clock).await });
     }
     let mut whole = Vec::new();
@@ -211,7 +212,7 @@ async fn collect(request: Request, limit: usize, held: &mut HeldBytes, clock: &C
     Ok(whole)
 }
 
-/// Appends, making room for twice as much but not for more than there will be at `most`.
+/// Appends, reserving twice as much but never more than the `most` bytes that there will be.
 fn append(whole: &mut Vec<u8>, data: &[u8], most: usize) {
     let needed = whole.len() + data.len();
     if needed > whole.capacity() {
@@ -249,7 +250,7 @@ impl<'a> Pace<'a> {
         Self { clock, since: None, bytes: 0 }
     }
 
-    /// The next piece of the body; 408 when too little came in the present window.
+    /// Returns the next piece of the body; 408 when too little came in the present window.
     async fn next(&mut self, body: &mut Body) -> Result<Option<Bytes>, ApiError> {
         let (clock, since) = (self.clock, self.since);
         let window = async move {

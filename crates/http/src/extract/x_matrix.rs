@@ -1,4 +1,4 @@
-//! Who sends a request between servers: the X-Matrix signature, checked (server-server API, "Request Authentication").
+//! The server that sends a request, by its X-Matrix signature (server-server API, "Request Authentication").
 
 mod limits;
 
@@ -29,10 +29,11 @@ use crate::{ApiError, peer};
 /// The keys that were found, by their ids.
 pub type FoundKeys = HashMap<String, PublicKey>;
 
-/// What is known of other servers, as far as checking their requests needs it.
+/// Looks up what is needed of other servers to check their requests.
 pub trait OtherServers: Send + Sync {
-    /// Those of the keys `key_ids` of `server` that are valid now. What is not known is looked for at the server, for a
-    /// stranger at `source`: within a bound, for anybody can name servers that do not answer.
+    /// Returns those of the keys `key_ids` of `server` that are valid now. Keys that are not known are fetched from the
+    /// server, for a client at `source` that is not known yet; within a bound, because anybody can name servers that do
+    /// not respond.
     fn keys<'a>(
         &'a self,
         server: &'a ServerName,
@@ -69,13 +70,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
 /// Where transactions go.
 const TRANSACTIONS: &str = "/_matrix/federation/v1/send/";
 
-/// A layer for routes that only other servers may use: refuses what is not signed, and tells the handlers the
-/// [`Origin`].
+/// A middleware for routes that only other servers may use: refuses requests that are not signed, and gives the
+/// handlers the [`Origin`].
 ///
-/// The order keeps strangers cheap. Until the signature is right, nothing says who sends: so the headers are looked at
-/// first, then the key is found, and only then the body is read, within a budget for all unverified bodies, and kept as
-/// text. What `rc_federation` grants a server is used up only by requests that it has signed: no one else can spend it.
-/// Handlers read the body again by [`crate::Json`].
+/// The order makes requests of strangers cheap. Until the signature is checked, the sender is not known: so the headers
+/// are parsed first, then the key is found, and only then the body is read, within a budget for all unverified bodies,
+/// and kept as text. Only requests that a server has signed count towards its `rc_federation`: nobody else can use it
+/// up. Handlers read the body again with [`crate::Json`].
 pub async fn signed(State(requests): State<Arc<SignedRequests>>, request: Request, next: Next) -> Response {
     let checked = async {
         let verified = requests.check(request).await?;
@@ -97,7 +98,7 @@ struct Verified {
 }
 
 impl SignedRequests {
-    /// Requests to `server_name`, from servers that `others` knows the keys of, within `limits` for each of them.
+    /// Checks requests to `server_name`. `others` has the keys of other servers; each of them has `limits`.
     pub fn new(
         server_name: ServerName,
         others: Arc<dyn OtherServers>,
@@ -107,11 +108,11 @@ impl SignedRequests {
         Self { server_name, others, limits: OriginLimits::new(limits.clone(), clock) }
     }
 
-    /// The request with its [`Origin`] and its body among its extensions.
+    /// Returns the request with its [`Origin`] and its body among its extensions.
     async fn check(&self, request: Request) -> Result<Verified, ApiError> {
         let headers = headers(&request)?;
         let origin = self.addressed_to_us(&headers)?;
-        // Looking does not count: a request in another's name costs that server nothing.
+        // This check does not count: a request in another's name costs that server nothing.
         self.limits.check_room(&origin)?;
         let source = peer::source(request.extensions(), request.headers());
         let keys = self.keys(&origin, &headers, source).await?;
@@ -127,7 +128,7 @@ impl SignedRequests {
         Ok(Verified { request, origin, held })
     }
 
-    /// The keys that the request is said to be signed with; one at least.
+    /// Returns the keys by which the request claims to be signed; at least one.
     async fn keys(
         &self,
         origin: &ServerName,
@@ -144,7 +145,8 @@ impl SignedRequests {
         Ok(keys)
     }
 
-    /// The one origin of all headers, if this server is their destination and speaks with it.
+    /// Returns the origin of all headers, if it is one, this server is their destination, and federation with it is
+    /// allowed.
     fn addressed_to_us(&self, headers: &[XMatrix]) -> Result<ServerName, ApiError> {
         let origins: BTreeSet<_> = headers.iter().map(|header| &header.origin).collect();
         let (Some(origin), 1) = (origins.first(), origins.len()) else {
@@ -201,10 +203,10 @@ impl SignedRequests {
     }
 }
 
-/// When a server whose key cannot be looked for now may try again: by then some of the searches have ended.
+/// When a server whose key cannot be fetched now may try again, in ms: by then some fetches have ended.
 const SEARCH_LATER_MS: u64 = 10_000;
 
-/// How many signatures of one request are looked at.
+/// The most signatures of a request that are checked.
 const MAX_SIGNATURES: usize = 4;
 
 fn headers(request: &Request) -> Result<Vec<XMatrix>, ApiError> {
@@ -217,7 +219,7 @@ fn headers(request: &Request) -> Result<Vec<XMatrix>, ApiError> {
     if headers.is_empty() { Err(unauthorized("Missing Authorization headers")) } else { Ok(headers) }
 }
 
-/// What was signed. Requests that send something always have a body, a JSON object.
+/// Returns the text that was signed. Requests that send something always have a body, a JSON object.
 fn signed_text(
     request: &x_matrix::Request<'_>,
     method: &Method,

@@ -1,4 +1,4 @@
-//! What every client sees, whatever the endpoint.
+//! The parts of a response that are the same for all endpoints.
 
 use std::sync::Arc;
 
@@ -142,7 +142,7 @@ async fn health() {
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "OK");
 }
 
-/// What is logged from DEBUG on while it is the thread's.
+/// The records of level DEBUG and above while this is the thread's log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -208,7 +208,7 @@ async fn a_streamed_response_is_logged_with_its_bytes_when_it_has_ended() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_is_logged_so() {
+async fn a_client_that_hangs_up_is_logged() {
     let (log, _guard) = Log::start();
     let response = logged_routes().oneshot(request(Method::GET, "/v1/streamed")).await.unwrap();
     let mut body = response.into_body();

@@ -24,7 +24,7 @@ pub(crate) struct Parameters {
     timeout: u64,
     #[serde(default)]
     use_state_after: bool,
-    /// As clients ask that were made before it was in the specification.
+    /// Its name before it was in the specification.
     #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
     use_state_after_unstable: bool,
 }
@@ -71,7 +71,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// What a client reads when its filter is of no use.
+/// Returns the client's error for a filter that cannot be used.
 fn filter_error(error: FilterError) -> ApiError {
     match error {
         FilterError::Invalid(error) => ApiError::invalid_param(format!("filter: {error}")),

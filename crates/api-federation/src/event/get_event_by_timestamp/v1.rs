@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     ts: u64,
     dir: Way,
 }
@@ -24,8 +24,8 @@ enum Way {
     Backward,
 }
 
-/// The event nearest to a time, of those this server has.
-pub async fn handle(
+/// Returns this server's event nearest to a time.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(rooms): State<Arc<Rooms>>,
     Path(room_id): Path<RoomId>,
@@ -36,6 +36,6 @@ pub async fn handle(
         Way::Backward => Direction::Backward,
     };
     let found = serve::near_time(&rooms, &origin, &room_id, request.ts, direction).await;
-    let pdu = &found.map_err(crate::answers::refused)?.pdu;
+    let pdu = &found.map_err(crate::responses::refused)?.pdu;
     Ok(JsonBody(json!({ "event_id": pdu.event_id(), "origin_server_ts": pdu.origin_server_ts() })))
 }

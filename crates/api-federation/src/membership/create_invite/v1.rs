@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::Invite;
 
-/// What of the event says what the room is like.
+/// The part of the event that describes the room.
 #[derive(Debug, Default, Deserialize)]
 struct Unsigned {
     #[serde(default)]
@@ -25,8 +25,8 @@ struct Event {
     unsigned: Unsigned,
 }
 
-/// As version 2, for rooms of the versions that were before it, 1 and 2, which both have the same events.
-pub async fn handle(
+/// As version 2, for rooms of the versions before it, 1 and 2, whose events have the same format.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(receiver): State<Arc<PduReceiver>>,
     State(profiles): State<Arc<Profiles>>,

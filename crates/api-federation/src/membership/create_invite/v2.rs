@@ -13,15 +13,15 @@ use serde::Deserialize;
 use super::Invite;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     room_version: String,
     event: RawPdu,
     #[serde(default)]
     invite_room_state: Vec<RawPdu>,
 }
 
-/// One of our users is invited; answers the invite with our signature.
-pub async fn handle(
+/// Invites a local user. Returns the invite with this server's signature.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(receiver): State<Arc<PduReceiver>>,
     State(profiles): State<Arc<Profiles>>,

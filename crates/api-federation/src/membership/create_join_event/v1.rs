@@ -10,7 +10,7 @@ use plexus_protocol::id::{EventId, RoomId, ServerName};
 use serde_json::value::RawValue;
 
 /// As version 2, with the status in the body, and always with the members.
-pub async fn handle(
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(receiver): State<Arc<PduReceiver>>,
     State(server_name): State<ServerName>,

@@ -11,13 +11,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     #[serde(default)]
     omit_members: bool,
 }
 
-/// A user of the asking server joins; answers the state before that.
-pub async fn handle(
+/// Lets a user of the requesting server join. Returns the state before the join.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(receiver): State<Arc<PduReceiver>>,
     State(server_name): State<ServerName>,

@@ -9,8 +9,8 @@ use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::Rooms;
 use serde_json::value::RawValue;
 
-/// A user of the asking server knocks; answers the events that describe the room.
-pub async fn handle(
+/// Lets a user of the requesting server knock. Returns the events that describe the room.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(receiver): State<Arc<PduReceiver>>,
     State(rooms): State<Arc<Rooms>>,
@@ -18,7 +18,7 @@ pub async fn handle(
     Json(event): Json<Box<RawValue>>,
 ) -> Result<RawJson, ApiError> {
     let arrival = Arrival { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
-    let knocked = serve::knock(&receiver, arrival).await.map_err(crate::answers::not_taken)?;
+    let knocked = serve::knock(&receiver, arrival).await.map_err(crate::responses::not_accepted)?;
     let state = serve::stripped_state_events(&rooms, &knocked.room, None).await?;
     Ok(RawJson(format!("{{\"knock_room_state\":[{}]}}", state.join(",")).into()))
 }

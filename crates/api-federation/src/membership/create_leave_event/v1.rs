@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::v2;
 
 /// As version 2, with the status in the body.
-pub async fn handle(
+pub(crate) async fn handle(
     origin: Origin,
     receiver: State<Arc<PduReceiver>>,
     path: Path<(RoomId, EventId)>,

@@ -8,14 +8,14 @@ use plexus_http::{ApiError, Empty, Json, Origin, Path, State};
 use plexus_protocol::id::{EventId, RoomId};
 use serde_json::value::RawValue;
 
-/// A user of the asking server leaves, or rejects an invite.
-pub async fn handle(
+/// Lets a user of the requesting server leave, or reject an invite.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(receiver): State<Arc<PduReceiver>>,
     Path((room_id, event_id)): Path<(RoomId, EventId)>,
     Json(event): Json<Box<RawValue>>,
 ) -> Result<Empty, ApiError> {
     let arrival = Arrival { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
-    serve::leave(&receiver, arrival).await.map_err(crate::answers::not_taken)?;
+    serve::leave(&receiver, arrival).await.map_err(crate::responses::not_accepted)?;
     Ok(Empty)
 }

@@ -7,11 +7,11 @@ use plexus_federation::serve;
 use plexus_http::{ApiError, Origin, Path, Query, RawJson, State};
 use plexus_protocol::id::{RoomId, UserId};
 
-use crate::answers::refused;
 use crate::membership::{Versions, template};
+use crate::responses::refused;
 
-/// What a user of the asking server has to send to knock.
-pub async fn handle(
+/// Returns a template of the event by which a user of the requesting server can knock.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(receiver): State<Arc<PduReceiver>>,
     Path((room_id, user_id)): Path<(RoomId, UserId)>,

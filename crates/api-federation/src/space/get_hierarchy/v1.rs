@@ -11,20 +11,20 @@ use serde::Deserialize;
 use serde_json::json;
 
 #[derive(Debug, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     #[serde(default)]
     suggested_only: bool,
 }
 
-/// A space and its children, one level deep.
-pub async fn handle(
+/// Returns a space and its children, one level deep.
+pub(crate) async fn handle(
     Origin(origin): Origin,
     State(rooms): State<Arc<Rooms>>,
     Path(room_id): Path<RoomId>,
     Query(request): Query<Request>,
 ) -> Result<RawJson, ApiError> {
     let found = serve::hierarchy(&rooms, &origin, &room_id, request.suggested_only).await;
-    let found = found.map_err(crate::answers::refused)?;
+    let found = found.map_err(crate::responses::refused)?;
     let broken = |error: serde_json::Error| ApiError::internal(&error);
     let room = with_children(&found.room, &found.children).map_err(broken)?;
     let mut children = Vec::with_capacity(found.accessible.len());

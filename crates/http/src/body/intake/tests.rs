@@ -105,7 +105,7 @@ async fn a_body_that_trickles_is_given_up() {
 }
 
 #[tokio::test]
-async fn whoever_is_unknown_sends_little_whatever_the_route_takes() {
+async fn an_unknown_sender_sends_little_on_every_route() {
     let intake = BodyIntake::new(Clock::manual(0));
     let status = async |bytes: usize, limit: usize| {
         let read = read(request(&intake, limit, Body::from(vec![b' '; bytes]))).await;

@@ -1,5 +1,5 @@
-//! How much other servers may ask (`rc_federation`), as Synapse describes it: a server that asks often is made to wait,
-//! and refused when too many of its requests wait.
+//! How many requests other servers may make (`rc_federation`), as Synapse describes it: the requests of a server that
+//! makes many are delayed, and refused when too many of them wait.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ApiError;
 
-/// From how many servers on those that have been silent are forgotten.
+/// At this number of servers, those that have made no request lately are forgotten.
 const SWEEP_AT: usize = 1_000;
 
 /// Counts the requests of other servers.
@@ -25,14 +25,14 @@ pub(super) struct OriginLimits {
 
 /// The requests of one server.
 struct Requests {
-    /// When they came, oldest first, within the window; no more are kept than are looked at.
+    /// When they came, oldest first, within the window; at most as many as the limits look at.
     times: VecDeque<Duration>,
-    /// How many sleep, or wait for others of the server to be done.
+    /// How many are delayed, or wait for others of the server to be done.
     waiting: u32,
     at_once: Arc<Semaphore>,
 }
 
-/// The right to be worked on, until dropped.
+/// Permission to handle a request, until dropped.
 pub(super) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -48,7 +48,7 @@ impl OriginLimits {
         Self { limits, clock, origins: Mutex::default() }
     }
 
-    /// Refuses when too many requests of `origin` wait already, without counting one more.
+    /// Refuses a request of `origin` if too many wait already. Does not count it.
     pub(super) fn check_room(&self, origin: &ServerName) -> Result<(), ApiError> {
         match self.origins.lock().get(origin) {
             Some(requests) if requests.waiting >= self.limits.reject_limit.max(1) => Err(self.refused()),
@@ -60,8 +60,8 @@ impl OriginLimits {
         ApiError::limit_exceeded(self.limits.window_size.max(1).into())
     }
 
-    /// Waits for the turn of a request of `origin`. Transactions, of which a server sends one after the other, are not
-    /// `delayed` for being many: a busy server has much to say.
+    /// Waits until a request of `origin` may be handled. Transactions, of which a server sends one after the other, are
+    /// not `delayed` however many there are: a busy server has much to send.
     pub(super) async fn turn(&self, origin: &ServerName, delayed: bool) -> Result<Turn, ApiError> {
         let (sleeps, at_once) = self.arrives(origin, delayed)?;
         let _waiting = Waiting { limits: self, origin };
@@ -72,7 +72,7 @@ impl OriginLimits {
         Ok(Turn { _permit: at_once.acquire_owned().await.ok() })
     }
 
-    /// Counts a request; answers whether it has to sleep. Refused when too many wait.
+    /// Counts a request. Returns whether it has to be delayed. Refused when too many wait.
     fn arrives(&self, origin: &ServerName, delayed: bool) -> Result<(bool, Arc<Semaphore>), ApiError> {
         let now = self.clock.monotonic();
         let window = Duration::from_millis(self.limits.window_size.into());
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_often_sleeps_and_who_has_too_many_waiting_is_refused() {
+    fn frequent_requests_are_delayed_and_too_many_waiting_ones_refused() {
         let (clock, other) = (Clock::manual(0), "b.example".parse().unwrap());
         let (limits, server) = (limits(&clock), "a.example".parse().unwrap());
         assert!(has_its_turn(pin!(limits.turn(&server, true))));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_waiting_does_not_count_any_longer() {
+    fn a_dropped_request_does_not_count_any_longer() {
         let clock = Clock::manual(0);
         let (limits, server) = (limits(&clock), "a.example".parse().unwrap());
         let first = poll(pin!(limits.turn(&server, false))).unwrap();

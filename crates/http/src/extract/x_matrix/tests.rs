@@ -109,7 +109,7 @@ async fn refusal(headers: &[String], body: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn what_is_signed_is_handed_on() {
+async fn signed_requests_are_handed_on() {
     let body = r#"{"b": 1, "a": [1.0e3, "é"]}"#;
     let answer = put_with(&[header("there.example", "here.example", &key(), body)], body).await;
     assert_eq!((answer.status, answer.body), (200, json!(["there.example", { "a": [1000.0, "é"], "b": 1 }])));
@@ -126,7 +126,7 @@ async fn one_right_signature_of_several_is_enough() {
 }
 
 #[tokio::test]
-async fn what_is_not_signed_rightly_is_refused() {
+async fn wrong_signatures_are_refused() {
     let unauthorized = (401, "M_UNAUTHORIZED".to_owned());
     let ours = |key: &SigningKey| header("there.example", "here.example", key, "{}");
     assert_eq!(refusal(&[], "{}").await, unauthorized);

@@ -1,4 +1,4 @@
-//! What the endpoints about rooms have in common: events as JSON, and refusals.
+//! The parts that the endpoints about rooms share: events as JSON, and refusals.
 
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
@@ -14,27 +14,28 @@ use plexus_store::{DbError, EventNid};
 use serde_json::json;
 use std::sync::Arc;
 
-/// How many events of a long answer are in memory at a time.
+/// How many events of a long response are in memory at a time.
 const EVENTS_AT_ONCE: usize = 500;
 
-/// Events as a transaction (server-server API, "Transactions").
-pub fn transaction(origin: &ServerName, now_ms: u64, pdus: &[String]) -> RawJson {
+/// Returns events as a transaction (server-server API, "Transactions").
+pub(crate) fn transaction(origin: &ServerName, now_ms: u64, pdus: &[String]) -> RawJson {
     let origin = json!(origin.as_str());
     let pdus = pdus.join(",");
     RawJson(format!("{{\"origin\":{origin},\"origin_server_ts\":{now_ms},\"pdus\":[{pdus}]}}").into())
 }
 
-/// A part of an answer that is written while it is sent.
+/// A part of a response that is written while it is sent.
 #[derive(Debug)]
-pub enum Part {
+pub(crate) enum Part {
     /// JSON as it is.
     Text(String),
     /// Events, with commas between.
     Events(Vec<EventNid>),
 }
 
-/// A 200 answer of many events, which are read from the database while it is sent. When that fails, it breaks off.
-pub fn streamed(room: Arc<Room>, parts: Vec<Part>) -> Response {
+/// Returns a 200 response of many events, which are read from the database while it is sent. If that fails, the
+/// response breaks off.
+pub(crate) fn streamed(room: Arc<Room>, parts: Vec<Part>) -> Response {
     let mut pieces = Vec::new();
     for part in parts {
         match part {
@@ -61,8 +62,8 @@ pub fn streamed(room: Arc<Room>, parts: Vec<Part>) -> Response {
     response
 }
 
-/// The answer to a server that is not told what it asked.
-pub fn refused(error: ServeError) -> ApiError {
+/// Returns the error for a server whose request was refused.
+pub(crate) fn refused(error: ServeError) -> ApiError {
     let bad_request = |code, error: ServeError| ApiError::new(http::StatusCode::BAD_REQUEST, code, error.to_string());
     match error {
         ServeError::UnknownRoom | ServeError::UnknownEvent => ApiError::not_found(error.to_string()),
@@ -85,8 +86,8 @@ pub fn refused(error: ServeError) -> ApiError {
     }
 }
 
-/// The answer to a server whose member event or invite was not taken in.
-pub fn not_taken(error: ArrivalError) -> ApiError {
+/// Returns the error for a server whose member event or invite was not accepted.
+pub(crate) fn not_accepted(error: ArrivalError) -> ApiError {
     match error {
         ArrivalError::Refused(error) => refused(error),
         ArrivalError::Malformed(_) | ArrivalError::Unfit(_) => ApiError::invalid_param(error.to_string()),
@@ -95,8 +96,8 @@ pub fn not_taken(error: ArrivalError) -> ApiError {
     }
 }
 
-/// The answer to a server whose event was not taken in.
-pub fn not_received(error: ReceiveError) -> ApiError {
+/// Returns the error for a server whose event was not accepted.
+pub(crate) fn not_received(error: ReceiveError) -> ApiError {
     match error {
         ReceiveError::Malformed(_) | ReceiveError::Signature(_) | ReceiveError::NotAnInvite => {
             ApiError::invalid_param(error.to_string())
@@ -108,13 +109,13 @@ pub fn not_received(error: ReceiveError) -> ApiError {
         ReceiveError::DeniedByAcl | ReceiveError::InviterNotInRoom => ApiError::forbidden(error.to_string()),
         ReceiveError::OtherVersion => ApiError::invalid_param(error.to_string()),
         ReceiveError::MissingEvents => ApiError::unknown(error.to_string()),
-        ReceiveError::Contended | ReceiveError::NotVerified => ApiError::internal(&error),
+        ReceiveError::Contended => ApiError::internal(&error),
         ReceiveError::Db(error) => error.into(),
     }
 }
 
-/// The answer to a server that asked for an invite which was not made.
-pub fn not_invited(error: MembershipError) -> ApiError {
+/// Returns the error for a server that requested an invite which was not made.
+pub(crate) fn not_invited(error: MembershipError) -> ApiError {
     let text = error.to_string();
     match error {
         MembershipError::Send(SendError::UnknownRoom) => ApiError::not_found(text),
@@ -139,7 +140,7 @@ pub fn not_invited(error: MembershipError) -> ApiError {
     }
 }
 
-/// The answer to a server that wants more than this one allows.
+/// Returns the error for a server that exceeded a limit.
 fn limited(error: LimitError) -> ApiError {
     match error {
         LimitError::RateLimited(limited) => limited.into(),
