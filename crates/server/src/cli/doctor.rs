@@ -16,8 +16,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{CommandError, ConfigArgs, output};
+use super::{CommandError, ConfigArgs};
 use crate::data_dir;
+use crate::output;
 use check::{Check, Outcome};
 use examine::examine;
 
