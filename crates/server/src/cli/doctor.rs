@@ -24,7 +24,7 @@ use examine::examine;
 
 /// Arguments of `plexus doctor`.
 #[derive(Debug, Args)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Print JSON
@@ -36,7 +36,7 @@ pub struct DoctorArgs {
 ///
 /// # Errors
 /// When there is no configuration, or nothing can be printed.
-pub fn run(args: &DoctorArgs) -> Result<ExitCode, CommandError> {
+pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, CommandError> {
     let paths = data_dir::existing(&args.config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let checks = runtime.block_on(examine(&paths));

@@ -12,7 +12,7 @@ use crate::control_socket::ControlClient;
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// It is as it should be.
     Ok,
     /// It works, but something should be done.
@@ -25,7 +25,7 @@ pub enum Outcome {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
+pub(super) struct Check {
     /// What was looked at.
     pub name: &'static str,
     /// What was found.

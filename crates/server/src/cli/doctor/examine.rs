@@ -15,7 +15,7 @@ use crate::preflight;
 use crate::wire::settings;
 
 /// Looks at everything. Of a configuration that the server would refuse, only that is said.
-pub async fn examine(paths: &[PathBuf]) -> Vec<Check> {
+pub(super) async fn examine(paths: &[PathBuf]) -> Vec<Check> {
     let (report, loaded) = preflight::examine(paths, Options::default());
     let mut checks = vec![machine::configuration(&report)];
     if let Some(loaded) = loaded.filter(|_| !report.has_errors()) {
