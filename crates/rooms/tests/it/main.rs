@@ -14,4 +14,5 @@ mod reload;
 mod sending;
 mod snapshots;
 mod times;
+mod upgrading;
 mod visibility;
