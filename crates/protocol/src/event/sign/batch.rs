@@ -162,3 +162,53 @@ impl Stream {
         number.map_or(0, |bytes| u128::from_le_bytes(*bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use curve25519_dalek::constants::EIGHT_TORSION;
+
+    use super::*;
+
+    fn points(count: u64) -> Vec<EdwardsPoint> {
+        (1..=count).map(|n| EdwardsPoint::mul_base(&Scalar::from(n))).collect()
+    }
+
+    #[test]
+    fn a_component_of_small_order_is_found_wherever_it_is() {
+        for seed in 0..4 {
+            assert!(torsion_free(&points(9), &mut Stream::new([seed; 32], 9)));
+            for at in 0..9 {
+                for torsion in EIGHT_TORSION.into_iter().skip(1) {
+                    let mut points = points(9);
+                    points[at] += torsion;
+                    assert!(!torsion_free(&points, &mut Stream::new([seed; 32], 9)), "{seed} {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_of_valid_signatures_needs_no_single_checks() {
+        use crate::event::sign::SigningKey;
+        let key = SigningKey::generate(&[6; 32], "k");
+        let message = b"m";
+        let signature = super::super::public_key::decode_signature(&key.sign(message)).unwrap();
+        let items: Vec<_> = (0..3).map(|_| Item { message, signature, key: key.public_key() }).collect();
+        assert!(all_valid(&items, [1; 32]));
+        let other = SigningKey::generate(&[7; 32], "k").public_key();
+        assert!(!all_valid(&[Item { message, signature, key: other }], [1; 32]));
+    }
+
+    #[test]
+    fn coordinates_below_the_prime_are_canonical() {
+        let mut point = [0xff; 32];
+        for (low, high, expected) in
+            [(0xec, 0x7f, true), (0xed, 0x7f, false), (0xff, 0xff, false), (0xec, 0xff, true), (0xff, 0x7e, true)]
+        {
+            (point[0], point[31]) = (low, high);
+            assert_eq!(is_canonical(&point), expected, "{low:x} {high:x}");
+        }
+        (point[0], point[7], point[31]) = (0xff, 0xfe, 0x7f);
+        assert!(is_canonical(&point));
+    }
+}
