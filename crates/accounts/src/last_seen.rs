@@ -78,3 +78,15 @@ fn shortened(user_agent: &str) -> String {
     // PostgreSQL text cannot hold NUL.
     user_agent[..end].replace('\0', "")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_agent_is_cut_between_characters() {
+        assert_eq!(shortened("Element\0/1.0"), "Element/1.0");
+        assert_eq!(shortened(&"x".repeat(MAX_USER_AGENT + 1)).len(), MAX_USER_AGENT);
+        assert_eq!(shortened(&"€".repeat(MAX_USER_AGENT)), "€".repeat(MAX_USER_AGENT / 3));
+    }
+}

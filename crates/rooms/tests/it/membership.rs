@@ -1,7 +1,7 @@
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{InitialState, MembershipError, Preset, Profiles, SendError};
+use plexus_rooms::{InitialState, MembershipError, Preset, ProfileError, Profiles, SendError};
 
 use crate::fixture::{Fixture, change, new_room, run, user};
 
@@ -105,5 +105,24 @@ fn profiles_are_copied_into_member_events() {
         profiles.set(&user(BOB), "displayname", None).await.unwrap();
         assert_eq!(name(), None);
         assert_eq!(room.view().joined_count, 2);
+    });
+}
+
+/// At most 65536 bytes, as canonical JSON.
+#[test]
+fn a_profile_has_a_largest_size() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        let profiles = Profiles::new(fixture.writer.clone());
+        let set =
+            async |field: &str, bytes: usize| profiles.set(&user(BOB), field, Some("x".repeat(bytes).into())).await;
+        // `"a":"",` and `"b":"",` are 14 bytes.
+        let rest = 65_536 - 14 - 30_000;
+        set("a", 30_000).await.unwrap();
+        assert!(matches!(set("b", rest + 1).await, Err(ProfileError::TooLarge)));
+        set("b", rest).await.unwrap();
+        assert!(matches!(set("b", rest + 1).await, Err(ProfileError::TooLarge)));
+        set("b", rest - 1).await.unwrap();
+        set("b", rest).await.unwrap();
     });
 }

@@ -148,6 +148,20 @@ mod tests {
     }
 
     #[test]
+    fn a_user_with_many_devices_is_counted_once() {
+        let (bob, carol): (UserId, UserId) = ("@bob:there".parse().unwrap(), "@carol:there".parse().unwrap());
+        let message = raw(100);
+        let devices = || vec![("D", &*message), ("E", &*message)];
+        let sizes = |room| -> Vec<Vec<usize>> {
+            let parts = split(vec![(&bob, devices()), (&carol, devices())], room);
+            parts.iter().map(|part| part.iter().map(|(_, devices)| devices.len()).collect()).collect()
+        };
+        let room = user_bytes(&bob) + user_bytes(&carol) + 4 * device_bytes("D", &message);
+        assert_eq!(sizes(room), [vec![2, 2]]);
+        assert_eq!(sizes(room - 1), [vec![2, 1], vec![1]]);
+    }
+
+    #[test]
     fn users_without_messages_take_no_edu() {
         let user: UserId = "@bob:there".parse().unwrap();
         assert!(split(vec![(&user, Vec::new())], 1_000).is_empty());

@@ -116,6 +116,21 @@ async fn an_unknown_sender_sends_little_on_every_route() {
     assert_eq!(status(11, 10).await, Err(413));
 }
 
+/// What is too large is read to its end, so that the client reads the response, but not for ever.
+#[tokio::test]
+async fn little_of_an_oversized_body_is_read() {
+    let read_bytes = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&read_bytes);
+    let pieces = (0..3 * MAX_DRAINED_BYTES / MIB).map(move |_| {
+        counted.fetch_add(MIB, std::sync::atomic::Ordering::Relaxed);
+        Ok::<_, Infallible>(Bytes::from(vec![b' '; MIB]))
+    });
+    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    let refused = drained(body, 0, &Clock::manual(0)).await;
+    assert_eq!(refused.status().as_u16(), 413);
+    assert_eq!(read_bytes.load(std::sync::atomic::Ordering::Relaxed), MAX_DRAINED_BYTES + MIB);
+}
+
 #[tokio::test]
 async fn large_bodies_are_worked_on_elsewhere_and_few_at_a_time() {
     let intake = BodyIntake::new(Clock::manual(0));

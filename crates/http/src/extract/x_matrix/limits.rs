@@ -203,4 +203,18 @@ mod tests {
         }
         assert!(limits.origins.lock().len() <= SWEEP_AT + 1);
     }
+
+    #[test]
+    fn a_server_is_not_forgotten_while_its_requests_count() {
+        let clock = Clock::manual(0);
+        let (limits, server) = (limits(&clock), "a.example".parse().unwrap());
+        clock.advance(Duration::from_secs(2));
+        assert!(has_its_turn(pin!(limits.turn(&server, true))));
+        assert!(has_its_turn(pin!(limits.turn(&server, true))));
+        for number in 0..=SWEEP_AT {
+            let server = ServerName::try_from(format!("s{number}.example")).unwrap();
+            assert!(has_its_turn(pin!(limits.turn(&server, true))));
+        }
+        assert!(poll(pin!(limits.turn(&server, true))).is_none());
+    }
 }
