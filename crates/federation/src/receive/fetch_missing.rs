@@ -111,3 +111,50 @@ impl PduReceiver {
         Ok(outside.into_iter().filter(|id| !known.get(id).is_some_and(|known| known.has_place(room))).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use plexus_protocol::event::build::PduBuilder;
+    use plexus_protocol::event::sign::SigningKey;
+    use plexus_protocol::id::{RoomId, UserId};
+    use plexus_protocol::json::Object;
+    use plexus_protocol::rules::RoomVersion;
+
+    use super::*;
+
+    fn event_at(depth: u64) -> Pdu {
+        let builder = PduBuilder {
+            room_id: Some(RoomId::try_from("!room:b.example").unwrap()),
+            sender: UserId::try_from("@bob:b.example").unwrap(),
+            event_type: "org.example.test".to_owned(),
+            state_key: None,
+            content: Object::new(),
+            unsigned: None,
+            redacts: None,
+            prev_events: Vec::new(),
+            auth_events: Vec::new(),
+            depth,
+            origin_server_ts: 0,
+        };
+        let server = ServerName::try_from("b.example").unwrap();
+        builder.build(RoomVersion::V11, &SigningKey::generate(&[1; 32], "a"), &server).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_deeper_or_known_to_be_older_belongs_to_the_last_gap() {
+        let (old, new) = (EventId::try_from("$old").unwrap(), EventId::try_from("$new").unwrap());
+        let gap_nid = 7;
+        let known = WithMissing {
+            events: Vec::new(),
+            any_fetched: false,
+            older: HashSet::from([old.clone()]),
+            last_gap: LastGap { gap_nid, depth: 10 },
+        };
+        for (depth, missing, is_old) in
+            [(11, vec![&new], true), (12, vec![&new], false), (12, vec![&old], true), (12, vec![&old, &new], false)]
+        {
+            let from = known.missing_from(&event_at(depth), &missing);
+            assert_eq!(matches!(from, MissingFrom::OldGap(nid) if nid == gap_nid), is_old, "{depth} {missing:?}");
+        }
+    }
+}

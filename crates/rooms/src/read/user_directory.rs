@@ -305,3 +305,33 @@ fn rank(user: &FoundUser, wanted: &[String], is_preferred: bool) -> Option<Rank>
         fewer_words: std::cmp::Reverse(name.len()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_words_count_more_than_beginnings_and_names_more_than_servers() {
+        let user = FoundUser {
+            user_id: "@carol:example.org".to_owned(),
+            display_name: Some("Anna Maria".to_owned()),
+            avatar_url: None,
+        };
+        let score = |wanted: &[&str], is_preferred| {
+            let wanted: Vec<String> = wanted.iter().map(|word| (*word).to_owned()).collect();
+            rank(&user, &wanted, is_preferred).map(|rank| rank.score)
+        };
+        for (wanted, expected) in [
+            (&["anna"][..], Some(40)),
+            (&["carol"], Some(40)),
+            (&["ann"], Some(10)),
+            (&["example"], Some(4)),
+            (&["exam"], Some(1)),
+            (&["anna", "example"], Some(44)),
+            (&["anna", "bob"], None),
+        ] {
+            assert_eq!(score(wanted, false), expected, "{wanted:?}");
+            assert_eq!(score(wanted, true), expected.map(|score| 2 * score), "{wanted:?}");
+        }
+    }
+}

@@ -14,14 +14,37 @@ use crate::fixture::{Fixture, START_MS, change, message, run, user};
 const ALICE: &str = "@alice:localhost";
 const BOB: &str = "@bob:localhost";
 
-async fn redact(fixture: &Fixture, room: &Room, sender: &str, target: &EventId) -> Result<Sent, SendError> {
-    let event = NewEvent {
+fn redaction(room: &Room, sender: &str, target: &EventId) -> NewEvent {
+    NewEvent {
         event_type: "m.room.redaction".into(),
         redacts: Some(target.clone()),
         content: Object::new(),
         ..message(&room.id, sender, "")
-    };
-    fixture.sender.send(event).await
+    }
+}
+
+async fn redact(fixture: &Fixture, room: &Room, sender: &str, target: &EventId) -> Result<Sent, SendError> {
+    fixture.sender.send(redaction(room, sender, target)).await
+}
+
+#[test]
+fn users_redact_their_own_events_or_those_of_others() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        let room = fixture.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
+        let sent = fixture.send(&room, ALICE, "hello").await.unwrap().event_id;
+        let unknown = EventId::try_from("$unknown").unwrap();
+        for (sender, target, own, another) in
+            [(ALICE, &sent, true, false), (BOB, &sent, false, true), (ALICE, &unknown, false, false)]
+        {
+            let event = redaction(&room, sender, target);
+            assert_eq!(fixture.sender.redacts_own(&event).await.unwrap(), own, "{sender} {target}");
+            assert_eq!(fixture.sender.redacts_another(&event).await.unwrap(), another, "{sender} {target}");
+        }
+        let no_redaction = message(&room.id, ALICE, "hello");
+        assert!(!fixture.sender.redacts_own(&no_redaction).await.unwrap());
+        assert!(!fixture.sender.redacts_another(&no_redaction).await.unwrap());
+    });
 }
 
 #[test]
@@ -49,6 +72,28 @@ fn a_redacted_event_is_redacted_in_memory_and_after_a_restart() {
                     assert_eq!(because.pdu.redacts(), Some(id));
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn the_redaction_in_a_redacted_event_names_its_room() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        let room = fixture.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
+        let target = fixture.send(&room, ALICE, "secret").await.unwrap().event_id;
+        let redaction = redact(&fixture, &room, ALICE, &target).await.unwrap().event_id;
+        let event = timeline::event(&room, &target).await.unwrap().unwrap();
+        let reader = user(ALICE);
+        for room_id in [false, true] {
+            let format = ClientFormat { user: &reader, device_id: None, now_ms: START_MS, room_id };
+            let mut json = String::new();
+            event.write_client(&mut json, &format, None, None);
+            let shown = Object::parse(&json).unwrap();
+            assert_eq!(shown.get_str("room_id"), room_id.then_some(room.id.as_str()));
+            let because = shown.get_object("unsigned").unwrap().get_object("redacted_because").unwrap();
+            assert_eq!(because.get_str("event_id"), Some(redaction.as_str()));
+            assert_eq!(because.get_str("room_id"), Some(room.id.as_str()));
         }
     });
 }

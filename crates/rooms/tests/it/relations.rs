@@ -59,3 +59,28 @@ fn relations_are_aggregated() {
         assert!(threads(&room, &user("@carol:localhost"), filter).await.unwrap().roots.is_empty());
     });
 }
+
+#[test]
+fn relations_of_relations_are_followed_three_times() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        let room = fixture.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
+        let mut chain = vec![fixture.send(&room, ALICE, "root").await.unwrap().event_id];
+        for number in 1..=4 {
+            let relates_to = Object::from([("rel_type", "m.reference"), ("event_id", chain[number - 1].as_str())]);
+            let mut event = message(&room.id, ALICE, "*");
+            event.content.insert("m.relates_to", relates_to);
+            chain.push(fixture.sender.send(event).await.unwrap().event_id);
+        }
+        let found = async |recurse: bool, direction: timeline::Direction| {
+            let filter = RelationFilter { recurse, ..RelationFilter::default() };
+            let page = related(&room, &chain[0], filter, 0, i64::MAX, 50, direction).await.unwrap();
+            let ids: Vec<_> = page.events.iter().map(|event| event.pdu.event_id().clone()).collect();
+            (ids, page.depth)
+        };
+        assert_eq!(found(false, timeline::Direction::Forward).await, (chain[1..2].to_vec(), 1));
+        assert_eq!(found(true, timeline::Direction::Forward).await, (chain[1..4].to_vec(), 3));
+        let newest_first = chain[1..4].iter().rev().cloned().collect();
+        assert_eq!(found(true, timeline::Direction::Backward).await, (newest_first, 3));
+    });
+}

@@ -93,6 +93,28 @@ fn a_rejected_invite_is_in_the_history_if_the_visibility_allows_it() {
     });
 }
 
+/// Whoever is invited sees what happens from then on, not the state of the room.
+#[test]
+fn what_a_state_event_replaced_is_hidden_from_the_invited() {
+    run(|db| async move {
+        let fixture = Fixture::new(db);
+        let room = fixture.room(ALICE, RoomVersion::V12, Preset::PrivateChat).await;
+        fixture.set(&room, ALICE, "m.room.history_visibility", r#"{"history_visibility":"invited"}"#).await.unwrap();
+        fixture.invite(&room, ALICE, BOB).await;
+        fixture.set(&room, ALICE, "m.room.topic", r#"{"topic":"one"}"#).await.unwrap();
+        fixture.set(&room, ALICE, "m.room.topic", r#"{"topic":"two"}"#).await.unwrap();
+        fixture.join(&room, BOB).await;
+        fixture.set(&room, ALICE, "m.room.topic", r#"{"topic":"three"}"#).await.unwrap();
+        for (reader, expected) in [(ALICE, [false, true, true]), (BOB, [false, false, true])] {
+            let events = timeline::range(&room, 0, i64::MAX, 1_000, timeline::Direction::Forward).await.unwrap();
+            let visible = timeline::visible(&user(reader), &room, events).await.unwrap();
+            let topics = visible.iter().filter(|it| it.event.pdu.event_type() == "m.room.topic");
+            let shows_replaced: Vec<_> = topics.map(|it| it.event.replaced.is_some()).collect();
+            assert_eq!(shows_replaced, expected, "{reader}");
+        }
+    });
+}
+
 #[test]
 fn who_was_kicked_and_banned_reads_up_to_the_kick() {
     run(|db| async move {
