@@ -292,6 +292,21 @@ fn account_data_tags_markers_and_push_rules() {
 }
 
 #[test]
+fn account_data_of_a_room_comes_with_the_room() {
+    run(async |db| {
+        let server = Server::new(db.clone());
+        let room = server.room(ALICE).await;
+        tags::set(&db, &user(BOB), &room, "m.favourite".into(), serde_json::Map::new()).await.expect("tagged");
+        let mut bob = server.client(BOB);
+        assert!(bob.sync().await["rooms"].is_null());
+        server.join(&room, BOB).await;
+        let answer = bob.sync().await;
+        let tags = event(&joined(&answer, &room)["account_data"], "m.tag").expect("tags");
+        assert_eq!(tags["content"], json!({"tags": {"m.favourite": {}}}));
+    });
+}
+
+#[test]
 fn tokens_survive_a_restart() {
     run(async |db| {
         let server = Server::new(db.clone());

@@ -98,6 +98,58 @@ fn a_member_counts_as_sent_once_the_response_is_written() {
 }
 
 #[test]
+fn only_clients_that_load_members_lazily_get_a_summary_and_only_when_members_change() {
+    run(async |db| {
+        let server = Server::new(db);
+        let room = server.shared_room().await;
+        assert!(joined(&server.client(BOB).sync().await, &room)["summary"].is_null());
+        let mut bob = server.client(BOB).filter(json!({"room": {"state": {"lazy_load_members": true}}}));
+        assert_eq!(joined(&bob.sync().await, &room)["summary"]["m.joined_member_count"], 3);
+        server.send(&room, ALICE, "nobody comes or goes").await;
+        assert!(joined(&bob.sync().await, &room)["summary"].is_null());
+        server.leave(&room, CAROL).await;
+        assert_eq!(joined(&bob.sync().await, &room)["summary"]["m.joined_member_count"], 2);
+    });
+}
+
+#[test]
+fn an_invite_and_a_knock_are_shown_however_long_ago_they_were() {
+    run(async |db| {
+        let server = Server::new(db);
+        let (inviting, knocking) = (server.room(ALICE).await, server.room(ALICE).await);
+        server.set(&knocking, ALICE, "m.room.join_rules", json!({"join_rule": "knock"})).await;
+        server.invite(&inviting, ALICE, BOB).await;
+        server.members.knock(change(&knocking, BOB, BOB)).await.expect("a knock");
+        server.send(&inviting, ALICE, "later").await;
+        let answer = server.client(BOB).sync().await;
+        assert_eq!(members(&section(&answer, "invite", &inviting)["invite_state"]), [ALICE, BOB]);
+        assert!(members(&section(&answer, "knock", &knocking)["knock_state"]).contains(&BOB));
+    });
+}
+
+#[test]
+fn relations_of_events_that_are_not_in_memory_are_bundled() {
+    run(async |db| {
+        let server = Server::new(db);
+        let room = server.shared_room().await;
+        let root = server.send(&room, ALICE, "root").await;
+        let relation = json!({"rel_type": "m.thread", "event_id": root});
+        let reply = json!({"msgtype": "m.text", "body": "reply", "m.relates_to": relation});
+        server.send_content(&room, ALICE, reply).await;
+        for _ in 0..50 {
+            server.send(&room, ALICE, "more than is loaded").await;
+        }
+        let filter = json!({"room": {"timeline": {"limit": 52}}});
+        for server in [&server, &server.restarted()] {
+            let answer = server.client(BOB).filter(filter.clone()).sync().await;
+            let oldest = &events(&joined(&answer, &room)["timeline"])[0];
+            assert_eq!(oldest["event_id"], root.as_str());
+            assert_eq!(oldest["unsigned"]["m.relations"]["m.thread"]["count"], 1);
+        }
+    });
+}
+
+#[test]
 fn a_room_without_a_name_has_heroes() {
     run(async |db| {
         let server = Server::new(db);

@@ -1,9 +1,12 @@
 //! What concerns devices, encryption and presence.
 
+use std::sync::Arc;
+
 use plexus_store::repo::one_time_keys::Key;
 use plexus_store::{Change, DbError, repo};
-use plexus_sync::PresenceState;
+use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::to_device::NewMessages;
+use plexus_sync::{Presence, PresenceSettings, PresenceState};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -214,6 +217,26 @@ fn presence_is_sent_to_users_who_share_a_room() {
         assert_eq!(server.client(BOB).sync().await["presence"]["events"], expected);
         server.join(&room, CAROL).await;
         assert_eq!(carol.sync().await["presence"]["events"], expected);
+    });
+}
+
+#[test]
+fn a_user_is_online_while_a_device_syncs() {
+    run(async |db| {
+        let server = Server::new(db.clone());
+        let syncing = server.presence.sync_started(&user(ALICE), DEVICE, PresenceState::Online);
+        assert!(syncing.is_some());
+        assert_eq!(server.presence.get(&user(ALICE)).await.unwrap().state, PresenceState::Online);
+        assert!(server.presence.sync_started(&user(BOB), DEVICE, PresenceState::Offline).is_none());
+        for settings in [
+            PresenceSettings { enabled: false, ..PresenceSettings::default() },
+            PresenceSettings { untracked: true, ..PresenceSettings::default() },
+        ] {
+            let serial = Arc::new(EphemeralSerial::new(server.clock.now_ms()));
+            let notifier = Arc::clone(&server.notifier);
+            let presence = Presence::new(settings, server.clock.clone(), db.clone(), serial, notifier);
+            assert!(Arc::new(presence).sync_started(&user(BOB), DEVICE, PresenceState::Online).is_none());
+        }
     });
 }
 
