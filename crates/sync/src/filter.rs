@@ -98,11 +98,6 @@ impl EventFilter {
     fn wildcards(&self) -> usize {
         self.types.iter().flatten().chain(&self.not_types).map(|pattern| pattern.matches('*').count()).sum()
     }
-
-    /// Whether nothing is excluded.
-    pub fn is_open(&self) -> bool {
-        self.types.is_none() && self.senders.is_none() && self.not_types.is_empty() && self.not_senders.is_empty()
-    }
 }
 
 /// Refuses more than [`MAX_WILDCARDS`].
@@ -130,11 +125,6 @@ impl RoomEventFilter {
     /// Whether an event with this type, sender and `content.url` (present or not) passes.
     pub fn allows(&self, event_type: &str, sender: &str, has_url: impl FnOnce() -> bool) -> bool {
         self.event.allows(event_type, sender) && self.contains_url.is_none_or(|wanted| wanted == has_url())
-    }
-
-    /// Whether every event of an allowed room passes.
-    pub fn is_open(&self) -> bool {
-        self.event.is_open() && self.contains_url.is_none()
     }
 }
 
