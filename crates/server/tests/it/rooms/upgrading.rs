@@ -150,6 +150,8 @@ async fn upgrades_need_the_power_to_send_the_tombstone() {
     join(&server, &bob, &old).await;
     let body = json!({ "new_version": "12" });
     assert_eq!(server.post(&path(&old, "upgrade"), &bob.token, body.clone()).await.refusal(), (403, "M_FORBIDDEN"));
+    let joined = server.get("/_matrix/client/v3/joined_rooms", &bob.token).await;
+    assert_eq!(joined.ok()["joined_rooms"], json!([old]), "no room is left behind");
     let odd = server.post(&path(&old, "upgrade"), &alice.token, json!({ "new_version": "x" })).await;
     assert_eq!(odd.refusal(), (400, "M_UNSUPPORTED_ROOM_VERSION"));
     let unknown = server.post(&path("!none:test.example", "upgrade"), &alice.token, body).await;
