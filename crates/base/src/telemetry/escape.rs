@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write};
 
-/// Returns `text` with control characters escaped by [`Escaping`].
+/// Returns `text` with control characters, line separators and bidirectional formatting characters as escapes.
 pub fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     // Writing to a String cannot fail.

@@ -50,7 +50,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A request for somebody who waits.
+    /// Returns a request for a user who waits.
     pub fn new(method: Method, path: impl Into<String>, max_response_bytes: usize) -> Self {
         let patience = Patience::Now;
         Self {
@@ -66,7 +66,7 @@ impl Call {
         }
     }
 
-    /// With one more parameter in the query.
+    /// Adds a parameter to the query.
     pub(super) fn query(mut self, name: &str, value: &str) -> Self {
         self.path.push(if self.path.contains('?') { '&' } else { '?' });
         self.path.push_str(name);
@@ -75,19 +75,19 @@ impl Call {
         self
     }
 
-    /// With the text of a JSON object as its body.
+    /// Sets the body to the text of a JSON object.
     #[must_use]
     pub fn body(self, body: String) -> Self {
         Self { body: Some(body), ..self }
     }
 
-    /// With the JSON of `body`, an object.
+    /// Sets the body to the JSON of `body`, an object.
     pub(super) fn json(self, body: &impl Serialize) -> Result<Self, FederationError> {
         let body = serde_json::to_string(body).map_err(|error| FederationError::MalformedRequest(error.to_string()))?;
         Ok(self.body(body))
     }
 
-    /// With another patience.
+    /// Sets the patience.
     #[must_use]
     pub fn patience(self, patience: Patience) -> Self {
         Self { patience, ..self }
@@ -110,7 +110,7 @@ impl Call {
         Self { is_for_keys: true, ..self }
     }
 
-    /// With a timeout of its own.
+    /// Sets a timeout for this request.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }

@@ -17,8 +17,8 @@ const DEFAULT_PORT: u16 = 8448;
 /// The most SRV records of one name that are tried.
 const MAX_SERVICES: usize = 4;
 
-/// Connects to the server that is reached as `authority`: what is sent as `Host` and as SNI, and what its certificate
-/// is for.
+/// Connects to a server. `authority` is the name after delegation: it is sent as `Host` and as SNI, and the certificate
+/// must be for it.
 pub(super) async fn connect(
     connector: &Connector,
     purpose: Purpose,

@@ -148,7 +148,7 @@ impl FederationError {
         }
     }
 
-    /// The error of a response that is not what it should be.
+    /// Returns the error for a malformed response.
     pub fn malformed_response(destination: &ServerName, problem: impl Into<String>) -> Self {
         Self::MalformedResponse { destination: destination.clone(), problem: problem.into() }
     }

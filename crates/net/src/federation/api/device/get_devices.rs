@@ -12,7 +12,7 @@ use crate::federation::error::FederationError;
 
 /// The endpoint.
 pub const ENDPOINT: Endpoint = Endpoint::get("/_matrix/federation/v1/user/devices/{userId}");
-/// The largest response, in bytes: a list as long as what is kept of one, and some that is not.
+/// The largest response, in bytes: the longest device list that is stored, with some members that are not stored.
 const MAX_RESPONSE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The devices of a user.

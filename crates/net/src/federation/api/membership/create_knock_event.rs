@@ -19,8 +19,8 @@ struct Response {
     knock_room_state: Vec<RawPdu>,
 }
 
-/// Sends a knock. Returns stripped state of the room; none if the body of the response is not what it should be, for
-/// its head says that the knock has been accepted.
+/// Sends a knock. Returns stripped state of the room. The status of the response says whether the knock has been
+/// accepted, so a malformed body is not an error and counts as no state.
 ///
 /// # Errors
 /// See [`FederationError`].

@@ -14,8 +14,8 @@ pub const ENDPOINT: Endpoint = Endpoint::put("/_matrix/federation/v1/send/{txnId
 /// The largest response, in bytes: one result for each of the 50 PDUs that a transaction may have.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// Sends a transaction, which must arrive in the end. Returns the results of its PDUs. If the transaction `is_empty`, a
-/// 401 cannot be about what is in it, and the server is backed off.
+/// Sends a transaction, with retries until it arrives. Returns the results of its PDUs. If the transaction `is_empty`,
+/// a 401 cannot be caused by its content, and the server is backed off.
 ///
 /// # Errors
 /// See [`FederationError`].
