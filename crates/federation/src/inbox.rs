@@ -6,10 +6,10 @@ mod retries;
 mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use lanes::Lanes;
+use plexus_net::Gates;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 use plexus_protocol::rules::RoomVersion;
@@ -23,8 +23,6 @@ use serde::{Deserialize, Serialize};
 use crate::peers::RawPdu;
 use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite, may_end};
 
-/// Transactions of one origin are taken in one after the other, within each of these.
-const ORIGIN_LOCKS: usize = 256;
 /// How many events of one server may wait to be placed. A server with more has to wait until there are fewer.
 const MAX_STAGED: u32 = 2_000;
 
@@ -32,7 +30,8 @@ const MAX_STAGED: u32 = 2_000;
 pub struct Inbox {
     receiver: Arc<PduReceiver>,
     lanes: Lanes,
-    origins: Vec<tokio::sync::Mutex<()>>,
+    /// Admits one transaction of each origin. It is held while keys are fetched, so no two origins share it.
+    origins: Gates,
 }
 
 /// What became of each event of a transaction, as it is answered.
@@ -105,11 +104,7 @@ impl Inbox {
     /// An inbox whose events `receiver` places.
     #[must_use]
     pub fn new(receiver: Arc<PduReceiver>) -> Arc<Self> {
-        Arc::new(Self {
-            receiver,
-            lanes: Lanes::default(),
-            origins: (0..ORIGIN_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
-        })
+        Arc::new(Self { receiver, lanes: Lanes::default(), origins: Gates::new(1) })
     }
 
     /// What places the events.
@@ -144,13 +139,7 @@ impl Inbox {
         pdus: Vec<RawPdu>,
         others: impl Future<Output = Result<(), DbError>> + Send,
     ) -> Result<String, InboxError> {
-        let mut hasher = DefaultHasher::new();
-        origin.hash(&mut hasher);
-        let lock = self.origins.get((hasher.finish() as usize) % ORIGIN_LOCKS);
-        let _one_at_a_time = match lock {
-            Some(lock) => Some(lock.lock().await),
-            None => None,
-        };
+        let _one_at_a_time = self.origins.enter(origin.as_str()).await;
         let db = &self.receiver.writer.db;
         let (name, txn) = (origin.clone(), txn_id.to_owned());
         if let Some(answer) = db.read(move |tx| repo::received::response(tx, name.as_str(), &txn)).await? {

@@ -245,7 +245,7 @@ impl Remote {
         let join = self.joined_event(server, &signed.pdu, taken.join.take()).await?;
         let event_id = join.event_id().clone();
         // What is not told with the state is told with the auth chain, or has to be asked for.
-        let deadline = Deadline::of_request();
+        let deadline = Deadline::of_request(&self.receiver.writer.clock);
         self.receiver.complete_auth_events(server, &room, std::slice::from_ref(&join), &deadline).await?;
         let one_enters = room.entering.lock().await;
         let view = room.view();

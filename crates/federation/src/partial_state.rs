@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexus_base::background::{catch_panic, panic_message};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::model::partial_state::{servers_with_state, unfinished};
@@ -93,11 +94,14 @@ impl PartialStateResync {
         let rooms = &self.receiver.rooms;
         let mut pause = FIRST_PAUSE;
         loop {
-            match self.try_to_fill(nid).await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(DbError::Closed) => return,
-                Err(error) => tracing::warn!(room = nid, "a room's state cannot be filled: {error}"),
+            match catch_panic(self.try_to_fill(nid)).await {
+                Ok(Ok(true) | Err(DbError::Closed)) => return,
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => tracing::warn!(room = nid, "a room's state cannot be filled: {error}"),
+                Err(panic) => {
+                    let message = panic_message(&*panic);
+                    tracing::error!(room = nid, "a bug: the resync of a room's state panicked: {message}");
+                }
             }
             rooms.clock.sleep(SHORTEST_PAUSE).await;
             // A server of the room that asks for something or tells something may well have the state.
@@ -153,7 +157,9 @@ impl PartialStateResync {
             Ok(mut parts) => receiver.receive_state(room, &mut *parts).await?.state,
             Err(error) if error.status().is_some() => {
                 tracing::info!(room = %room.id, "{error}");
-                receiver.state_after(server, room, join.prev_events(), &Deadline::of_queue()).await?
+                receiver
+                    .state_after(server, room, join.prev_events(), &Deadline::of_queue(&receiver.writer.clock))
+                    .await?
             }
             Err(error) => return Err(ReceiveStateError::from(error).into()),
         };

@@ -96,6 +96,9 @@ pub enum ReceiveError {
     /// Nobody could give events that it rests on.
     #[error("events that it refers to could not be found")]
     MissingEvents,
+    /// A bug ended the check of its signatures.
+    #[error("the signatures could not be checked")]
+    NotVerified,
     /// Other writers were faster, again and again.
     #[error("the room changed too often; try again")]
     Contended,
@@ -150,7 +153,8 @@ impl PduReceiver {
         let is_own = pdu.sender().server_name() == self.rooms.server_name().as_str();
         // Our own join by way of a server: that server passes it on.
         let arrival = if is_own { Arrival::Sent } else { Arrival::Handed { event: &id, by: origin } };
-        let outcomes = self.process_arrival(origin, room, vec![pdu], arrival, &Deadline::of_request()).await?;
+        let outcomes =
+            self.process_arrival(origin, room, vec![pdu], arrival, &Deadline::of_request(&self.writer.clock)).await?;
         match outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id) {
             Some((_, outcome)) => outcome,
             // It came by another way meanwhile.

@@ -63,7 +63,11 @@ impl Inbox {
         let staged = self.readable(nid, staged).await?;
         if let (Some(room), Ok(origin)) = (rooms.get_nid(nid).await?, ServerName::try_from(origin)) {
             let pdus = staged.iter().filter_map(|event| parse(&room, event)).collect();
-            let outcomes = match self.receiver.process(&origin, &room, pdus, &Deadline::of_queue()).await {
+            let outcomes = match self
+                .receiver
+                .process(&origin, &room, pdus, &Deadline::of_queue(&self.receiver.writer.clock))
+                .await
+            {
                 Err(ReceiveError::Db(error)) if error.is_of_one() => {
                     return self.search_singly(&origin, &room, &staged).await;
                 }
@@ -84,7 +88,7 @@ impl Inbox {
     ) -> Result<bool, ReceiveError> {
         for event in staged {
             let pdus = parse(room, event).into_iter().collect();
-            match self.receiver.process(origin, room, pdus, &Deadline::of_queue()).await {
+            match self.receiver.process(origin, room, pdus, &Deadline::of_queue(&self.receiver.writer.clock)).await {
                 Ok(outcomes) => _ = self.keep_failed(room, vec![event.clone()], &outcomes).await?,
                 Err(error @ ReceiveError::Db(_)) if error.is_of_one() => {
                     self.set_aside(room.nid, event, &error).await?;

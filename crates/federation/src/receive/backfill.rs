@@ -98,7 +98,7 @@ impl PduReceiver {
             past::add(&self.writer, room, PastEvents::none(hole, edge.events, HashSet::new())).await?;
             return Ok(Filled::Some);
         }
-        let deadline = Deadline::of_request();
+        let deadline = Deadline::of_request(&self.writer.clock);
         let mut comes_closer = false;
         for server in ways_back(&self.rooms, room, &ends) {
             match self.fetch_past_from((&server, &deadline), room, hole, (&ends, edge.events.clone())).await? {

@@ -1,8 +1,6 @@
 //! How much is done for events that rest on what is not here: a server must not be able to keep others waiting, or to fill
 //! memory, by what it answers or does not answer.
 
-#![expect(clippy::disallowed_methods, reason = "bounds the wait for other machines")]
-
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -10,7 +8,6 @@ use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::id::ServerName;
 use plexus_store::RoomNid;
-use tokio::time::Instant;
 
 use crate::peers::Asked;
 use plexus_rooms::PeerError;
@@ -35,43 +32,52 @@ const MOST_STATES: u32 = 20;
 const MOST_REMEMBERED: usize = 10_000;
 
 /// The time that is left for a search.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Deadline {
-    until: Instant,
+    clock: Clock,
+    /// On the monotonic clock.
+    until: Duration,
     /// Whether to wait for what a server may do a little later.
     waits: bool,
 }
 
 impl Deadline {
     /// For events that nobody waits for.
-    pub fn of_queue() -> Self {
-        Self { until: Instant::now() + QUEUE_TIMEOUT, waits: false }
+    pub fn of_queue(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), until: clock.monotonic() + QUEUE_TIMEOUT, waits: false }
     }
 
     /// For somebody who waits.
-    pub fn of_request() -> Self {
-        Self { until: Instant::now() + REQUEST_TIMEOUT, waits: true }
+    pub fn of_request(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), until: clock.monotonic() + REQUEST_TIMEOUT, waits: true }
     }
 
     /// Half of the time that is left, so that what comes afterwards has some.
     pub fn half(&self) -> Self {
-        let left = self.until.saturating_duration_since(Instant::now());
-        Self { until: Instant::now() + left / 2, ..*self }
+        Self { until: self.clock.monotonic() + self.left() / 2, ..self.clone() }
     }
 
     /// Whether any time is left.
     pub fn is_left(&self) -> bool {
-        Instant::now() < self.until
+        !self.left().is_zero()
     }
 
-    /// Waits for `pause` on a clock, if somebody waits anyway and there is time for it; whether it did.
-    pub async fn pause(&self, clock: &Clock, pause: Duration) -> bool {
-        self.waits && Instant::now() + pause < self.until && self.limit(clock.sleep(pause)).await.is_some()
+    fn left(&self) -> Duration {
+        self.until.saturating_sub(self.clock.monotonic())
+    }
+
+    /// Waits for `pause` if somebody waits anyway and there is time for it. Returns whether it did.
+    pub async fn pause(&self, pause: Duration) -> bool {
+        self.waits && pause < self.left() && self.limit(self.clock.sleep(pause)).await.is_some()
     }
 
     /// What comes of it, if it comes in the time that is left.
     pub async fn limit<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::time::timeout_at(self.until, work).await.ok()
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.clock.sleep(self.left()) => None,
+        }
     }
 
     /// The answer of `server`, if it comes in the time that is left.
@@ -143,6 +149,20 @@ impl StateFetchLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn time_runs_out_on_the_clock_that_was_given() {
+        let clock = Clock::manual(0);
+        let deadline = Deadline::of_request(&clock);
+        let half = deadline.half();
+        assert_eq!(deadline.limit(async { 1 }).await, Some(1));
+        clock.advance(REQUEST_TIMEOUT / 2);
+        assert!(deadline.is_left() && !half.is_left());
+        let waiting = deadline.limit(std::future::pending::<()>());
+        let (ended, ()) = futures_util::join!(waiting, async { clock.advance(REQUEST_TIMEOUT) });
+        assert_eq!(ended, None);
+        assert!(!deadline.is_left() && !deadline.pause(Duration::from_secs(1)).await);
+    }
 
     #[test]
     fn a_server_tells_few_states_at_once_and_does_not_use_up_those_of_others() {

@@ -93,11 +93,15 @@ impl PduReceiver {
             let (receiver, of_room) = (self.clone(), Arc::clone(room));
             checking.spawn(async move { Ok((receiver.open_unknown(&of_room, events).await?, of_state)) });
             while checking.len() >= CHECKED_AT_ONCE {
-                has_create |= keep(&mut spool, &mut checking, room.version).await?;
+                let found;
+                (spool, found) = keep(spool, &mut checking, room.version).await?;
+                has_create |= found;
             }
         }
         while !checking.is_empty() {
-            has_create |= keep(&mut spool, &mut checking, room.version).await?;
+            let found;
+            (spool, found) = keep(spool, &mut checking, room.version).await?;
+            has_create |= found;
         }
         if !has_create {
             return Err(ReceiveStateError::NoCreate);
@@ -111,8 +115,12 @@ impl PduReceiver {
     }
 
     /// Stores what has been checked. While some are written, the next are read and judged.
-    async fn store(&self, room: &Arc<Room>, mut spool: Spool) -> Result<Spool, ReceiveStateError> {
-        let order = spool.auth_events_first();
+    async fn store(&self, room: &Arc<Room>, spool: Spool) -> Result<Spool, ReceiveStateError> {
+        let ordering = tokio::task::spawn_blocking(move || {
+            let order = spool.auth_events_first();
+            (spool, order)
+        });
+        let (mut spool, order) = ordering.await.map_err(std::io::Error::other)?;
         let mut chunks = order.chunks(AT_ONCE);
         let mut judged = Arc::new(Judged::default());
         loop {
@@ -170,18 +178,18 @@ async fn read(
 /// Events with where they are stored, if they are, and whether they are of the state.
 type Checked = Result<(Vec<(Pdu, Option<Stored>)>, bool), DbError>;
 
-/// Keeps the next events that have been checked; whether the room's create event is among them.
+/// Adds the next events that have been checked to the spool. Returns whether the room's create event is among them.
 async fn keep(
-    spool: &mut Spool,
+    mut spool: Spool,
     checking: &mut JoinSet<Checked>,
     version: RoomVersion,
-) -> Result<bool, ReceiveStateError> {
-    let Some(checked) = checking.join_next().await else { return Ok(false) };
+) -> Result<(Spool, bool), ReceiveStateError> {
+    let Some(checked) = checking.join_next().await else { return Ok((spool, false)) };
     let (events, of_state) = checked.map_err(std::io::Error::other)??;
-    spool.add(&events, of_state)?;
-    if spool.len() > MOST_EVENTS {
-        return Err(ReceiveStateError::TooMany);
-    }
     let stated = |create: &Pdu| create.content().get_str("room_version").unwrap_or("1") == version.as_str();
-    Ok(of_state && events.iter().any(|(pdu, _)| pdu.is_state("m.room.create", "") && stated(pdu)))
+    let has_create = of_state && events.iter().any(|(pdu, _)| pdu.is_state("m.room.create", "") && stated(pdu));
+    // It writes to a file.
+    let adding = tokio::task::spawn_blocking(move || spool.add(&events, of_state).map(|()| spool));
+    let spool = adding.await.map_err(std::io::Error::other)??;
+    if spool.len() > MOST_EVENTS { Err(ReceiveStateError::TooMany) } else { Ok((spool, has_create)) }
 }

@@ -73,11 +73,10 @@ impl PduReceiver {
     /// Whether `server` may tell a state of the room now. Somebody who waits anyway waits until it may, if there is
     /// time.
     async fn may_be_told(&self, (server, deadline): (&ServerName, &Deadline), room: &Room, expected: usize) -> bool {
-        let clock = &self.writer.clock;
         loop {
-            match self.state_limits.take((room.nid, server), expected, clock.monotonic()) {
+            match self.state_limits.take((room.nid, server), expected, self.writer.clock.monotonic()) {
                 Ok(()) => return true,
-                Err(wait) if deadline.pause(clock, wait).await => {}
+                Err(wait) if deadline.pause(wait).await => {}
                 Err(_) => return false,
             }
         }

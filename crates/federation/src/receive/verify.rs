@@ -11,6 +11,7 @@ use plexus_protocol::rules::{EventIdFormat, RoomVersion};
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::{auth_index, event_lookup};
 use plexus_store::DbError;
+use tokio::task::JoinHandle;
 
 use super::spool::Stored;
 use super::{PduReceiver, ReceiveError};
@@ -31,24 +32,22 @@ impl PduReceiver {
         while pdus.peek().is_some() {
             let part: Vec<Pdu> = pdus.by_ref().take(share.max(1)).collect();
             let (keys, entropy) = (Arc::clone(&keys), self.writer.random.bytes::<32>());
+            let count = part.len();
             let check = move || {
                 let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
                 let results = sign::verify_all(&part, &found, entropy);
                 part.iter().zip(results).map(|(pdu, result)| result.map(|()| sound(pdu))).collect::<Vec<_>>()
             };
             parts.push(match share {
-                few if few < SPREAD => Ok(check()),
-                _ => Err(tokio::task::spawn_blocking(check)),
+                few if few < SPREAD => Part::Checked(check()),
+                _ => Part::Running { events: count, check: tokio::task::spawn_blocking(check) },
             });
         }
-        let mut checked: Vec<Result<Pdu, SignatureError>> = Vec::new();
+        let mut checked = Vec::new();
         for part in parts {
-            match part {
-                Ok(done) => checked.extend(done),
-                Err(running) => checked.extend(running.await.unwrap_or_default()),
-            }
+            checked.extend(part.results().await);
         }
-        checked.into_iter().map(|result| result.map_err(ReceiveError::from)).collect()
+        checked
     }
 
     /// Reads and checks events of a room that another server handed over. Those that are of no use are left out.
@@ -111,6 +110,33 @@ impl PduReceiver {
     }
 }
 
+/// A part of the events whose signatures are checked.
+enum Part {
+    Checked(Vec<Result<Pdu, SignatureError>>),
+    /// On another thread.
+    Running {
+        events: usize,
+        check: JoinHandle<Vec<Result<Pdu, SignatureError>>>,
+    },
+}
+
+impl Part {
+    /// Returns one result for each event of the part, in order, also when its check panicked.
+    async fn results(self) -> Vec<Result<Pdu, ReceiveError>> {
+        let (events, checked) = match self {
+            Self::Checked(checked) => (checked.len(), Ok(checked)),
+            Self::Running { events, check } => (events, check.await),
+        };
+        match checked {
+            Ok(checked) => checked.into_iter().map(|result| result.map_err(ReceiveError::from)).collect(),
+            Err(error) => {
+                tracing::error!("the signatures of {events} events could not be checked: {error}");
+                (0..events).map(|_| Err(ReceiveError::NotVerified)).collect()
+            }
+        }
+    }
+}
+
 /// Events of the room, parsed.
 async fn parsed(room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
     let version = room.version;
@@ -158,4 +184,17 @@ fn valid_at(pdu: &Pdu) -> u64 {
 
 fn sound(pdu: &Pdu) -> Pdu {
     if pdu.content_hash_matches() { pdu.clone() } else { redact::redact(pdu) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_check_that_panics_has_a_result_for_each_event() {
+        let check = tokio::task::spawn_blocking(|| panic!("a test"));
+        let results = Part::Running { events: 3, check }.results().await;
+        assert_eq!(results.len(), 3);
+        assert!(results.iter().all(|result| matches!(result, Err(ReceiveError::NotVerified))));
+    }
 }

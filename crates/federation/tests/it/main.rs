@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
 
+mod faults;
 #[path = "../../../rooms/tests/it/fixture.rs"]
 #[expect(dead_code, reason = "of the fixture, only the requests are used here")]
 mod fixture;

@@ -4,8 +4,8 @@
 //!
 //! `PLEXUS_SEEDS=5000 PLEXUS_FIRST_SEED=1 cargo test -p plexus-federation simulation` runs others.
 
-mod network;
-mod wire;
+pub mod network;
+pub mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Servers, and the network between them.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -33,7 +34,7 @@ pub struct Server {
     sender: EventSender,
     members: MembershipChanger,
     pub receiver: Arc<PduReceiver>,
-    inbox: Arc<Inbox>,
+    pub inbox: Arc<Inbox>,
     pub key: Arc<SigningKey>,
     _database: plexus_testkit::TestDatabase,
 }
@@ -49,6 +50,20 @@ struct Parcel {
 pub struct Network {
     servers: OnceLock<Vec<Arc<Server>>>,
     way: Mutex<Way>,
+    pub faults: Faults,
+}
+
+/// What goes wrong, besides what is lost.
+#[derive(Default)]
+pub struct Faults {
+    /// Whether keys never come.
+    pub keys_hang: AtomicBool,
+    /// How often keys have been asked for that never come.
+    pub hanging: AtomicUsize,
+    /// Whether joins omit member events.
+    pub omits_members: AtomicBool,
+    /// How many requests for a room's state panic.
+    pub state_panics: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -67,7 +82,7 @@ type Done = Result<(), Box<dyn std::error::Error>>;
 
 impl Network {
     pub fn new(servers: usize, clock: &Clock) -> Arc<Self> {
-        let network = Arc::new(Self { servers: OnceLock::new(), way: Mutex::default() });
+        let network = Arc::new(Self { servers: OnceLock::new(), way: Mutex::default(), faults: Faults::default() });
         let made = (0..servers).map(|at| Arc::new(Server::new(at, clock, &network))).collect();
         assert!(network.servers.set(made).is_ok());
         network

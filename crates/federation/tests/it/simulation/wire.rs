@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use plexus_federation::peers::{
@@ -105,6 +106,10 @@ impl Peers for Wire {
         event: &'a EventId,
     ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
+            let panics = &self.network.faults.state_panics;
+            if panics.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+                panic!("a test");
+            }
             let there = self.network.reaches(&self.own, server)?;
             let found = serve::state_before(&there.rooms, &self.own, room, event).await;
             let (room, found) = found.map_err(|error| self.refused(server, error))?;
@@ -145,7 +150,12 @@ impl Peers for Wire {
         })
     }
 
-    fn send_join<'a>(&'a self, server: &'a ServerName, join: &'a Pdu, _: bool) -> Asked<'a, Box<dyn StateParts>> {
+    fn send_join<'a>(
+        &'a self,
+        server: &'a ServerName,
+        join: &'a Pdu,
+        may_omit: bool,
+    ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let arrival = serve::Arrival {
@@ -156,11 +166,17 @@ impl Peers for Wire {
             };
             let arrived = serve::join(&there.receiver, arrival).await;
             let arrived = arrived.map_err(|error| self.refused(server, error))?;
-            let told = serve::joined_state(&arrived.room, &arrived.pdu, false).await;
+            let omits = may_omit && self.network.faults.omits_members.load(SeqCst);
+            let told = serve::joined_state(&arrived.room, &arrived.pdu, omits).await;
             let told = told.map_err(|error| self.refused(server, error))?;
             let state = serve::pdus(&arrived.room, &told.state).await.unwrap();
             let auth_chain = serve::pdus(&arrived.room, &told.auth_chain).await.unwrap();
-            Ok(parts(state, auth_chain))
+            if !omits {
+                return Ok(parts(state, auth_chain));
+            }
+            let mut parts = vec![StatePart::MembersOmitted, StatePart::Servers(vec![server.clone(), self.own.clone()])];
+            parts.extend([StatePart::State(raws(state)), StatePart::AuthChain(raws(auth_chain))]);
+            Ok(Box::new(parts.into_iter()) as Box<dyn StateParts>)
         })
     }
 
@@ -204,6 +220,11 @@ impl Peers for Wire {
 
     fn keys(&self, wanted: Vec<SignedBy>) -> Waiting<'_, HashMap<(String, String), KnownKey>> {
         Box::pin(async move {
+            let faults = &self.network.faults;
+            if faults.keys_hang.load(SeqCst) {
+                faults.hanging.fetch_add(1, SeqCst);
+                std::future::pending::<()>().await;
+            }
             let key = |wanted: &SignedBy| {
                 let server = self.network.servers().iter().find(|server| server.name.as_str() == wanted.server)?;
                 let known = KnownKey { key: server.key.public_key(), valid_until_ts: u64::MAX };
