@@ -7,6 +7,8 @@ use crate::routes::{self, Route};
 use crate::source::{Kind, Source};
 use crate::workspace::{ReadError, Workspace};
 
+/// Where the tests of whole servers are.
+const TESTS: &str = "crates/server/tests/it";
 /// How many files are printed that only send a request to the endpoint.
 const MAX_SHOWN_REQUESTERS: usize = 5;
 
@@ -110,17 +112,28 @@ fn line_of(source: &Source<'_>, function: &str) -> Option<usize> {
 /// The tests in the endpoint's file or beside it, and those that bear its name.
 fn tests_of(file: &str, sources: &[Source<'_>]) -> Vec<String> {
     let stem = file.trim_end_matches(".rs");
-    let name = stem.rsplit('/').next().unwrap_or(stem);
+    let named = named_tests(file);
     let mut found = Vec::new();
     for source in sources {
         let inside = source.path == file && source.tokens_without_tests().len() < source.tokens.len();
         let beside = source.path == format!("{stem}/tests.rs");
-        let bears_name = source.is_test() && source.path.ends_with(&format!("/{name}.rs"));
+        let bears_name = named.as_deref() == Some(source.path);
         if inside || beside || bears_name {
             found.push(source.path.to_owned());
         }
     }
     found
+}
+
+/// Where the tests of the endpoint in `file` are: `client/membership/ban_user.rs` for
+/// `crates/api-client/src/membership/ban_user.rs`.
+fn named_tests(file: &str) -> Option<String> {
+    let (api, module) = file.strip_prefix("crates/api-")?.split_once("/src/")?;
+    // The versions of an endpoint are tested together.
+    let (unversioned, version) = module.rsplit_once('/').unwrap_or(("", module));
+    let is_version = version.trim_end_matches(".rs").strip_prefix('v').is_some_and(|it| it.parse::<u8>().is_ok());
+    let module = if is_version { format!("{unversioned}.rs") } else { module.to_owned() };
+    Some(format!("{TESTS}/{api}/{module}"))
 }
 
 /// The test files that spell out a request to the endpoint, the most frequent first, with the first line.
@@ -142,7 +155,7 @@ fn requesters<'a>(route: &Route<'_>, all: &[Route<'_>], sources: &[Source<'a>]) 
 
 #[cfg(test)]
 mod tests {
-    use super::best;
+    use super::{best, named_tests};
     use crate::routes::Route;
 
     const PREFIX: &str = "/_matrix/client/v3";
@@ -155,6 +168,16 @@ mod tests {
     fn found(path: &str) -> Vec<String> {
         let routes = ["/sync", "/rooms/{room_id}/state", "/rooms/{room_id}/{other}", "/rules/{*path}"].map(route);
         best(&routes, path).into_iter().map(|route| route.path[PREFIX.len()..].to_owned()).collect()
+    }
+
+    #[test]
+    fn tests_are_where_the_endpoint_is() {
+        let tests = |file: &str| named_tests(&format!("crates/api-{file}"));
+        let expected = |file: &str| Some(format!("crates/server/tests/it/{file}"));
+        assert_eq!(tests("client/src/membership/ban_user.rs"), expected("client/membership/ban_user.rs"));
+        assert_eq!(tests("client/src/sync/sync_events/v3.rs"), expected("client/sync/sync_events.rs"));
+        assert_eq!(tests("admin/src/register.rs"), expected("admin/register.rs"));
+        assert_eq!(named_tests("crates/rooms/src/lib.rs"), None);
     }
 
     #[test]

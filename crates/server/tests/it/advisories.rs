@@ -10,7 +10,7 @@ use plexus_testkit::{TestServer, TestUser};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::rooms::{create, join, path, public_room, say, send};
+use crate::client::{create, join, public_room, room_path, say, send};
 
 const LIST: &str = include_str!("../../../../tests/advisories.tsv");
 
@@ -93,11 +93,11 @@ async fn receipts_are_of_members_only() {
         let room = create(&server, &alice, json!({})).await;
         let event = say(&server, &alice, &room, "hello").await;
         for kind in ["m.read", "m.read.private", "m.fully_read"] {
-            let path = path(&room, &format!("receipt/{kind}/{event}"));
+            let path = room_path(&room, &format!("receipt/{kind}/{event}"));
             assert_eq!(server.post(&path, &bob.token, json!({})).await.refusal(), (403, "M_FORBIDDEN"), "{kind}");
         }
         let markers = json!({ "m.fully_read": event, "m.read": event });
-        let refused = server.post(&path(&room, "read_markers"), &bob.token, markers).await;
+        let refused = server.post(&room_path(&room, "read_markers"), &bob.token, markers).await;
         assert_eq!(refused.refusal(), (403, "M_FORBIDDEN"));
     }
 }
@@ -126,7 +126,11 @@ async fn nothing_is_done_in_the_name_of_another_user() {
                 format!("/_matrix/client/v3/profile/{}/displayname", alice.id),
                 json!({ "displayname": "x" }),
             ),
-            (Method::PUT, path(&room, &format!("typing/{}", alice.id)), json!({ "typing": true, "timeout": 1000 })),
+            (
+                Method::PUT,
+                room_path(&room, &format!("typing/{}", alice.id)),
+                json!({ "typing": true, "timeout": 1000 }),
+            ),
             (Method::DELETE, format!("/_matrix/client/v3/directory/room/{alias}"), Value::Null),
             (Method::POST, "/_matrix/client/v3/keys/device_signing/upload".to_owned(), cross_signing_of(&alice)),
         ];
@@ -154,7 +158,7 @@ async fn a_page_of_hidden_events_does_not_end_the_history() {
         let room = public_room(&server, &alice).await;
         say(&server, &alice, &room, "seen by everybody").await;
         let visibility = |value: &str| json!({ "history_visibility": value });
-        let state = path(&room, "state/m.room.history_visibility");
+        let state = room_path(&room, "state/m.room.history_visibility");
         server.put(&state, &alice.token, visibility("joined")).await.ok();
         for number in 0..30 {
             say(&server, &alice, &room, &format!("hidden {number}")).await;
@@ -163,8 +167,8 @@ async fn a_page_of_hidden_events_does_not_end_the_history() {
         join(&server, &bob, &room).await;
         let (mut from, mut found) = (String::new(), Vec::new());
         for _ in 0..40 {
-            let page = server.get(&path(&room, &format!("messages?dir=b&limit=5{from}")), &bob.token).await;
-            found.extend(crate::rooms::bodies(&page.ok()["chunk"]).into_iter().map(str::to_owned));
+            let page = server.get(&room_path(&room, &format!("messages?dir=b&limit=5{from}")), &bob.token).await;
+            found.extend(crate::client::bodies(&page.ok()["chunk"]).into_iter().map(str::to_owned));
             let Some(end) = page.body["end"].as_str() else { break };
             from = format!("&from={end}");
         }

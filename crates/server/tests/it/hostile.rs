@@ -43,8 +43,9 @@ use plexus_protocol::rules::{EventIdFormat, RoomVersion};
 use plexus_testkit::{Answer, Peer, TestPlace, TestServer, TestUser, unique_name};
 use serde_json::{Value, json};
 
+use crate::client::say;
+use crate::federation;
 use crate::federation::away::{Away, CLIENT, synced};
-use crate::federation_serve as serve;
 
 /// How long anything may take that the lies must not stop.
 const BOUND: Duration = Duration::from_secs(30);
@@ -118,9 +119,9 @@ impl Stage {
     async fn between(liar: Liar, honest: Away, place: TestPlace, version: &str, config: &str) -> Self {
         let server = TestServer::on(place).config(MANY).config(config).start().await;
         let alice = server.register("alice").await;
-        let room = serve::public_room(&server, &alice, version).await;
-        serve::join(&server, &honest.peer, &room, &honest.bob).await;
-        serve::join(&server, &liar.peer, &room, &liar.mallory).await;
+        let room = federation::public_room(&server, &alice, version).await;
+        federation::join(&server, &honest.peer, &room, &honest.bob).await;
+        federation::join(&server, &liar.peer, &room, &liar.mallory).await;
         Self { version: version.parse().unwrap(), server, alice, room, liar, honest }
     }
 
@@ -212,8 +213,8 @@ impl Stage {
     async fn is_usable(&self) {
         self.sees(&self.honest.peer, &self.honest.bob).await;
         let text = unique_name();
-        serve::say(&self.server, &self.alice, &self.room, &text).await;
-        let heard = self.honest.until(|transactions| crate::federation::away::bodies(transactions).contains(&text));
+        say(&self.server, &self.alice, &self.room, &text).await;
+        let heard = self.honest.until(|transactions| federation::away::bodies(transactions).contains(&text));
         plexus_testkit::within(BOUND, heard).await.expect("the honest server must hear of it");
     }
 }

@@ -6,7 +6,7 @@ use plexus_testkit::server::{Answer, TestServer, TestUser};
 use plexus_testkit::{Peer, TestPlace, places, unique_name};
 use serde_json::{Value, json};
 
-use crate::federation_serve as serve;
+use crate::federation;
 
 const CLIENT: &str = "/_matrix/client/v3";
 
@@ -232,20 +232,20 @@ async fn a_room_is_joined_so_often_only_whoever_joins() {
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
         let (carol, dora) = (server.register("carol").await, server.register("dora").await);
         let peer = Peer::start().await;
-        let room = serve::public_room(&server, &alice, "11").await;
+        let room = federation::public_room(&server, &alice, "11").await;
         // A join that fails does not keep others out.
         set_member(&server, &alice, &room, &dora.id, "ban").await.ok();
         let mut made = Vec::new();
         for user in ["eve", "fred", "gus"] {
             assert_eq!(join(&server, &dora, &room).await.refusal(), (403, "M_FORBIDDEN"));
-            made.push(serve::make(&server, &peer, "join", &room, &peer.user(user)).await);
+            made.push(federation::make(&server, &peer, "join", &room, &peer.user(user)).await);
         }
         let unfit =
-            serve::signed(&peer, &made[2], |event| event["prev_events"] = json!([format!("${}", "A".repeat(43))]));
-        assert_ne!(serve::submit(&server, &peer, "v2/send_join", &room, &unfit, "").await.status, 200);
+            federation::signed(&peer, &made[2], |event| event["prev_events"] = json!([format!("${}", "A".repeat(43))]));
+        assert_ne!(federation::submit(&server, &peer, "v2/send_join", &room, &unfit, "").await.status, 200);
         let join_of = async |made: &Answer| {
-            let pdu = serve::signed(&peer, made, |_| {});
-            serve::submit(&server, &peer, "v2/send_join", &room, &pdu, "").await
+            let pdu = federation::signed(&peer, made, |_| {});
+            federation::submit(&server, &peer, "v2/send_join", &room, &pdu, "").await
         };
         join_of(&made[0]).await.ok();
         join(&server, &bob, &room).await.ok();
@@ -253,7 +253,7 @@ async fn a_room_is_joined_so_often_only_whoever_joins() {
             assert_limited(&change(&server, &carol, &room, route).await);
         }
         assert_limited(&join_of(&made[1]).await);
-        assert_limited(&serve::make(&server, &peer, "join", &room, &peer.user("hal")).await);
+        assert_limited(&federation::make(&server, &peer, "join", &room, &peer.user("hal")).await);
         // The answer to the first was lost.
         join_of(&made[0]).await.ok();
     }
@@ -289,8 +289,8 @@ async fn invite_from(server: &TestServer, peer: &Peer, sender: &str, room: &str,
     let event = plexus_protocol::json::Object::parse(&event.to_string()).expect("an object");
     let pdu =
         plexus_protocol::event::build::finish(event, RoomVersion::V11, peer.key(), peer.name()).expect("an event");
-    let body = json!({ "room_version": "11", "event": serve::json_of(&pdu), "invite_room_state": [] });
-    peer.put(server, &serve::path("v2/invite", &[room, pdu.event_id().as_str()]), body).await
+    let body = json!({ "room_version": "11", "event": federation::json_of(&pdu), "invite_room_state": [] });
+    peer.put(server, &federation::path("v2/invite", &[room, pdu.event_id().as_str()]), body).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

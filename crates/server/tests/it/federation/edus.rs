@@ -9,8 +9,8 @@ use plexus_testkit::{TestPlace, TestServer, TestUser};
 use serde_json::{Value, json};
 
 use super::away::{Away, CLIENT, say, synced};
-use crate::accounts::with_password;
-use crate::accounts_keys::cross_signing;
+use crate::client::keys::cross_signing;
+use crate::client::with_password;
 
 fn ephemeral<'a>(answer: &'a Value, room: &str, event_type: &str) -> Option<&'a Value> {
     let mut events = answer["rooms"]["join"][room]["ephemeral"]["events"].as_array()?.iter();

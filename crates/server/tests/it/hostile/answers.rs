@@ -7,6 +7,8 @@ use plexus_http::JsonBody as Json;
 
 use super::*;
 
+use crate::client::room_path;
+
 /// No event has this id.
 fn nobodys(number: usize) -> String {
     let mut hash = [9; 32];
@@ -318,7 +320,7 @@ async fn a_state_that_hides_a_ban_is_not_believed_over_the_rooms_own() {
     let ids: Vec<Value> = state.iter().map(|event| event["event_id"].clone()).collect();
     let template = stage.template(&stage.liar.mallory).await;
     let ban = json!({ "user_id": stage.liar.mallory });
-    stage.server.post(&serve::client(&stage.room, "ban"), &stage.alice.token, ban).await.ok();
+    stage.server.post(&room_path(&stage.room, "ban"), &stage.alice.token, ban).await.ok();
     let create =
         ids.iter().find(|id| state.iter().any(|event| event["event_id"] == **id && event["type"] == "m.room.create"));
     let states = [
@@ -352,7 +354,7 @@ async fn a_state_that_hides_a_ban_is_not_believed_over_the_rooms_own() {
         assert!(!stage.bodies().await.contains(&text), "{number}");
         assert_eq!(untouched(&stage).await, before, "{number}");
     }
-    let member = serve::membership(&stage.server, &stage.alice, &stage.room, &stage.liar.mallory).await;
+    let member = federation::membership(&stage.server, &stage.alice, &stage.room, &stage.liar.mallory).await;
     assert_eq!(member.as_deref(), Some("ban"));
 }
 

@@ -2,6 +2,8 @@
 
 use super::*;
 
+use crate::client::create;
+
 /// The outcome for an event that lies.
 enum Fate {
     /// The transaction's answer says that this is wrong with it.
@@ -308,8 +310,8 @@ async fn ids_that_a_sender_chose_are_not_mistaken_for_hashes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn references_to_a_room_of_another_version_spoil_nothing() {
     let mut stage = Stage::new("11").await;
-    let room = std::mem::replace(&mut stage.room, serve::public_room(&stage.server, &stage.alice, "1").await);
-    serve::join(&stage.server, &stage.liar.peer, &stage.room, &stage.liar.mallory).await;
+    let room = std::mem::replace(&mut stage.room, federation::public_room(&stage.server, &stage.alice, "1").await);
+    federation::join(&stage.server, &stage.liar.peer, &stage.room, &stage.liar.mallory).await;
     stage.version = RoomVersion::V1;
     let old = stage.lie(|_| {}).await;
     let in_old = old["event_id"].as_str().unwrap().to_owned();
@@ -349,7 +351,7 @@ async fn references_to_a_room_of_another_version_spoil_nothing() {
 async fn auth_events_of_another_room_allow_nothing() {
     let stage = Stage::new("11").await;
     // A room of the liar's liking, in which Mallory may do everything.
-    let other = serve::create(
+    let other = create(
         &stage.server,
         &stage.alice,
         json!({
@@ -358,12 +360,12 @@ async fn auth_events_of_another_room_allow_nothing() {
         }),
     )
     .await;
-    serve::join(&stage.server, &stage.liar.peer, &other, &stage.liar.mallory).await;
+    federation::join(&stage.server, &stage.liar.peer, &other, &stage.liar.mallory).await;
     let there = Stage { room: other, ..stage };
     let auth = there.template(&there.liar.mallory).await["auth_events"].clone();
-    let stage = Stage { room: serve::public_room(&there.server, &there.alice, "11").await, ..there };
-    serve::join(&stage.server, &stage.liar.peer, &stage.room, &stage.liar.mallory).await;
-    serve::join(&stage.server, &stage.honest.peer, &stage.room, &stage.honest.bob).await;
+    let stage = Stage { room: federation::public_room(&there.server, &there.alice, "11").await, ..there };
+    federation::join(&stage.server, &stage.liar.peer, &stage.room, &stage.liar.mallory).await;
+    federation::join(&stage.server, &stage.honest.peer, &stage.room, &stage.honest.bob).await;
     let lie = stage.lie(|event| {
         event["type"] = json!("m.room.name");
         event["state_key"] = json!("");

@@ -4,6 +4,8 @@ use plexus_http::JsonBody as Json;
 
 use super::*;
 
+use crate::client::say;
+
 const VERSION: RoomVersion = RoomVersion::V11;
 
 /// A state event of the liar's room, signed as it should be.
@@ -175,7 +177,7 @@ async fn a_room_is_joined_with_what_of_its_state_can_be_true() {
         let state = stage.server.get(&format!("{CLIENT}/rooms/{room}/state"), &stage.alice.token).await;
         // Alice's join came with it.
         assert_eq!(state.ok().as_array().unwrap().len(), 5 + kept, "{lie}: {}", state.body);
-        serve::say(&stage.server, &stage.alice, &room, "the room is usable").await;
+        say(&stage.server, &stage.alice, &room, "the room is usable").await;
     }
     stage.is_usable().await;
 }

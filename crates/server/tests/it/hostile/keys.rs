@@ -161,10 +161,10 @@ async fn the_leaked_key_signs_no_event() {
     for place in plexus_testkit::places() {
         let server = TestServer::on(place).config(MANY).start().await;
         let alice = server.register("alice").await;
-        let room = serve::public_room(&server, &alice, "11").await;
+        let room = federation::public_room(&server, &alice, "11").await;
         let peer = with_leaked_key().await;
         let mallory = peer.user("mallory");
-        serve::join(&server, &peer, &room, &mallory).await;
+        federation::join(&server, &peer, &room, &mallory).await;
         let state = server.get(&format!("{CLIENT}/rooms/{room}/state"), &alice.token).await.ok().clone();
         let id = |kind: &str, key: &str| {
             let mut events = state.as_array().unwrap().iter();

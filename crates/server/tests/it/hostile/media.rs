@@ -16,7 +16,7 @@ use plexus_base::Clock;
 use plexus_testkit::{Answer, Peer, TestServer, TestUser, places};
 use serde_json::json;
 
-use crate::media::GIF;
+use crate::client::media::GIF;
 
 const MULTIPART: [(&str, &str); 1] = [("content-type", "multipart/mixed; boundary=x")];
 const HEAD: &str = "--x\r\nContent-Type: application/json\r\n\r\n{}\r\n--x\r\nContent-Type: image/gif\r\n\r\n";

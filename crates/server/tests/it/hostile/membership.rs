@@ -4,6 +4,8 @@ use http::Method;
 
 use super::*;
 
+use crate::client::room_path;
+
 /// What is made of an event before it is signed.
 type Change = fn(&Stage, &mut Value);
 
@@ -17,7 +19,7 @@ async fn invite_to(server: &TestServer, by: &Peer, room: &str, version: &str, us
     let event = forge(event, parsed, by);
     let id = if pairs { event["event_id"].as_str().unwrap().to_owned() } else { id_of(&event, parsed) };
     let body = json!({ "room_version": version, "event": event, "invite_room_state": [] });
-    by.put(server, &serve::path("v2/invite", &[room, &id]), body).await
+    by.put(server, &federation::path("v2/invite", &[room, &id]), body).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +27,7 @@ async fn a_member_event_that_is_not_what_it_is_handed_in_as_is_refused() {
     let stage = Stage::new("11").await;
     let (server, peer, room) = (&stage.server, &stage.liar.peer, &stage.room);
     let eve = peer.user("eve");
-    let made = serve::make(server, peer, "join", room, &eve).await;
+    let made = federation::make(server, peer, "join", room, &eve).await;
     let cases: &[(&str, Change)] = &[
         ("a user of ours", |_, event| {
             event["sender"] = json!("@victim:test.example");
@@ -48,24 +50,24 @@ async fn a_member_event_that_is_not_what_it_is_handed_in_as_is_refused() {
         change(&stage, &mut event);
         let event = forge(event, stage.version, peer);
         let id = id_of(&event, stage.version);
-        let sent = peer.put(server, &serve::path("v2/send_join", &[room, &id]), event).await;
+        let sent = peer.put(server, &federation::path("v2/send_join", &[room, &id]), event).await;
         assert_eq!(sent.refusal(), (400, "M_INVALID_PARAM"), "{name}: {sent:?}");
     }
     let good = forge(made.ok()["event"].clone(), stage.version, peer);
     let id = id_of(&good, stage.version);
     let submit = async |base: &str, room: &str, id: &str, event: Value| {
-        peer.put(server, &serve::path(base, &[room, id]), event).await
+        peer.put(server, &federation::path(base, &[room, id]), event).await
     };
     // Ids that do not match, another room's path, and another server's join.
     let other = format!("${}", "A".repeat(43));
     assert_eq!(submit("v2/send_join", room, &other, good.clone()).await.refusal(), (400, "M_INVALID_PARAM"));
     assert_eq!(submit("v2/send_join", "!no:test.example", &id, good.clone()).await.refusal(), (404, "M_NOT_FOUND"));
-    let elsewhere = serve::public_room(server, &stage.alice, "12").await;
+    let elsewhere = federation::public_room(server, &stage.alice, "12").await;
     assert_eq!(submit("v2/send_join", &elsewhere, &id, good.clone()).await.refusal(), (400, "M_INVALID_PARAM"));
     assert_eq!(submit("v2/send_leave", room, &id, good.clone()).await.refusal(), (400, "M_INVALID_PARAM"));
     assert_eq!(submit("v1/send_knock", room, &id, good.clone()).await.refusal(), (400, "M_INVALID_PARAM"));
     let honest = &stage.honest.peer;
-    let path = serve::path("v2/send_join", &[room, &id]);
+    let path = federation::path("v2/send_join", &[room, &id]);
     assert_eq!(honest.put(server, &path, good.clone()).await.refusal(), (400, "M_INVALID_PARAM"));
     let mut tampered = good.clone();
     tampered["content"]["displayname"] = json!("put in later");
@@ -73,9 +75,9 @@ async fn a_member_event_that_is_not_what_it_is_handed_in_as_is_refused() {
     let mut unsigned = good.clone();
     unsigned["signatures"] = json!({});
     assert_eq!(submit("v2/send_join", room, &id, unsigned).await.refusal(), (400, "M_INVALID_PARAM"));
-    assert_eq!(serve::membership(server, &stage.alice, room, &eve).await, None);
+    assert_eq!(federation::membership(server, &stage.alice, room, &eve).await, None);
     submit("v2/send_join", room, &id, good).await.ok();
-    assert_eq!(serve::membership(server, &stage.alice, room, &eve).await.as_deref(), Some("join"));
+    assert_eq!(federation::membership(server, &stage.alice, room, &eve).await.as_deref(), Some("join"));
     stage.is_usable().await;
 }
 
@@ -83,18 +85,18 @@ async fn a_member_event_that_is_not_what_it_is_handed_in_as_is_refused() {
 async fn a_banned_user_does_not_come_back() {
     let stage = Stage::new("11").await;
     let (server, peer, room) = (&stage.server, &stage.liar.peer, &stage.room);
-    let made = serve::make(server, peer, "join", room, &stage.liar.mallory).await;
+    let made = federation::make(server, peer, "join", room, &stage.liar.mallory).await;
     let before = stage.template(&stage.liar.mallory).await;
     let ban = json!({ "user_id": stage.liar.mallory });
-    server.post(&serve::client(room, "ban"), &stage.alice.token, ban).await.ok();
-    assert_eq!(serve::make(server, peer, "join", room, &stage.liar.mallory).await.refusal(), (403, "M_FORBIDDEN"));
+    server.post(&room_path(room, "ban"), &stage.alice.token, ban).await.ok();
+    assert_eq!(federation::make(server, peer, "join", room, &stage.liar.mallory).await.refusal(), (403, "M_FORBIDDEN"));
     // As if it had been said before the ban: allowed where it was sent, but not by the room as it is now.
     let event = forge(before, stage.version, peer);
     stage.send(std::slice::from_ref(&event)).await.ok();
     let join = forge(made.ok()["event"].clone(), stage.version, peer);
-    let path = serve::path("v2/send_join", &[room, &id_of(&join, stage.version)]);
+    let path = federation::path("v2/send_join", &[room, &id_of(&join, stage.version)]);
     assert_eq!(peer.put(server, &path, join).await.refusal(), (403, "M_FORBIDDEN"));
-    let member = serve::membership(server, &stage.alice, room, &stage.liar.mallory).await;
+    let member = federation::membership(server, &stage.alice, room, &stage.liar.mallory).await;
     assert_eq!(member.as_deref(), Some("ban"));
     stage.is_usable().await;
     assert!(!stage.bodies().await.contains(&event["content"]["body"].as_str().unwrap().to_owned()));
@@ -107,7 +109,7 @@ async fn templates_of_rooms_and_users_that_are_not_there_are_refused() {
     let rooms = ["!no:test.example", "!", "!x", "nothing", "%00", "!x:else.example", "#alias:test.example"];
     for what in ["make_join", "make_leave", "make_knock"] {
         for room in rooms {
-            let path = serve::path(&format!("v1/{what}"), &[room, &eve]);
+            let path = federation::path(&format!("v1/{what}"), &[room, &eve]);
             let answer = stage.liar.peer.get(&stage.server, &format!("{path}?ver=11")).await;
             assert!([400, 404].contains(&answer.status), "{what} {room}: {answer:?}");
         }
@@ -169,7 +171,7 @@ async fn an_invite_in_the_wrong_version_does_not_spoil_the_room() {
         invite_to(&stage.server, &stage.honest.peer, &room, "11", &carol.id).await.ok();
         let sync = stage.server.get(&format!("{CLIENT}/sync"), &carol.token).await;
         assert!(sync.ok()["rooms"]["invite"][&room].is_object(), "{sync:?}");
-        let leave = stage.server.post(&serve::client(&room, "leave"), &stage.alice.token, json!({})).await;
+        let leave = stage.server.post(&room_path(&room, "leave"), &stage.alice.token, json!({})).await;
         assert!(leave.status < 500, "{leave:?}");
         stage.is_usable().await;
     }
@@ -186,18 +188,21 @@ async fn absurd_questions_about_history_are_answered_within_bounds() {
         answer.expect("an answer")
     };
     for limit in ["0", "100", "4294967295", "18446744073709551615"] {
-        let path = format!("{}?limit={limit}&v={newest}", serve::path("v1/backfill", &[room]));
+        let path = format!("{}?limit={limit}&v={newest}", federation::path("v1/backfill", &[room]));
         let answer = get(path).await;
         assert!(answer.ok()["pdus"].as_array().unwrap().len() <= 100);
     }
     for limit in ["-1", "x", "1.5", "99999999999999999999999"] {
-        let path = format!("{}?limit={limit}&v={newest}", serve::path("v1/backfill", &[room]));
+        let path = format!("{}?limit={limit}&v={newest}", federation::path("v1/backfill", &[room]));
         assert_eq!(get(path).await.refusal(), (400, "M_INVALID_PARAM"), "{limit}");
     }
     let many: String = (0..500).map(|_| format!("&v={unknown}")).collect();
-    assert_eq!(get(format!("{}?limit=10{many}", serve::path("v1/backfill", &[room]))).await.ok()["pdus"], json!([]));
+    assert_eq!(
+        get(format!("{}?limit=10{many}", federation::path("v1/backfill", &[room]))).await.ok()["pdus"],
+        json!([])
+    );
     let missing = async |body: Value| {
-        let path = serve::path("v1/get_missing_events", &[room]);
+        let path = federation::path("v1/get_missing_events", &[room]);
         plexus_testkit::within(BOUND, peer.post(server, &path, body)).await.expect("an answer")
     };
     for limit in [0_u64, 20, u64::from(u32::MAX), 1 << 60] {
@@ -218,12 +223,12 @@ async fn absurd_questions_about_history_are_answered_within_bounds() {
         assert_eq!(answer.refusal(), (400, "M_BAD_JSON"), "{body}");
     }
     for what in ["state", "state_ids"] {
-        let base = serve::path(&format!("v1/{what}"), &[room]);
+        let base = federation::path(&format!("v1/{what}"), &[room]);
         assert_eq!(get(format!("{base}?event_id={unknown}")).await.refusal(), (404, "M_NOT_FOUND"));
         assert_eq!(get(format!("{base}?event_id=x")).await.refusal(), (400, "M_INVALID_PARAM"));
         assert_eq!(get(base).await.refusal().0, 400);
     }
-    assert_eq!(get(serve::path("v1/event_auth", &[room, &unknown])).await.refusal(), (404, "M_NOT_FOUND"));
+    assert_eq!(get(federation::path("v1/event_auth", &[room, &unknown])).await.refusal(), (404, "M_NOT_FOUND"));
     stage.is_usable().await;
 }
 
@@ -238,18 +243,18 @@ async fn an_invite_does_not_open_a_room_that_everybody_has_left() {
             let room = server.post(&format!("{CLIENT}/createRoom"), &alice.token, body).await;
             let room = room.ok()["room_id"].as_str().unwrap().to_owned();
             let secret = json!({ "msgtype": "m.text", "body": "secret" });
-            server.put(&serve::client(&room, "send/m.room.message/1"), &alice.token, secret).await.ok();
+            server.put(&room_path(&room, "send/m.room.message/1"), &alice.token, secret).await.ok();
             let ban = json!({ "user_id": mallory.id });
-            server.post(&serve::client(&room, "ban"), &alice.token, ban).await.ok();
-            server.post(&serve::client(&room, "leave"), &alice.token, json!({})).await.ok();
+            server.post(&room_path(&room, "ban"), &alice.token, ban).await.ok();
+            server.post(&room_path(&room, "leave"), &alice.token, json!({})).await.ok();
 
             let refused = invite_to(&server, &liar, &room, version, &mallory.id).await;
             assert_eq!(refused.refusal(), (403, "M_FORBIDDEN"), "version {version}");
             let wrong = invite_to(&server, &liar, &room, "1", &mallory.id).await;
             assert_eq!(wrong.refusal(), (400, "M_INVALID_PARAM"), "version {version}");
-            let join = server.post(&serve::client(&room, "join"), &mallory.token, json!({})).await;
+            let join = server.post(&room_path(&room, "join"), &mallory.token, json!({})).await;
             assert_eq!(join.status, 403, "{join:?}");
-            let read = server.get(&serve::client(&room, "messages?dir=b"), &mallory.token).await;
+            let read = server.get(&room_path(&room, "messages?dir=b"), &mallory.token).await;
             assert_eq!(read.refusal(), (403, "M_FORBIDDEN"));
         }
     }

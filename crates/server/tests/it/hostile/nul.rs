@@ -5,6 +5,7 @@ use http::Method;
 use super::stored::between_runs;
 use super::strange::{ask, filled, fitting};
 use super::*;
+use crate::client::room_path;
 use crate::every_endpoint::nul::spoilt;
 
 /// EDUs of every kind that are accepted, or nearly.
@@ -117,7 +118,7 @@ async fn events_with_nul_are_stored_and_shown() {
     for place in plexus_testkit::places() {
         let mut stage = Stage::on(place, "11", "").await;
         let power = json!({ "users": { stage.alice.id.as_str(): 100, stage.liar.mallory.as_str(): 100 } });
-        let path = serve::client(&stage.room, "state/m.room.power_levels/");
+        let path = room_path(&stage.room, "state/m.room.power_levels/");
         stage.server.put(&path, &stage.alice.token, power).await.ok();
         let changes: [fn(&mut Value); 5] = [
             |event| event["type"] = json!("x\0y"),
@@ -143,7 +144,7 @@ async fn events_with_nul_are_stored_and_shown() {
         }
         stage.server.restart().await;
         for id in sent {
-            let path = serve::client(&stage.room, &format!("event/{}", id.replace('$', "%24")));
+            let path = room_path(&stage.room, &format!("event/{}", id.replace('$', "%24")));
             stage.server.get(&path, &stage.alice.token).await.ok();
         }
         stage.state().await;

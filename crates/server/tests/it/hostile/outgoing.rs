@@ -106,7 +106,7 @@ async fn events_and_keys_that_somebody_cannot_read_are_refused() {
         let alice = server.register("alice").await;
         let deep = format!(r#"{{"a":{}1{}}}"#, "[".repeat(110), "]".repeat(110));
         for version in ["5", "11"] {
-            let room = serve::public_room(&server, &alice, version).await;
+            let room = federation::public_room(&server, &alice, version).await;
             for content in unreadable().iter().chain([&deep]) {
                 let path = format!("{CLIENT}/rooms/{room}/send/m.test/{}", unique_name());
                 let answer = put_text(&server, &alice, &path, content).await;
@@ -499,7 +499,7 @@ async fn an_event_of_others_that_a_server_cannot_read_holds_up_nothing() {
         let stage = Stage::on(place, "11", "").await;
         let peer = &stage.liar.peer;
         let user = peer.user("deep");
-        let made = serve::make(&stage.server, peer, "join", &stage.room, &user).await;
+        let made = federation::make(&stage.server, peer, "join", &stage.room, &user).await;
         // Deeper than serde_json reads, with which the honest server reads transactions.
         let mut event = Object::parse(&made.ok()["event"].to_string()).unwrap();
         let content = format!(r#"{{"membership":"join","x":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
@@ -510,7 +510,7 @@ async fn an_event_of_others_that_a_server_cannot_read_holds_up_nothing() {
         let signatures = Object::from([(peer.key().key_id(), signature)]);
         event.insert("signatures", Object::from([(peer.name().as_str(), signatures)]));
         let id = Pdu::parse(&event.to_json(), stage.version).unwrap().event_id().as_str().to_owned();
-        let path = serve::path("v2/send_join", &[&stage.room, &id]);
+        let path = federation::path("v2/send_join", &[&stage.room, &id]);
         let answer = peer.request_text(&stage.server, Method::PUT, &path, &event.to_json()).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let refused = |it: &plexus_testkit::Received| {

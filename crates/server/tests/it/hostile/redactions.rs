@@ -7,6 +7,8 @@ use futures_util::future::join_all;
 
 use super::*;
 
+use crate::client::room_path;
+
 /// How many things happen in a room.
 const STEPS: u64 = 60;
 
@@ -51,19 +53,19 @@ impl Drama {
     async fn new(place: TestPlace, version: &str, seed: u64) -> Self {
         let stage = Stage::on(place, version, "").await;
         let bob = stage.server.register("bob").await;
-        stage.server.post(&serve::client(&stage.room, "join"), &bob.token, json!({})).await.ok();
+        stage.server.post(&room_path(&stage.room, "join"), &bob.token, json!({})).await.ok();
         let since = stage.server.get(&format!("{CLIENT}/sync"), &bob.token).await.ok()["next_batch"].clone();
         let users = vec![stage.alice.clone(), bob];
         for user in &users {
             // Unread counts begin here, whatever becomes of their member events.
-            let path = serve::client(&stage.room, &format!("receipt/m.read/{}", stage.newest().await));
+            let path = room_path(&stage.room, &format!("receipt/m.read/{}", stage.newest().await));
             stage.server.post(&path, &user.token, json!({})).await.ok();
         }
         Self { stage, users, said: Vec::new(), numbers: Numbers(seed), since: since.as_str().unwrap().to_owned() }
     }
 
     async fn put(&self, by: usize, rest: &str, content: Value) -> String {
-        let path = serve::client(&self.stage.room, rest);
+        let path = room_path(&self.stage.room, rest);
         let answer = self.stage.server.put(&path, &self.users[by].token, content).await;
         answer.ok()["event_id"].as_str().unwrap().to_owned()
     }
@@ -169,7 +171,7 @@ impl Drama {
         // Somebody reads, so that memory has everything that it can have.
         let path =
             ["state", "members", "messages?dir=b&limit=5", "state/m.room.topic/?format=event"][self.numbers.below(4)];
-        self.stage.server.get(&serve::client(&self.stage.room, path), &self.users[1].token).await;
+        self.stage.server.get(&room_path(&self.stage.room, path), &self.users[1].token).await;
         let sync = format!("{CLIENT}/sync?since={}&timeout=0", self.since);
         self.stage.server.get(&sync, &self.users[1].token).await.ok();
     }
@@ -189,7 +191,7 @@ impl Drama {
             "state/test.state/key?format=event",
             "aliases",
         ]
-        .map(|rest| serve::client(room, rest))
+        .map(|rest| room_path(room, rest))
         .to_vec();
         let v1 = "/_matrix/client/v1";
         paths.extend(
@@ -207,8 +209,8 @@ impl Drama {
             paths.push(format!("{CLIENT}/sync?filter={filter}&since={}&full_state=true", self.since));
         }
         for said in &self.said {
-            paths.push(serve::client(room, &format!("event/{}", said.id)));
-            paths.push(serve::client(room, &format!("context/{}?limit=4", said.id)));
+            paths.push(room_path(room, &format!("event/{}", said.id)));
+            paths.push(room_path(room, &format!("context/{}?limit=4", said.id)));
             paths.push(format!("{v1}/rooms/{room}/relations/{}", said.id));
         }
         let mut answers = BTreeMap::new();
@@ -219,10 +221,10 @@ impl Drama {
             }
         }
         let mut asked = vec![
-            format!("{}?v={newest}&limit=100", serve::path("v1/backfill", &[room])),
-            format!("{}?event_id={newest}", serve::path("v1/state", &[room])),
+            format!("{}?v={newest}&limit=100", federation::path("v1/backfill", &[room])),
+            format!("{}?event_id={newest}", federation::path("v1/state", &[room])),
         ];
-        asked.extend(self.said.iter().map(|said| serve::path("v1/event", &[&said.id])));
+        asked.extend(self.said.iter().map(|said| federation::path("v1/event", &[&said.id])));
         for path in asked {
             let answer = self.stage.honest.peer.get(&self.stage.server, &path).await;
             answers.insert(path, answer);
@@ -329,30 +331,30 @@ async fn events_before_the_join_are_redacted() {
         let mut here = TestServer::on(place).federating().start().await;
         let there = TestServer::on(TestPlace::sqlite()).federating().start().await;
         let (alice, bob) = (there.register("alice").await, here.register("bob").await);
-        let room = serve::public_room(&there, &alice, "11").await;
+        let room = federation::public_room(&there, &alice, "11").await;
         let put = async |rest: &str, content: Value| {
-            let answer = there.put(&serve::client(&room, rest), &alice.token, content).await;
+            let answer = there.put(&room_path(&room, rest), &alice.token, content).await;
             answer.ok()["event_id"].as_str().unwrap().to_owned()
         };
         let topic = put("state/m.room.topic/", json!({ "topic": "secret" })).await;
         let value = put("state/test.state/key", json!({ "value": "secret" })).await;
-        let message = serve::say(&there, &alice, &room, "secret").await;
+        let message = say(&there, &alice, &room, "secret").await;
         let join = format!("{CLIENT}/join/{room}?via={}", there.name());
         here.post(&join, &bob.token, json!({})).await.ok();
-        let shown = here.get(&serve::client(&room, "state"), &bob.token).await;
+        let shown = here.get(&room_path(&room, "state"), &bob.token).await;
         assert!(String::from_utf8_lossy(&shown.bytes).contains("secret"));
         let since = here.get(&format!("{CLIENT}/sync"), &bob.token).await.ok()["next_batch"].clone();
         for event in [&topic, &value, &message] {
             put(&format!("redact/{event}/{}", unique_name()), json!({})).await;
         }
-        let last = serve::say(&there, &alice, &room, "last").await;
+        let last = say(&there, &alice, &room, "last").await;
         let came = |answer: &Value| answer["rooms"]["join"][&room]["timeline"]["events"].to_string().contains(&last);
         let came = synced(&here, &bob, since.as_str().unwrap(), came);
         plexus_testkit::within(BOUND, came).await.expect("the redactions must come");
         let asked = ["state", "state/test.state/key", "messages?dir=b&limit=100", "messages?dir=f&limit=100", "state"];
         for _ in 0..2 {
             for rest in asked {
-                let answer = here.get(&serve::client(&room, rest), &bob.token).await;
+                let answer = here.get(&room_path(&room, rest), &bob.token).await;
                 answer.ok();
                 assert!(!String::from_utf8_lossy(&answer.bytes).contains("secret"), "{rest}: {answer:?}");
             }

@@ -4,6 +4,8 @@ use plexus_store::{Database, DbError, Tx};
 
 use super::*;
 
+use crate::client::{room_path, say};
+
 /// The sizes, in bytes, of stripped state events that are sent with an invite; and whether they are taken.
 const SENT: [(&str, usize, usize, bool); 6] = [
     ("little", 3, 100, true),
@@ -35,7 +37,7 @@ async fn sync(stage: &Stage) -> Answer {
 /// The user can leave a room and forget it.
 async fn leaves(stage: &Stage, room: &str) {
     for what in ["leave", "forget"] {
-        let path = serve::client(&room.replace('!', "%21"), what);
+        let path = room_path(&room.replace('!', "%21"), what);
         stage.server.post(&path, &stage.alice.token, json!({})).await.ok();
     }
     let left = sync(stage).await;
@@ -53,11 +55,11 @@ async fn invite(stage: &Stage, room: &str, version: &str, state: &Value) -> Answ
     if old {
         let id = event["event_id"].as_str().unwrap().to_owned();
         event["unsigned"] = json!({ "invite_room_state": state });
-        return peer.put(&stage.server, &serve::path("v1/invite", &[room, &id]), event).await;
+        return peer.put(&stage.server, &federation::path("v1/invite", &[room, &id]), event).await;
     }
     let id = id_of(&event, parsed);
     let body = json!({ "room_version": version, "event": event, "invite_room_state": state });
-    peer.put(&stage.server, &serve::path("v2/invite", &[room, &id]), body).await
+    peer.put(&stage.server, &federation::path("v2/invite", &[room, &id]), body).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +121,7 @@ async fn invite_with_text(stage: &Stage, room: &str, state: &str) -> Answer {
     let id = id_of(&event, version);
     let body = format!(r#"{{"event":{event},"invite_room_state":{state},"room_version":"11"}}"#);
     // Signed as canonical JSON.
-    let path = serve::path("v2/invite", &[room, &id]);
+    let path = federation::path("v2/invite", &[room, &id]);
     peer.request_text(&stage.server, http::Method::PUT, &path, &body).await
 }
 
@@ -255,12 +257,12 @@ async fn an_event_that_cannot_be_read_costs_only_itself() {
         let mut stage = Stage::on(place, "11", "").await;
         let (alice, room, peer) = (stage.alice.clone(), stage.room.clone(), stage.honest.peer.name().clone());
         for number in 0..30 {
-            serve::say(&stage.server, &alice, &room, &format!("before {number}")).await;
+            say(&stage.server, &alice, &room, &format!("before {number}")).await;
         }
-        let lost = serve::say(&stage.server, &alice, &room, "lost").await;
-        let path = serve::client(&room, "state/m.room.topic/");
+        let lost = say(&stage.server, &alice, &room, "lost").await;
+        let path = room_path(&room, "state/m.room.topic/");
         stage.server.put(&path, &alice.token, json!({ "topic": "lost" })).await.ok();
-        serve::say(&stage.server, &alice, &room, "after").await;
+        say(&stage.server, &alice, &room, "after").await;
         damage(&mut stage.server, &room, "m.room.topic", "", DAMAGED[1]).await;
         damage(&mut stage.server, &room, "m.room.member", &alice.id, DAMAGED[3]).await;
         let key = plexus_store::event_key::encode(&lost.parse().unwrap());
@@ -274,17 +276,17 @@ async fn an_event_that_cannot_be_read_costs_only_itself() {
             get(&format!("{CLIENT}/{path}")).await.ok();
         }
         for rest in ["state", "members", "joined_members", "context/LOST", "event/LOST"] {
-            let answer = get(&serve::client(&room, &rest.replace("LOST", &lost))).await;
+            let answer = get(&room_path(&room, &rest.replace("LOST", &lost))).await;
             assert!(answer.status == 200 || answer.refusal() == (404, "M_NOT_FOUND"), "{rest}: {answer:?}");
         }
-        assert_eq!(get(&serve::client(&room, &format!("event/{lost}"))).await.status, 404);
-        let joined = get(&serve::client(&room, "joined_members")).await;
+        assert_eq!(get(&room_path(&room, &format!("event/{lost}"))).await.status, 404);
+        let joined = get(&room_path(&room, "joined_members")).await;
         assert!(joined.ok()["joined"][&alice.id].is_object(), "{joined:?}");
         // Paging goes on beyond what cannot be read, however small the pages.
         for limit in [1, 2, 7, 100] {
             let (mut seen, mut from) = (Vec::new(), String::new());
             for _ in 0..100 {
-                let page = get(&serve::client(&room, &format!("messages?dir=b&limit={limit}{from}"))).await;
+                let page = get(&room_path(&room, &format!("messages?dir=b&limit={limit}{from}"))).await;
                 let bodies =
                     page.ok()["chunk"].as_array().unwrap().iter().filter_map(|it| it["content"]["body"].as_str());
                 seen.extend(bodies.map(str::to_owned));
@@ -296,21 +298,17 @@ async fn an_event_that_cannot_be_read_costs_only_itself() {
         }
         // Other servers get what is after it.
         let newest = stage.newest().await;
-        let path = format!("{}?limit=100&v={newest}", serve::path("v1/backfill", &[&room]));
+        let path = format!("{}?limit=100&v={newest}", federation::path("v1/backfill", &[&room]));
         assert_eq!(stage.honest.peer.get(&stage.server, &path).await.ok()["pdus"].as_array().unwrap().len(), 1);
-        let path = format!("{}?event_id={lost}", serve::path("v1/state_ids", &[&room]));
+        let path = format!("{}?event_id={lost}", federation::path("v1/state_ids", &[&room]));
         assert_eq!(stage.honest.peer.get(&stage.server, &path).await.status, 404);
         // The room goes on: others and its own users speak, what cannot be read is replaced, and its user can leave.
         stage.is_usable().await;
-        stage
-            .server
-            .put(&serve::client(&room, "state/m.room.topic/"), &alice.token, json!({ "topic": "new" }))
-            .await
-            .ok();
+        stage.server.put(&room_path(&room, "state/m.room.topic/"), &alice.token, json!({ "topic": "new" })).await.ok();
         let name = json!({ "displayname": "Alice" });
         stage.server.put(&format!("{CLIENT}/profile/{}/displayname", alice.id), &alice.token, name).await.ok();
         damage(&mut stage.server, &room, "m.room.member", &alice.id, DAMAGED[4]).await;
-        let other = serve::public_room(&stage.server, &alice, "11").await;
+        let other = federation::public_room(&stage.server, &alice, "11").await;
         leaves(&stage, &room).await;
         assert!(sync(&stage).await.ok()["rooms"]["join"][&other].is_object());
         let joined = stage.server.post(&format!("{CLIENT}/join/{room}?via={peer}"), &alice.token, json!({})).await;
@@ -323,21 +321,21 @@ async fn a_room_that_cannot_be_read_costs_only_itself() {
     for place in plexus_testkit::places() {
         let mut stage = Stage::on(place, "11", "").await;
         let lost = stage.room.clone();
-        let room = serve::public_room(&stage.server, &stage.alice, "11").await;
-        serve::join(&stage.server, &stage.honest.peer, &room, &stage.honest.bob).await;
+        let room = federation::public_room(&stage.server, &stage.alice, "11").await;
+        federation::join(&stage.server, &stage.honest.peer, &room, &stage.honest.bob).await;
         for event_type in ["m.room.power_levels", "m.room.create"] {
             damage(&mut stage.server, &lost, event_type, "", DAMAGED[0]).await;
             let seen = sync(&stage).await;
             assert!(seen.ok()["rooms"]["join"][&room].is_object() && seen.body["rooms"]["join"][&lost].is_null());
             let since = seen.body["next_batch"].as_str().unwrap().to_owned();
-            serve::say(&stage.server, &stage.alice, &room, "on").await;
+            say(&stage.server, &stage.alice, &room, "on").await;
             stage.server.get(&format!("{CLIENT}/sync?since={since}"), &stage.alice.token).await.ok();
             for path in ["joined_rooms", "notifications", "keys/changes?from=s1_1&to=s2_2", "publicRooms"] {
                 stage.server.get(&format!("{CLIENT}/{path}"), &stage.alice.token).await.ok();
             }
             // Nobody's rights in it are made up.
             let text = json!({ "msgtype": "m.text", "body": "x" });
-            let path = serve::client(&lost, "send/m.room.message/1");
+            let path = room_path(&lost, "send/m.room.message/1");
             assert_eq!(stage.server.put(&path, &stage.alice.token, text).await.status, 500);
         }
         // What others send to both rooms in one transaction reaches the other one.
@@ -375,7 +373,7 @@ async fn swap_json(server: &mut TestServer, room: &str, event_type: &'static str
 async fn events_for_an_unreadable_room_are_judged_once_it_is_readable() {
     for place in plexus_testkit::places() {
         let mut stage = Stage::on(place, "11", "").await;
-        let path = serve::client(&stage.room, "state/m.room.server_acl/");
+        let path = room_path(&stage.room, "state/m.room.server_acl/");
         stage.server.put(&path, &stage.alice.token, json!({ "allow": ["*"] })).await.ok();
         let event = forge(stage.template(&stage.honest.bob).await, stage.version, &stage.honest.peer);
         let forbidden = stage.lie(|event| event["type"] = json!("m.room.power_levels")).await;
@@ -388,7 +386,7 @@ async fn events_for_an_unreadable_room_are_judged_once_it_is_readable() {
         stage.sees(&stage.honest.peer, &stage.honest.bob).await;
         let bodies = stage.bodies().await;
         assert!(bodies.iter().any(|body| event["content"]["body"] == body.as_str()), "{bodies:?}");
-        let path = serve::client(&room, &format!("event/{}", id_of(&forbidden, stage.version).replace('$', "%24")));
+        let path = room_path(&room, &format!("event/{}", id_of(&forbidden, stage.version).replace('$', "%24")));
         assert_eq!(stage.server.get(&path, &stage.alice.token).await.status, 404);
     }
 }

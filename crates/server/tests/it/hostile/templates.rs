@@ -5,6 +5,8 @@ use plexus_http::JsonBody as Json;
 
 use super::*;
 
+use crate::client::{create, room_path};
+
 /// The room versions with restricted rooms.
 const RESTRICTED: [&str; 5] = ["8", "9", "10", "11", "12"];
 
@@ -129,7 +131,7 @@ async fn only_the_references_of_a_template_are_signed() {
     let mut template = template_for(&alice.id, &room, "leave");
     with_more(&mut template);
     answers_template(liar, "11", template);
-    stage.server.post(&serve::client(&room, "leave"), &alice.token, json!({})).await.ok();
+    stage.server.post(&room_path(&room, "leave"), &alice.token, json!({})).await.ok();
     assert_eq!(handed(liar, "/send_leave/")["content"], json!({ "membership": "leave" }));
     stage.is_usable().await;
 }
@@ -165,12 +167,12 @@ async fn restricted_room(stage: &Stage, version: &str, club: &str, levels: Value
         "initial_state": [{ "type": "m.room.join_rules", "state_key": "", "content": rule }],
         "power_level_content_override": levels,
     });
-    serve::create(&stage.server, &stage.alice, body).await
+    create(&stage.server, &stage.alice, body).await
 }
 
 /// The ids of the state events of a room that a join names, and of what it follows.
 async fn place_in(stage: &Stage, room: &str, version: &str) -> (Value, Value) {
-    let state = stage.server.get(&serve::client(room, "state"), &stage.alice.token).await.ok().clone();
+    let state = stage.server.get(&room_path(room, "state"), &stage.alice.token).await.ok().clone();
     let is_auth = |event: &&Value| {
         let event_type = event["type"].as_str().unwrap();
         let create = event_type == "m.room.create" && version != "12";
@@ -179,7 +181,7 @@ async fn place_in(stage: &Stage, room: &str, version: &str) -> (Value, Value) {
             || event["state_key"] == stage.alice.id
     };
     let auth = state.as_array().unwrap().iter().filter(is_auth).map(|event| event["event_id"].clone()).collect();
-    let newest = stage.server.get(&serve::client(room, "messages?dir=b&limit=1"), &stage.alice.token).await;
+    let newest = stage.server.get(&room_path(room, "messages?dir=b&limit=1"), &stage.alice.token).await;
     (auth, json!([newest.ok()["chunk"][0]["event_id"]]))
 }
 
@@ -190,7 +192,7 @@ async fn a_refusal_of_ours_is_not_made_good_by_another_server() {
         let bob = stage.server.register("bob").await;
         let liar = &stage.liar;
         for version in RESTRICTED {
-            let club = serve::public_room(&stage.server, &stage.alice, "11").await;
+            let club = federation::public_room(&stage.server, &stage.alice, "11").await;
             let room = restricted_room(&stage, version, &club, json!({})).await;
             let mut template = template_for(&bob.id, &room, "join");
             template["content"]["join_authorised_via_users_server"] = json!(stage.alice.id);
@@ -203,11 +205,11 @@ async fn a_refusal_of_ours_is_not_made_good_by_another_server() {
                 let answer = stage.server.post(&path, &bob.token, body).await;
                 assert_eq!(answer.refusal(), (403, "M_FORBIDDEN"), "{version} {path}");
             }
-            let member = serve::client(&room, &format!("state/m.room.member/{}", bob.id));
+            let member = room_path(&room, &format!("state/m.room.member/{}", bob.id));
             let content = json!({ "membership": "join", "join_authorised_via_users_server": stage.alice.id });
             let answer = stage.server.put(&member, &bob.token, content).await;
             assert_eq!(answer.refusal(), (403, "M_FORBIDDEN"), "{version}");
-            assert_eq!(serve::membership(&stage.server, &stage.alice, &room, &bob.id).await, None, "{version}");
+            assert_eq!(federation::membership(&stage.server, &stage.alice, &room, &bob.id).await, None, "{version}");
         }
         assert_eq!(liar.asked("/make_join/") + liar.asked("/send_join/"), 0);
         stage.is_usable().await;
@@ -217,8 +219,8 @@ async fn a_refusal_of_ours_is_not_made_good_by_another_server() {
 /// Makes a user of a peer, who is in the club, the only one in the room who may let others in.
 async fn hand_over(stage: &Stage, room: &str, (peer, user): (&Peer, &str)) {
     let (server, alice) = (&stage.server, &stage.alice);
-    serve::join(server, peer, room, user).await;
-    let path = serve::client(room, "state/m.room.power_levels");
+    federation::join(server, peer, room, user).await;
+    let path = room_path(room, "state/m.room.power_levels");
     let mut levels = server.get(&path, &alice.token).await.ok().clone();
     levels["invite"] = json!(50);
     levels["users"][user] = json!(100);
@@ -234,9 +236,9 @@ async fn restricted_joins_go_through_servers_that_can_authorise_them() {
         let (server, liar, alice) = (&stage.server, &stage.liar, &stage.alice);
         let bob = server.register("bob").await;
         for version in ["8", "10", "11"] {
-            let club = serve::public_room(server, alice, "11").await;
-            server.post(&serve::client(&club, "join"), &bob.token, json!({})).await.ok();
-            serve::join(server, &liar.peer, &club, &liar.mallory).await;
+            let club = federation::public_room(server, alice, "11").await;
+            server.post(&room_path(&club, "join"), &bob.token, json!({})).await.ok();
+            federation::join(server, &liar.peer, &club, &liar.mallory).await;
             let room = restricted_room(&stage, version, &club, json!({})).await;
             hand_over(&stage, &room, (&liar.peer, &liar.mallory)).await;
             let (auth, prev) = place_in(&stage, &room, version).await;
@@ -257,12 +259,12 @@ async fn restricted_joins_go_through_servers_that_can_authorise_them() {
             template["content"]["join_authorised_via_users_server"] = json!(liar.mallory);
             (template["auth_events"], template["prev_events"]) = (auth, prev);
             answers_template(liar, version, template);
-            let answer = server.post(&serve::client(&room, "join"), &bob.token, json!({})).await;
+            let answer = server.post(&room_path(&room, "join"), &bob.token, json!({})).await;
             assert_eq!(answer.refusal(), (502, "M_UNKNOWN"), "{version}: {answer:?}");
             assert_eq!(liar.asked("/send_join/"), before + 1, "{version}");
             let handed = handed(liar, "/send_join/");
             assert_eq!(handed["content"]["join_authorised_via_users_server"], json!(liar.mallory), "{version}");
-            assert_eq!(serve::membership(server, alice, &room, &bob.id).await, None, "{version}");
+            assert_eq!(federation::membership(server, alice, &room, &bob.id).await, None, "{version}");
         }
         let asked = stage.honest.peer.received();
         assert!(
@@ -301,12 +303,12 @@ async fn a_server_that_can_authorise_lets_a_user_in() {
         let responses: Arc<Mutex<(Value, Value)>> = Arc::default();
         let peer = granting(Arc::clone(&responses)).await;
         let grace = peer.user("grace");
-        let club = serve::public_room(server, alice, "11").await;
-        server.post(&serve::client(&club, "join"), &bob.token, json!({})).await.ok();
-        serve::join(server, &peer, &club, &grace).await;
+        let club = federation::public_room(server, alice, "11").await;
+        server.post(&room_path(&club, "join"), &bob.token, json!({})).await.ok();
+        federation::join(server, &peer, &club, &grace).await;
         let room = restricted_room(&stage, "11", &club, json!({})).await;
         hand_over(&stage, &room, (&peer, &grace)).await;
-        let all = server.get(&serve::client(&room, "state"), &alice.token).await.ok().clone();
+        let all = server.get(&room_path(&room, "state"), &alice.token).await.ok().clone();
         let of_grace = all.as_array().unwrap().iter().find(|event| event["state_key"] == grace.as_str()).unwrap();
         let (auth, prev) = place_in(&stage, &room, "11").await;
         let mut auth: Vec<Value> = auth.as_array().unwrap().clone();
@@ -318,14 +320,14 @@ async fn a_server_that_can_authorise_lets_a_user_in() {
         let mut template = template_for(&bob.id, &room, "join");
         template["content"]["join_authorised_via_users_server"] = json!(grace);
         (template["auth_events"], template["prev_events"]) = (json!(auth), prev.clone());
-        let at = format!("{}?event_id={}", serve::path("v1/state", &[&room]), prev[0].as_str().unwrap());
+        let at = format!("{}?event_id={}", federation::path("v1/state", &[&room]), prev[0].as_str().unwrap());
         let state = peer.get(server, &at).await.ok().clone();
         *responses.lock() = (
             json!({ "room_version": "11", "event": template }),
             json!({ "state": state["pdus"], "auth_chain": state["auth_chain"], "members_omitted": false }),
         );
-        server.post(&serve::client(&room, "join"), &bob.token, json!({})).await.ok();
-        let member = server.get(&serve::client(&room, &format!("state/m.room.member/{}", bob.id)), &alice.token).await;
+        server.post(&room_path(&room, "join"), &bob.token, json!({})).await.ok();
+        let member = server.get(&room_path(&room, &format!("state/m.room.member/{}", bob.id)), &alice.token).await;
         let content = json!({
             "membership": "join", "displayname": "bob", "join_authorised_via_users_server": grace,
         });
@@ -341,17 +343,17 @@ async fn we_sign_in_the_name_of_those_only_who_may_let_others_in() {
         let (server, peer, alice) = (&stage.server, &stage.liar.peer, &stage.alice);
         let (bob, carol) = (server.register("bob").await, server.register("carol").await);
         for version in RESTRICTED {
-            let club = serve::public_room(server, alice, "11").await;
+            let club = federation::public_room(server, alice, "11").await;
             for user in [&bob, &carol] {
-                server.post(&serve::client(&club, "join"), &user.token, json!({})).await.ok();
+                server.post(&room_path(&club, "join"), &user.token, json!({})).await.ok();
             }
             let eve = peer.user(&format!("eve{version}"));
-            serve::join(server, peer, &club, &eve).await;
+            federation::join(server, peer, &club, &eve).await;
             // Carol is in the room and may not invite; Bob may, and is not in the room.
             let users = if version == "12" { json!({ &bob.id: 100 }) } else { json!({ &alice.id: 100, &bob.id: 100 }) };
             let room = restricted_room(&stage, version, &club, json!({ "invite": 50, "users": users })).await;
-            server.post(&serve::client(&room, "join"), &carol.token, json!({})).await.ok();
-            let made = serve::make(server, peer, "join", &room, &eve).await;
+            server.post(&room_path(&room, "join"), &carol.token, json!({})).await.ok();
+            let made = federation::make(server, peer, "join", &room, &eve).await;
             let parsed: RoomVersion = version.parse().unwrap();
             for named in
                 [json!(carol.id), json!(bob.id), json!(stage.liar.mallory), json!("@no:test.example"), json!(1)]
@@ -359,15 +361,15 @@ async fn we_sign_in_the_name_of_those_only_who_may_let_others_in() {
                 let mut event = made.ok()["event"].clone();
                 event["content"]["join_authorised_via_users_server"] = named.clone();
                 let event = forge(event, parsed, peer);
-                let path = serve::path("v2/send_join", &[&room, &id_of(&event, parsed)]);
+                let path = federation::path("v2/send_join", &[&room, &id_of(&event, parsed)]);
                 let answer = peer.put(server, &path, event).await;
                 assert_eq!(answer.refusal(), (400, "M_FORBIDDEN"), "{version} {named}: {answer:?}");
             }
-            assert_eq!(serve::membership(server, alice, &room, &eve).await, None, "{version}");
+            assert_eq!(federation::membership(server, alice, &room, &eve).await, None, "{version}");
             let event = forge(made.ok()["event"].clone(), parsed, peer);
-            let path = serve::path("v2/send_join", &[&room, &id_of(&event, parsed)]);
+            let path = federation::path("v2/send_join", &[&room, &id_of(&event, parsed)]);
             peer.put(server, &path, event).await.ok();
-            assert_eq!(serve::membership(server, alice, &room, &eve).await.as_deref(), Some("join"), "{version}");
+            assert_eq!(federation::membership(server, alice, &room, &eve).await.as_deref(), Some("join"), "{version}");
         }
         stage.is_usable().await;
     }
@@ -403,14 +405,13 @@ async fn clients_do_not_say_what_the_server_decides() {
                 { "type": "m.room.join_rules", "state_key": "", "content": { "join_rule": "knock" } },
             ]);
             let body = json!({ "room_version": version, "initial_state": initial });
-            let room = serve::create(server, alice, body).await;
+            let room = create(server, alice, body).await;
             let member = async |of: &str| {
-                let answer =
-                    server.get(&serve::client(&room, &format!("state/m.room.member/{of}")), &alice.token).await;
+                let answer = server.get(&room_path(&room, &format!("state/m.room.member/{of}")), &alice.token).await;
                 answer.ok().clone()
             };
             let set = async |by: &TestUser, of: &str, content: Value| {
-                server.put(&serve::client(&room, &format!("state/m.room.member/{of}")), &by.token, content).await
+                server.put(&room_path(&room, &format!("state/m.room.member/{of}")), &by.token, content).await
             };
             let own = member(&alice.id).await;
             assert_clean(&own, "join", "initial_state");
@@ -464,7 +465,7 @@ async fn clients_do_not_say_what_the_server_decides() {
 async fn only_the_signature_of_an_invited_server_is_used() {
     let stage = Stage::new("11").await;
     let (server, alice) = (&stage.server, &stage.alice);
-    let room = serve::create(server, alice, json!({ "room_version": "11" })).await;
+    let room = create(server, alice, json!({ "room_version": "11" })).await;
     let peer = Peer::telling(|name, key| {
         let (name, key) = (name.clone(), key.clone());
         // Until the year 2100.
@@ -478,8 +479,8 @@ async fn only_the_signature_of_an_invited_server_is_used() {
     });
     let peer = peer.await;
     let eve = peer.user("eve");
-    server.post(&serve::client(&room, "invite"), &alice.token, json!({ "user_id": eve })).await.ok();
-    let path = serve::client(&room, &format!("state/m.room.member/{eve}?format=event"));
+    server.post(&room_path(&room, "invite"), &alice.token, json!({ "user_id": eve })).await.ok();
+    let path = room_path(&room, &format!("state/m.room.member/{eve}?format=event"));
     let event = server.get(&path, &alice.token).await.ok().clone();
     assert_eq!(event["content"], json!({ "membership": "invite" }));
     assert!(event["unsigned"].get("invite_room_state").is_none(), "{event}");

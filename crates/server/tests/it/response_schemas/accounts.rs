@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::json;
 
 use super::{C, Stage};
-use crate::accounts::with_password;
+use crate::client::with_password;
 
 pub(super) async fn use_all(stage: &Stage) {
     discover(stage).await;

@@ -6,9 +6,10 @@ use plexus_testkit::Peer;
 use serde_json::{Value, json};
 
 use super::{C, Stage};
-use crate::federation_serve::inviting::{invite, room_of};
-use crate::federation_serve::{create, join, json_of, make, path, say, signed, submit};
-use crate::media::GIF;
+use crate::client::media::GIF;
+use crate::client::{create, say};
+use crate::federation::membership::create_invite::{invite, room_of};
+use crate::federation::{join, json_of, make, path, signed, submit};
 
 pub(super) async fn use_all(stage: &Stage) {
     let peer = Peer::start().await;
@@ -39,7 +40,7 @@ async fn open(stage: &Stage, peer: &Peer) {
 async fn people(stage: &Stage, peer: &Peer) {
     let (server, alice) = (&stage.server, &stage.alice);
     let keys = json!({
-        "device_keys": crate::accounts_keys::device_keys(alice),
+        "device_keys": crate::client::keys::device_keys(alice),
         "one_time_keys": { "signed_curve25519:AAAAAQ": { "key": "one", "signatures": {} } },
     });
     stage.post(&format!("{C}/keys/upload"), keys).await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{C, Stage};
-use crate::accounts_keys::{cross_signing, device_keys};
+use crate::client::keys::{cross_signing, device_keys};
 
 pub(super) async fn use_all(stage: &Stage) {
     devices(stage).await;

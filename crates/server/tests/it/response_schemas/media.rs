@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 
 use super::Stage;
-use crate::media::GIF;
+use crate::client::media::GIF;
 
 pub(super) async fn use_all(stage: &Stage) {
     let (server, token) = (&stage.server, stage.alice.token.as_str());
