@@ -305,10 +305,10 @@ impl<K: DestinationKind> Outbox<K> {
     /// Writes the progress. Deliveries after it are repeated after a restart.
     async fn write_progress(&self) {
         let Some(progress) = self.state.lock().destinations.progress() else { return };
-        let progress = Arc::new(progress);
-        if let Err(error) = self.kind.store_progress(Arc::clone(&progress)).await {
-            tracing::warn!("cannot record what {} have: {error}", K::DESTINATIONS);
-            self.state.lock().destinations.not_stored(&progress);
+        let mut writing = Writing { outbox: self, progress: Arc::new(progress), is_stored: false };
+        match self.kind.store_progress(Arc::clone(&writing.progress)).await {
+            Ok(()) => writing.is_stored = true,
+            Err(error) => tracing::warn!("cannot record what {} have: {error}", K::DESTINATIONS),
         }
     }
 
@@ -331,6 +331,21 @@ impl<K: DestinationKind> Outbox<K> {
                 tracing::warn!("what {} have is not deleted: {error}", K::DESTINATIONS);
             }
             self.clock.sleep(CLEANUP_INTERVAL).await;
+        }
+    }
+}
+
+/// Progress that is being written. If that fails, or is given up, the next write holds it too.
+struct Writing<'a, K: DestinationKind> {
+    outbox: &'a Outbox<K>,
+    progress: Arc<Progress<K::Key>>,
+    is_stored: bool,
+}
+
+impl<K: DestinationKind> Drop for Writing<'_, K> {
+    fn drop(&mut self) {
+        if !self.is_stored {
+            self.outbox.state.lock().destinations.not_stored(&self.progress);
         }
     }
 }

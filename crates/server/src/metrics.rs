@@ -12,6 +12,7 @@ use plexus_rooms::Rooms;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 const PATH: &str = "/_synapse/metrics";
@@ -19,20 +20,25 @@ const PATH: &str = "/_synapse/metrics";
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Returns routes that serve the metrics at every path, for listeners of type `metrics`.
-pub(crate) fn everywhere(rooms: Arc<Rooms>) -> Router {
-    let registry = Arc::new(registry(rooms));
+pub(crate) fn everywhere(rooms: Arc<Rooms>, verifies_certificates: bool) -> Router {
+    let registry = Arc::new(registry(rooms, verifies_certificates));
     let metrics = async move || respond(&registry);
     Router::new().route("/", get(metrics.clone())).route("/{*path}", get(metrics))
 }
 
 /// Returns the route of the metrics; listeners without the resource `metrics` hide it.
-pub(crate) fn router(rooms: Arc<Rooms>) -> Router {
-    let registry = Arc::new(registry(rooms));
+pub(crate) fn router(rooms: Arc<Rooms>, verifies_certificates: bool) -> Router {
+    let registry = Arc::new(registry(rooms, verifies_certificates));
     Router::new().route(PATH, get(async move || respond(&registry)))
 }
 
-fn registry(rooms: Arc<Rooms>) -> Registry {
+fn registry(rooms: Arc<Rooms>, verifies_certificates: bool) -> Registry {
     let mut registry = Registry::default();
+    let gauge = Gauge::<i64>::default();
+    gauge.set(verifies_certificates.into());
+    let help = "Whether the certificates of other servers and services are checked: 0 with \
+                use_insecure_ssl_client_just_for_testing_do_not_use";
+    registry.register("plexus_certificates_verified", help, gauge);
     registry.register_collector(Box::new(Caches(rooms)));
     registry
 }

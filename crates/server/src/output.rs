@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Prints a line. Does nothing once the reader has closed the pipe, as `head` does.
 ///
@@ -20,5 +21,15 @@ pub(crate) fn text(text: impl Display) -> io::Result<()> {
     match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
+    }
+}
+
+/// Returns a date in HTTP's format, for times until the year 9999.
+pub(crate) fn date(unix_ms: u64) -> String {
+    const LAST: u64 = 253_402_300_799_999;
+    if unix_ms <= LAST {
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(unix_ms))
+    } else {
+        format!("at {unix_ms} (Unix ms)")
     }
 }

@@ -265,7 +265,7 @@ pub fn run(args: ServeArgs) -> Result<(), CommandError> {
         output::line(control::pid_path(&loaded.config).display())?;
     }
     if (args.daemonize || loaded.config.server.daemonize) && !args.detached {
-        return control::detach(&args.config, &loaded.config, args.port);
+        return control::detach(&args.config, &loaded.config, args.port, args.no_secrets_in_config);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(&args, loaded, clock));
@@ -334,7 +334,11 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     let notifier = Notifier::from_env();
     raise_file_limit(u64::from(config.server.soft_file_limit));
     let pid_file = if args.detached { Some(PidFile::take(&control::pid_path(&config))?) } else { None };
-    let running = Running::start(config.clone(), clock.clone(), Random::system()).await;
+    let running = tokio::select! {
+        running = Running::start(config.clone(), clock.clone(), Random::system()) => running,
+        // A migration that is under way is not committed, and is made at the next start.
+        () = signals.stop() => return Ok(()),
+    };
     let running = running.map_err(|error| advice::with_advice(&error, &config, &written, args.port))?;
     let stop = Arc::new(Notify::new());
     let commands = take_commands(&config, &running, &stop);
@@ -354,7 +358,10 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     }
     tracing::info!("stopping");
     notifier.stopping();
-    running.stop().await;
+    tokio::select! {
+        () = running.stop() => {}
+        () = signals.stop() => tracing::warn!("stopped at once by a second signal; what is under way is left"),
+    }
     drop(pid_file);
     // Last, because `plexus stop` takes the end of its connection for the end of the server.
     if let Some(commands) = commands {

@@ -89,13 +89,14 @@ fn routers(engine: &Engine, bodies: &Arc<BodyIntake>) -> Routers {
     let admin = plexus_api_admin::Services::from(engine);
     let federation = plexus_api_federation::Services::from(engine);
     let enable_metrics = engine.foundation.config.metrics.enable_metrics;
-    let metrics = enable_metrics.then(|| metrics::router(Arc::clone(rooms)));
+    let verifies_certificates = !engine.foundation.config.server.use_insecure_ssl_client_just_for_testing_do_not_use;
+    let metrics = enable_metrics.then(|| metrics::router(Arc::clone(rooms), verifies_certificates));
     let all = plexus_api_client::routes()
         .build(client.into(), bodies)
         .merge(plexus_api_admin::routes().build(admin.into(), bodies))
         .merge(plexus_api_federation::router(federation.into(), bodies))
         .merge(metrics.unwrap_or_default());
-    Routers { all, metrics: metrics::everywhere(Arc::clone(rooms)) }
+    Routers { all, metrics: metrics::everywhere(Arc::clone(rooms), verifies_certificates) }
 }
 
 /// Returns the accounts of a server that does not run, and their database, which the caller closes. The database is

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 /// How long a response, or its absence, is cached.
 const CACHE_LIFETIME: Duration = Duration::from_secs(300);
+/// The most responses that are cached, and how many bytes of them: their servers choose how large each is.
 const MAX_CACHED: usize = 1_000;
+const MAX_CACHED_BYTES: usize = 16 * 1024 * 1024;
 const MAX_SERVERS_PER_ROOM: usize = 3;
 /// How many requests to other servers one request of a client may cause.
 const MAX_REQUESTS: u32 = 30;
@@ -113,6 +115,7 @@ struct Cache {
     entries: BTreeMap<(ServerName, RoomId), CacheEntry>,
     /// The oldest first.
     order: VecDeque<(ServerName, RoomId)>,
+    bytes: usize,
 }
 
 struct CacheEntry {
@@ -120,6 +123,8 @@ struct CacheEntry {
     fetched_at: Duration,
     /// `None` when the server did not describe the room.
     room: Option<Arc<RemoteRoom>>,
+    /// How large the response was.
+    bytes: usize,
 }
 
 /// How many more requests to other servers one request of a client may cause.
@@ -184,12 +189,15 @@ impl RemoteRoomSummaries {
             return entry.room.clone();
         }
         budget.0 = budget.0.checked_sub(1)?;
-        let fetched = self.fetch(server, room).await.map(Arc::new);
-        self.cache.lock().insert(key, CacheEntry { fetched_at: now, room: fetched.clone() });
+        let (fetched, bytes) = self.fetch(server, room).await.unzip();
+        let fetched = fetched.map(Arc::new);
+        let entry = CacheEntry { fetched_at: now, room: fetched.clone(), bytes: bytes.unwrap_or_default() };
+        self.cache.lock().insert(key, entry);
         fetched
     }
 
-    async fn fetch(&self, server: &ServerName, room: &RoomId) -> Option<RemoteRoom> {
+    /// Returns the room, and how large the response was, in bytes.
+    async fn fetch(&self, server: &ServerName, room: &RoomId) -> Option<(RemoteRoom, usize)> {
         let response = get_hierarchy::call(&self.client, server, room).await;
         let response = response.inspect_err(|error| tracing::debug!(%room, "no summary of the room: {error}")).ok()?;
         let parsed = serde_json::from_str::<HierarchyRoom>(response.room.get());
@@ -197,24 +205,50 @@ impl RemoteRoomSummaries {
         if parsed.summary.room_id != *room {
             return None;
         }
+        let bytes = response.children.iter().fold(response.room.get().len(), |sum, child| sum + child.get().len());
         // One malformed room does not hide the others.
         let children = response.children.iter();
         let children = children.filter_map(|child| serde_json::from_str::<HierarchyRoom>(child.get()).ok());
         let children = children.map(|child| (child.summary.room_id.clone(), Arc::new(child.into_room(HashMap::new()))));
         let children = children.collect();
-        Some(parsed.into_room(children))
+        Some((parsed.into_room(children), bytes))
     }
 }
 
 impl Cache {
     fn insert(&mut self, key: (ServerName, RoomId), entry: CacheEntry) {
-        if self.entries.insert(key.clone(), entry).is_none() {
-            self.order.push_back(key);
+        self.bytes += entry.bytes;
+        match self.entries.insert(key.clone(), entry) {
+            Some(before) => self.bytes -= before.bytes,
+            None => self.order.push_back(key),
         }
-        while self.order.len() > MAX_CACHED
+        while (self.order.len() > MAX_CACHED || self.bytes > MAX_CACHED_BYTES)
             && let Some(oldest) = self.order.pop_front()
         {
-            self.entries.remove(&oldest);
+            self.bytes -= self.entries.remove(&oldest).map_or(0, |entry| entry.bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_responses_displace_others() {
+        let mut cache = Cache::default();
+        let key = |number: usize| {
+            let server = ServerName::try_from(format!("s{number}.example")).unwrap();
+            (server, RoomId::try_from("!room:a.example".to_owned()).unwrap())
+        };
+        let entry = |bytes| CacheEntry { fetched_at: Duration::ZERO, room: None, bytes };
+        for number in 0..20 {
+            cache.insert(key(number), entry(1024 * 1024));
+        }
+        assert_eq!((cache.entries.len(), cache.bytes), (16, MAX_CACHED_BYTES));
+        cache.insert(key(19), entry(1));
+        assert_eq!((cache.entries.len(), cache.bytes), (16, 15 * 1024 * 1024 + 1));
+        cache.insert(key(20), entry(MAX_CACHED_BYTES + 1));
+        assert_eq!((cache.entries.len(), cache.bytes), (0, 0));
     }
 }

@@ -128,8 +128,8 @@ impl Database {
     }
 
     /// Runs a write transaction on the writer thread and returns its result after the commit. It commits together with
-    /// other waiting transactions; one that fails or panics rolls back alone. It runs even if the returned future is
-    /// dropped.
+    /// other waiting transactions; one that fails or panics rolls back alone. Once it is queued it runs even if the
+    /// returned future is dropped.
     ///
     /// # Errors
     /// The closure's, or the failure of the commit.

@@ -24,6 +24,8 @@ pub struct Typing {
     serial: Arc<EphemeralSerial>,
     notifier: Arc<Notifier>,
     state: Mutex<State>,
+    /// Held while something changes and is announced, so that announcements are in the order of the changes.
+    announcing: Mutex<()>,
     earlier_deadline: Notify,
 }
 
@@ -40,12 +42,13 @@ impl Typing {
     #[must_use]
     pub fn new(clock: Clock, serial: Arc<EphemeralSerial>, notifier: Arc<Notifier>) -> Self {
         let state = Mutex::new(State { log_after: serial.current(), ..State::default() });
-        Self { clock, serial, notifier, state, earlier_deadline: Notify::new() }
+        Self { clock, serial, notifier, state, announcing: Mutex::default(), earlier_deadline: Notify::new() }
     }
 
     /// Records that a user types for the next `timeout`, or until [`Self::stop`].
     pub fn start(&self, room: RoomNid, user: &UserId, timeout: Duration) {
         let until = self.clock.monotonic() + timeout;
+        let _announcing = self.announcing.lock();
         let new = {
             let mut serial = self.serial.begin();
             let mut state = self.state.lock();
@@ -63,6 +66,7 @@ impl Typing {
 
     /// Records that a user stopped typing.
     pub fn stop(&self, room: RoomNid, user: &UserId) {
+        let _announcing = self.announcing.lock();
         let stopped = self.remove(room, |typing, _| typing == user);
         self.notifier.typing_changed(room, &stopped, false);
     }
@@ -105,6 +109,7 @@ impl Typing {
         let now = self.clock.monotonic();
         let rooms: Vec<RoomNid> = self.state.lock().rooms.keys().copied().collect();
         for room in rooms {
+            let _announcing = self.announcing.lock();
             let stopped = self.remove(room, |_, until| until <= now);
             self.notifier.typing_changed(room, &stopped, false);
         }

@@ -27,6 +27,8 @@ use room::{ReadUpTo, RoomUnread};
 
 /// The most users whose counts are in memory.
 const USER_CACHE_CAPACITY: usize = 20_000;
+/// The most receipts of a user that are kept until somebody looks at the user's counts.
+const MAX_INCOMING: usize = 1000;
 /// The most shared outcomes in memory: of events that every member of a busy room is about to count.
 const OUTCOME_CACHE_CAPACITY: usize = 8_192;
 /// Scans at least this long leave a checkpoint.
@@ -97,8 +99,13 @@ impl UnreadCounts {
 
     /// A receipt was committed. Called on the writer thread.
     pub(crate) fn receipt(&self, user: &UserId, receipt: &Arc<Receipt>) {
-        if let Some(entry) = self.users.get(user) {
-            entry.incoming.lock().push(Arc::clone(receipt));
+        let Some(entry) = self.users.get(user) else { return };
+        let mut incoming = entry.incoming.lock();
+        incoming.push(Arc::clone(receipt));
+        if incoming.len() > MAX_INCOMING {
+            // Nobody looks at the counts; whoever does reads the receipts from the database again.
+            drop(incoming);
+            self.users.remove(user);
         }
     }
 

@@ -9,6 +9,7 @@ mod endpoints;
 mod exceptions;
 mod links;
 mod size;
+mod sockets;
 mod words;
 
 use std::path::Path;
@@ -43,12 +44,13 @@ enum Rule {
     FileLines,
     FunctionLines,
     Links,
+    Sockets,
     UnusedDependencies,
     Words,
 }
 
 impl Rule {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Circles,
         Self::Columns,
         Self::CrateOrder,
@@ -56,6 +58,7 @@ impl Rule {
         Self::FileLines,
         Self::FunctionLines,
         Self::Links,
+        Self::Sockets,
         Self::UnusedDependencies,
         Self::Words,
     ];
@@ -70,6 +73,7 @@ impl Rule {
             Self::FileLines => "file-lines",
             Self::FunctionLines => "function-lines",
             Self::Links => "links",
+            Self::Sockets => "sockets",
             Self::UnusedDependencies => "unused-dependencies",
             Self::Words => "words",
         }
@@ -91,6 +95,7 @@ impl Rule {
             Self::FileLines => "Split the file by subject; long tests move to a sibling tests.rs.",
             Self::FunctionLines => "Split the function into steps with names.",
             Self::Links => "The file was moved or renamed: say where the subject is now.",
+            Self::Sockets => "Send it through plexus_net::HttpClient, with a purpose of its own.",
             Self::UnusedDependencies => "Remove the line from the manifest: nothing names the crate.",
             Self::Words => "Say it in the specification's words and plain English; see CONTRIBUTING.md.",
         }
@@ -161,6 +166,7 @@ fn violations(root: &Path, workspace: &Workspace) -> Vec<Violation> {
     let mut found = Vec::new();
     for source in &sources {
         size::check(source, &mut found);
+        sockets::check(source, &mut found);
         words::check_source(source, &mut found);
     }
     for document in &workspace.documents {

@@ -102,7 +102,7 @@ impl Write for Record {
         encode(&mut head, "LOGGER", logger);
         shared.losses.send(message, |message| {
             let mut datagram = head.clone();
-            encode(&mut datagram, "MESSAGE", shortened(message.strip_suffix(b"\n").unwrap_or(message)));
+            encode(&mut datagram, "MESSAGE", shortened(message.strip_suffix(b"\n").unwrap_or(message), MAX_MESSAGE));
             // Unconnected, so that a restarted journal is found again.
             shared.socket.send_to(&datagram, &shared.path)
         })?;
@@ -114,9 +114,9 @@ impl Write for Record {
     }
 }
 
-/// Returns at most [`MAX_MESSAGE`] bytes, without splitting a character: `journalctl` shows only UTF-8.
-fn shortened(message: &[u8]) -> &[u8] {
-    let message = &message[..message.len().min(MAX_MESSAGE)];
+/// Returns at most `max` bytes, without splitting a character: what reads logs shows only UTF-8.
+pub(super) fn shortened(message: &[u8], max: usize) -> &[u8] {
+    let message = &message[..message.len().min(max)];
     match std::str::from_utf8(message) {
         Ok(_) => message,
         Err(error) => &message[..error.valid_up_to()],
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn long_messages_end_with_a_whole_character() {
         let long = format!("x{}", "é".repeat(MAX_MESSAGE));
-        assert_eq!(shortened(long.as_bytes()).len(), MAX_MESSAGE - 1);
-        assert_eq!(shortened("é".as_bytes()), "é".as_bytes());
+        assert_eq!(shortened(long.as_bytes(), MAX_MESSAGE).len(), MAX_MESSAGE - 1);
+        assert_eq!(shortened("é".as_bytes(), MAX_MESSAGE), "é".as_bytes());
     }
 }

@@ -116,7 +116,10 @@ impl Write for LogFile {
         };
         if due {
             // A file that cannot be rotated is continued: losing records would be worse.
-            let _ = set_aside(&shared.path, shared.rotation, open.day);
+            // One that is no longer at its path has been set aside, and its successor could not be opened.
+            if !is_moved(&shared.path, &open.file) {
+                let _ = set_aside(&shared.path, shared.rotation, open.day);
+            }
             open.renew(&shared.path, today);
         }
         open.file.write_all(record)?;

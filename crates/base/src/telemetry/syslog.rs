@@ -10,10 +10,10 @@ use std::sync::Arc;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::journal::severity;
+use super::journal::{severity, shortened};
 use super::losses::Losses;
 
-/// The longest record sent over UDP, in bytes: daemons accept 8 KiB or less.
+/// The longest record, in bytes: daemons accept 8 KiB by default.
 const MAX_RECORD: usize = 8 * 1024;
 
 /// The address of a syslog daemon.
@@ -143,7 +143,7 @@ impl Write for Record {
         shared.losses.send(text, |text| {
             let mut datagram = format!("<{}>", self.priority).into_bytes();
             datagram.extend_from_slice(text.strip_suffix(b"\n").unwrap_or(text));
-            datagram.truncate(MAX_RECORD);
+            datagram.truncate(shortened(&datagram, MAX_RECORD).len());
             match &shared.socket {
                 // Unconnected, so that a restarted daemon is found again.
                 Socket::Unix(socket, path) => socket.send_to(&datagram, path),

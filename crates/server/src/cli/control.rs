@@ -218,14 +218,14 @@ pub fn start(args: &ControlArgs) -> Result<(), CommandError> {
     if let Some(server) = find(&config)? {
         return Err(ControlError::Running(server.process()).into());
     }
-    detach(&config, &loaded, None)
+    detach(&config, &loaded, None, false)
 }
 
 /// Runs `plexus serve --detached` and waits until it reports that it listens, or ends.
 ///
 /// # Errors
 /// When it ends, or takes too long.
-pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>) -> Result<(), CommandError> {
+pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>, forbid_secrets: bool) -> Result<(), CommandError> {
     let log_path = log_path(config);
     let log = private::options().create(true).append(true).read(true).open(&log_path);
     let mut log = log.map_err(|error| ControlError::Unwritten(log_path.clone(), error))?;
@@ -242,6 +242,9 @@ pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>) -> Result<(
     }
     if let Some(port) = port {
         command.arg("--port").arg(port.to_string());
+    }
+    if forbid_secrets {
+        command.arg("--no-secrets-in-config");
     }
     let child = command
         .env("NOTIFY_SOCKET", &socket_path)

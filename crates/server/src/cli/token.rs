@@ -2,7 +2,7 @@
 //! the server runs: it keeps nothing about them in memory.
 
 use std::io;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use plexus_accounts::registration_tokens::{self as tokens, Change, DEFAULT_LENGTH, NewToken, RegistrationTokenError};
@@ -197,19 +197,9 @@ fn print_table(tokens: &[RegistrationToken]) -> io::Result<()> {
     output::line(format_args!("{:<width$}  {:>9}  {:>7}  {:>9}  expires", "token", "uses", "pending", "completed"))?;
     for token in tokens {
         let uses = token.uses_allowed.map_or_else(|| "any".to_owned(), |uses| uses.to_string());
-        let expires = token.expiry_ts.map_or_else(|| "never".to_owned(), date);
+        let expires = token.expiry_ts.map_or_else(|| "never".to_owned(), output::date);
         let (token, pending, completed) = (&token.token, token.pending, token.completed);
         output::line(format_args!("{token:<width$}  {uses:>9}  {pending:>7}  {completed:>9}  {expires}"))?;
     }
     Ok(())
-}
-
-/// Returns a date in HTTP's format, for times until the year 9999.
-fn date(unix_ms: u64) -> String {
-    const LAST: u64 = 253_402_300_799_999;
-    if unix_ms <= LAST {
-        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(unix_ms))
-    } else {
-        format!("at {unix_ms} (Unix ms)")
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Subcommand, ValueEnum};
 use plexus_base::telemetry::escaped;
@@ -200,7 +199,7 @@ fn show(common: &Common, user: String) -> Result<(), CommandError> {
     }
     let marks = marks(&user).map(|marks| format!(" ({marks})")).unwrap_or_default();
     output::line(user.name + &marks)?;
-    output::line(format_args!("made {}", date(user.creation_ts)))?;
+    output::line(format_args!("made {}", output::date(user.creation_ts)))?;
     output::line(if user.has_password { "has a password" } else { "has no password" })?;
     for device in &devices {
         output::line(describe(device))?;
@@ -215,15 +214,11 @@ fn describe(device: &DeviceInfo) -> String {
     // Clients choose both, and could choose characters that act on a terminal.
     let name = device.display_name.as_ref().map(|name| format!(" ({})", escaped(name))).unwrap_or_default();
     let seen = match (device.last_seen_ts, &device.last_seen_ip) {
-        (Some(ts), Some(ip)) => format!("last seen {} at {ip}", date(ts)),
-        (Some(ts), None) => format!("last seen {}", date(ts)),
+        (Some(ts), Some(ip)) => format!("last seen {} at {ip}", output::date(ts)),
+        (Some(ts), None) => format!("last seen {}", output::date(ts)),
         (None, _) => "not seen yet".to_owned(),
     };
     format!("device {}{name}, {seen}", escaped(&device.device_id))
-}
-
-fn date(ms: u64) -> String {
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(ms))
 }
 
 fn set_locked(Named { user, common }: Named, locked: bool) -> Result<(), CommandError> {

@@ -239,6 +239,23 @@ fn killed_and_started_again() {
     server.stop();
 }
 
+#[test]
+fn a_second_signal_ends_a_server_that_waits_for_a_request() {
+    let installation = Installation::new();
+    let server = installation.start();
+    let mut connection = TcpStream::connect(("127.0.0.1", installation.port)).unwrap();
+    let head = "POST /_matrix/client/v3/login HTTP/1.1\r\nHost: it.example\r\nContent-Length: 100\r\nExpect: \
+                100-continue\r\n\r\n";
+    connection.write_all(head.as_bytes()).unwrap();
+    // The request has begun.
+    connection.read_exact(&mut [0; 12]).unwrap();
+    server.signal(Signal::TERM);
+    assert_eq!(server.notification(), "STOPPING=1");
+    let output = server.stop();
+    assert!(output.status.success());
+    assert!(stderr(&output).contains("stopped at once by a second signal"), "{}", stderr(&output));
+}
+
 #[tokio::test]
 async fn a_waiting_sync_is_answered_before_the_end() {
     // On a clock that stands still the sync would wait for ever.

@@ -42,6 +42,7 @@ async fn metrics_say_what_caches_hold_to_listeners_that_serve_them() {
         line.trim().parse::<u64>().unwrap()
     };
     assert_eq!(value("plexus_cache_entries{cache=\"rooms\"}"), 1);
+    assert_eq!(value("plexus_certificates_verified"), 1);
     assert!(value("plexus_cache_bytes{cache=\"rooms\"}") > 1000, "{text}");
 
     let closed = with_listener(&listener("metrics")).await;

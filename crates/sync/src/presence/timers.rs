@@ -68,8 +68,17 @@ impl Presence {
         if changed.is_empty() {
             return Ok(());
         }
-        self.restore_statuses(&changed).await?;
-        self.notifier.presence_changed(&changed).await?;
+        let published = self.publish_users(&changed).await;
+        if published.is_err() {
+            // They are published with the next ones.
+            self.map.lock().dirty.extend(changed);
+        }
+        published
+    }
+
+    async fn publish_users(&self, changed: &BTreeSet<UserId>) -> Result<(), DbError> {
+        self.restore_statuses(changed).await?;
+        self.notifier.presence_changed(changed).await?;
         let rows: Vec<_> = {
             let map = self.map.lock();
             let local = |user: &&UserId| map.users.get(*user).is_some_and(UserPresence::is_local);
