@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_clock_moves_only_when_told() {
+    fn a_manual_clock_moves_only_by_advance() {
         let clock = Clock::manual(1_000);
         let same = clock.clone();
         assert_eq!(clock.now_ms(), 1_000);
