@@ -22,6 +22,7 @@ mod lifecycle;
 mod listeners;
 mod logging;
 mod operation;
+mod packaging;
 mod private;
 mod rate_limits;
 mod response_schemas;
