@@ -240,7 +240,7 @@ impl FederationClient {
     ) -> Result<(StreamedResponse, Pass), FederationError> {
         let timeout = call.timeout.unwrap_or(self.settings.timeout);
         let limits = Limits { timeout, max_response_bytes: call.max_response_bytes };
-        let purpose = Purpose::Federation(limits);
+        let purpose = if call.is_for_keys { Purpose::SigningKeys(limits) } else { Purpose::Federation(limits) };
         let (pass, authority) = self.ready(destination, call, timeout).await?;
         // Waiting for one's turn says nothing about the destination either.
         let turn = self.http.turn(purpose).await;

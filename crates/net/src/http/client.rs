@@ -25,6 +25,9 @@ use crate::http::response::StreamedBody;
 use crate::http::target::Target;
 use crate::http::tls::{Tls, TlsSettings, TlsSetupError};
 
+/// One of so many connections is reserved for requests whose responses others wait for.
+const RESERVED_SHARE: usize = 8;
+
 /// What the client takes from the configuration.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
@@ -44,8 +47,11 @@ pub struct HttpSettings {
 pub struct HttpClient {
     connector: Connector,
     pool: Arc<Pool>,
-    /// As many permits as connections: a request with a permit waits for a connection only until an idle one is closed.
+    /// Together as many permits as connections: a request with a permit waits for a connection only until an idle one
+    /// is closed.
     turns: Arc<Semaphore>,
+    /// Reserved for requests whose responses others wait for, which hold permits themselves while they wait.
+    reserve: Arc<Semaphore>,
     max_connections: usize,
     user_agent: Option<HeaderValue>,
 }
@@ -75,6 +81,7 @@ impl HttpClient {
     /// When a file of certificate authorities cannot be used.
     pub fn new(settings: &HttpSettings, names: Arc<dyn Resolve>, clock: Clock) -> Result<Self, TlsSetupError> {
         let max_connections = settings.max_connections.max(1);
+        let reserved = (max_connections / RESERVED_SHARE).max(1);
         Ok(Self {
             connector: Connector::new(
                 Dialer::new(names, settings.guards.clone()),
@@ -82,7 +89,8 @@ impl HttpClient {
                 Proxies::new(&settings.proxies, &clock),
             ),
             pool: Arc::new(Pool::new(max_connections, clock)),
-            turns: Arc::new(Semaphore::new(max_connections)),
+            turns: Arc::new(Semaphore::new(max_connections.saturating_sub(reserved).max(1))),
+            reserve: Arc::new(Semaphore::new(reserved)),
             max_connections,
             user_agent: user_agent(&settings.user_agent),
         })
@@ -108,11 +116,20 @@ impl HttpClient {
 
     /// Waits for the turn of a request, if its purpose has it wait.
     pub(crate) async fn turn(&self, purpose: Purpose) -> Turn {
-        if !purpose.policy().waits_its_turn {
+        let Policy { waits_its_turn, uses_reserve, .. } = purpose.policy();
+        if !waits_its_turn {
             return None;
         }
-        // Nobody closes the semaphore.
-        Arc::clone(&self.turns).acquire_owned().await.ok()
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        // Nobody closes the semaphores.
+        if !uses_reserve {
+            return turn.await.ok();
+        }
+        tokio::select! {
+            biased;
+            turn = turn => turn.ok(),
+            turn = Arc::clone(&self.reserve).acquire_owned() => turn.ok(),
+        }
     }
 
     /// Sends a request to an absolute http or https URL, and reads the whole response, within one timeout.

@@ -14,8 +14,10 @@ pub enum Purpose {
         /// Whether every certificate is accepted.
         any_certificate: bool,
     },
-    /// A signed request to another server, or for its keys; each endpoint has its own limits.
+    /// A signed request to another server; each endpoint has its own limits.
     Federation(Limits),
+    /// For the signing keys of other servers, which are needed before other responses are read on.
+    SigningKeys(Limits),
     /// Where another server is to be found: `/.well-known/matrix/server`.
     WellKnown,
     /// Media that another server says lies elsewhere.
@@ -65,6 +67,9 @@ pub(crate) struct Policy {
     pub(crate) keeps_connections: bool,
     /// Whether the request waits until few others are under way.
     pub(crate) waits_its_turn: bool,
+    /// Whether it may use the connections that are reserved for requests whose responses others wait for. Such a
+    /// request waits for no other itself.
+    pub(crate) uses_reserve: bool,
     pub(crate) limits: Limits,
 }
 
@@ -102,6 +107,7 @@ impl Purpose {
             max_redirects: 0,
             keeps_connections: false,
             waits_its_turn: true,
+            uses_reserve: false,
             limits: limits(60, 64 * 1024),
         };
         const ELSEWHERE: Policy =
@@ -116,7 +122,10 @@ impl Purpose {
                 ..FEDERATION
             },
             Self::Federation(limits) => Policy { keeps_connections: true, limits, ..FEDERATION },
-            Self::WellKnown => Policy { max_redirects: MAX_REDIRECTS, limits: limits(15, 50 * 1024), ..FEDERATION },
+            Self::SigningKeys(limits) => Policy { keeps_connections: true, uses_reserve: true, limits, ..FEDERATION },
+            Self::WellKnown => {
+                Policy { max_redirects: MAX_REDIRECTS, uses_reserve: true, limits: limits(15, 50 * 1024), ..FEDERATION }
+            }
             Self::RemoteMedia(limits) => Policy { max_redirects: MAX_REDIRECTS, limits, ..FEDERATION },
             Self::KeyRevocation => Policy { max_redirects: MAX_REDIRECTS, limits: limits(10, 64 * 1024), ..ELSEWHERE },
             Self::PushGateway => Policy { keeps_connections: true, limits: limits(30, 64 * 1024), ..ELSEWHERE },

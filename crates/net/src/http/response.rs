@@ -21,13 +21,14 @@ pub(crate) struct StreamedBody {
     /// How much longer to wait for pieces. What the reader does in between does not count.
     time_left: Duration,
     lease: Option<Lease>,
-    _turn: Turn,
+    /// Ends with the body, not with this: its reader may have more to do.
+    turn: Turn,
 }
 
 impl StreamedBody {
     pub(super) fn new(body: Incoming, limits: Limits, lease: Option<Lease>, turn: Turn) -> Self {
         let time_left = limits.timeout.saturating_mul(MAX_TIMEOUTS_OF_BODY);
-        Self { body, limits, bytes_left: limits.max_response_bytes, time_left, lease, _turn: turn }
+        Self { body, limits, bytes_left: limits.max_response_bytes, time_left, lease, turn }
     }
 
     /// The same body, of which no more than `max_bytes` are read.
@@ -53,6 +54,7 @@ impl StreamedBody {
                 if let Some(lease) = self.lease.take() {
                     lease.give_back();
                 }
+                self.turn = None;
                 return Ok(None);
             };
             let Ok(data) = frame?.into_data() else { continue };

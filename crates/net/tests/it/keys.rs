@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use plexus_net::federation::{KeyRingParts, TrustedKeyServer};
 use plexus_net::{FederationClient, FederationError, KeyRing, NotSigned, TooManySearches, WantedKey};
@@ -264,6 +265,31 @@ async fn keys_are_fetched_from_a_server_whose_responses_are_being_read() {
     assert!(soon.unwrap().is_some());
     let soon = within(Duration::from_secs(10), client.call(&notary_name, get("/other"))).await;
     assert_eq!(soon.unwrap().unwrap(), "{}");
+}
+
+#[tokio::test]
+async fn keys_are_fetched_while_all_other_connections_are_in_use() {
+    let mut world = World::new();
+    world.http.max_connections = 8;
+    let theirs = key(1);
+    let text = statement("a.example", &theirs, NOW + DAY, None).to_json();
+    let at = Server::start(&world.authority, &["a.example", "*.many.example"], move |seen| match seen.path.as_str() {
+        OWN_KEYS => json(text.clone()),
+        "/stuck" => stuck(),
+        _ => status(404, "{}"),
+    })
+    .await;
+    world.names.every_host(at.address);
+    let client = world.client().await;
+    let mut being_read = Vec::new();
+    for number in 0..7 {
+        being_read.push(client.stream(&server(&format!("s{number}.many.example:5")), get("/stuck")).await.unwrap());
+    }
+    assert!(client.call(&server("b.many.example:5"), get("/")).now_or_never().is_none());
+    let keys = ring_of(&world, Arc::clone(&client), Vec::new());
+    // Where the server is found has to be asked for too.
+    let soon = within(Duration::from_secs(10), find(&keys, wanted("a.example", &theirs, NOW))).await;
+    assert!(soon.unwrap().is_some());
 }
 
 #[tokio::test]

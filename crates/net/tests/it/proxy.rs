@@ -186,10 +186,11 @@ fn limits() -> Limits {
 }
 
 /// Every purpose, and whether its requests go through the proxy.
-fn purposes() -> [(Purpose, bool); 13] {
+fn purposes() -> [(Purpose, bool); 14] {
     [
         (Purpose::OperatorCommand { any_certificate: true }, false),
         (Purpose::Federation(limits()), true),
+        (Purpose::SigningKeys(limits()), true),
         (Purpose::WellKnown, true),
         (Purpose::RemoteMedia(limits()), true),
         (Purpose::KeyRevocation, true),
