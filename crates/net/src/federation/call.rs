@@ -40,8 +40,9 @@ pub struct Call {
     pub max_response_bytes: usize,
     /// How long to keep trying to send it.
     pub patience: Patience,
-    /// Whether a 401 leads to no backoff.
-    pub unauthorized_is_no_outage: bool,
+    /// Whether a 401 leads to a backoff. It does not where the body may be to blame: the destination's parser may read
+    /// another object from it than was signed.
+    pub(super) unauthorized_is_outage: bool,
     /// Whether it may be sent again when nobody knows whether it was carried out.
     pub(super) is_repeatable: bool,
     /// Whether signing keys are requested. Such requests do not wait for others to the same server, since responses to
@@ -61,7 +62,7 @@ impl Call {
             timeout: None,
             max_response_bytes,
             patience,
-            unauthorized_is_no_outage: false,
+            unauthorized_is_outage: true,
             is_for_keys: false,
         }
     }
@@ -78,7 +79,7 @@ impl Call {
     /// Sets the body to the text of a JSON object.
     #[must_use]
     pub fn body(self, body: String) -> Self {
-        Self { body: Some(body), ..self }
+        Self { body: Some(body), unauthorized_is_outage: false, ..self }
     }
 
     /// Sets the body to the JSON of `body`, an object.
@@ -93,11 +94,10 @@ impl Call {
         Self { patience, ..self }
     }
 
-    /// With a body that may be why the destination responds with 401: its parser may read another object from it than
-    /// was signed.
+    /// With a body that every parser reads alike: a 401 is not about it.
     #[must_use]
-    pub fn unauthorized_is_no_outage(self) -> Self {
-        Self { unauthorized_is_no_outage: true, ..self }
+    pub fn unauthorized_is_outage(self) -> Self {
+        Self { unauthorized_is_outage: true, ..self }
     }
 
     /// That changes nothing although its method is POST.

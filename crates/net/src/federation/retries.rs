@@ -75,7 +75,7 @@ impl FederationClient {
     }
 
     async fn note_failure(&self, destination: &ServerName, call: &Call, attempts: &Attempts, error: &FederationError) {
-        let is_about_content = call.unauthorized_is_no_outage && error.status() == Some(StatusCode::UNAUTHORIZED);
+        let is_about_content = !call.unauthorized_is_outage && error.status() == Some(StatusCode::UNAUTHORIZED);
         // A limit that a user, or the endpoint, sets says nothing about the destination.
         let is_short = call.timeout.is_some_and(|timeout| timeout < self.settings.timeout);
         let is_impatience = is_short && matches!(error, FederationError::Timeout(_));

@@ -131,8 +131,8 @@ impl Tls {
     async fn system(&self) -> io::Result<Arc<ClientConfig>> {
         let versions = self.versions;
         let read = || async move {
-            let config = tokio::task::spawn_blocking(move || verified(system_authorities(), versions)).await;
-            config?.map_err(io::Error::other)
+            let roots = tokio::task::spawn_blocking(system_authorities).await??;
+            verified(roots, versions).map_err(io::Error::other)
         };
         self.system.get_or_try_init(read).await.cloned()
     }
@@ -179,7 +179,8 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, rustls::pki
     CertificateDer::pem_file_iter(file)?.collect()
 }
 
-fn system_authorities() -> RootCertStore {
+/// Fails when there are none, so that they are read again for the next connection.
+fn system_authorities() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!("a certificate authority of the system cannot be read: {error}");
@@ -191,6 +192,7 @@ fn system_authorities() -> RootCertStore {
             "the system has no certificate authorities: no other server can be reached; install them \
              (ca-certificates) or set federation_custom_ca_list"
         );
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the system has no certificate authorities"));
     }
-    roots
+    Ok(roots)
 }

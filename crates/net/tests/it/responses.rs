@@ -224,6 +224,19 @@ async fn a_short_timeout_is_not_held_against_the_destination() {
 }
 
 #[tokio::test]
+async fn a_401_is_held_against_the_destination_unless_the_body_may_be_to_blame() {
+    for (call, is_backed_off) in
+        [(get("/"), true), (put("/", "{}"), false), (put("/", "{}").unauthorized_is_outage(), true)]
+    {
+        let world = World::new();
+        let _at = world.serve(|_| status(401, "{}")).await;
+        let client = world.client().await;
+        client.call(&server(A), call).await.unwrap_err();
+        assert_eq!(client.backing_off_until(&server(A)).is_some(), is_backed_off);
+    }
+}
+
+#[tokio::test]
 async fn media_that_are_not_uploaded_yet_are_not_held_against_their_server() {
     let world = World::new();
     let _at = world.serve(|_| status(504, r#"{"errcode":"M_NOT_YET_UPLOADED"}"#)).await;

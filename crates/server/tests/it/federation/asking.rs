@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use plexus_http::{JsonBody, Query};
 use plexus_testkit::{AnyJson, Peer, TestServer};
 use serde::Deserialize;
@@ -129,4 +129,26 @@ async fn keys() {
     let key = json!({ "signed_curve25519:A": { "key": "x" } });
     assert_eq!(claimed.ok()["one_time_keys"], json!({ &bob: { "GOOD": key } }));
     assert_eq!(claimed.body["failures"][NOBODY]["errcode"], "M_UNREACHABLE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_wait_does_not_stop_messages_to_a_slow_server() {
+    let server = TestServer::sqlite().await;
+    let alice = server.register("alice").await;
+    let peer = Peer::answering(|_| {
+        let slow = async || -> Response { std::future::pending().await };
+        let take = async || JsonBody(json!({}));
+        Router::new()
+            .route("/_matrix/federation/v1/user/keys/query", post(slow))
+            .route("/_matrix/federation/v1/send/{txn}", put(take))
+    })
+    .await;
+    let bob = peer.user("bob");
+    let wanted = json!({ "device_keys": { &bob: [] }, "timeout": 0 });
+    let found = server.post("/_matrix/client/v3/keys/query", &alice.token, wanted).await;
+    assert_eq!(found.ok()["failures"][peer.name().as_str()]["status"], 503);
+
+    let messages = json!({ "messages": { &bob: { "*": {} } } });
+    server.put("/_matrix/client/v3/sendToDevice/m.test/1", &alice.token, messages).await.ok();
+    peer.receives(|request| request.uri.contains("/send/")).await;
 }

@@ -27,5 +27,5 @@ pub async fn call(
     is_empty: bool,
 ) -> Result<Box<RawValue>, FederationError> {
     let call = ENDPOINT.call(&[txn_id], MAX_RESPONSE_BYTES).body(transaction).patience(Patience::Persistent);
-    client.call_json(server, if is_empty { call } else { call.unauthorized_is_no_outage() }).await
+    client.call_json(server, if is_empty { call.unauthorized_is_outage() } else { call }).await
 }
