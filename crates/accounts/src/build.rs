@@ -2,13 +2,11 @@ use std::sync::Arc;
 
 use plexus_base::{Clock, Random};
 use plexus_store::Database;
-use plexus_store::repo::erasure::ErasedUsers;
-use plexus_store::repo::profiles::ProfileCache;
 
 use crate::guesses::GuessLimits;
 use crate::{
     Administration, Deactivation, Devices, Logins, PasswordHasher, Registrar, Sessions, Settings, SharedSecret,
-    TokenCache, TokenChecker, UserInteractiveAuth,
+    TokenChecker, UserInteractiveAuth,
 };
 
 /// The services and settings that [`Accounts::new`] needs.
@@ -17,10 +15,6 @@ pub struct AccountsParts {
     pub db: Database,
     pub clock: Clock,
     pub random: Random,
-    /// Shared with the rooms, which change the profiles' rows too.
-    pub profiles: ProfileCache,
-    /// Shared with the rooms, which hide erased users' events.
-    pub erased: ErasedUsers,
     pub settings: Settings,
 }
 
@@ -45,12 +39,11 @@ impl Accounts {
     /// Builds the services.
     #[must_use]
     pub fn new(parts: AccountsParts) -> Self {
-        let AccountsParts { db, clock, random, profiles, erased, settings } = parts;
+        let AccountsParts { db, clock, random, settings } = parts;
         let settings = Arc::new(settings);
-        let cache = TokenCache::default();
-        let tokens = Arc::new(TokenChecker::new(db.clone(), clock.clone(), cache.clone()));
+        let tokens = Arc::new(TokenChecker::new(db.clone(), clock.clone()));
         let hasher = PasswordHasher::new(&settings.password.pepper, random.clone());
-        let sessions = Sessions::new(db.clone(), clock.clone(), random.clone(), cache, settings.clone());
+        let sessions = Sessions::new(db.clone(), clock.clone(), random.clone(), settings.clone());
         let guesses = Arc::new(GuessLimits::new(settings.guesses, &clock));
         let logins = Logins::new(
             db.clone(),
@@ -76,7 +69,6 @@ impl Accounts {
                 random.clone(),
                 hasher.clone(),
                 sessions.clone(),
-                profiles.clone(),
                 settings.clone(),
                 Arc::clone(&guesses),
             ),
@@ -89,7 +81,7 @@ impl Accounts {
                 Arc::clone(&guesses),
             ),
             devices,
-            deactivation: Deactivation::new(db, sessions.clone(), profiles, erased),
+            deactivation: Deactivation::new(db, sessions.clone()),
             shared_secret: Arc::new(SharedSecret::new(clock, random, secret, guesses)),
             settings,
             tokens,

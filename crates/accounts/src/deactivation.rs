@@ -1,9 +1,7 @@
 //! Closing accounts.
 
 use plexus_protocol::id::UserId;
-use plexus_store::repo::erasure::ErasedUsers;
-use plexus_store::repo::profiles::ProfileCache;
-use plexus_store::repo::{account_data, device_keys, device_lists, key_backup, pushers, users};
+use plexus_store::repo::{account_data, device_keys, device_lists, erasure, key_backup, profiles, pushers, users};
 use plexus_store::{Database, DbError};
 
 use crate::sessions::Sessions;
@@ -14,15 +12,13 @@ use crate::sessions::Sessions;
 pub struct Deactivation {
     db: Database,
     sessions: Sessions,
-    profiles: ProfileCache,
-    erased: ErasedUsers,
 }
 
 impl Deactivation {
     /// Creates the service. `sessions` ends the account's sessions.
     #[must_use]
-    pub fn new(db: Database, sessions: Sessions, profiles: ProfileCache, erased: ErasedUsers) -> Self {
-        Self { db, sessions, profiles, erased }
+    pub fn new(db: Database, sessions: Sessions) -> Self {
+        Self { db, sessions }
     }
 
     /// Deactivates an account: nobody can log in to it any more; its sessions, devices, keys, backups, account data and
@@ -32,8 +28,7 @@ impl Deactivation {
     /// # Errors
     /// When the database fails.
     pub async fn deactivate(&self, user_id: &UserId, erase: bool) -> Result<(), DbError> {
-        let (sessions, profiles, user_id) = (self.sessions.clone(), self.profiles.clone(), user_id.clone());
-        let erased = self.erased.clone();
+        let (sessions, user_id) = (self.sessions.clone(), user_id.clone());
         self.db
             .write(move |tx| {
                 users::deactivate(tx, user_id.as_str())?;
@@ -43,8 +38,8 @@ impl Deactivation {
                     device_lists::record(tx, &user_id, device_lists::CROSS_SIGNING)?;
                 }
                 if erase {
-                    profiles.erase(tx, user_id.as_str())?;
-                    erased.mark(tx, user_id.as_str())?;
+                    profiles::erase(tx, user_id.as_str())?;
+                    erasure::mark(tx, user_id.as_str())?;
                 }
                 account_data::delete_all(tx, user_id.as_str())?;
                 pushers::delete_all(tx, user_id.as_str())?;

@@ -49,6 +49,6 @@ pub use secret::hash as token_hash;
 pub use sessions::{NewSession, RefreshError, Session, SessionError, Sessions, Tokens};
 pub use settings::Settings;
 pub use shared_secret::{SharedSecret, SharedSecretError, SignedRegistration, shared_secret_mac};
-pub use token_checker::{TokenCache, TokenChecker, TokenError};
+pub use token_checker::{TokenChecker, TokenError};
 pub use uia::UserInteractiveAuth;
 pub use username::UsernameError;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plexus_base::{Clock, LimitExceeded, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Value;
-use plexus_store::repo::profiles::{self, ProfileCache};
+use plexus_store::repo::profiles;
 use plexus_store::repo::{registration_tokens, ui_auth, users};
 use plexus_store::{Database, DbError, Tx};
 
@@ -102,25 +102,22 @@ pub struct Registrar {
     random: Random,
     hasher: PasswordHasher,
     sessions: Sessions,
-    profiles: ProfileCache,
     settings: Arc<Settings>,
     guesses: Arc<GuessLimits>,
 }
 
 impl Registrar {
     /// Creates the service. `sessions` starts the sessions of new accounts.
-    #[expect(clippy::too_many_arguments, reason = "what it is built from")]
     pub(crate) fn new(
         db: Database,
         clock: Clock,
         random: Random,
         hasher: PasswordHasher,
         sessions: Sessions,
-        profiles: ProfileCache,
         settings: Arc<Settings>,
         guesses: Arc<GuessLimits>,
     ) -> Self {
-        Self { db, clock, random, hasher, sessions, profiles, settings, guesses }
+        Self { db, clock, random, hasher, sessions, settings, guesses }
     }
 
     /// Returns the user id that a username stands for, if it is valid and free.
@@ -256,7 +253,7 @@ impl Registrar {
         let is_new_person = !is_guest && account.guest.is_none();
         let display_name = account.display_name.clone();
         let display_name = display_name.or_else(|| is_new_person.then(|| user_id.localpart().to_owned()));
-        let (sessions, profiles) = (self.sessions.clone(), self.profiles.clone());
+        let sessions = self.sessions.clone();
         let (stored, ui_auth_session, guest) = (plan.clone(), account.ui_auth_session.clone(), account.guest.clone());
         self.db
             .write(move |tx| {
@@ -266,7 +263,7 @@ impl Registrar {
                 }
                 complete(tx, &user.user_id, &sessions, stored.as_ref(), ui_auth_session.as_ref())?;
                 if let Some(name) = display_name {
-                    profiles.set(tx, &user.user_id, "displayname", &Value::from(name).to_json())?;
+                    profiles::set(tx, &user.user_id, "displayname", &Value::from(name).to_json())?;
                 }
                 Ok::<_, RegisterError>(())
             })

@@ -6,12 +6,12 @@ use std::time::Duration;
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::tokens::{self, NewAccessToken, NewRefreshToken};
-use plexus_store::repo::{device_lists, devices, users};
+use plexus_store::repo::{device_lists, devices, other_changes, users};
 use plexus_store::{Database, DbError, Tx};
 
+use crate::Requester;
 use crate::secret::{self, Purpose};
 use crate::settings::{SessionSettings, Settings};
-use crate::{Requester, TokenCache};
 
 /// The longest device id, in bytes.
 const MAX_DEVICE_ID: usize = 512;
@@ -86,15 +86,14 @@ pub struct Sessions {
     db: Database,
     clock: Clock,
     random: Random,
-    cache: TokenCache,
     settings: Arc<Settings>,
 }
 
 impl Sessions {
-    /// Creates the service. `cache` is shared with the [`crate::TokenChecker`].
+    /// Creates the service.
     #[must_use]
-    pub fn new(db: Database, clock: Clock, random: Random, cache: TokenCache, settings: Arc<Settings>) -> Self {
-        Self { db, clock, random, cache, settings }
+    pub fn new(db: Database, clock: Clock, random: Random, settings: Arc<Settings>) -> Self {
+        Self { db, clock, random, settings }
     }
 
     /// Logs a user in.
@@ -133,14 +132,11 @@ impl Sessions {
         if devices::create(tx, user_id, device_id, plan.display_name.as_deref(), plan.now)? {
             if let Some(unused) = devices::least_recently_used_beyond(tx, user_id, MAX_DEVICES)? {
                 self.delete_device(tx, &plan.session.user_id, &unused)?;
-                let user_id = plan.session.user_id.clone();
-                tx.after_commit(move || {
-                    tracing::info!("device {unused} of {user_id} is deleted: the user has {MAX_DEVICES} others");
-                });
+                tracing::info!("device {unused} of {user_id} is deleted: the user has {MAX_DEVICES} others");
             }
         } else {
             let ended = tokens::delete_of_device(tx, user_id, device_id)?;
-            self.cache.forget_after_commit(tx, ended);
+            other_changes::record_tokens(tx, ended)?;
         }
         self.store_tokens(tx, plan)?;
         Ok(())
@@ -231,7 +227,7 @@ impl Sessions {
         let next = self.store_tokens(tx, &plan)?.ok_or(RefreshError::Unknown)?;
         let mut ended = tokens::exchange_refresh(tx, &old, next)?;
         ended.extend(tokens::end_predecessors(tx, old.token_id)?);
-        self.cache.forget_after_commit(tx, ended);
+        other_changes::record_tokens(tx, ended)?;
         Ok(plan.session.tokens)
     }
 
@@ -246,8 +242,7 @@ impl Sessions {
                 Some(device_id) => this.delete_device(tx, &requester.user_id, device_id).map(drop),
                 None => {
                     let ended = tokens::delete(tx, requester.token_id)?;
-                    this.cache.forget_after_commit(tx, ended);
-                    Ok(())
+                    other_changes::record_tokens(tx, ended)
                 }
             })
             .await
@@ -273,15 +268,14 @@ impl Sessions {
             Some(_) => tokens::delete_without_device(tx, user_id.as_str())?,
             None => tokens::delete_of_user(tx, user_id.as_str())?,
         };
-        self.cache.forget_after_commit(tx, ended);
-        Ok(())
+        other_changes::record_tokens(tx, ended)
     }
 
     /// Deletes a device with its tokens and keys, and notifies everybody who could see its keys. Returns false if there
     /// is none.
     pub(crate) fn delete_device(&self, tx: &mut Tx, user_id: &UserId, device_id: &str) -> Result<bool, DbError> {
         let ended = tokens::delete_of_device(tx, user_id.as_str(), device_id)?;
-        self.cache.forget_after_commit(tx, ended);
+        other_changes::record_tokens(tx, ended)?;
         device_lists::record_if_visible(tx, user_id, device_id)?;
         devices::delete(tx, user_id.as_str(), device_id)
     }
@@ -335,11 +329,12 @@ impl Sessions {
         user_id: &UserId,
         change: impl FnOnce(&mut Tx, &str) -> Result<bool, DbError> + Send + 'static,
     ) -> Result<bool, DbError> {
-        let (cache, user_id) = (self.cache.clone(), user_id.clone());
+        let user_id = user_id.clone();
         self.db
             .write(move |tx| {
                 let changed = change(tx, user_id.as_str())?;
-                cache.forget_user_after_commit(tx, user_id.as_str())?;
+                let hashes = tokens::hashes_of_user(tx, user_id.as_str())?;
+                other_changes::record_tokens(tx, hashes)?;
                 Ok(changed)
             })
             .await

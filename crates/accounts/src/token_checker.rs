@@ -8,8 +8,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::id::UserId;
+use plexus_store::repo::other_changes;
 use plexus_store::repo::tokens::{self, AccessToken, TokenHash};
-use plexus_store::{Database, DbError, Tx};
+use plexus_store::{Change, CommitListener, Database, DbError};
 use quick_cache::sync::Cache;
 
 use crate::last_seen::{LastSeenBuffer, Seen};
@@ -53,18 +54,17 @@ struct Entry {
     seen_from: AtomicU64,
 }
 
-/// The tokens in memory. Code that revokes a token or changes its owner passes the hashes to
-/// [`TokenCache::forget_after_commit`] in the same transaction.
-#[derive(Debug, Clone)]
-pub struct TokenCache {
-    entries: Arc<Cache<TokenHash, Arc<Entry>>>,
+/// The tokens in memory. Owned by this process: it follows the commits, and drops tokens that end or whose accounts change.
+#[derive(Debug)]
+struct TokenCache {
+    entries: Cache<TokenHash, Arc<Entry>>,
     /// The number of revocations: an entry read from the database before one must not be added after it.
-    revocations: Arc<Mutex<u64>>,
+    revocations: Mutex<u64>,
 }
 
 impl Default for TokenCache {
     fn default() -> Self {
-        Self { entries: Arc::new(Cache::new(CACHED_TOKENS)), revocations: Arc::default() }
+        Self { entries: Cache::new(CACHED_TOKENS), revocations: Mutex::default() }
     }
 }
 
@@ -75,27 +75,27 @@ impl TokenCache {
             self.entries.insert(hash, entry);
         }
     }
+}
 
-    fn forget(&self, hashes: &[TokenHash]) {
-        let mut revocations = self.revocations.lock();
-        *revocations += 1;
-        for hash in hashes {
-            self.entries.remove(hash);
+impl CommitListener for TokenCache {
+    fn apply(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Tokens { hashes, .. } => {
+                    let mut revocations = self.revocations.lock();
+                    *revocations += 1;
+                    for hash in hashes {
+                        self.entries.remove(hash);
+                    }
+                }
+                Change::Missed { .. } => {
+                    let mut revocations = self.revocations.lock();
+                    *revocations += 1;
+                    self.entries.clear();
+                }
+                _ => {}
+            }
         }
-    }
-
-    /// Drops these tokens from memory when the transaction commits, before its position is published.
-    pub fn forget_after_commit(&self, tx: &mut Tx, hashes: Vec<TokenHash>) {
-        let cache = self.clone();
-        tx.after_commit(move || cache.forget(&hashes));
-    }
-
-    /// Drops all tokens of a user from memory when the transaction commits: for changes of the account itself (admin,
-    /// locked, suspended).
-    pub fn forget_user_after_commit(&self, tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
-        let hashes = tokens::hashes_of_user(tx, user_id)?;
-        self.forget_after_commit(tx, hashes);
-        Ok(())
     }
 }
 
@@ -103,15 +103,17 @@ impl TokenCache {
 pub struct TokenChecker {
     db: Database,
     clock: Clock,
-    cache: TokenCache,
+    cache: Arc<TokenCache>,
     last_seen: LastSeenBuffer,
     hasher: RandomState,
 }
 
 impl TokenChecker {
-    /// Creates a checker. `cache` is shared with the services that revoke tokens.
+    /// Creates a checker with no token in memory.
     #[must_use]
-    pub fn new(db: Database, clock: Clock, cache: TokenCache) -> Self {
+    pub fn new(db: Database, clock: Clock) -> Self {
+        let cache = Arc::new(TokenCache::default());
+        db.add_listener(&cache);
         Self { db, clock, cache, last_seen: LastSeenBuffer::default(), hasher: RandomState::new() }
     }
 
@@ -149,8 +151,7 @@ impl TokenChecker {
         let entry = Arc::new(entry(token));
         if first_use {
             self.end_predecessors(token_id).await?;
-            // Not cached, because ending them counted as a revocation. The next request reads the row again and caches
-            // it.
+            // Not cached: the next request reads the row again and caches it.
         } else {
             self.cache.insert_unless_revoked(hash, entry.clone(), revocations_before);
         }
@@ -160,12 +161,10 @@ impl TokenChecker {
     /// Ends the token from which a refreshed one was made, at its first use (client-server API, "Refreshing access
     /// tokens").
     async fn end_predecessors(&self, token_id: i64) -> Result<(), DbError> {
-        let cache = self.cache.clone();
         self.db
             .write(move |tx| {
                 let ended = tokens::mark_used(tx, token_id)?;
-                cache.forget_after_commit(tx, ended);
-                Ok(())
+                other_changes::record_tokens(tx, ended)
             })
             .await
     }

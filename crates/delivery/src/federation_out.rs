@@ -90,7 +90,7 @@ impl FederationOut {
         let limits = slot_limits(transport.capacity());
         let servers = OtherServers::new(db.clone(), log, transactions, transport);
         let outbox = Outbox::start(servers, clock.clone(), limits).await?;
-        db.add_listener(Arc::clone(&changes) as _);
+        db.add_listener(&changes);
         notifier.add_ephemeral_listener(Arc::clone(&changes) as _);
         Ok(Arc::new(Self {
             edus: EduSender {

@@ -72,7 +72,7 @@ impl RemoteDevices {
     pub async fn start(parts: RemoteDevicesParts) -> Result<Arc<Self>, DbError> {
         let tracked = parts.db.read(repo::remote_devices::count).await?;
         let departed = Arc::new(DepartedMembers::default());
-        parts.db.add_listener(Arc::clone(&departed) as _);
+        parts.db.add_listener(&departed);
         Ok(Arc::new(Self {
             parts,
             departed,

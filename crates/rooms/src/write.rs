@@ -7,6 +7,7 @@ pub mod censor;
 pub mod content;
 pub mod draft;
 pub mod error;
+pub mod follower;
 pub mod graph;
 pub mod head_lock;
 pub mod housekeeping;

@@ -18,8 +18,6 @@ use plexus_base::config::Config;
 use plexus_base::{Clock, Random};
 use plexus_http::BodyIntake;
 use plexus_protocol::id::ServerName;
-use plexus_store::repo::erasure::ErasedUsers;
-use plexus_store::repo::profiles::ProfileCache;
 use plexus_store::{Database, DbError, maintenance, repo};
 
 use crate::listen::Routers;
@@ -105,8 +103,6 @@ fn routers(engine: &Engine, bodies: &Arc<BodyIntake>) -> Routers {
 /// # Errors
 /// When there is no database of this version, or a server is using it.
 pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), StartError> {
-    /// The size of the profile cache, in bytes: a command is about a single user.
-    const PROFILE_BYTES: usize = 64 * 1024;
     let options = database_options(config)?;
     let checked = tokio::task::spawn_blocking(move || maintenance::require_current(&options)).await;
     checked.map_err(std::io::Error::other)??;
@@ -115,9 +111,6 @@ pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), Sta
         db: database.clone(),
         clock: Clock::system(),
         random: Random::system(),
-        profiles: ProfileCache::new(PROFILE_BYTES),
-        // Nobody reads events here, so that it does not matter which users were erased before.
-        erased: ErasedUsers::default(),
         settings: settings::accounts(config, ServerName::try_from(config.server.server_name.as_str())?),
     });
     Ok((database, UserAdmin::new(accounts.administration, Closing::Stopped(accounts.deactivation))))

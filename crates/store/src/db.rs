@@ -1,14 +1,16 @@
 //! The database: two backends, one writer thread with group commit, reader threads, one clock.
 //!
-//! Order at a commit: COMMIT, then the `after_commit` closures, then [`CommitListener::apply`], then
-//! [`Database::committed`] moves, then the callers get their results, then [`CommitListener::published`]. So a reader
-//! that first reads `upto = db.committed()` and then memory or the database sees everything up to `upto`.
+//! Order at a commit: COMMIT, then [`CommitListener::apply`](crate::CommitListener::apply), then
+//! [`Database::committed`] moves, then the callers get their results, then
+//! [`CommitListener::published`](crate::CommitListener::published). So a reader that first reads
+//! `upto = db.committed()` and then memory or the database sees everything up to `upto`.
 
 mod checkpoint;
 mod commit;
 mod connection;
 mod dialect;
 mod error;
+mod follow;
 mod foreign;
 mod ids;
 mod job;
@@ -26,10 +28,9 @@ pub mod value;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 pub use error::{Blame, DbError, Foreign, MigrateError, OpenError, readable, readable_json};
@@ -43,8 +44,7 @@ pub use value::{Any, FromSql, FromSqlError, ListParam, Param, ToSql, ValueRef};
 pub(crate) use connection::Connection;
 pub(crate) use open::{amend, inspect};
 
-use crate::Position;
-use crate::change::CommitListener;
+use follow::Shared;
 use job::{Job, Then, TypedJob};
 use open::{Prepared, prepare};
 use read_queue::ReadQueue;
@@ -67,26 +67,6 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// State shared by the writer and the handles.
-pub(crate) struct Shared {
-    committed: AtomicI64,
-    listeners: RwLock<Vec<Arc<dyn CommitListener>>>,
-}
-
-impl Shared {
-    fn committed(&self) -> Position {
-        self.committed.load(Ordering::Acquire)
-    }
-
-    fn publish(&self, position: Position) {
-        self.committed.store(position, Ordering::Release);
-    }
-
-    fn listeners(&self) -> Vec<Arc<dyn CommitListener>> {
-        self.listeners.read().clone()
-    }
-}
-
 impl Database {
     /// Opens the database as its only server, migrates the schema and starts the threads. Blocks.
     ///
@@ -95,21 +75,31 @@ impl Database {
     /// migrated.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let Prepared { conn, lock, position, .. } = prepare(options)?;
-        let shared = Arc::new(Shared { committed: AtomicI64::new(position), listeners: RwLock::default() });
+        let shared = Arc::new(Shared::new(position));
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
-        let mut threads = Vec::new();
         let thread = Writer::new(conn, Arc::clone(&shared));
-        threads.push(spawn("db-writer".to_owned(), move || {
+        let thread = spawn("db-writer".to_owned(), move || {
             thread.run(queue);
             drop(lock);
-        })?);
+        })?;
+        Self::start(options, shared, writer, vec![thread])
+    }
+
+    /// Starts the reader threads.
+    fn start(
+        options: &Options,
+        shared: Arc<Shared>,
+        writer: mpsc::Sender<Message>,
+        mut threads: Vec<JoinHandle<()>>,
+    ) -> Result<Self, OpenError> {
         let readers = Arc::new(ReadQueue::new(options.readers(), READ_QUEUE));
         for number in 0..options.readers() {
             let queue = Arc::clone(&readers);
             let options = options.clone();
             threads.push(spawn(format!("db-reader-{number}"), move || reader::run(&options, &queue, number))?);
         }
-        Ok(Self(Arc::new(Inner { shared, backend: options.backend(), writer, readers, threads: Mutex::new(threads) })))
+        let (backend, threads) = (options.backend(), Mutex::new(threads));
+        Ok(Self(Arc::new(Inner { shared, backend, writer, readers, threads })))
     }
 
     /// Runs a read transaction on a reader thread: all its statements see one state of the database.
@@ -188,16 +178,6 @@ impl Database {
         let (job, answer) = job::pair(f);
         send_blocking(&self.0.writer, job)?;
         answer.blocking_recv().unwrap_or_else(|_| Err(DbError::Closed.into()))
-    }
-
-    /// Returns the position up to which everything is committed and applied to memory.
-    pub fn committed(&self) -> Position {
-        self.0.shared.committed()
-    }
-
-    /// Adds a listener, which is called after those added before it. It does not see earlier commits.
-    pub fn add_listener(&self, listener: Arc<dyn CommitListener>) {
-        self.0.shared.listeners.write().push(listener);
     }
 
     /// Returns the kind of database.

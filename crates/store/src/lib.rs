@@ -5,7 +5,7 @@
 //! [`repo`] contain the statements, one file per subject.
 //!
 //! - [`db`]: the two backends, group commit, positions
-//! - [`change`]: what a commit announces to listeners
+//! - [`change`]: what a commit announces to listeners; [`follow`](fn@follow): what another process has committed
 //! - [`migrate`]: the schema
 //! - [`maintenance`]: `plexus db check` and `plexus db stats`
 //! - [`event_key`], [`pdu_json`]: the stored forms of event ids and events
@@ -17,18 +17,20 @@
 pub mod change;
 pub mod db;
 pub mod event_key;
+mod follow;
 pub mod maintenance;
 pub mod pdu_json;
 pub mod repo;
 mod varint;
 pub mod words;
 
-pub use change::{Change, CommitListener};
+pub use change::{Change, CommitListener, HandedOver};
 pub use db::migrate;
 pub use db::{
     Any, Backend, Blame, Database, DbError, FromSql, Later, OpenError, Options, Param, Row, ToSql, Tx, first, readable,
     readable_json,
 };
+pub use follow::follow;
 
 /// A number of the server's single sequence of durable changes: the order of commits. Starts at 1; 0 precedes
 /// everything.

@@ -107,15 +107,24 @@ impl Notifier {
 
     fn wake_for(&self, change: &Change) {
         match change {
-            Change::Event { room, .. } | Change::Receipt { room, private: false, .. } => self.wakers.wake_room(*room),
-            Change::Receipt { user, .. }
-            | Change::Membership { user, .. }
+            Change::Event { room, .. } => self.wakers.wake_room(*room),
+            Change::Receipt(receipt) if receipt.is_private() => self.wakers.waiters.wake(receipt.user.as_str()),
+            Change::Receipt(receipt) => self.wakers.wake_room(receipt.room),
+            Change::Membership { user, .. }
             | Change::AccountData { user, .. }
             | Change::DeviceList { user, private: true, .. }
             | Change::ToDevice { user, .. } => self.wakers.waiters.wake(user.as_str()),
             Change::DeviceList { user, private: false, .. } => self.wake_sharers_later(user.clone()),
+            Change::Missed { .. } => self.wakers.waiters.wake_if(|_| true),
             // One-time key counts go with the next response, as in Synapse; they are not worth one of their own.
-            Change::OneTimeKeys { .. } | Change::FederationToDevice { .. } => {}
+            Change::OneTimeKeys { .. }
+            | Change::FederationToDevice { .. }
+            | Change::Room { .. }
+            | Change::OlderMemberships { .. }
+            | Change::Forgotten { .. }
+            | Change::Tokens { .. }
+            | Change::Profile { .. }
+            | Change::Erased { .. } => {}
         }
     }
 

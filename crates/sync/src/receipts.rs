@@ -14,7 +14,7 @@ pub use plexus_rooms::relations::MAIN_THREAD;
 use plexus_store::repo::account_data::Scope;
 use plexus_store::repo::bounds::BoundError;
 use plexus_store::repo::receipts::Receipt;
-use plexus_store::{Database, DbError, Position, RoomNid, Tx, event_key, repo};
+use plexus_store::{Change, CommitListener, Database, DbError, Position, RoomNid, Tx, event_key, repo};
 
 use crate::unread::UnreadCounts;
 use log::ReceiptLog;
@@ -34,7 +34,7 @@ impl ReceiptType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "m.read",
-            Self::ReadPrivate => repo::receipts::PRIVATE,
+            Self::ReadPrivate => Receipt::PRIVATE,
         }
     }
 }
@@ -62,8 +62,31 @@ pub fn is_thread_id(thread: &str) -> bool {
 pub struct Receipts {
     db: Database,
     clock: Clock,
-    log: Arc<ReceiptLog>,
+    memory: Arc<ReceiptMemory>,
+}
+
+/// What is kept of receipts. Owned by this process: it follows the commits.
+struct ReceiptMemory {
+    log: ReceiptLog,
     unread: Arc<UnreadCounts>,
+}
+
+impl CommitListener for ReceiptMemory {
+    fn apply(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Receipt(receipt) => {
+                    self.unread.receipt(receipt);
+                    self.log.push(receipt);
+                }
+                Change::Missed { position } => {
+                    self.unread.forget();
+                    self.log.restart(*position);
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 impl Receipts {
@@ -71,8 +94,9 @@ impl Receipts {
     /// database.
     #[must_use]
     pub fn new(db: Database, clock: Clock, unread: Arc<UnreadCounts>) -> Self {
-        let log = Arc::new(ReceiptLog::new(db.committed()));
-        Self { db, clock, log, unread }
+        let memory = Arc::new(ReceiptMemory { log: ReceiptLog::new(db.committed()), unread });
+        db.add_listener(&memory);
+        Self { db, clock, memory }
     }
 
     /// Records a receipt; one that is older than the user's last of its kind changes nothing.
@@ -82,9 +106,9 @@ impl Receipts {
 
     /// As [`Self::record`], of a user who read the event at `ts` (Unix ms).
     pub async fn record_at(&self, room: &Room, new: NewReceipt, ts: u64) -> Result<(), BoundError> {
-        let mut receipt = Receipt {
+        let receipt = Receipt {
             room: room.nid,
-            user: new.user.clone(),
+            user: new.user,
             receipt_type: new.kind.as_str().to_owned(),
             thread_id: new.thread.unwrap_or_default(),
             event_id: new.event_id.to_string(),
@@ -93,20 +117,13 @@ impl Receipts {
             position: 0,
         };
         let known = position_in_memory(room, &new.event_id);
-        let (log, unread) = (Arc::clone(&self.log), Arc::clone(&self.unread));
         self.db
             .write(move |tx| {
-                receipt.event_position = match known {
+                let event_position = match known {
                     Some(position) => Some(position),
                     None => timeline_position(tx, receipt.room, &new.event_id)?,
                 };
-                if repo::receipts::set(tx, &mut receipt)? {
-                    let receipt = Arc::new(receipt);
-                    tx.after_commit(move || {
-                        unread.receipt(&new.user, &receipt);
-                        log.push(receipt);
-                    });
-                }
+                repo::receipts::set(tx, Receipt { event_position, ..receipt })?;
                 Ok(())
             })
             .await
@@ -146,7 +163,7 @@ impl Receipts {
 
     /// Returns the receipts of a room after `since` and at or before `upto`, when memory has them all.
     pub fn in_memory(&self, room: RoomNid, since: Position, upto: Position) -> Option<Vec<Arc<Receipt>>> {
-        self.log.range(room, since, upto)
+        self.memory.log.range(room, since, upto)
     }
 }
 

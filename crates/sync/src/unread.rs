@@ -97,16 +97,21 @@ impl UnreadCounts {
         self.evaluate(user, room, &settings, event).await
     }
 
-    /// A receipt was committed. Called on the writer thread.
-    pub(crate) fn receipt(&self, user: &UserId, receipt: &Arc<Receipt>) {
-        let Some(entry) = self.users.get(user) else { return };
+    /// Adds a receipt that was committed.
+    pub(crate) fn receipt(&self, receipt: &Arc<Receipt>) {
+        let Some(entry) = self.users.get(&receipt.user) else { return };
         let mut incoming = entry.incoming.lock();
         incoming.push(Arc::clone(receipt));
         if incoming.len() > MAX_INCOMING {
             // Nobody looks at the counts; whoever does reads the receipts from the database again.
             drop(incoming);
-            self.users.remove(user);
+            self.users.remove(&receipt.user);
         }
+    }
+
+    /// Drops all counts, because receipts may have been missed: they are evaluated again, from the last checkpoints.
+    pub(crate) fn forget(&self) {
+        self.users.clear();
     }
 
     /// Returns the user's entry, which is in the cache before anything is read, so that no receipt is missed meanwhile.

@@ -2,7 +2,7 @@ use plexus_accounts::{ChangePasswordError, Identifier, LoginError, NewSession, W
 use plexus_store::DbError;
 use plexus_store::repo::users;
 
-use super::{Server, server, user_id};
+use super::{Server, fields, server, user_id};
 
 async fn stored_hash(server: &Server, user: &str) -> Option<String> {
     let user = user.to_owned();
@@ -68,9 +68,9 @@ async fn locked_and_deactivated_accounts() {
             Err(LoginError::WrongPassword)
         ));
 
-        assert_eq!(server.profiles.of(&db, alice.as_str()).await.unwrap().len(), 1);
+        assert_eq!(fields(&db, alice.as_str()).await.len(), 1);
         accounts.deactivation.deactivate(&alice, true).await.unwrap();
-        assert!(server.profiles.of(&db, alice.as_str()).await.unwrap().is_empty());
+        assert!(fields(&db, alice.as_str()).await.is_empty());
         let gone = accounts.logins.by_password(&Identifier::from(&alice), "secret of alice").await;
         assert!(matches!(gone, Err(LoginError::WrongPassword)));
         assert!(!server.is_good(&session.tokens.access_token).await);

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod devices;
+mod following;
 mod login;
 mod registration;
 mod tokens;
@@ -15,8 +16,6 @@ use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::Database;
-use plexus_store::repo::erasure::ErasedUsers;
-use plexus_store::repo::profiles::ProfileCache;
 
 const START: u64 = 1_700_000_000_000;
 
@@ -24,7 +23,6 @@ struct Server {
     accounts: Accounts,
     clock: Clock,
     db: Database,
-    profiles: ProfileCache,
 }
 
 /// The services of `example.org` on an empty database.
@@ -32,16 +30,9 @@ fn server(db: &Database, change: impl FnOnce(&mut Settings)) -> Server {
     let mut settings = Settings::new("example.org".parse().unwrap());
     change(&mut settings);
     let clock = Clock::manual(START);
-    let profiles = ProfileCache::new(1 << 16);
-    let accounts = Accounts::new(AccountsParts {
-        db: db.clone(),
-        clock: clock.clone(),
-        random: Random::seeded(7),
-        profiles: profiles.clone(),
-        erased: ErasedUsers::default(),
-        settings,
-    });
-    Server { accounts, clock, db: db.clone(), profiles }
+    let accounts =
+        Accounts::new(AccountsParts { db: db.clone(), clock: clock.clone(), random: Random::seeded(7), settings });
+    Server { accounts, clock, db: db.clone() }
 }
 
 impl Server {
@@ -68,6 +59,12 @@ impl Server {
     fn pass(&self, time: Duration) {
         self.clock.advance(time);
     }
+}
+
+/// A user's profile.
+async fn fields(db: &Database, user_id: &str) -> Vec<(String, String)> {
+    let user_id = user_id.to_owned();
+    db.read(move |tx| plexus_store::repo::profiles::all(tx, &user_id)).await.unwrap()
 }
 
 fn user_id(id: &str) -> UserId {

@@ -2,7 +2,7 @@ use plexus_accounts::{NewAccount, NewSession, RegisterError, UsernameError, Weak
 use plexus_store::DbError;
 use plexus_store::repo::users;
 
-use super::server;
+use super::{fields, server};
 
 fn named(name: &str) -> NewAccount {
     NewAccount { username: Some(name.to_owned()), password: Some("x".to_owned()), ..NewAccount::default() }
@@ -21,8 +21,8 @@ async fn a_name_is_taken_once_whatever_its_case() {
         let bad = registrar.check_username("a b").await;
         assert!(matches!(bad, Err(RegisterError::Username(UsernameError::Characters))));
         assert!(registrar.check_username("bob").await.is_ok());
-        let profile = server.profiles.of(&db, "@alice:example.org").await.unwrap();
-        assert_eq!(*profile, [("displayname".to_owned(), "\"alice\"".to_owned())]);
+        let profile = fields(&db, "@alice:example.org").await;
+        assert_eq!(profile, [("displayname".to_owned(), "\"alice\"".to_owned())]);
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Bound;
 
 use parking_lot::Mutex;
 use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::membership::Membership;
 use plexus_store::{Change, CommitListener, Position, RoomNid};
 use plexus_sync::notifier::EphemeralListener;
 use tokio::sync::Notify;
@@ -78,13 +79,14 @@ impl CommitListener for OutgoingChanges {
         for change in committed {
             match change {
                 Change::Event { outgoing: true, .. } | Change::DeviceList { private: false, .. } => changes.log = true,
-                Change::Membership { user, room, joined: true, was_joined: false, .. } => {
-                    self.join(*room, user.clone());
+                Change::Membership { user, membership, was_joined: false } if membership.kind == Membership::Join => {
+                    self.join(membership.room, user.clone());
                     continue;
                 }
-                Change::Receipt { room, position, private: false, .. } if changes.receipts.len() < MAX_EPHEMERAL => {
-                    changes.receipts.push((*room, *position));
+                Change::Receipt(receipt) if !receipt.is_private() && changes.receipts.len() < MAX_EPHEMERAL => {
+                    changes.receipts.push((receipt.room, receipt.position));
                 }
+                Change::Missed { .. } => changes.log = true,
                 Change::FederationToDevice { server, .. } => _ = changes.to_device.insert(server.clone()),
                 _ => continue,
             }

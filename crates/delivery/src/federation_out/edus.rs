@@ -105,7 +105,7 @@ impl EduSender {
     }
 
     async fn throttle_receipt(&self, receipt: &Receipt, throttle: &mut ReceiptThrottle) -> Result<(), DbError> {
-        let public = receipt.receipt_type != repo::receipts::PRIVATE;
+        let public = !receipt.is_private();
         if !public || self.shared_rooms.local_user(receipt.user.as_str()).is_none() {
             return Ok(());
         }

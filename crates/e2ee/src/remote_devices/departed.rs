@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
 use plexus_store::{Change, CommitListener, Position, RoomNid};
 use tokio::sync::Notify;
 
@@ -54,8 +55,15 @@ impl DepartedMembers {
 impl CommitListener for DepartedMembers {
     fn published(&self, _position: Position, changes: &[Change]) {
         for change in changes {
-            if let Change::Membership { user, room, joined: false, .. } = change {
-                self.put(*room, user);
+            match change {
+                Change::Membership { user, membership, .. } if membership.kind != Membership::Join => {
+                    self.put(membership.room, user);
+                }
+                Change::Missed { .. } => {
+                    *self.departed.lock() = Departed::Anybody;
+                    self.arrived.notify_one();
+                }
+                _ => {}
             }
         }
     }

@@ -17,6 +17,7 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::timeline::{self, Direction};
 use plexus_rooms::{Preset, Room};
 use plexus_store::{event_key, repo};
+use plexus_testkit::TestPlace;
 
 use crate::fixture::new_room;
 use crate::found_by_time::assert_found_by_time;
@@ -47,6 +48,29 @@ async fn servers_agree_at_last() {
     }
 }
 
+/// How many seeds run with engines that follow, on each kind of database.
+const FOLLOWED_SEEDS: u64 = 15;
+
+#[tokio::test]
+async fn engines_that_follow_the_log_see_what_the_writers_see() {
+    let clock = Clock::manual(1_700_000_000_000);
+    let postgres = || (0..SERVERS).map(|_| TestPlace::postgres()).collect();
+    let sqlite = Some((0..SERVERS).map(|_| TestPlace::sqlite()).collect());
+    let first = number("PLEXUS_FIRST_SEED", 0);
+    for places in [sqlite, postgres()].into_iter().flatten() {
+        let network = Network::of(places, &clock);
+        for seed in first..first + number("PLEXUS_FOLLOWED_SEEDS", FOLLOWED_SEEDS) {
+            eprintln!("seed {seed}");
+            let simulation = Simulation { is_followed: true, ..Simulation::begin(&network, &clock, seed).await };
+            network.assert_followed(&simulation.room).await;
+            simulation.run().await;
+            network.assert_followed(&simulation.room).await;
+            simulation.settle().await;
+            network.assert_followed(&simulation.room).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_redaction_may_come_before_its_target() {
     let clock = Clock::manual(1_700_000_000_000);
@@ -64,7 +88,9 @@ async fn a_redaction_may_come_before_its_target() {
     let regretted = room.view().recent.last().unwrap().pdu.event_id().clone();
     let bobs = there.rooms.get(&room.id).await.unwrap().unwrap();
     there.redact(&bobs, &bob, &regretted).await.unwrap();
+    network.assert_followed(&room.id).await;
     network.deliver_all(&room.id).await;
+    network.assert_followed(&room.id).await;
 
     for room in [&room, &bobs] {
         let event = timeline::event(room, &regretted).await.unwrap().unwrap();
@@ -90,7 +116,9 @@ async fn what_follows_a_hidden_event_in_the_same_transaction_has_its_place() {
     for (speaker, text) in [(&bob, "one"), (&carol, "two"), (&bob, "three"), (&carol, "four")] {
         there.say(&theirs, speaker, text).await.unwrap();
     }
+    network.assert_followed(&room.id).await;
     network.deliver_all(&room.id).await;
+    network.assert_followed(&room.id).await;
 
     let shown = |room: &Room| {
         let recent = room.view().recent.clone();
@@ -120,7 +148,9 @@ async fn history_from_before_is_seen_by_whom_it_was_meant_for() {
     there.join(&room.id, &bob, here).await.unwrap();
 
     let bobs = there.rooms.get(&room.id).await.unwrap().unwrap();
-    while there.page_back(&bobs).await {}
+    while there.page_back(&bobs).await {
+        network.assert_followed(&room.id).await;
+    }
     assert_found_by_time(&bobs, &there.db, 1).await;
     let all = timeline::range(&bobs, i64::MIN, i64::MAX, 1_000, Direction::Forward).await.unwrap();
     let count = all.iter().filter(|event| event.pdu.event_type() == "m.room.message").count();
@@ -172,7 +202,11 @@ async fn history_from_an_absence_is_seen_by_whom_it_was_meant_for() {
         (texts.collect::<Vec<_>>(), all)
     };
     assert_eq!(texts().await.0, ["before", "after"]);
-    while there.fill_gap(&bobs).await {}
+    network.assert_followed(&room.id).await;
+    while there.fill_gap(&bobs).await {
+        network.assert_followed(&room.id).await;
+    }
+    network.assert_followed(&room.id).await;
     assert!(bobs.view().gaps.first_open(i64::MIN, i64::MAX, Direction::Backward).is_none());
     assert_found_by_time(&bobs, &there.db, 1).await;
     let (found, all) = texts().await;
@@ -196,6 +230,8 @@ struct Simulation<'a> {
     room: RoomId,
     /// When everybody was in the room.
     since_ms: u64,
+    /// Whether engines that follow are compared with the writers, now and then.
+    is_followed: bool,
 }
 
 impl<'a> Simulation<'a> {
@@ -208,7 +244,8 @@ impl<'a> Simulation<'a> {
         let creator = &network.servers()[0];
         let new = new_room(&creator.user(0), version, Preset::PublicChat);
         let room = creator.creator.create(new).await.unwrap();
-        let mut simulation = Self { network, clock, seed, random, room: room.id.clone(), since_ms: 0 };
+        let mut simulation =
+            Self { network, clock, seed, random, room: room.id.clone(), since_ms: 0, is_followed: false };
         for server in &network.servers()[1..] {
             clock.advance(std::time::Duration::from_secs(1));
             server
@@ -231,6 +268,9 @@ impl<'a> Simulation<'a> {
                 _ => self.act(&self.network.servers()[self.random.below(SERVERS as u64) as usize]).await,
             }
             self.network.collect(&self.room).await;
+            if self.is_followed && self.random.below(3) == 0 {
+                self.network.assert_followed(&self.room).await;
+            }
         }
     }
 

@@ -14,7 +14,6 @@ use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 use plexus_store::repo;
-use plexus_store::repo::memberships::RoomMembership;
 
 use crate::actions::profile;
 use crate::model::limits::{Authority, Counted};
@@ -175,14 +174,14 @@ impl MembershipChanger {
     pub async fn forget(&self, room_id: &RoomId, user: &UserId) -> Result<(), MembershipError> {
         // As in Synapse, there need not be anything to forget.
         let Some(room) = self.rooms.get(room_id).await? else { return Ok(()) };
-        let known = self.rooms.memberships().of(user).await?.get(room.nid).copied();
-        let Some(known) = known else { return Ok(()) };
+        if self.rooms.memberships().of(user).await?.get(room.nid).is_none() {
+            return Ok(());
+        }
         let (nid, key) = (room.nid, user.clone());
         let forgotten = self.rooms.db.write(move |tx| repo::memberships::forget(tx, &key, nid)).await?;
         if !forgotten {
             return Err(MembershipError::StillInRoom);
         }
-        self.rooms.memberships().apply(user, RoomMembership { forgotten: true, ..known });
         Ok(())
     }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
-use plexus_store::repo::profiles::Fields;
 use plexus_store::{DbError, RoomNid, repo};
 use tokio::task::JoinSet;
 
+use crate::model::profile_cache::Fields;
 use crate::model::rooms::Rooms;
 use crate::write::append;
 use crate::write::draft::Draft;
@@ -23,7 +23,7 @@ const MAX_PROFILE: usize = 65_536;
 pub async fn member_content(rooms: &Rooms, membership: &str, shown: Option<&UserId>) -> Result<Object, DbError> {
     let mut content = Object::from([("membership", membership)]);
     let Some(user) = shown else { return Ok(content) };
-    for (field, value) in rooms.profiles.of(&rooms.db, user.as_str()).await?.iter() {
+    for (field, value) in rooms.profiles.of(user.as_str()).await?.iter() {
         if is_in_member_events(field)
             && let Ok(value @ Value::String(_)) = Value::parse(value)
         {
@@ -69,9 +69,7 @@ impl Profiles {
         let key = user.clone();
         let account = self.rooms.db.read(move |tx| repo::users::get(tx, key.as_str())).await?;
         match account {
-            Some(account) if !account.deactivated => {
-                self.rooms.profiles.of(&self.rooms.db, user.as_str()).await.map(Some)
-            }
+            Some(account) if !account.deactivated => self.rooms.profiles.of(user.as_str()).await.map(Some),
             _ => Ok(None),
         }
     }
@@ -84,7 +82,6 @@ impl Profiles {
             return Err(ProfileError::FieldTooLong(longest));
         }
         let (key, name, json) = (user.clone(), field.to_owned(), value.as_ref().map(Value::to_json));
-        let profiles = self.rooms.profiles.clone();
         let changed = self
             .rooms
             .db
@@ -100,8 +97,8 @@ impl Profiles {
                     Some(json) if others + name.len() + json.len() + 4 > MAX_PROFILE => {
                         return Err(ProfileError::TooLarge);
                     }
-                    Some(json) => profiles.set(tx, key.as_str(), &name, json)?,
-                    None => profiles.delete(tx, key.as_str(), &name)?,
+                    Some(json) => repo::profiles::set(tx, key.as_str(), &name, json)?,
+                    None => repo::profiles::delete(tx, key.as_str(), &name)?,
                 }
                 Ok(true)
             })

@@ -15,7 +15,7 @@ use crate::model::timeline_event::TimelineEvent;
 /// About how large a state event is in memory.
 const USUAL_WEIGHT: usize = 2_048;
 
-/// Event number to event.
+/// Event number to event. Owned by this process: it follows the commits, and drops events that may have been redacted.
 ///
 /// An event is read from the database before it is inserted, and may be redacted in between. [`EventCache::begin`]
 /// before the read lets [`EventCache::insert`] notice.
@@ -95,6 +95,12 @@ impl EventCache {
     /// A count of redactions that no room has had before.
     pub fn next_redactions(&self) -> u64 {
         self.redactions.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Drops all events: any of them may have been redacted.
+    pub fn clear(&self) {
+        self.removals.fetch_add(1, Ordering::SeqCst);
+        self.cache.clear();
     }
 
     /// Forgets an event that has been redacted.

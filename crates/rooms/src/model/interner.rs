@@ -10,7 +10,8 @@ use plexus_store::{DbError, StateKeyNid, Tx, TypeNid, UserNid};
 /// How many texts of a kind are remembered; then all are forgotten.
 const KEPT: usize = 20_000;
 
-/// What is known to be committed.
+/// Numbers that are known to be committed. Owned by this process. They never change, so that another one need not
+/// learn of them: it looks them up itself.
 #[derive(Debug, Default)]
 pub struct Interner {
     known: Mutex<Texts>,

@@ -95,6 +95,7 @@ pub fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str, as_of: u64) -> Res
         let event_id = event_id.map_err(|error| bad_event(event.event_nid, error))?;
         extremities.push(Extremity { nid: event.event_nid, event_id });
     }
+    extremities.sort_by_key(|extremity| row.extremities.iter().position(|nid| *nid == extremity.nid));
     let partial = repo::partial_joins::of_room(tx, nid)?.map(Arc::new);
     let merged = if partial.is_some() || has_members_elsewhere(&state, server_name) {
         repo::current_state::last_merge(tx, nid, recent_after)?.unwrap_or(0)

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use plexus_protocol::id::UserId;
+use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::membership::Membership;
 use plexus_store::repo::memberships::RoomMembership;
-use plexus_store::{Database, DbError, RoomNid, Tx, repo};
+use plexus_store::{Database, DbError, Position, RoomNid, Tx, repo};
 use tokio::sync::watch;
 
 use crate::model::sorted::SortedSet;
@@ -48,18 +48,37 @@ impl UserRooms {
         other.joined().filter(|room| self.get(*room).is_some_and(|own| own.kind == Membership::Join))
     }
 
-    /// Takes over a change unless something newer is known already.
-    fn apply(&mut self, change: RoomMembership) {
-        if self.get(change.room).is_none_or(|known| known.position <= change.position) {
-            self.rooms.insert(change, |other| other.room.cmp(&change.room));
+    /// Applies a change, unless something newer is known already.
+    fn apply(&mut self, change: MembershipUpdate) {
+        match change {
+            MembershipUpdate::Set(new) => {
+                if self.get(new.room).is_none_or(|known| known.position <= new.position) {
+                    self.rooms.insert(new, |other| other.room.cmp(&new.room));
+                }
+            }
+            MembershipUpdate::Forgotten { room, position } => {
+                let has_left = |known: &&RoomMembership| matches!(known.kind, Membership::Leave | Membership::Ban);
+                if let Some(known) = self.get(room).filter(has_left).filter(|known| known.position < position) {
+                    let forgotten = RoomMembership { forgotten: true, ..*known };
+                    self.rooms.insert(forgotten, |other| other.room.cmp(&room));
+                }
+            }
         }
     }
+}
+
+/// A committed change of a user's memberships.
+enum MembershipUpdate {
+    Set(RoomMembership),
+    Forgotten { room: RoomNid, position: Position },
 }
 
 enum Slot {
     /// Being read; what commits meanwhile is applied afterwards.
     Loading {
-        changes: Vec<RoomMembership>,
+        /// Which reading it is.
+        number: u64,
+        changes: Vec<MembershipUpdate>,
         done: watch::Receiver<()>,
     },
     Loaded {
@@ -68,7 +87,7 @@ enum Slot {
     },
 }
 
-/// user -> rooms. Updated inside the commit, before its position is published.
+/// The rooms of each user. Owned by this process: it follows the commits.
 pub struct Memberships {
     db: Database,
     users: Mutex<HashMap<UserId, Slot>>,
@@ -93,13 +112,14 @@ impl Memberships {
                     Some(Slot::Loading { done, .. }) => Err(done.clone()),
                     None => {
                         let (sender, done) = watch::channel(());
-                        users.insert(user.clone(), Slot::Loading { changes: Vec::new(), done });
-                        Ok(sender)
+                        let number = self.tick.fetch_add(1, Ordering::Relaxed);
+                        users.insert(user.clone(), Slot::Loading { number, changes: Vec::new(), done });
+                        Ok((number, sender))
                     }
                 }
             };
             match waiting {
-                Ok(_wakes_waiters_when_dropped) => return self.load(user).await,
+                Ok((number, _wakes_waiters_when_dropped)) => return self.load(user, number).await,
                 Err(mut done) => _ = done.changed().await,
             }
         }
@@ -153,8 +173,17 @@ impl Memberships {
         }
     }
 
-    /// Takes over a committed change.
-    pub(crate) fn apply(&self, user: &UserId, change: RoomMembership) {
+    /// Sets a membership that was committed.
+    pub(crate) fn set(&self, user: &UserId, membership: RoomMembership) {
+        self.update(user, MembershipUpdate::Set(membership));
+    }
+
+    /// Marks a room that the user has left as forgotten, as was committed at a position.
+    pub(crate) fn forget_room(&self, user: &UserId, room: RoomNid, position: Position) {
+        self.update(user, MembershipUpdate::Forgotten { room, position });
+    }
+
+    fn update(&self, user: &UserId, change: MembershipUpdate) {
         match self.users.lock().get_mut(user) {
             Some(Slot::Loaded { rooms, .. }) => rooms.apply(change),
             Some(Slot::Loading { changes, .. }) => changes.push(change),
@@ -162,34 +191,58 @@ impl Memberships {
         }
     }
 
-    async fn load(&self, user: &UserId) -> Result<UserRooms, DbError> {
-        let mut abandoned = Abandoned { users: &self.users, user: Some(user) };
+    /// Drops what is known of users of other servers: it is read when it is asked for.
+    pub(crate) fn drop_others_than(&self, server: &ServerName) {
+        self.users.lock().retain(|user, _| user.server_name() == server.as_str());
+    }
+
+    /// Drops all: it is read when it is asked for.
+    pub(crate) fn drop_all(&self) {
+        self.users.lock().clear();
+    }
+
+    async fn load(&self, user: &UserId, number: u64) -> Result<UserRooms, DbError> {
+        let mut reading = Reading { users: &self.users, number, user: Some(user) };
         let key = user.clone();
         let stored = self.db.read(move |tx| repo::memberships::of_user(tx, &key)).await?;
         let mut rooms = UserRooms::default();
-        stored.into_iter().for_each(|membership| rooms.apply(membership));
-        abandoned.user = None;
+        stored.into_iter().for_each(|membership| rooms.apply(MembershipUpdate::Set(membership)));
+        reading.user = None;
         let mut users = self.users.lock();
-        if let Some(Slot::Loading { changes, .. }) = users.remove(user) {
-            changes.into_iter().for_each(|change| rooms.apply(change));
+        if reading.is_current(&users, user) {
+            if let Some(Slot::Loading { changes, .. }) = users.remove(user) {
+                changes.into_iter().for_each(|change| rooms.apply(change));
+            }
+            evict(&mut users);
+            let used = AtomicU64::new(self.tick.fetch_add(1, Ordering::Relaxed));
+            users.insert(user.clone(), Slot::Loaded { rooms: rooms.clone(), used });
         }
-        evict(&mut users);
-        let used = AtomicU64::new(self.tick.fetch_add(1, Ordering::Relaxed));
-        users.insert(user.clone(), Slot::Loaded { rooms: rooms.clone(), used });
         Ok(rooms)
     }
 }
 
-/// Takes the `Loading` mark away when the read fails or its task is dropped, so that the next reader tries again.
-struct Abandoned<'a> {
+/// A user's memberships are being read. When that fails or its task is dropped, the `Loading` mark is removed, so that
+/// the next reader tries again.
+struct Reading<'a> {
     users: &'a Mutex<HashMap<UserId, Slot>>,
+    number: u64,
     user: Option<&'a UserId>,
 }
 
-impl Drop for Abandoned<'_> {
+impl Reading<'_> {
+    /// Whether what is read may be kept: nothing has been dropped since the reading began.
+    fn is_current(&self, users: &HashMap<UserId, Slot>, user: &UserId) -> bool {
+        matches!(users.get(user), Some(Slot::Loading { number, .. }) if *number == self.number)
+    }
+}
+
+impl Drop for Reading<'_> {
     fn drop(&mut self) {
         if let Some(user) = self.user {
-            self.users.lock().remove(user);
+            let mut users = self.users.lock();
+            if self.is_current(&users, user) {
+                users.remove(user);
+            }
         }
     }
 }

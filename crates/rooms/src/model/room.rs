@@ -9,13 +9,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::repo::erasure::ErasedUsers;
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
 use tokio::sync::{Mutex, Notify};
 
 use crate::model::auth_index::AuthIndex;
 use crate::model::current_state::CurrentState;
+use crate::model::erased_users::ErasedUsers;
 use crate::model::event_cache::EventCache;
 use crate::model::gaps::Gaps;
 use crate::model::graph_tip::Tip;
@@ -27,7 +27,8 @@ use crate::model::timeline_event::TimelineEvent;
 /// clock has reached it.
 const MAX_AHEAD_MS: u64 = 5 * 60_000;
 
-/// A room in memory. One writer at a time changes it; readers take [`Room::view`].
+/// A room in memory. One writer at a time changes it; readers take [`Room::view`]. Its view is owned by this process,
+/// which follows the commits; its locks by the process that writes to the room.
 pub struct Room {
     /// The number the database knows the room by.
     pub nid: RoomNid,
@@ -57,8 +58,12 @@ pub struct Room {
     /// Notified when the state is full.
     pub(crate) filled: Notify,
     view: ArcSwap<RoomView>,
-    /// The row's revision as of the last commit.
-    pub(crate) revision: AtomicI64,
+    /// The row's revision as of the view.
+    revision: AtomicI64,
+    /// The newest revision that is known to be committed, when memory could not follow; the view may be newer.
+    known_revision: AtomicI64,
+    /// Held while view and revision are replaced.
+    replacing: parking_lot::Mutex<()>,
     /// At least the time of the newest live event that is not late. Only writers of events look at it.
     pub(crate) latest_ts: AtomicI64,
     /// See [`Room::redactions`].
@@ -96,6 +101,8 @@ impl Room {
             filled: Notify::new(),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
+            known_revision: AtomicI64::new(revision),
+            replacing: parking_lot::Mutex::default(),
             latest_ts: AtomicI64::new(i64::MIN),
             redactions: AtomicU64::new(redactions),
             epoch: AtomicU64::new(0),
@@ -110,8 +117,53 @@ impl Room {
         self.view.load_full()
     }
 
-    pub(crate) fn set_view(&self, view: RoomView) {
-        self.view.store(Arc::new(view));
+    /// Whether this is the cache that the room's state events are in.
+    pub(crate) fn uses(&self, events: &Arc<EventCache>) -> bool {
+        Arc::ptr_eq(&self.events, events)
+    }
+
+    /// The row's revision as of the view, or of an earlier one.
+    pub(crate) fn revision(&self) -> i64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// Takes the view to the next revision, which a commit has made. One that memory has already changes nothing; one
+    /// before which others were missed only marks the room as out of date.
+    pub(crate) fn advance(&self, revision: i64, view: impl FnOnce() -> RoomView) {
+        let _replacing = self.replacing.lock();
+        if self.revision() + 1 == revision {
+            self.view.store(Arc::new(view()));
+            self.revision.store(revision, Ordering::Release);
+        } else {
+            self.mark_outdated(revision);
+        }
+    }
+
+    /// Takes the room over as it was read, unless memory has a newer one.
+    pub(crate) fn replace(&self, revision: i64, view: RoomView) {
+        let _replacing = self.replacing.lock();
+        if self.revision() < revision {
+            self.view.store(Arc::new(view));
+            self.revision.store(revision, Ordering::Release);
+        }
+    }
+
+    /// Notes that a revision is committed.
+    pub(crate) fn mark_outdated(&self, revision: i64) {
+        self.known_revision.fetch_max(revision, Ordering::AcqRel);
+    }
+
+    /// The revision that has to be read, if memory lacks it.
+    pub(crate) fn outdated(&self) -> Option<i64> {
+        let known = self.known_revision.load(Ordering::Acquire);
+        (known > self.revision()).then_some(known)
+    }
+
+    /// Ends the doubt about a revision that turned out not to exist, when the room was read.
+    pub(crate) fn end_doubt(&self, doubted: i64) {
+        let known = self.revision();
+        // An error says that a newer one is known.
+        let _ = self.known_revision.compare_exchange(doubted, known, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Whether an event that goes into the timeline now is late ([`plexus_store::repo::events::near_time`]); if not, it

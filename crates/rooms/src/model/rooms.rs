@@ -12,17 +12,17 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{RoomId, ServerName};
 use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::repo::erasure::ErasedUsers;
-use plexus_store::repo::profiles::ProfileCache;
 use plexus_store::repo::{self, state_snapshots};
 use plexus_store::{Database, DbError, RoomNid};
 use tokio::sync::Notify;
 
 use crate::model::cache_size::CacheSize;
+use crate::model::erased_users::ErasedUsers;
 use crate::model::event_cache::EventCache;
 use crate::model::interner::Interner;
 use crate::model::memberships::Memberships;
 use crate::model::partial_state::StatePending;
+use crate::model::profile_cache::ProfileCache;
 use crate::model::room::{Room, RoomView};
 use crate::model::state_map::{OWN_CONTENT_ONLY, StateEntry};
 use crate::model::{load, stored_events};
@@ -39,7 +39,7 @@ pub struct Rooms {
     pub db: Database,
     pub clock: Clock,
     pub server_name: ServerName,
-    pub(crate) profiles: ProfileCache,
+    pub(crate) profiles: Arc<ProfileCache>,
     pub(crate) summaries: Summaries,
     pub(crate) stripped_state_types: Vec<PrejoinStateEntry>,
     pub(crate) shared: Arc<Shared>,
@@ -59,7 +59,7 @@ pub struct RoomsDeps {
     pub forget_on_leave: bool,
 }
 
-/// What commits update.
+/// What commits update. Owned by this process: it follows the commits ([`crate::write::follower`]).
 pub struct Shared {
     pub server_name: ServerName,
     pub memberships: Memberships,
@@ -107,8 +107,11 @@ impl Rooms {
             tick: AtomicU64::new(1),
             cache_bytes,
         });
+        let profiles = Arc::new(ProfileCache::new(db.clone(), cache_bytes / 64));
+        db.add_listener(&shared);
+        db.add_listener(&profiles);
         Self {
-            profiles: ProfileCache::new(cache_bytes / 64),
+            profiles,
             summaries: Summaries::new(),
             load_locks: KeyedLocks::new(LOAD_LOCKS),
             db,
@@ -161,21 +164,53 @@ impl Rooms {
 
     /// The room with a number.
     pub async fn get_nid(&self, nid: RoomNid) -> Result<Option<Arc<Room>>, DbError> {
-        if let Some(room) = self.loaded(nid) {
+        if let Some(room) = self.loaded(nid).filter(|room| room.outdated().is_none()) {
             return Ok(Some(room));
         }
         let _one_at_a_time = self.load_locks.lock(&nid).await;
         if let Some(room) = self.loaded(nid) {
-            return Ok(Some(room));
+            match room.outdated() {
+                None => return Ok(Some(room)),
+                Some(known) if self.update(&room, known).await? => return Ok(Some(room)),
+                Some(_) => self.shared.forget(nid),
+            }
         }
-        let (server_name, redactions) = (self.server_name.clone(), self.shared.events.redactions());
-        let loaded = self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), redactions)).await?;
-        Ok(loaded.map(|loaded| {
+        let redactions = self.shared.events.redactions();
+        Ok(self.read(nid, redactions).await?.map(|loaded| {
             let load::LoadedRoom { nid, id, version, revision, latest_ts, view } = loaded;
             let room = Arc::new(self.new_room((nid, id, version), (revision, redactions), view));
             room.latest_ts.store(latest_ts, Ordering::Relaxed);
             self.shared.insert(&room)
         }))
+    }
+
+    async fn read(&self, nid: RoomNid, redactions: u64) -> Result<Option<load::LoadedRoom>, DbError> {
+        let server_name = self.server_name.clone();
+        self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), redactions)).await
+    }
+
+    /// Reads a room in memory that is out of date. Returns whether it is the same room: not when its version was
+    /// corrected.
+    async fn update(&self, room: &Room, known: i64) -> Result<bool, DbError> {
+        let Some(loaded) = self.read(room.nid, room.redactions()).await? else { return Ok(false) };
+        if loaded.version != room.version {
+            return Ok(false);
+        }
+        let before = room.view();
+        // First: what was built on the view before is void, and the next writer takes the head from the database.
+        room.epoch.fetch_add(1, Ordering::Release);
+        room.latest_ts.fetch_max(loaded.latest_ts, Ordering::Relaxed);
+        room.replace(loaded.revision, loaded.view);
+        room.end_doubt(known);
+        self.shared.changed(room);
+        let after = room.view();
+        if before.is_partial() && (!after.is_partial() || after.local_joined.is_empty()) {
+            room.filled.notify_waiters();
+        }
+        if before.guests_can_join && !after.guests_can_join {
+            self.shared.guest_access_ended.notify_one();
+        }
+        Ok(true)
     }
 
     /// As [`Self::get`]; `None` also, with a line in the log, when the room cannot be read. For whoever deals with
@@ -265,10 +300,16 @@ impl Rooms {
         self.shared.loaded(nid)
     }
 
-    /// The users whose content is erased, shared with what erases it.
+    /// The users whose content is erased.
     #[must_use]
     pub fn erased_users(&self) -> ErasedUsers {
         self.shared.erased.clone()
+    }
+
+    /// The profiles of this server's users.
+    #[must_use]
+    pub fn profiles(&self) -> &ProfileCache {
+        &self.profiles
     }
 
     /// Which rooms each user is in.
@@ -282,12 +323,6 @@ impl Rooms {
     pub fn in_memory(&self) -> (usize, usize) {
         let registry = self.shared.registry.lock();
         (registry.rooms.len(), registry.bytes)
-    }
-
-    /// The profiles of local users: whoever else changes them does it through this.
-    #[must_use]
-    pub fn profile_cache(&self) -> ProfileCache {
-        self.profiles.clone()
     }
 
     /// What its caches hold.
@@ -353,6 +388,34 @@ impl Shared {
     /// Drops a room from memory: it is read anew when it is asked for.
     pub fn forget(&self, nid: RoomNid) {
         self.registry.lock().remove(nid);
+    }
+
+    /// Whether a room is one of these, and not one that another engine in the process has.
+    pub(crate) fn owns(&self, room: &Room) -> bool {
+        room.uses(&self.events)
+    }
+
+    /// Notes that a room has a newer revision than memory may have; `redacts`: stored events may have been redacted.
+    pub(crate) fn mark_outdated(&self, nid: RoomNid, revision: i64, redacts: bool) {
+        if redacts {
+            self.events.clear();
+        }
+        let room = self.registry.lock().rooms.get(&nid).map(Arc::clone);
+        if let Some(room) = room {
+            if redacts {
+                room.note_redaction();
+            }
+            room.mark_outdated(revision);
+        }
+    }
+
+    /// Notes that all rooms in memory may be out of date.
+    pub(crate) fn doubt_rooms(&self) {
+        self.events.clear();
+        for room in self.registry.lock().rooms.values() {
+            room.note_redaction();
+            room.mark_outdated(room.revision() + 1);
+        }
     }
 
     /// Drops the rooms that were last used before a tick and that nobody holds.

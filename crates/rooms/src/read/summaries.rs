@@ -1,7 +1,5 @@
 //! Summaries of published rooms, so that listing the room directory does not load every room.
 
-use std::sync::atomic::Ordering;
-
 use plexus_store::{DbError, RoomNid};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -15,7 +13,7 @@ const BYTES: usize = 4 << 20;
 /// About how large a summary is in memory.
 const USUAL_WEIGHT: usize = 512;
 
-/// Room to the revision it had, and what it looked like.
+/// Room to the revision it had, and what it looked like. Owned by this process: one of another revision is replaced.
 pub(crate) struct Summaries {
     cache: Cache<RoomNid, (i64, RoomSummary), ByWeight>,
 }
@@ -40,11 +38,6 @@ impl Summaries {
         CacheSize { name: "summaries", entries: self.cache.len() as u64, bytes: self.cache.weight() }
     }
 
-    /// Forgets the summary of a room that has changed without a new revision.
-    pub fn forget(&self, nid: RoomNid) {
-        self.cache.remove(&nid);
-    }
-
     /// The summary of a room, at least as new as `revision`, which is what the database says; `None` without the room.
     pub async fn get(&self, rooms: &Rooms, nid: RoomNid, revision: i64) -> Result<Option<RoomSummary>, DbError> {
         if let Some((known, summary)) = self.cache.get(&nid)
@@ -54,7 +47,7 @@ impl Summaries {
         }
         let Some(room) = rooms.get_readable_nid(nid).await? else { return Ok(None) };
         // Memory follows the database a moment later: the revision is read first, and is never newer than the view.
-        let known = room.revision.load(Ordering::Acquire);
+        let known = room.revision();
         let summary = RoomSummary::of(&room);
         self.cache.insert(nid, (known, summary.clone()));
         Ok(Some(summary))

@@ -20,9 +20,8 @@ pub(crate) async fn lock_head<'a>(writer: &RoomWriter, room: &'a Room) -> Result
         let (nid, server_name, as_of) = (room.nid, writer.server_name.clone(), room.redactions());
         let loaded = writer.db.read(move |tx| load::room(tx, nid, server_name.as_str(), as_of)).await?;
         let loaded = loaded.ok_or_else(|| DbError::bad_data(format!("rooms, room_nid {nid}"), "the room is gone"))?;
-        *head = Head::of(&loaded.view, epoch);
-        room.set_view(loaded.view);
-        room.revision.store(loaded.revision, Ordering::Release);
+        room.replace(loaded.revision, loaded.view);
+        *head = Head::of(&room.view(), epoch);
         // Whoever has moved the room on may have written later events.
         room.latest_ts.fetch_max(loaded.latest_ts, Ordering::Relaxed);
     }

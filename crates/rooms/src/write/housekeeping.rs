@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plexus_base::Clock;
-use plexus_store::{Database, DbError, repo};
+use plexus_store::{Database, DbError, Position, repo};
 
 use crate::write::censor;
 
@@ -26,7 +26,11 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// Runs once an hour, without end.
     pub async fn run(self) {
+        let mut last = None;
         loop {
+            if let Err(error) = self.trim_log(last.replace(self.db.committed())).await {
+                tracing::warn!("old changes are kept: {error}");
+            }
             match self.delete_transactions().await.and(self.delete_silent_servers().await) {
                 Ok(_) => {}
                 Err(DbError::Closed) => return,
@@ -38,6 +42,14 @@ impl Housekeeping {
                 tracing::warn!("redacted events are not censored: {error}");
             }
             self.clock.sleep(HOUSEKEEPING_INTERVAL).await;
+        }
+    }
+
+    /// Deletes what no process can need any more of the log: what was committed before the last run.
+    async fn trim_log(&self, upto: Option<Position>) -> Result<(), DbError> {
+        match upto {
+            Some(upto) => self.db.write(move |tx| repo::other_changes::trim(tx, upto)).await,
+            None => Ok(()),
         }
     }
 

@@ -31,7 +31,6 @@ pub async fn known_or_new(writer: &RoomWriter, id: &RoomId, version: RoomVersion
         // Whoever invited named the wrong version.
         let nid = room.nid;
         writer.db.write(move |tx| repo::rooms::set_version(tx, nid, version.as_str())).await?;
-        writer.rooms.shared.forget(nid);
         return must_be_there(writer, id).await;
     }
     let row = RoomRow {

@@ -94,15 +94,11 @@ pub async fn write_judged(
         return Ok(Vec::new());
     }
     let first = writer.nids.take(2 * i64::try_from(judged.outliers.len()).unwrap_or(i64::MAX / 2)).await?;
-    let shared = Arc::clone(&writer.rooms.shared);
-    writer
-        .db
-        .write(move |tx| {
-            let (stored, texts) = write(tx, (room, first), &judged.outliers, shared.interner.lookups())?;
-            tx.after_commit(move || shared.interner.keep(texts));
-            Ok(stored)
-        })
-        .await
+    let (shared, writing) = (&writer.rooms.shared, Arc::clone(&writer.rooms.shared));
+    let written = writer.db.write(move |tx| write(tx, (room, first), &judged.outliers, writing.interner.lookups()));
+    let (stored, texts) = written.await?;
+    shared.interner.keep(texts);
+    Ok(stored)
 }
 
 /// Whether the auth events that an event names allow it; `None` when one of them is not known.

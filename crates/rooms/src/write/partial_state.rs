@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use plexus_protocol::id::UserId;
-use plexus_protocol::membership::Membership;
 use plexus_store::repo;
 use plexus_store::repo::current_state::Delta;
 use plexus_store::repo::memberships::{Member, RoomMembership};
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::repo::rooms::Advance;
 use plexus_store::repo::state_snapshots::{self, Key};
-use plexus_store::{Change, DbError, EventNid, Position, Tx};
+use plexus_store::{Change, DbError, EventNid, HandedOver, Position, Tx};
 
 use crate::model::current_state::{self, CurrentState};
+use crate::model::interner::NewTexts;
 use crate::model::partial_state::unfinished;
 use crate::model::room::{Room, RoomView};
 use crate::model::rooms::Shared;
@@ -72,7 +72,9 @@ async fn add_entries(
     joined_at: Position,
 ) -> Result<Vec<(Key, EventNid)>, DbError> {
     let (shared, room) = (Arc::clone(&writer.rooms.shared), Arc::clone(room));
-    writer.db.write(move |tx| fill_some(tx, &shared, &room, &entries, joined_at)).await
+    let (keys, texts) = writer.db.write(move |tx| fill_some(tx, &shared, &room, &entries, joined_at)).await?;
+    writer.rooms.shared.interner.keep(texts);
+    Ok(keys)
 }
 
 /// Makes known what has been added, all at once.
@@ -99,9 +101,9 @@ async fn finish(
     if !full {
         join.servers.iter().for_each(|server| current.servers.be_told_of(server));
     }
-    let (shared, room, join) = (Arc::clone(&writer.rooms.shared), Arc::clone(room), join.clone());
+    let (room, join) = (Arc::clone(room), join.clone());
     let finish = Finish { room, view, current: Arc::new(current), join, keys: added.keys, full };
-    writer.db.write(move |tx| finish.write(tx, shared)).await
+    writer.db.write(move |tx| finish.write(tx)).await
 }
 
 fn fill_some(
@@ -110,7 +112,7 @@ fn fill_some(
     room: &Arc<Room>,
     entries: &[Arc<StateEntry>],
     joined_at: Position,
-) -> Result<Vec<(Key, EventNid)>, DbError> {
+) -> Result<(Vec<(Key, EventNid)>, NewTexts), DbError> {
     let users: HashMap<&str, UserId> = entries
         .iter()
         .filter(|entry| &*entry.event_type == "m.room.member")
@@ -132,7 +134,7 @@ fn fill_some(
         });
     }
     let added = repo::current_state::fill(tx, &deltas)?;
-    let (mut rows, mut known) = (Vec::new(), Vec::new());
+    let (mut rows, mut older) = (Vec::new(), Vec::new());
     for (entry, delta) in entries.iter().zip(&deltas) {
         let (Some(user), Some(kind)) = (users.get(&*entry.state_key), entry.membership) else { continue };
         if added.contains(&(delta.type_nid, delta.state_key_nid)) {
@@ -143,21 +145,18 @@ fn fill_some(
             let forgotten = shared.forgets(kind);
             let membership = RoomMembership { room: room_nid, kind, position, event_nid, forgotten };
             rows.push((Member { user_nid: lookups.user(tx, user)?, is_local: is_own }, membership));
-            known.push((user.clone(), membership));
             if is_own {
-                let joined = kind == Membership::Join;
-                let user = user.clone();
-                tx.announce(Change::Membership { user, room: room_nid, joined, was_joined: false, position });
+                tx.announce(Change::Membership { user: user.clone(), membership, was_joined: false });
+            } else {
+                older.push((user.clone(), membership));
             }
         }
     }
     repo::memberships::set(tx, &rows)?;
-    let (texts, shared) = (lookups.into_new(), Arc::clone(shared));
-    tx.after_commit(move || {
-        shared.interner.keep(texts);
-        known.into_iter().for_each(|(user, membership)| shared.memberships.apply(&user, membership));
-    });
-    Ok(deltas.iter().zip(entries).map(|(delta, entry)| ((delta.type_nid, delta.state_key_nid), entry.nid)).collect())
+    let object = HandedOver::new(Arc::new(OlderMemberships(older)));
+    tx.announce(Change::OlderMemberships { room: room.nid, position: joined_at, object });
+    let keys = deltas.iter().zip(entries).map(|(delta, entry)| ((delta.type_nid, delta.state_key_nid), entry.nid));
+    Ok((keys.collect(), lookups.into_new()))
 }
 
 /// The last step of filling a room's state.
@@ -171,13 +170,14 @@ struct Finish {
 }
 
 impl Finish {
-    fn write(self, tx: &mut Tx<'_>, shared: Arc<Shared>) -> Result<(), PersistError> {
+    fn write(self, tx: &mut Tx<'_>) -> Result<(), PersistError> {
         let Self { room, view, current, mut join, keys, full } = self;
+        let expected_revision = room.revision();
         repo::rooms::advance(
             tx,
             &[Advance {
                 room_nid: room.nid,
-                expected_revision: room.revision.load(Ordering::Acquire),
+                expected_revision,
                 extremities: view.tip.extremities.iter().map(|extremity| extremity.nid).collect(),
                 depth: i64::try_from(view.tip.depth).unwrap_or(i64::MAX),
                 snapshot_nid: view.tip.snapshot.nid,
@@ -190,15 +190,35 @@ impl Finish {
         join.full_position = full.then_some(position);
         repo::partial_joins::set(tx, room.nid, Some(&join))?;
         tx.announce(Change::Event { room: room.nid, position, outgoing: false });
-        tx.after_commit(move || {
-            room.set_view(RoomView { current, partial: Some(Arc::new(join)), ..RoomView::clone(&view) });
-            room.revision.fetch_add(1, Ordering::Release);
-            // The next writer takes the head from the database.
-            room.epoch.fetch_add(1, Ordering::Release);
-            shared.changed(&room);
-            room.filled.notify_waiters();
-            shared.directory.changed();
-        });
+        let (nid, revision) = (room.nid, expected_revision + 1);
+        let object = HandedOver::new(Arc::new(CompletedState { room, view, current, join: Arc::new(join) }));
+        tx.announce(Change::Room { room: nid, revision, position, redacts: false, object });
         Ok(())
     }
 }
+
+/// A room of whose state the rest, or more of it, has become known.
+pub(crate) struct CompletedState {
+    pub room: Arc<Room>,
+    /// The view before.
+    view: Arc<RoomView>,
+    current: Arc<CurrentState>,
+    join: Arc<PartialJoin>,
+}
+
+impl CompletedState {
+    /// Takes the room in memory to a revision. Runs on the writer thread.
+    pub(crate) fn apply(&self, shared: &Shared, revision: i64) {
+        let Self { room, view, current, join } = self;
+        let (current, partial) = (Arc::clone(current), Some(Arc::clone(join)));
+        room.advance(revision, || RoomView { current, partial, ..RoomView::clone(view) });
+        // The next writer takes the head from the database.
+        room.epoch.fetch_add(1, Ordering::Release);
+        shared.changed(room);
+        room.filled.notify_waiters();
+        shared.directory.changed();
+    }
+}
+
+/// Memberships of users of other servers, of a room whose state becomes known bit by bit.
+pub(crate) struct OlderMemberships(pub(crate) Vec<(UserId, RoomMembership)>);

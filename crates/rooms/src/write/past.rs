@@ -15,16 +15,18 @@ use plexus_store::repo::events::{Known, NewEvent, Verdict};
 use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::timeline_gaps::{Gap, START};
 use plexus_store::repo::{self, state_snapshots};
-use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, event_key, pdu_json};
+use plexus_store::{DbError, EventNid, HandedOver, Position, RoomNid, Tx, event_key, pdu_json};
 
+use crate::model::current_state::CurrentState;
 use crate::model::event_lookup;
 use crate::model::head::Head;
 use crate::model::interner::{Lookups, NewTexts};
 use crate::model::room::{Room, RoomView};
-use crate::model::timeline_event::AppliedRedaction;
+use crate::model::rooms::Shared;
+use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
 use crate::write::graph::state_before::{self, state_after};
 use crate::write::graph::{AddError, Candidate, GivenStates, auth_events_of};
-use crate::write::persist::{Sending, apply_redactions};
+use crate::write::persist::{PersistError, Sending, apply_redactions};
 use crate::write::redactions::{self, PendingRedaction};
 use crate::write::writer::RoomWriter;
 use crate::write::{auth_state, head_lock, outliers};
@@ -201,12 +203,11 @@ async fn settle(writer: &RoomWriter, room: &Arc<Room>, past: PastEvents) -> Resu
                 // One without a free position stays as it is.
                 let gap = Gap { is_open: is_missing && !gap.is_full(), ..gap };
                 repo::timeline_gaps::set(tx, nid, &gap)?;
-                tx.after_commit(move || {
-                    let view = writing.view();
-                    writing.set_view(RoomView { gaps: view.gaps.with(gap), ..RoomView::clone(&view) });
-                });
+                let revision = writing.revision();
+                let object = HandedOver::new(Arc::new(MovedGap { room: writing, gap }));
+                repo::rooms::touch(tx, nid, revision, false, object)?;
             }
-            Ok::<_, DbError>(())
+            Ok::<_, PersistError>(())
         })
         .await?;
     Ok(())
@@ -251,12 +252,9 @@ async fn write_past(
     let (nid, shared) = (room.nid, Arc::clone(&writer.rooms.shared));
     let redactions: Vec<_> = past.iter().flat_map(Past::redactions).collect();
     if redactions.is_empty() {
-        let write = writer.db.write(move |tx| {
-            let texts = write(tx, nid, &past, shared.interner.lookups())?;
-            tx.after_commit(move || shared.interner.keep(texts));
-            Ok::<_, DbError>(())
-        });
-        return Ok(write.await?);
+        let texts = writer.db.write(move |tx| write(tx, nid, &past, shared.interner.lookups())).await?;
+        writer.rooms.shared.interner.keep(texts);
+        return Ok(());
     }
     let mut current = Arc::clone(&head.current);
     let (version, server_name) = (room.version, writer.server_name.as_str());
@@ -267,7 +265,7 @@ async fn write_past(
     let ended = head.current.guests_can_join && !current.guests_can_join && !current.local_joined.is_empty();
     let guest_access_ended = ended.then(|| room.view().position);
     let (now_ms, writing, next) = (writer.clock.now_ms(), Arc::clone(room), Arc::clone(&current));
-    writer
+    let texts = writer
         .db
         .write(move |tx| {
             let texts = write(tx, nid, &past, shared.interner.lookups())?;
@@ -278,21 +276,49 @@ async fn write_past(
             if let Some(position) = guest_access_ended {
                 repo::guest_access::ended(tx, nid, position)?;
             }
-            tx.after_commit(move || {
-                shared.interner.keep(texts);
-                let applied = pending.iter().map(|(redaction, because)| AppliedRedaction {
-                    target: redaction.target.nid,
-                    left: &redaction.target.left,
-                    because,
-                });
-                apply_redactions(&shared, &writing, next, applied);
-            });
-            Ok::<_, DbError>(())
+            let revision = writing.revision();
+            let object = HandedOver::new(Arc::new(RedactedPast { room: writing, current: next, redactions: pending }));
+            repo::rooms::touch(tx, nid, revision, true, object)?;
+            Ok::<_, PersistError>(texts)
         })
         .await?;
+    writer.rooms.shared.interner.keep(texts);
     head.current = current;
-    writer.rooms.summaries.forget(nid);
     Ok(())
+}
+
+/// A gap of a room's timeline that was filled, in part or all.
+pub(crate) struct MovedGap {
+    pub room: Arc<Room>,
+    gap: Gap,
+}
+
+impl MovedGap {
+    /// Takes the room in memory to a revision. Runs on the writer thread.
+    pub(crate) fn apply(&self, revision: i64) {
+        let view = self.room.view();
+        self.room.advance(revision, || RoomView { gaps: view.gaps.with(self.gap), ..RoomView::clone(&view) });
+    }
+}
+
+/// Redactions that came with events of the past.
+pub(crate) struct RedactedPast {
+    pub room: Arc<Room>,
+    /// The current state after them.
+    current: Arc<CurrentState>,
+    redactions: Vec<(PendingRedaction, Arc<TimelineEvent>)>,
+}
+
+impl RedactedPast {
+    /// Takes the room in memory to a revision. Runs on the writer thread, while the room's head is held.
+    pub(crate) fn apply(&self, shared: &Shared, revision: i64) {
+        let applied = self.redactions.iter().map(|(redaction, because)| AppliedRedaction {
+            target: redaction.target.nid,
+            left: &redaction.target.left,
+            because,
+        });
+        apply_redactions(shared, &self.room, revision, &self.current, applied);
+    }
 }
 
 /// Gives those of the events that have been placed positions before what is in the hole already; the last is the

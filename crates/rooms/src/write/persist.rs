@@ -1,12 +1,13 @@
 //! The persister: what all rooms' writers have built goes into the database in batches, one commit each.
 //!
-//! A batch is one transaction of the database. Memory is updated after the commit and before its position is published.
+//! A batch is one transaction of the database. Memory follows it by the changes that it announces.
 
 mod apply;
 mod outgoing;
 mod queue;
 mod write;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -18,9 +19,10 @@ use plexus_store::repo::events::Verdict;
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::repo::state_snapshots::SnapshotRef;
 use plexus_store::repo::timeline_gaps::Gap;
-use plexus_store::{Database, DbError, EventNid, Position, Tx, repo};
+use plexus_store::{Change, Database, DbError, EventNid, HandedOver, Position, Tx, repo};
 use queue::{Queue, Request};
 use tokio::sync::oneshot;
+use write::{RoomMove, Written};
 
 use crate::model::current_state::{CurrentState, StateChange};
 use crate::model::graph_tip::Tip;
@@ -30,7 +32,7 @@ use crate::model::timeline_event::{Replaced, TimelineEvent, Transaction};
 use crate::write::redactions::PendingRedaction;
 use crate::write::transactions::TransactionKey;
 
-pub(crate) use apply::apply_redactions;
+pub(crate) use apply::{AppendedBatch, apply_redactions};
 pub(crate) use queue::{Committed, Permit};
 
 /// An event that is signed and judged, but not committed.
@@ -226,29 +228,38 @@ async fn run(task: Arc<Task>) {
 
 impl Batch {
     /// Takes what waits and writes it.
-    fn write(&self, tx: &mut Tx<'_>, begun: oneshot::Sender<()>) -> Result<Vec<Position>, PersistError> {
+    fn write(&self, tx: &mut Tx<'_>, begun: oneshot::Sender<()>) -> Result<Option<Written>, PersistError> {
         let requests = without_stale(self.task.queue.take());
         let appends: Vec<Arc<Append>> = requests.iter().map(|request| Arc::clone(&request.append)).collect();
         *self.taken.lock() = requests;
         // The task may have ended with its runtime.
         let _ = begun.send(());
         if appends.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        let shared = Arc::clone(&self.task.shared);
-        let written = write::batch(tx, &shared, &appends, self.task.clock.now_ms())?;
-        let positions = written.last_positions();
-        tx.after_commit(move || apply::apply(&shared, &appends, written));
-        Ok(positions)
+        let mut written = write::batch(tx, &self.task.shared, &appends, self.task.clock.now_ms())?;
+        let positions = std::mem::take(&mut written.positions);
+        let batch: Arc<dyn Any + Send + Sync> = Arc::new(AppendedBatch { appends, positions });
+        for RoomMove { room, revision, position, redacts } in std::mem::take(&mut written.moves) {
+            let object = HandedOver::new(Arc::clone(&batch));
+            match position {
+                Some(position) => tx.announce(Change::Room { room, revision, position, redacts, object }),
+                None => repo::other_changes::record_room(tx, room, revision, redacts, object)?,
+            }
+        }
+        Ok(Some(written))
     }
 
     /// Answers the writers, before the next batch is taken: so that what was built on something that failed is stale then.
-    fn end(&self, result: Result<Vec<Position>, PersistError>) {
+    fn end(&self, result: Result<Option<Written>, PersistError>) {
         let mut requests = std::mem::take(&mut *self.taken.lock());
         let queue = &self.task.queue;
         match result {
-            Ok(positions) => {
-                for (request, position) in requests.into_iter().zip(positions) {
+            Ok(None) => {}
+            Ok(Some(Written { last_positions, texts, snapshots, .. })) => {
+                self.task.shared.interner.keep(texts);
+                self.task.shared.snapshots.keep(snapshots);
+                for (request, position) in requests.into_iter().zip(last_positions) {
                     request.answer(Ok(position));
                 }
             }

@@ -69,7 +69,7 @@ fn guests_leave_after_a_restart_what_was_closed_before() {
         let room = fixture.rooms.get(&id).await.unwrap().unwrap();
         assert!(is_in(&room, GUEST) && is_in(&room, ALICE));
         let commits = Arc::new(Commits::default());
-        db.add_listener(Arc::clone(&commits) as Arc<dyn CommitListener>);
+        db.add_listener(&commits);
         let members = Arc::new(MembershipChanger::new(Arc::clone(&fixture.writer), true));
         let removal = tokio::spawn(GuestRemoval::new(Arc::clone(&fixture.rooms), members).run());
         while is_in(&room, GUEST) {

@@ -5,6 +5,9 @@
 mod acl;
 mod directory;
 mod fixture;
+#[expect(dead_code, reason = "the writer is here to compare with")]
+mod follower;
+mod following;
 mod found_by_time;
 mod guests;
 mod membership;

@@ -56,7 +56,7 @@ impl Engine {
         let foundation = Foundation::open(parts).await?;
         let outgoing = Outgoing::build(&foundation).await?;
         let rooms = RoomServices::build(&foundation, &outgoing).await?;
-        let accounts = accounts(&foundation, &rooms);
+        let accounts = accounts(&foundation);
         let sync = SyncServices::build(&foundation, &rooms);
         let e2ee = E2eeServices::build(&foundation, &outgoing, &rooms).await?;
         let delivery = DeliveryServices::build(&foundation, &outgoing, &rooms, &sync, &e2ee).await?;
@@ -81,14 +81,12 @@ impl Engine {
     }
 }
 
-fn accounts(foundation: &Foundation, rooms: &RoomServices) -> Accounts {
+fn accounts(foundation: &Foundation) -> Accounts {
     let Foundation { config, clock, random, server_name, database, .. } = foundation;
     Accounts::new(AccountsParts {
         db: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
-        profiles: rooms.rooms.profile_cache(),
-        erased: rooms.rooms.erased_users(),
         settings: settings::accounts(config, server_name.clone()),
     })
 }

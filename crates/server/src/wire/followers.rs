@@ -48,7 +48,7 @@ impl SyncServices {
         let Foundation { config, clock, database: db, server_name, shutdown, background, .. } = foundation;
         let rooms = &rooms.rooms;
         let notifier = Arc::new(Notifier::new(Arc::clone(rooms), db.committed(), background.clone()));
-        db.add_listener(Arc::clone(&notifier) as _);
+        db.add_listener(&notifier);
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let typing = Arc::new(Typing::new(clock.clone(), Arc::clone(&serial), Arc::clone(&notifier)));
         let presence = Arc::new(Presence::new(

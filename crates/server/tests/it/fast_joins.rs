@@ -1,6 +1,9 @@
 //! Joining large rooms of other servers, and rooms whose members arrive later.
 
 mod failed;
+#[path = "../../../rooms/tests/it/follower.rs"]
+#[expect(dead_code, reason = "the writer's memory is the server's own")]
+mod follower;
 mod judged;
 mod meanwhile;
 mod measured;
@@ -10,9 +13,12 @@ use std::time::Duration;
 use http::Method;
 use plexus_base::Clock;
 use plexus_protocol::event::Pdu;
+use plexus_protocol::id::{ServerName, UserId};
 use plexus_testkit::server::{Answer, TestServer, TestUser};
 use plexus_testkit::{BigRoom, Peer, RoomHost, places, unique_name};
 use serde_json::{Value, json};
+
+use follower::Follower;
 
 const LAZY: &str = "&filter=%7B%22room%22:%7B%22state%22:%7B%22lazy_load_members%22:true%7D%7D%7D";
 
@@ -130,6 +136,13 @@ async fn members_that_come_later() {
         let hidden = server.get(&path, &alice.token).await;
         assert_eq!(hidden.ok()["rooms"]["join"][host.room.id().as_str()], Value::Null);
 
+        // Another process follows: it has the room, and what its users are in, in memory.
+        let name = ServerName::try_from(server.name()).expect("a server name");
+        let follower = Follower::of(server.place(), &name, server.clock());
+        let users = [alice.id.as_str(), bob.id.as_str()].map(|user| user.parse().expect("a user id"));
+        let users: Vec<UserId> = users.into_iter().chain((0..20).map(|at| host.room.member(at))).collect();
+        follower.assert_up_to_date(host.room.id(), &users).await;
+
         // What is sent goes to the servers that the host named; what comes waits.
         say(&server, &alice, &host, "first words").await;
         let sent = |request: &plexus_testkit::Received| {
@@ -158,6 +171,7 @@ async fn members_that_come_later() {
         assert!([size.members + 1, size.members + 2].contains(&members), "{members}");
         assert_eq!(joined_members(&server, &alice, &host).await, size.members + 2);
         assert_eq!(state_len(&server, &alice, &host).await, Some(size.state_events + 2));
+        follower.assert_up_to_date(host.room.id(), &users).await;
         let (room, _) = sync_room_until(&server, &alice, &host, (&before, ""), |room| room.is_object()).await;
         assert!(state_events(&room) >= size.state_events, "{}", state_events(&room));
         sync_room_until(&server, &alice, &host, (&lazy, LAZY), |room| says(room, "in between")).await;

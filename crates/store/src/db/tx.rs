@@ -16,7 +16,8 @@ use crate::change::Change;
 pub struct Tx<'c> {
     conn: &'c mut Connection,
     batch: Option<&'c mut Batch>,
-    pub(super) effects: Effects,
+    /// What is announced after the commit.
+    pub(super) changes: Vec<Change>,
     failed: Option<DbError>,
     /// Whether the closure is alone in its transaction: then the statements it sent ahead get their responses together
     /// with the commit.
@@ -40,16 +41,9 @@ pub(super) struct Batch {
     pub(super) last: Position,
 }
 
-/// What happens after the commit.
-#[derive(Default)]
-pub(super) struct Effects {
-    pub(super) changes: Vec<Change>,
-    pub(super) after: Vec<Box<dyn FnOnce() + Send>>,
-}
-
 impl<'c> Tx<'c> {
     pub(super) fn new(conn: &'c mut Connection, batch: Option<&'c mut Batch>) -> Self {
-        Self { conn, batch, effects: Effects::default(), failed: None, alone: false }
+        Self { conn, batch, changes: Vec::new(), failed: None, alone: false }
     }
 
     /// Runs `f` in the transaction that is open on `conn`. Fails when a statement failed, including one that was sent
@@ -315,16 +309,7 @@ impl<'c> Tx<'c> {
     /// read transaction.
     pub fn announce(&mut self, change: Change) {
         if self.batch.is_some() {
-            self.effects.changes.push(change);
-        }
-    }
-
-    /// Runs `f` on the writer thread after the commit, in commit order, before the batch's positions are
-    /// published: the place to update memory. It must be quick and must not call the database. Not run when
-    /// the transaction rolls back or only reads.
-    pub fn after_commit(&mut self, f: impl FnOnce() + Send + 'static) {
-        if self.batch.is_some() {
-            self.effects.after.push(Box::new(f));
+            self.changes.push(change);
         }
     }
 

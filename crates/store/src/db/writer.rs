@@ -1,16 +1,17 @@
 //! The writer thread: group commit.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::commit::{CommitError, CommitId, Fate};
 use super::connection::Connection;
+use super::follow::Shared;
 use super::job::Job;
-use super::tx::{Batch, Effects};
-use super::{Backend, DbError, Shared, Tx};
+use super::tx::Batch;
+use super::{Backend, DbError, Tx};
 use crate::Position;
+use crate::change::Change;
 
 /// Returns the most closures in one commit. PostgreSQL keeps 64 subtransactions cheaply; more slow down every reader.
 fn max_batch(backend: Backend) -> usize {
@@ -40,14 +41,14 @@ struct InDoubt {
 
 /// What has to be published after a batch is committed.
 struct Outcome {
-    effects: Effects,
+    changes: Vec<Change>,
     position: Option<Position>,
 }
 
 /// The transaction that the waiting closures share.
 struct Group {
     batch: Batch,
-    effects: Effects,
+    changes: Vec<Change>,
     savepoint: Savepoint,
     /// Whether there is anything to commit.
     kept: bool,
@@ -123,14 +124,14 @@ impl Writer {
     }
 
     fn finish(&mut self, group: Group, done: Vec<Box<dyn Job>>) {
-        let Group { batch, effects, kept, .. } = group;
+        let Group { batch, changes, kept, .. } = group;
         if !kept {
             self.conn.rollback();
             answer_all(done, None);
             return;
         }
         let moved = batch.clock.filter(|clock| *clock != batch.last).map(|clock| (clock, batch.last));
-        let outcome = Outcome { effects, position: moved.map(|(_, to)| to) };
+        let outcome = Outcome { changes, position: moved.map(|(_, to)| to) };
         match self.conn.commit(moved) {
             Ok(()) => self.publish(outcome, done),
             Err(CommitError::Failed(error)) => {
@@ -179,32 +180,13 @@ impl Writer {
 
     /// Publishes a commit: memory first, then the position, then the results, then the wake-ups.
     fn publish(&self, outcome: Outcome, done: Vec<Box<dyn Job>>) {
-        let Outcome { effects, position } = outcome;
-        for update in effects.after {
-            guard("an after_commit closure", update);
-        }
-        let listeners = self.shared.listeners();
-        if !effects.changes.is_empty() {
-            for listener in &listeners {
-                guard("a commit listener", || listener.apply(&effects.changes));
-            }
-        }
-        if let Some(position) = position {
-            self.shared.publish(position);
-        }
-        answer_all(done, None);
-        if position.is_some() || !effects.changes.is_empty() {
-            let position = position.unwrap_or_else(|| self.shared.committed());
-            for listener in &listeners {
-                guard("a commit listener", || listener.published(position, &effects.changes));
-            }
-        }
+        self.shared.apply(outcome.changes, outcome.position, || answer_all(done, None));
     }
 }
 
 impl Group {
     fn new(savepoint: Savepoint) -> Self {
-        Self { batch: Batch::default(), effects: Effects::default(), savepoint, kept: false }
+        Self { batch: Batch::default(), changes: Vec::new(), savepoint, kept: false }
     }
 
     fn set_savepoint(&mut self, conn: &mut Connection) -> Result<(), DbError> {
@@ -226,11 +208,10 @@ impl Group {
         let tx = Tx::new(conn, Some(&mut self.batch));
         let mut tx = if self.savepoint == Savepoint::NotNeeded { tx.alone() } else { tx };
         let kept = job.run(&mut tx);
-        let effects = std::mem::take(&mut tx.effects);
+        let changes = std::mem::take(&mut tx.changes);
         if kept {
             self.kept = true;
-            self.effects.changes.extend(effects.changes);
-            self.effects.after.extend(effects.after);
+            self.changes.extend(changes);
         } else if before.0.is_some() {
             (self.batch.clock, self.batch.last) = before;
         } else {
@@ -255,12 +236,5 @@ fn answer_all(jobs: Vec<Box<dyn Job>>, error: Option<&DbError>) {
             job.fail(error.clone());
         }
         job.answer();
-    }
-}
-
-/// Keeps a panic in a closure from ending the writer.
-fn guard(what: &str, f: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(f)).is_err() {
-        tracing::error!("{what} panicked; memory may lag behind the database");
     }
 }

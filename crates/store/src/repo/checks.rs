@@ -36,6 +36,11 @@ pub const CHECKS: &[Check] = &[
               WHERE position > (SELECT position FROM clock WHERE id = 1)",
     },
     Check {
+        rule: "the clock is not behind other changes",
+        sql: "SELECT 'change of kind ' || kind || ' is at ' || position FROM other_changes
+              WHERE position > (SELECT position FROM clock WHERE id = 1)",
+    },
+    Check {
         rule: "a room's position is that of its newest event",
         sql: "SELECT 'event ' || event_nid || ' is after its room ' || rooms.room_id FROM events
               JOIN rooms ON rooms.room_nid = events.room_nid WHERE events.position > rooms.position",

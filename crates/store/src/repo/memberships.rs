@@ -3,21 +3,10 @@
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
 
+use super::other_changes;
+pub use crate::change::RoomMembership;
 use crate::db::{FromSqlError, Param, ToSql, ValueRef};
-use crate::{Any, DbError, EventNid, FromSql, Position, RoomNid, Row, Tx, UserNid, first, readable};
-
-/// A user's membership of one room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoomMembership {
-    pub room: RoomNid,
-    pub kind: Membership,
-    /// The member event.
-    pub event_nid: EventNid,
-    /// Position of the member event.
-    pub position: Position,
-    /// Whether the user has left and forgotten the room.
-    pub forgotten: bool,
-}
+use crate::{Any, DbError, FromSql, RoomNid, Row, Tx, UserNid, first, readable};
 
 /// Memberships are stored as numbers, which some statements contain.
 impl ToSql for Membership {
@@ -115,5 +104,8 @@ pub fn forget(tx: &mut Tx<'_>, user: &UserId, room: RoomNid) -> Result<bool, DbE
              AND user_nid = (SELECT user_nid FROM user_ids WHERE user_id = $1)",
         &[&user.as_str(), &room],
     )?;
+    if changed == 1 {
+        other_changes::record_forgotten(tx, user, room)?;
+    }
     Ok(changed == 1)
 }

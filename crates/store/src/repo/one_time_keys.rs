@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use plexus_protocol::id::UserId;
 
-use crate::{Any, Change, DbError, ToSql, Tx, first};
+use super::other_changes;
+use crate::{Any, DbError, ToSql, Tx, first};
 
 /// A one-time or fallback key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +31,7 @@ pub struct DeviceOneTimeKeys {
 
 /// Announces that the number of a device's one-time keys, or its unused fallback keys, changed.
 pub fn announce_change(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<(), DbError> {
-    let position = tx.next_position()?;
-    tx.announce(Change::OneTimeKeys { user: user.clone(), device: device_id.to_owned(), position });
-    Ok(())
+    other_changes::record_one_time_keys(tx, user, device_id)
 }
 
 /// Returns a device's one-time keys and those with the given ids. One statement, because key uploads are frequent.

@@ -1,32 +1,15 @@
 //! Read receipts: the newest of each user, type and thread in a room.
 
+use std::sync::Arc;
+
 use plexus_protocol::id::UserId;
 
 use super::bounds::{self, BoundError};
-use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx, first};
+pub use crate::change::Receipt;
+use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx, first, readable};
 
 /// The most receipts of a user in a room: up to two for each thread.
 const MAX_RECEIPTS_IN_ROOM: u64 = 10_000;
-
-/// The type of receipts that only their owner sees.
-pub const PRIVATE: &str = "m.read.private";
-
-/// A receipt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    pub room: RoomNid,
-    pub user: UserId,
-    /// `m.read` or `m.read.private`.
-    pub receipt_type: String,
-    /// Empty: unthreaded; `main`: the main timeline; otherwise the thread's root event.
-    pub thread_id: String,
-    pub event_id: String,
-    /// The position of the event in the room's timeline; `None` while this server does not have the event.
-    pub event_position: Option<Position>,
-    /// Unix ms.
-    pub ts: u64,
-    pub position: Position,
-}
 
 fn read(row: &Row<'_>) -> Result<Receipt, DbError> {
     Ok(Receipt {
@@ -41,12 +24,12 @@ fn read(row: &Row<'_>) -> Result<Receipt, DbError> {
     })
 }
 
-/// Records a receipt unless the existing one is for a later event. Sets the position of `receipt` and announces it.
+/// Records a receipt unless the existing one is for a later event; sets its position and announces it.
 /// Returns `false`, and changes nothing, when the receipt would move backwards or not at all.
 ///
 /// # Errors
 /// `TooLarge` when there are too many, or the database's.
-pub fn set(tx: &mut Tx<'_>, receipt: &mut Receipt) -> Result<bool, BoundError> {
+pub fn set(tx: &mut Tx<'_>, mut receipt: Receipt) -> Result<bool, BoundError> {
     let old: Option<(String, Option<Position>)> = tx.query_opt(
         "SELECT event_id, event_position FROM receipts
          WHERE room_nid = $1 AND user_id = $2 AND receipt_type = $3 AND thread_id = $4",
@@ -83,13 +66,19 @@ pub fn set(tx: &mut Tx<'_>, receipt: &mut Receipt) -> Result<bool, BoundError> {
             &receipt.position,
         ],
     )?;
-    tx.announce(Change::Receipt {
-        room: receipt.room,
-        user: receipt.user.clone(),
-        position: receipt.position,
-        private: receipt.receipt_type == PRIVATE,
-    });
+    tx.announce(Change::Receipt(Arc::new(receipt)));
     Ok(true)
+}
+
+/// Returns the receipts of all rooms that were written after `since` and at or before `upto`.
+pub(super) fn between(tx: &mut Tx<'_>, since: Position, upto: Position) -> Result<Vec<Receipt>, DbError> {
+    let receipts = tx.query(
+        "SELECT room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position FROM receipts
+         WHERE position > $1 AND position <= $2 ORDER BY position",
+        &[&since, &upto],
+        |row| Ok(readable(read(row))),
+    )?;
+    Ok(receipts.into_iter().flatten().collect())
 }
 
 /// Returns the receipts of these rooms that were written after `since` and at or before `upto`; those of a room in

@@ -1,7 +1,9 @@
 //! Rooms: one row each, updated by compare and swap on its revision.
 
+use super::other_changes;
+use crate::change::HandedOver;
 use crate::db::Param;
-use crate::{Any, DbError, EventNid, Position, RoomNid, Row, SnapshotNid, ToSql, Tx, varint};
+use crate::{Any, DbError, EventNid, Position, RoomNid, Row, SnapshotNid, ToSql, Tx, first, varint};
 
 /// A room's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +68,9 @@ pub fn create(tx: &mut Tx<'_>, row: &RoomRow) -> Result<(), DbError> {
     tx.change_each_later(INSERT, [columns(row, &varint::pack_list(&row.extremities))])
 }
 
-/// Whether [`create`] or [`advance`] failed because somebody else has created or changed one of the rooms.
+/// Whether [`create`], [`advance`] or [`touch`] failed because somebody else has created or changed one of the rooms.
 pub fn is_stale(error: &DbError) -> bool {
-    matches!(error, DbError::Unchanged(INSERT | ADVANCE))
+    matches!(error, DbError::Unchanged(INSERT | ADVANCE | TOUCH))
 }
 
 /// The changes of a commit to a room's row.
@@ -87,6 +89,8 @@ pub struct Advance {
 const ADVANCE: &str = "UPDATE rooms SET revision = revision + 1, extremities = $3, depth = $4, snapshot_nid = $5,
          position = COALESCE($6, position)
      WHERE room_nid = $1 AND revision = $2";
+
+const TOUCH: &str = "UPDATE rooms SET revision = revision + 1 WHERE room_nid = $1 AND revision = $2";
 
 /// Updates the rows of different rooms; the closure fails when somebody else has changed one of them since: see
 /// [`is_stale`].
@@ -134,10 +138,27 @@ pub fn number_and_version(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<(Room
     })
 }
 
-/// Corrects the version of a room of which no event is known.
+/// Corrects the version of a room of which no event is known, and announces it.
 pub fn set_version(tx: &mut Tx<'_>, nid: RoomNid, version: &str) -> Result<(), DbError> {
-    tx.execute_later("UPDATE rooms SET room_version = $2 WHERE room_nid = $1", &[&nid, &version])?;
-    Ok(())
+    let revision = tx.query_one(
+        "UPDATE rooms SET room_version = $2, revision = revision + 1 WHERE room_nid = $1 RETURNING revision",
+        &[&nid, &version],
+        first,
+    )?;
+    other_changes::record_room(tx, nid, revision, false, HandedOver::default())
+}
+
+/// Counts a commit to a room that changes nothing else of its row, and announces it. The closure fails when somebody
+/// else has moved the row since: see [`is_stale`].
+pub fn touch(
+    tx: &mut Tx<'_>,
+    nid: RoomNid,
+    expected_revision: i64,
+    redacts: bool,
+    object: HandedOver,
+) -> Result<(), DbError> {
+    tx.change_each_later(TOUCH, [[nid.to_param(), expected_revision.to_param()]])?;
+    other_changes::record_room(tx, nid, expected_revision + 1, redacts, object)
 }
 
 /// Returns the ids of rooms; unknown numbers are ignored.

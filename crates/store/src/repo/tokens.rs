@@ -2,10 +2,8 @@
 
 use plexus_protocol::id::UserId;
 
+pub use crate::change::TokenHash;
 use crate::{DbError, Tx, first};
-
-/// The SHA-256 of a token as the client sends it.
-pub type TokenHash = [u8; 32];
 
 /// Returns the id of a token: the first 63 bits of its hash.
 #[must_use]

@@ -4,10 +4,11 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use plexus_store::{Database, DbError, Options, Position, first};
 use plexus_testkit::postgres::{Cluster, USER, cluster};
 use serde_json::json;
+
+use crate::applied::{Applied, change};
 
 const CRASHES: usize = 5;
 const WRITERS: usize = 8;
@@ -26,12 +27,11 @@ async fn crash(db: &Database) {
     Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
 }
 
-async fn write(db: &Database, memory: &Arc<Mutex<Vec<Position>>>) -> Result<Position, DbError> {
-    let memory = Arc::clone(memory);
+async fn write(db: &Database) -> Result<Position, DbError> {
     db.write(move |tx| {
         let position = tx.next_position()?;
         tx.execute("INSERT INTO notes (position) VALUES ($1)", &[&position])?;
-        tx.after_commit(move || memory.lock().push(position));
+        tx.announce(change(position));
         Ok(position)
     })
     .await
@@ -47,12 +47,13 @@ async fn nothing_acknowledged_is_lost_when_postgresql_crashes() {
     let options = Options::from_config("psycopg2", args.as_object().unwrap(), false, "".as_ref()).unwrap();
     let db = Database::open(&options).unwrap();
     db.write(|tx| tx.execute("CREATE TABLE notes (position BIGINT NOT NULL)", &[])).await.unwrap();
-    let memory = Arc::new(Mutex::new(Vec::new()));
+    let memory = Arc::<Applied>::default();
+    db.add_listener(&memory);
     let mut acknowledged = Vec::new();
     for _ in 0..CRASHES {
         let mut tasks = Vec::new();
         for number in 0..WRITERS {
-            let (db, memory) = (db.clone(), Arc::clone(&memory));
+            let db = db.clone();
             tasks.push(tokio::spawn(async move {
                 let mut acknowledged = Vec::new();
                 for count in 0..40 {
@@ -60,7 +61,7 @@ async fn nothing_acknowledged_is_lost_when_postgresql_crashes() {
                         crash(&db).await;
                     }
                     // An error is no acknowledgement: nothing is expected of it.
-                    if let Ok(position) = write(&db, &memory).await {
+                    if let Ok(position) = write(&db).await {
                         acknowledged.push(position);
                     }
                 }
@@ -71,14 +72,14 @@ async fn nothing_acknowledged_is_lost_when_postgresql_crashes() {
             acknowledged.extend(task.await.unwrap());
         }
         // It comes back by itself; what was in doubt is settled by the first write that succeeds.
-        while write(&db, &memory).await.is_err() {}
+        while write(&db).await.is_err() {}
     }
     let sql = "SELECT position FROM notes ORDER BY position";
     let stored: Vec<Position> = db.read(|tx| tx.query(sql, &[], first)).await.unwrap();
     let lost: Vec<_> = acknowledged.iter().filter(|position| !stored.contains(position)).collect();
     assert!(lost.is_empty(), "acknowledged, but lost: {lost:?}");
     assert_eq!(stored, (1..=db.committed()).collect::<Vec<_>>());
-    assert_eq!(*memory.lock(), stored);
+    assert_eq!(memory.positions(), stored);
     assert!(acknowledged.len() > CRASHES * WRITERS, "only {} writes were acknowledged", acknowledged.len());
     db.close().await;
 }

@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use plexus_store::{Change, CommitListener, Database, DbError, OpenError, Position, Tx, first};
 use plexus_testkit::databases;
 
+use crate::applied::Applied;
+
 const ROOM: i64 = 7;
 
 fn create(tx: &mut Tx<'_>) -> Result<(), DbError> {
@@ -123,24 +125,17 @@ async fn memory_is_updated_in_order_before_a_position_is_published() {
             applied: AtomicI64::new(0),
             published: AtomicI64::new(0),
         });
-        db.add_listener(Arc::clone(&follower) as _);
-        let memory = Arc::new(Mutex::new(Vec::new()));
+        let memory = Arc::<Applied>::default();
+        db.add_listener(&follower);
+        db.add_listener(&memory);
         let mut tasks = Vec::new();
         for _ in 0..WRITERS {
             let (db, memory) = (db.clone(), Arc::clone(&memory));
             tasks.push(tokio::spawn(async move {
                 for _ in 0..EACH {
-                    let cache = Arc::clone(&memory);
-                    let position = db
-                        .write(move |tx| {
-                            let position = note(tx, "x")?;
-                            tx.after_commit(move || cache.lock().push(position));
-                            Ok::<_, DbError>(position)
-                        })
-                        .await
-                        .unwrap();
+                    let position = db.write(|tx| note(tx, "x")).await.unwrap();
                     assert!(db.committed() >= position, "an answer comes after publication");
-                    assert!(memory.lock().contains(&position));
+                    assert!(memory.positions().contains(&position));
                 }
             }));
         }
@@ -167,7 +162,7 @@ async fn memory_is_updated_in_order_before_a_position_is_published() {
             task.await.unwrap();
         }
         let expected: Vec<i64> = (1..=WRITERS * EACH).collect();
-        assert_eq!(*memory.lock(), expected);
+        assert_eq!(memory.positions(), expected);
         db.close().await;
         assert_eq!(follower.applied.load(Ordering::SeqCst), WRITERS * EACH);
         assert_eq!(follower.published.load(Ordering::SeqCst), WRITERS * EACH);

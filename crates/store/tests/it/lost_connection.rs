@@ -12,6 +12,8 @@ use plexus_store::{Database, DbError, Options, Position, Tx, first};
 use plexus_testkit::TestPlace;
 use serde_json::json;
 
+use crate::applied::{Applied, change};
+
 const PASS: u8 = 0;
 /// The next COMMIT reaches the server, its answer does not reach the client.
 const CUT_AFTER_COMMIT: u8 = 1;
@@ -124,8 +126,7 @@ fn forward(client: &UnixStream, server: &UnixStream, mode: &Arc<AtomicU8>, fligh
 struct Fixture {
     proxy: Proxy,
     db: Database,
-    /// The positions that `after_commit` closures received.
-    memory: Arc<Mutex<Vec<Position>>>,
+    memory: Arc<Applied>,
     // Dropped last: it removes the database.
     _place: TestPlace,
 }
@@ -139,16 +140,17 @@ impl Fixture {
         let options = Options::from_config("psycopg2", &args, false, "".as_ref()).unwrap();
         let db = Database::open(&options).unwrap();
         db.write(|tx| tx.execute("CREATE TABLE notes (position BIGINT NOT NULL)", &[])).await.unwrap();
-        Some(Self { proxy, db, memory: Arc::default(), _place: place })
+        let memory = Arc::<Applied>::default();
+        db.add_listener(&memory);
+        Some(Self { proxy, db, memory, _place: place })
     }
 
     async fn write(&self) -> Result<Position, DbError> {
-        let memory = Arc::clone(&self.memory);
         self.db
             .write(move |tx| {
                 let position = tx.next_position()?;
                 tx.execute("INSERT INTO notes (position) VALUES ($1)", &[&position])?;
-                tx.after_commit(move || memory.lock().push(position));
+                tx.announce(change(position));
                 Ok(position)
             })
             .await
@@ -156,12 +158,11 @@ impl Fixture {
 
     /// As [`Fixture::write`], but nothing is waited for before the commit.
     async fn write_at_once(&self) -> Result<Position, DbError> {
-        let memory = Arc::clone(&self.memory);
         self.db
             .write(move |tx| {
                 let position = tx.next_position()?;
                 tx.execute_later("INSERT INTO notes (position) VALUES ($1)", &[&position])?;
-                tx.after_commit(move || memory.lock().push(position));
+                tx.announce(change(position));
                 Ok(position)
             })
             .await
@@ -173,7 +174,7 @@ impl Fixture {
     }
 
     fn memory(&self) -> Vec<Position> {
-        self.memory.lock().clone()
+        self.memory.positions()
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test panics where it fails")]
 
+mod applied;
 mod crash;
 mod group_commit;
 mod kill;

@@ -159,7 +159,7 @@ async fn ephemeral(
         let since = if whole { 0 } else { context.since_position() };
         ephemeral.receipts = receipts(context, room, since).await?;
         let user = &context.request.user;
-        ephemeral.receipts.retain(|receipt| receipt.receipt_type != stored_receipts::PRIVATE || receipt.user == *user);
+        ephemeral.receipts.retain(|receipt| !receipt.is_private() || receipt.user == *user);
     }
     Ok(ephemeral)
 }

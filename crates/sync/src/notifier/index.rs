@@ -22,7 +22,7 @@ pub enum MaybeChanged<T> {
     Unknown,
 }
 
-/// Positions of the last changes per room, user and device.
+/// Positions of the last changes per room, user and device. Owned by this process: it follows the commits.
 pub struct ChangeIndex(RwLock<Inner>);
 
 struct Inner {
@@ -74,17 +74,7 @@ struct DevicePositions {
 
 impl ChangeIndex {
     pub(super) fn new(committed: Position) -> Self {
-        Self(RwLock::new(Inner {
-            complete_after: committed,
-            newest: committed,
-            rooms: HashMap::new(),
-            log: VecDeque::new(),
-            log_after: committed,
-            users: HashMap::new(),
-            devices: HashMap::new(),
-            device_lists: VecDeque::new(),
-            device_lists_after: committed,
-        }))
+        Self(RwLock::new(Inner::complete_after(committed)))
     }
 
     /// Whether everything after `since` is known here.
@@ -181,7 +171,9 @@ impl ChangeIndex {
     pub(super) fn apply(&self, changes: &[Change]) {
         let mut inner = self.0.write();
         inner.bound();
-        changes.iter().for_each(|change| inner.apply(change));
+        // Others have been applied before.
+        let known = inner.newest;
+        changes.iter().filter(|change| change.position() > known).for_each(|change| inner.apply(change));
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -190,6 +182,21 @@ impl ChangeIndex {
 }
 
 impl Inner {
+    /// Knows no change, and that there will be none at or before this position.
+    fn complete_after(position: Position) -> Self {
+        Self {
+            complete_after: position,
+            newest: position,
+            rooms: HashMap::new(),
+            log: VecDeque::new(),
+            log_after: position,
+            users: HashMap::new(),
+            devices: HashMap::new(),
+            device_lists: VecDeque::new(),
+            device_lists_after: position,
+        }
+    }
+
     fn apply(&mut self, change: &Change) {
         self.newest = self.newest.max(change.position());
         match change {
@@ -197,15 +204,22 @@ impl Inner {
                 self.rooms.entry(*room).or_default().event = *position;
                 self.log_room(*position, *room);
             }
-            Change::Receipt { room, position, .. } => {
-                self.rooms.entry(*room).or_default().receipt = *position;
-                self.log_room(*position, *room);
+            Change::Receipt(receipt) => {
+                self.rooms.entry(receipt.room).or_default().receipt = receipt.position;
+                self.log_room(receipt.position, receipt.room);
             }
-            Change::Membership { user, position, .. } => self.user_mut(user).membership = *position,
+            Change::Membership { user, membership, .. } => self.user_mut(user).membership = membership.position,
             Change::AccountData { user, position, .. } => self.user_mut(user).account_data = *position,
             Change::ToDevice { user, device, position } => self.device_mut(user, device).newest = *position,
             Change::OneTimeKeys { user, device, position } => self.device_mut(user, device).keys = *position,
-            Change::FederationToDevice { .. } => {}
+            Change::Missed { position } => *self = Self::complete_after(*position),
+            Change::FederationToDevice { .. }
+            | Change::Room { .. }
+            | Change::OlderMemberships { .. }
+            | Change::Forgotten { .. }
+            | Change::Tokens { .. }
+            | Change::Profile { .. }
+            | Change::Erased { .. } => {}
             Change::DeviceList { user, private, position } => {
                 if self.device_lists.len() == MAX_LOG_ENTRIES
                     && let Some(oldest) = self.device_lists.pop_front()

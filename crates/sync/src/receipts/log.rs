@@ -13,6 +13,7 @@ const MAX_RECEIPTS_PER_ROOM: usize = 64;
 /// The most rooms with receipts in memory; above it the log starts afresh.
 const MAX_ROOMS: usize = 20_000;
 
+/// The newest receipts. Owned by this process: it follows the commits.
 pub(super) struct ReceiptLog(Mutex<Inner>);
 
 struct Inner {
@@ -33,8 +34,17 @@ impl ReceiptLog {
         Self(Mutex::new(Inner { rooms: HashMap::new(), complete_after: committed, newest: committed }))
     }
 
-    pub(super) fn push(&self, receipt: Arc<Receipt>) {
+    /// Forgets all: what was committed at or before a position is read from the database.
+    pub(super) fn restart(&self, position: Position) {
+        *self.0.lock() = Inner { rooms: HashMap::new(), complete_after: position, newest: position };
+    }
+
+    /// Adds a receipt that is newer than all that are here; another one is here already.
+    pub(super) fn push(&self, receipt: &Arc<Receipt>) {
         let mut inner = self.0.lock();
+        if receipt.position <= inner.newest {
+            return;
+        }
         if inner.rooms.len() > MAX_ROOMS {
             inner.rooms.clear();
             inner.complete_after = inner.newest;
@@ -48,7 +58,7 @@ impl ReceiptLog {
         {
             room.complete_after = oldest.position;
         }
-        room.receipts.push_back(receipt);
+        room.receipts.push_back(Arc::clone(receipt));
     }
 
     /// Returns the receipts after `since` and at or before `upto`, of each user, type and thread the last; `None` when

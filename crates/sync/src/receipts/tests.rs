@@ -37,7 +37,7 @@ fn the_log_says_when_it_does_not_reach_back() {
     assert_eq!(log.range(1, 10, 20).map(|found| found.len()), Some(0));
     assert_eq!(log.range(1, 9, 20), None);
     for position in 11..=100 {
-        log.push(Arc::new(receipt(position, "@you:x", ReceiptType::Read, "")));
+        log.push(&Arc::new(receipt(position, "@you:x", ReceiptType::Read, "")));
     }
     assert_eq!(log.range(1, 10, 100), None);
     let newest = log.range(1, 90, 95).expect("it reaches back");

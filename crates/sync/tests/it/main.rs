@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test panics where it fails")]
 
 mod delta;
+mod following;
 mod incremental;
 mod initial;
 mod lists;

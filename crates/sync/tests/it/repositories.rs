@@ -107,7 +107,7 @@ fn presence_and_checkpoints_are_replaced() {
 fn nobody_has_receipts_in_endless_threads() {
     run(async |db| {
         let set = async |thread: String| {
-            let mut receipt = receipts::Receipt {
+            let receipt = receipts::Receipt {
                 room: 1,
                 user: user(ALICE),
                 receipt_type: "m.read".into(),
@@ -117,7 +117,7 @@ fn nobody_has_receipts_in_endless_threads() {
                 ts: 1,
                 position: 0,
             };
-            db.write(move |tx| receipts::set(tx, &mut receipt)).await
+            db.write(move |tx| receipts::set(tx, receipt)).await
         };
         let fill = |tx: &mut Tx<'_>| {
             for n in 0..10_000_i64 {
@@ -151,10 +151,10 @@ fn receipts_of_one_thread_do_not_move_another() {
             ts: 1,
             position: 0,
         };
-        let mut all = [receipt("", 5), receipt("main", 3), receipt("", 4), receipt("main", 4)];
+        let all = [receipt("", 5), receipt("main", 3), receipt("", 4), receipt("main", 4)];
         let moved = write(&db, move |tx| {
             let mut moved = Vec::new();
-            for receipt in &mut all {
+            for receipt in all {
                 moved.push(receipts::set(tx, receipt)?);
             }
             Ok::<_, BoundError>(moved)
@@ -163,8 +163,8 @@ fn receipts_of_one_thread_do_not_move_another() {
         assert_eq!(moved, [true, true, false, true]);
         let own = write(&db, |tx| receipts::of_user(tx, ALICE)).await;
         assert_eq!(own.len(), 2);
-        let mut elsewhere = receipts::Receipt { room: 2, ..receipt("", 9) };
-        write(&db, move |tx| receipts::set(tx, &mut elsewhere)).await;
+        let elsewhere = receipts::Receipt { room: 2, ..receipt("", 9) };
+        write(&db, move |tx| receipts::set(tx, elsewhere)).await;
         let of = async |rooms: &'static [i64], since| {
             let found = write(&db, move |tx| receipts::in_rooms(tx, rooms, since, i64::MAX)).await;
             found.iter().map(|receipt| (receipt.room, receipt.position)).collect::<Vec<_>>()

@@ -79,7 +79,7 @@ impl Server {
         let rooms = Arc::clone(writer.rooms());
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed(), Background::default()));
-        db.add_listener(Arc::clone(&notifier) as _);
+        db.add_listener(&notifier);
         let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier)));
         let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), Background::default()));
         let receipts = Arc::new(Receipts::new(db.clone(), clock.clone(), Arc::clone(&unread)));

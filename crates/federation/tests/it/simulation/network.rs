@@ -9,7 +9,7 @@ use plexus_base::{Background, Clock, Random};
 use plexus_federation::inbox::Inbox;
 use plexus_federation::{Filled, PduReceiver, RemoteMembershipChanger};
 use plexus_protocol::event::sign::SigningKey;
-use plexus_protocol::id::{EventId, RoomId, ServerName};
+use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_rooms::timeline::{self, Direction};
 use plexus_rooms::{
@@ -20,7 +20,8 @@ use plexus_store::Database;
 use plexus_testkit::TestPlace;
 
 use super::wire::{Wire, raw};
-use crate::fixture::{change, message};
+use crate::fixture::{change, message, user};
+use crate::follower::Follower;
 
 /// The most events of a transaction.
 const PDUS: usize = 50;
@@ -36,6 +37,8 @@ pub struct Server {
     pub receiver: Arc<PduReceiver>,
     pub inbox: Arc<Inbox>,
     pub key: Arc<SigningKey>,
+    /// Another process, which only reads the server's database.
+    follower: Follower,
     _database: plexus_testkit::TestDatabase,
 }
 
@@ -82,10 +85,25 @@ type Done = Result<(), Box<dyn std::error::Error>>;
 
 impl Network {
     pub fn new(servers: usize, clock: &Clock) -> Arc<Self> {
+        Self::of((0..servers).map(|_| TestPlace::sqlite()).collect(), clock)
+    }
+
+    /// One server for each database.
+    pub fn of(places: Vec<TestPlace>, clock: &Clock) -> Arc<Self> {
         let network = Arc::new(Self { servers: OnceLock::new(), way: Mutex::default(), faults: Faults::default() });
-        let made = (0..servers).map(|at| Arc::new(Server::new(at, clock, &network))).collect();
+        let place = |(at, place)| Arc::new(Server::new(at, place, clock, &network));
+        let made = places.into_iter().enumerate().map(place).collect();
         assert!(network.servers.set(made).is_ok());
         network
+    }
+
+    /// Compares what follows each server's log with the server.
+    pub async fn assert_followed(&self, room: &RoomId) {
+        let users: Vec<UserId> =
+            self.servers().iter().flat_map(|server| (0..2).map(|at| user(&server.user(at)))).collect();
+        for server in self.servers() {
+            server.follower.assert_agrees(&server.rooms, room, &users).await;
+        }
     }
 
     pub fn servers(&self) -> &[Arc<Server>] {
@@ -211,8 +229,8 @@ impl Network {
 }
 
 impl Server {
-    fn new(at: usize, clock: &Clock, network: &Arc<Network>) -> Self {
-        let database = TestPlace::sqlite().open();
+    fn new(at: usize, place: TestPlace, clock: &Clock, network: &Arc<Network>) -> Self {
+        let database = place.open();
         let name = ServerName::try_from(format!("server{at}")).unwrap();
         let key = Arc::new(SigningKey::generate(&[at as u8 + 1; 32], "sim"));
         let wire = Arc::new(Wire::new(name.clone(), Arc::clone(network)));
@@ -232,6 +250,7 @@ impl Server {
         });
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), wire));
         Self {
+            follower: Follower::of(database.place(), &name, clock),
             name,
             db: database.db(),
             creator: RoomCreator::new(Arc::clone(&writer)),

@@ -1,58 +1,58 @@
-//! After the commit: the rooms' views and the memberships move on.
+//! After the commit: the rooms' views move on.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use plexus_store::Position;
-use plexus_store::repo::memberships::RoomMembership;
+use plexus_store::{Position, RoomNid};
 
-use super::write::{Written, leaves_guests_behind};
+use super::write::leaves_guests_behind;
 use super::{Append, Entered, PendingEvent};
 use crate::model::current_state::{CurrentState, StateChange};
 use crate::model::room::{Room, RoomView};
 use crate::model::rooms::Shared;
 use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
-use crate::write::redactions::Target;
+use crate::write::redactions::{PendingRedaction, Target};
 
 /// How many recent events a room keeps in memory.
 const RECENT_EVENTS: usize = 64;
 /// About how many bytes of memory they may take.
 const RECENT_BYTES: usize = 256 * 1024;
 
-/// Takes a committed batch over into memory. Runs on the writer thread.
-pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) {
-    let Written { positions, texts, snapshots } = written;
-    shared.interner.keep(texts);
-    shared.snapshots.keep(snapshots);
-    let is_remote = |change: &StateChange| {
-        change.membership().is_some_and(|(user, ..)| user.server_name() != shared.server_name.as_str())
-    };
-    let redacts_member = |event: &PendingEvent| {
-        event.redacts.as_ref().is_some_and(|redaction| redaction.target.left.event_type() == "m.room.member")
-    };
-    let is_shown_in_directory = |event: &PendingEvent| redacts_member(event) || event.changes.iter().any(is_remote);
-    if appends.iter().flat_map(|append| &append.events).any(is_shown_in_directory) {
-        shared.directory.changed();
+/// Events of rooms that are committed together, as their writers have them.
+pub(crate) struct AppendedBatch {
+    pub appends: Vec<Arc<Append>>,
+    /// The positions of each request's events.
+    pub positions: Vec<Vec<Option<Position>>>,
+}
+
+impl AppendedBatch {
+    /// Whether this engine has built them.
+    pub(crate) fn is_of(&self, shared: &Shared) -> bool {
+        self.appends.first().is_some_and(|append| shared.owns(&append.room))
     }
-    let mut done: Vec<&Arc<Room>> = Vec::new();
-    for append in appends {
-        if done.iter().any(|room| room.nid == append.room.nid) {
-            continue;
+
+    /// Takes one of the rooms in memory to a revision. Runs on the writer thread.
+    pub(crate) fn apply(&self, shared: &Shared, nid: RoomNid, revision: i64) {
+        let mut events: Vec<(&PendingEvent, Option<Position>)> = Vec::new();
+        let (mut room, mut entered, mut is_new) = (None, None, false);
+        for (append, positions) in self.appends.iter().zip(&self.positions) {
+            if append.room.nid == nid {
+                room = Some(&append.room);
+                entered = append.entered.as_ref().or(entered);
+                is_new |= append.creation.is_some();
+                events.extend(append.events.iter().zip(positions.iter().copied()));
+            }
         }
-        let events: Vec<(&PendingEvent, Option<Position>)> = appends
-            .iter()
-            .zip(&positions)
-            .filter(|(other, _)| other.room.nid == append.room.nid)
-            .flat_map(|(other, positions)| other.events.iter().zip(positions.iter().copied()))
-            .collect();
-        let mut entered = appends.iter().rev().filter(|other| other.room.nid == append.room.nid);
-        apply_to_room(shared, &append.room, &events, entered.find_map(|other| other.entered.as_ref()));
-        done.push(&append.room);
-        if append.creation.is_some() {
-            shared.insert(&append.room);
+        let Some(room) = room else { return };
+        apply_to_room(shared, room, revision, &events, entered);
+        if is_new {
+            shared.insert(room);
         } else {
-            shared.changed(&append.room);
+            shared.changed(room);
+        }
+        let is_member = |redaction: &PendingRedaction| redaction.target.left.event_type() == "m.room.member";
+        if events.iter().filter_map(|(event, _)| event.redacts.as_ref()).any(is_member) {
+            shared.directory.changed();
         }
     }
 }
@@ -60,6 +60,7 @@ pub(crate) fn apply(shared: &Shared, appends: &[Arc<Append>], written: Written) 
 fn apply_to_room(
     shared: &Shared,
     room: &Room,
+    revision: i64,
     events: &[(&PendingEvent, Option<Position>)],
     entered: Option<&Entered>,
 ) {
@@ -89,7 +90,6 @@ fn apply_to_room(
                 Some(entry) if entry.nid == pending.nid && pending.in_timeline => entry.remember(&event, as_of),
                 _ => next.merged = position,
             }
-            membership(shared, room, change, position);
         }
         if let Some(gap) = pending.opened_gap(position) {
             recent.events.clear();
@@ -115,7 +115,7 @@ fn apply_to_room(
     let is_given_up = next.is_partial() && next.local_joined.is_empty();
     let pending = events.iter().map(|(pending, _)| *pending);
     let guests_have_to_leave = leaves_guests_behind(&view, &next.current, pending, &shared.server_name);
-    room.set_view(next);
+    room.advance(revision, || next);
     if guests_have_to_leave {
         shared.guest_access_ended.notify_one();
     }
@@ -123,7 +123,6 @@ fn apply_to_room(
         // Nobody waits for its state any longer.
         room.filled.notify_waiters();
     }
-    room.revision.fetch_add(1, Ordering::Release);
 }
 
 /// Memory no longer gives out what the events redact, or what shows that; whether other events may. Done before
@@ -146,12 +145,12 @@ fn forget_redacted<'a>(shared: &Shared, room: &Room, events: impl Iterator<Item 
     shown_by_others
 }
 
-/// Takes committed redactions of events over into memory that are no part of an [`Append`]. `current`: the current
-/// state after them. Runs on the writer thread, while the room's head is held.
-pub fn apply_redactions<'a>(
+/// Applies redactions that are no part of an [`Append`]. `current`: the current state after them.
+pub(crate) fn apply_redactions<'a>(
     shared: &Shared,
     room: &Room,
-    current: Arc<CurrentState>,
+    revision: i64,
+    current: &Arc<CurrentState>,
     redactions: impl Iterator<Item = AppliedRedaction<'a>>,
 ) {
     let view = room.view();
@@ -162,7 +161,8 @@ pub fn apply_redactions<'a>(
         recent.redact(&redaction);
     }
     let guest_access_ended = view.guests_can_join && !current.guests_can_join;
-    room.set_view(RoomView { current, recent: recent.events.into(), ..RoomView::clone(&view) });
+    let current = Arc::clone(current);
+    room.advance(revision, || RoomView { current, recent: recent.events.into(), ..RoomView::clone(&view) });
     if guest_access_ended {
         shared.guest_access_ended.notify_one();
     }
@@ -178,13 +178,6 @@ fn timeline_event(pending: &PendingEvent, position: Position) -> TimelineEvent {
     match &pending.redacted_by {
         Some(because) => event.redacted(because),
         None => event,
-    }
-}
-
-fn membership(shared: &Shared, room: &Room, change: &StateChange, position: Position) {
-    if let Some((user, kind, event_nid)) = change.membership() {
-        let change = RoomMembership { room: room.nid, kind, position, event_nid, forgotten: shared.forgets(kind) };
-        shared.memberships.apply(&user, change);
     }
 }
 

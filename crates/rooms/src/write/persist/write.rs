@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::redact::redaction_target;
@@ -27,19 +26,28 @@ use crate::model::room::{Room, RoomView};
 use crate::model::rooms::Shared;
 use crate::model::state_map::StateMap;
 
-/// What memory needs to know of a written batch.
+/// A batch that has been written, and is not committed yet.
 pub(crate) struct Written {
-    /// Of each request the positions of its events; of those that neither clients see nor change the state there are
-    /// none.
+    /// The positions of each request's events; none for an event that clients do not see and that does not change the
+    /// state.
     pub positions: Vec<Vec<Option<Position>>>,
+    /// The last of each request's positions.
+    pub last_positions: Vec<Position>,
+    /// The rooms, each once.
+    pub moves: Vec<RoomMove>,
     pub texts: NewTexts,
     pub snapshots: state_snapshots::Written,
 }
 
-impl Written {
-    pub fn last_positions(&self) -> Vec<Position> {
-        self.positions.iter().map(|events| events.iter().rev().find_map(|at| *at).unwrap_or(0)).collect()
-    }
+/// How far a batch moves a room.
+pub(crate) struct RoomMove {
+    pub room: RoomNid,
+    /// The revision of its row after the batch.
+    pub revision: i64,
+    /// The position of its newest change; `None` when none of its events has one.
+    pub position: Option<Position>,
+    /// Whether stored events are redacted.
+    pub redacts: bool,
 }
 
 #[derive(Default)]
@@ -84,8 +92,9 @@ pub fn batch(tx: &mut Tx<'_>, shared: &Shared, appends: &[Arc<Append>], now_ms: 
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on
     // it.
     let mut moves = moves(appends, &positions);
+    let room_moves = moves.values().map(Moved::room_move).collect();
     create_rooms(tx, appends, &mut moves)?;
-    repo::rooms::advance(tx, &moves.into_values().collect::<Vec<_>>())?;
+    repo::rooms::advance(tx, &moves.into_values().map(|moved| moved.advance).collect::<Vec<_>>())?;
     repo::events::insert(tx, &rows.events)?;
     repo::events::place(tx, &rows.placed)?;
     repo::current_state::apply(tx, &rows.deltas)?;
@@ -99,7 +108,9 @@ pub fn batch(tx: &mut Tx<'_>, shared: &Shared, appends: &[Arc<Append>], now_ms: 
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
     }
-    Ok(Written { positions, texts: lookups.into_new(), snapshots })
+    let last = |positions: &Vec<Option<Position>>| positions.iter().rev().find_map(|at| *at).unwrap_or(0);
+    let last_positions = positions.iter().map(last).collect();
+    Ok(Written { positions, last_positions, moves: room_moves, texts: lookups.into_new(), snapshots })
 }
 
 fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result<(), DbError> {
@@ -178,23 +189,43 @@ fn is_join_of_guest(pdu: &Pdu, own_server: &ServerName) -> bool {
         && content.get_str("kind") == Some("guest")
 }
 
+/// Where a batch leaves a room.
+struct Moved {
+    advance: Advance,
+    newest: Option<Position>,
+    redacts: bool,
+}
+
+impl Moved {
+    fn room_move(&self) -> RoomMove {
+        let Self { advance, newest, redacts } = self;
+        let (room, revision) = (advance.room_nid, advance.expected_revision + 1);
+        RoomMove { room, revision, position: *newest, redacts: *redacts }
+    }
+}
+
 /// Where each room stands after the batch.
-fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMap<RoomNid, Advance> {
-    let mut moves: HashMap<RoomNid, Advance> = HashMap::new();
+fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMap<RoomNid, Moved> {
+    let mut moves: HashMap<RoomNid, Moved> = HashMap::new();
     for (append, positions) in appends.iter().zip(positions) {
         let Some(last) = append.events.last() else { continue };
         let own = append.events.iter().zip(positions);
         let seen = own.filter(|(event, _)| event.in_timeline).filter_map(|(_, position)| *position).next_back();
-        let before = moves.get(&append.room.nid).and_then(|to| to.position);
-        let to = Advance {
+        let newest = positions.iter().flatten().max().copied();
+        let redacts = |event: &PendingEvent| event.redacts.is_some() || event.redacted_by.is_some();
+        let redacts = append.events.iter().any(redacts);
+        let before = moves.get(&append.room.nid);
+        let advance = Advance {
             room_nid: append.room.nid,
-            expected_revision: append.room.revision.load(Ordering::Acquire),
+            expected_revision: append.room.revision(),
             extremities: last.tip.extremities.iter().map(|extremity| extremity.nid).collect(),
             depth: i64::try_from(last.tip.depth).unwrap_or(i64::MAX),
             snapshot_nid: last.tip.snapshot.nid,
-            position: seen.or(before),
+            position: seen.or(before.and_then(|before| before.advance.position)),
         };
-        moves.insert(append.room.nid, to);
+        let newest = newest.or(before.and_then(|before| before.newest));
+        let redacts = redacts || before.is_some_and(|before| before.redacts);
+        moves.insert(append.room.nid, Moved { advance, newest, redacts });
     }
     moves
 }
@@ -203,12 +234,12 @@ fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMa
 fn create_rooms(
     tx: &mut Tx<'_>,
     appends: &[Arc<Append>],
-    moves: &mut HashMap<RoomNid, Advance>,
+    moves: &mut HashMap<RoomNid, Moved>,
 ) -> Result<(), PersistError> {
     for append in appends {
         let (Some(creation), Some(first)) = (&append.creation, append.events.first()) else { continue };
         // Without it, another request of the batch makes the room.
-        let to = moves.remove(&append.room.nid).ok_or(PersistError::Stale)?;
+        let to = moves.remove(&append.room.nid).ok_or(PersistError::Stale)?.advance;
         let row = RoomRow {
             room_nid: append.room.nid,
             room_id: append.room.id.as_str().to_owned(),
@@ -337,13 +368,12 @@ impl Rows {
             let row = RoomMembership { room: room_nid, kind, event_nid, position, forgotten };
             let is_local = user.server_name() == shared.server_name.as_str();
             self.memberships.push((Member { user_nid: lookups.user(tx, &user)?, is_local }, row));
-            let joined = kind == Membership::Join;
             let is_join = |state: &StateMap| state.membership(user.as_str()) == Some(Membership::Join);
             let was_joined = match self.current.get(&room_nid) {
                 Some(before) => is_join(&before.state),
                 None => is_join(&room.view().state),
             };
-            tx.announce(Change::Membership { user, room: room_nid, joined, was_joined, position });
+            tx.announce(Change::Membership { user, membership: row, was_joined });
         }
         Ok(())
     }

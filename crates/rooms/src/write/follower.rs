@@ -1,0 +1,59 @@
+//! Brings rooms, memberships and the other memory of the engine up to date with the commits.
+//!
+//! A room's revision counts its commits. A change that comes with its writer's object takes the view from one revision
+//! to the next; one that comes without, or after one that was missed, only marks the room: the next use reads it.
+
+use plexus_store::{Change, CommitListener, HandedOver, RoomNid};
+
+use crate::model::rooms::Shared;
+use crate::write::partial_state::{CompletedState, OlderMemberships};
+use crate::write::past::{MovedGap, RedactedPast};
+use crate::write::persist::AppendedBatch;
+
+impl CommitListener for Shared {
+    fn apply(&self, changes: &[Change]) {
+        let mut members_changed = false;
+        for change in changes {
+            match change {
+                Change::Room { room, revision, redacts, object, .. } => {
+                    apply_to_room(self, *room, *revision, *redacts, object);
+                }
+                Change::Membership { user, membership, .. } => {
+                    members_changed |= user.server_name() != self.server_name.as_str();
+                    self.memberships.set(user, *membership);
+                }
+                Change::OlderMemberships { object, .. } => match object.get::<OlderMemberships>() {
+                    Some(OlderMemberships(known)) => {
+                        known.iter().for_each(|(user, membership)| self.memberships.set(user, *membership));
+                    }
+                    None => self.memberships.drop_others_than(&self.server_name),
+                },
+                Change::Forgotten { user, room, position } => self.memberships.forget_room(user, *room, *position),
+                Change::Erased { user, .. } => self.erased.add(user),
+                Change::Missed { .. } => {
+                    self.memberships.drop_all();
+                    self.doubt_rooms();
+                    members_changed = true;
+                }
+                _ => {}
+            }
+        }
+        if members_changed {
+            self.directory.changed();
+        }
+    }
+}
+
+fn apply_to_room(shared: &Shared, nid: RoomNid, revision: i64, redacts: bool, object: &HandedOver) {
+    if let Some(batch) = object.get::<AppendedBatch>().filter(|batch| batch.is_of(shared)) {
+        batch.apply(shared, nid, revision);
+    } else if let Some(completed) = object.get::<CompletedState>().filter(|it| shared.owns(&it.room)) {
+        completed.apply(shared, revision);
+    } else if let Some(redacted) = object.get::<RedactedPast>().filter(|it| shared.owns(&it.room)) {
+        redacted.apply(shared, revision);
+    } else if let Some(moved) = object.get::<MovedGap>().filter(|it| shared.owns(&it.room)) {
+        moved.apply(revision);
+    } else {
+        shared.mark_outdated(nid, revision, redacts);
+    }
+}
