@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 /// How many numbers a block has.
 const BLOCK: i64 = 10_000;
 
-/// Gives out numbers that no process has given out before.
+/// Gives out numbers that no process has given out before. Owned by this process, for which the blocks are reserved.
 pub struct Nids {
     db: Database,
     left: Mutex<Range<i64>>,

@@ -41,7 +41,8 @@ fn beginning<const N: usize>(hash: &[u8]) -> [u8; N] {
     hash.first_chunk().copied().unwrap_or([0; N])
 }
 
-/// The requests under way and those just done.
+/// The requests under way and those just done. Owned by this process: another finds the ids of committed transactions
+/// in the database.
 pub struct Transactions {
     db: Database,
     recent: Cache<TransactionKey, EventId>,

@@ -56,7 +56,7 @@ struct Node {
 }
 
 /// Recently written snapshots in their stored form: the next ones of a room are built from copies of them. (Those that
-/// [`extend`] changes are never copied.)
+/// [`extend`] changes are never copied.) Owned by this process: what it lacks is read.
 #[derive(Debug)]
 pub struct Recent {
     cache: Cache<SnapshotNid, Stored, ByBytes>,
