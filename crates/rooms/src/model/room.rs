@@ -274,10 +274,10 @@ impl RoomView {
         self.partial.as_ref().is_some_and(|join| join.full_position.is_none())
     }
 
-    /// From which position on clients are told of the room that this server is in; `None`: not yet. `lazily`: clients
-    /// that load members when they need them.
+    /// Returns the position from which on clients see the room that this server is in; `None`: not yet. `lazily`: for
+    /// clients that load members when they need them.
     #[must_use]
-    pub fn told_from(&self, lazily: bool) -> Option<Position> {
+    pub fn shown_from(&self, lazily: bool) -> Option<Position> {
         match &self.partial {
             None => Some(0),
             Some(join) if lazily => join.told_position,

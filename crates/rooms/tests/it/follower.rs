@@ -114,7 +114,7 @@ impl Seen {
             servers: view.servers.names().map(str::to_owned).collect(),
             counts: (view.joined_count, view.invited_count),
             gaps: format!("{:?}", view.gaps),
-            shown_from: (view.told_from(true), view.told_from(false)),
+            shown_from: (view.shown_from(true), view.shown_from(false)),
         }
     }
 }

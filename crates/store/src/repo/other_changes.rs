@@ -1,5 +1,5 @@
-//! Changes that have no row with a position in a table of their own: recorded for processes that keep in memory what they
-//! change.
+//! Changes that have no row with a position in a table of their own: recorded for processes that keep in memory what
+//! they change.
 
 use plexus_protocol::id::UserId;
 
