@@ -61,3 +61,14 @@ fn messages_are_cleared_once() {
     index.to_device_cleared(&user("@a:x"), "D", 7);
     assert!(!index.to_device_uncleared(&user("@a:x"), "D", 9));
 }
+
+#[test]
+fn changes_that_come_twice_count_once_and_missed_ones_are_unknown() {
+    let index = ChangeIndex::new(5);
+    index.apply(&[event(7, 6), event(8, 7)]);
+    index.apply(&[event(7, 6)]);
+    assert_eq!(changed(&index, 6, &[7, 8]), MaybeChanged::Known(vec![8]));
+    index.apply(&[Change::Missed { position: 20 }]);
+    assert_eq!(changed(&index, 19, &[7, 8]), MaybeChanged::Unknown);
+    assert_eq!(changed(&index, 20, &[7, 8]), MaybeChanged::Known(vec![]));
+}
