@@ -185,11 +185,13 @@ impl Change {
 /// A user's membership of one room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomMembership {
+    /// The room.
     pub room: RoomNid,
+    /// The membership.
     pub kind: Membership,
     /// The member event.
     pub event_nid: EventNid,
-    /// Position of the member event.
+    /// The position of the member event.
     pub position: Position,
     /// Whether the user has left and forgotten the room.
     pub forgotten: bool,
@@ -198,17 +200,21 @@ pub struct RoomMembership {
 /// A receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
+    /// The room.
     pub room: RoomNid,
+    /// The user who has read.
     pub user: UserId,
     /// `m.read` or `m.read.private`.
     pub receipt_type: String,
     /// Empty: unthreaded; `main`: the main timeline; otherwise the thread's root event.
     pub thread_id: String,
+    /// The event that was read.
     pub event_id: String,
     /// The position of the event in the room's timeline; `None` while this server does not have the event.
     pub event_position: Option<Position>,
     /// Unix ms.
     pub ts: u64,
+    /// The position of the receipt.
     pub position: Position,
 }
 
