@@ -54,7 +54,8 @@ struct Entry {
     seen_from: AtomicU64,
 }
 
-/// The tokens in memory. Owned by this process: it follows the commits, and drops tokens that end or whose accounts change.
+/// The tokens in memory. Owned by this process: it follows the commits, and drops tokens that end or whose accounts
+/// change.
 #[derive(Debug)]
 struct TokenCache {
     entries: Cache<TokenHash, Arc<Entry>>,
