@@ -124,6 +124,25 @@ async fn a_wrong_password_does_not_tell_accounts_apart() {
 }
 
 #[tokio::test]
+async fn a_password_longer_than_any_is_not_hashed() {
+    for db in plexus_testkit::databases() {
+        let server = server(&db, |settings| settings.guesses.failed_attempts.burst_count = 1_000);
+        let (logins, hasher) = (&server.accounts.logins, &server.accounts.hasher);
+        server.user("alice").await;
+        let alice = user_id("@alice:example.org");
+        for (bytes, hashed) in [(512, 2), (513, 0), (514, 0), (100_000, 0)] {
+            let password = "x".repeat(bytes);
+            let before = hasher.work().argon2;
+            let refused = logins.by_password(&named("alice"), &password).await;
+            assert!(matches!(refused, Err(LoginError::WrongPassword)), "{refused:?}");
+            let refused = logins.by_own_password(&alice, &password).await;
+            assert!(matches!(refused, Err(LoginError::WrongPassword)), "{refused:?}");
+            assert_eq!(hasher.work().argon2 - before, hashed, "{bytes}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn guesses_made_at_the_same_time_count() {
     for db in plexus_testkit::databases() {
         let server = server(&db, |_| ());

@@ -167,7 +167,7 @@ fn states_are_maps() {
                 0 => assert_eq!(state.unset(key), model.remove(&key)),
                 _ => assert_eq!(state.set(&graph, node), model.insert(key, node)),
             }
-            assert_eq!(state.len(), model.len());
+            assert_eq!((state.len(), state.is_empty()), (model.len(), model.is_empty()));
         }
         assert!(state.iter().eq(model.iter().map(|(key, node)| (*key, *node))));
         assert_eq!(state.iter().len(), model.len());
