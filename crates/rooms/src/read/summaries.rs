@@ -53,3 +53,32 @@ impl Summaries {
         Ok(Some(summary))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weight(room_id: &str, topic: Option<&str>) -> u64 {
+        let summary = RoomSummary {
+            room_id: room_id.to_owned(),
+            name: None,
+            topic: topic.map(str::to_owned),
+            canonical_alias: None,
+            avatar_url: None,
+            num_joined_members: 2,
+            world_readable: false,
+            guest_can_join: false,
+            join_rule: "public",
+            room_type: None,
+        };
+        ByWeight.weight(&1, &(1, summary))
+    }
+
+    #[test]
+    fn a_summary_weighs_as_much_as_its_texts() {
+        let bare = weight("!a:b", None);
+        assert!(bare >= size_of::<RoomSummary>() as u64);
+        assert_eq!(weight("!a:b", Some(&"x".repeat(1_000))), bare + 1_000);
+        assert_eq!(weight("!abcd:b", Some(&"x".repeat(1_000))), bare + 1_003);
+    }
+}

@@ -229,6 +229,29 @@ fn a_redacted_event_is_bundled_with_nothing_when_its_redaction_cannot_be_read() 
 }
 
 #[test]
+fn a_page_of_history_goes_past_what_cannot_be_read() {
+    run(|db| async move {
+        let fixture = Fixture::new(db.clone());
+        let room = fixture.room(ALICE, RoomVersion::V11, Preset::PublicChat).await;
+        let mut sent = Vec::new();
+        for number in 0..40 {
+            sent.push(fixture.send(&room, ALICE, &number.to_string()).await.unwrap());
+        }
+        make_unreadable(&fixture, &room, &sent[5].event_id).await;
+        let again = Fixture::new(db).rooms.get(&room.id).await.unwrap().unwrap();
+        let (oldest, newest) = (sent[3].position.unwrap(), sent[7].position.unwrap());
+        assert!(newest < again.view().recent_after);
+        for (direction, expected) in
+            [(timeline::Direction::Backward, ["7", "6", "4"]), (timeline::Direction::Forward, ["4", "6", "7"])]
+        {
+            let page = timeline::range(&again, oldest, newest, 3, direction).await.unwrap();
+            let bodies: Vec<_> = page.iter().filter_map(|event| event.pdu.content().get_str("body")).collect();
+            assert_eq!(bodies, expected);
+        }
+    });
+}
+
+#[test]
 fn a_history_visibility_that_cannot_be_read_shows_nothing_to_those_who_joined_later() {
     run(|db| async move {
         let fixture = Fixture::new(db.clone());
