@@ -6,7 +6,9 @@
 #![warn(unreachable_pub)]
 
 mod ci;
+mod expression;
 mod modules;
+mod requests;
 mod routes;
 mod source;
 mod tidy;

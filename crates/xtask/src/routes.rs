@@ -3,17 +3,15 @@
 //! A line such as `r.get(Client::V1, "/rooms/{room_id}/threads", threads::get_threads::handle)` is a route under each
 //! of the prefixes. Paths may be constants, variables of a `for` loop over a list, and `format!` of those.
 
-mod expression;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::expression::{Scope, split};
 use crate::modules::Modules;
 use crate::source::{Kind, Source, Token, closing};
 use crate::workspace::Crate;
-
-use expression::{Scope, split};
 
 /// Where the prefixes that several crates use are named.
 const SHARED_PREFIXES: &str = "crates/http/src/";

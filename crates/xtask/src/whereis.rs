@@ -1,15 +1,17 @@
 //! `cargo xtask where METHOD /path`: the file of an endpoint, and where it is tested.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::requests::{Helpers, Request};
 use crate::routes::{self, Route};
-use crate::source::{Kind, Source};
+use crate::source::Source;
 use crate::workspace::{ReadError, Workspace};
 
 /// Where the tests of whole servers are.
 const TESTS: &str = "crates/server/tests/it";
-/// How many files are printed that only send a request to the endpoint.
+/// How many files are printed that send a request to the endpoint without bearing its name.
 const MAX_SHOWN_REQUESTERS: usize = 5;
 
 /// Why nothing is printed.
@@ -26,20 +28,114 @@ pub(crate) enum Error {
 pub(crate) fn run(root: &Path, method: &str, path: &str) -> Result<(), Error> {
     let workspace = Workspace::read(root)?;
     let sources: Vec<_> = workspace.rust.iter().map(Source::new).collect();
-    let all: Vec<_> = workspace.crates.iter().flat_map(|one| routes::of_crate(one, &sources)).collect();
+    let endpoints = Endpoints::of(&workspace, &sources);
     let asked = if method.eq_ignore_ascii_case("HEAD") { "GET".to_owned() } else { method.to_uppercase() };
-    let served: Vec<_> = best(&all, path).into_iter().filter(|route| route.method == asked).collect();
-    let mut by_handler: BTreeMap<_, Vec<&Route<'_>>> = BTreeMap::new();
-    for route in served {
-        by_handler.entry((route.list, route.line)).or_default().push(route);
-    }
+    let served: Vec<_> = best(&endpoints.routes, path).into_iter().filter(|route| route.method == asked).collect();
+    let by_handler = by_handler(&served);
     if by_handler.is_empty() {
         return Err(Error::NotServed { method: asked, path: path.to_owned() });
     }
     for of_handler in by_handler.values() {
-        print!("{}", describe(of_handler, &all, &sources));
+        print!("{}", endpoints.describe(of_handler));
     }
     Ok(())
+}
+
+/// The routes of each handler, by the place where they are listed.
+fn by_handler<'r, 'a>(routes: &[&'r Route<'a>]) -> BTreeMap<(&'a str, usize), Vec<&'r Route<'a>>> {
+    let mut by_handler: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for route in routes {
+        by_handler.entry((route.list, route.line)).or_default().push(*route);
+    }
+    by_handler
+}
+
+/// All endpoints and the tests of whole servers.
+struct Endpoints<'a> {
+    routes: Vec<Route<'a>>,
+    sources: &'a [Source<'a>],
+    /// The requests of each file of tests.
+    requests: Vec<(&'a str, Vec<Request>)>,
+    /// The places in the route lists that serve each requested path.
+    served: BTreeMap<String, BTreeSet<(&'a str, usize)>>,
+}
+
+impl<'a> Endpoints<'a> {
+    fn of(workspace: &Workspace, sources: &'a [Source<'a>]) -> Self {
+        let routes: Vec<_> = workspace.crates.iter().flat_map(|one| routes::of_crate(one, sources)).collect();
+        let tests: Vec<_> = sources.iter().filter(|source| source.path.starts_with(TESTS)).collect();
+        let helpers = Helpers::of(&tests);
+        let requests: Vec<_> = tests.iter().map(|source| (source.path, helpers.requests_of(source))).collect();
+        let paths: BTreeSet<_> =
+            requests.iter().flat_map(|(_, requests)| requests).map(|it| it.path.as_str()).collect();
+        let places = |path: &str| best(&routes, path).into_iter().map(|route| (route.list, route.line)).collect();
+        let served = paths.into_iter().map(|path| (path.to_owned(), places(path))).collect();
+        Self { routes, sources, requests, served }
+    }
+
+    /// The routes of one handler and its files.
+    fn describe(&self, of_handler: &[&Route<'_>]) -> String {
+        let Some(first) = of_handler.first() else { return String::new() };
+        let mut text = String::new();
+        for route in of_handler {
+            text.push_str(&format!("{} {}\n", route.method, route.path));
+        }
+        let mut add = |label: &str, place: &str| text.push_str(&format!("  {label:<9}{place}\n"));
+        add("listed", &format!("{}:{}", first.list, first.line));
+        let Some(file) = first.file else { return text };
+        let line = self.sources.iter().find(|source| source.path == file).and_then(|it| line_of(it, first.function));
+        add("endpoint", &line.map_or(file.to_owned(), |line| format!("{file}:{line}")));
+        let tests = self.tests_of(file);
+        for path in &tests {
+            add("tests", path);
+        }
+        let others = self.requesters(first).into_iter().filter(|(path, _)| !tests.contains(path));
+        for (path, line) in others.take(MAX_SHOWN_REQUESTERS) {
+            add("requests", &format!("{path}:{line}"));
+        }
+        text
+    }
+
+    /// The tests in the endpoint's file or beside it, and those that bear its name.
+    fn tests_of(&self, file: &str) -> Vec<&'a str> {
+        let stem = file.trim_end_matches(".rs");
+        let named = named_tests(file);
+        let is_of = |source: &&Source<'_>| {
+            let inside = source.path == file && source.tokens_without_tests().len() < source.tokens.len();
+            inside || source.path == format!("{stem}/tests.rs") || named.as_deref() == Some(source.path)
+        };
+        self.sources.iter().filter(is_of).map(|source| source.path).collect()
+    }
+
+    /// The test files that send requests to the endpoint, the most frequent first, with the first line.
+    fn requesters(&self, route: &Route<'_>) -> Vec<(&'a str, usize)> {
+        let is_to_route = |request: &&Request| {
+            let is_of_method = request.method.as_ref().is_none_or(|method| *method == route.method);
+            is_of_method
+                && self.served.get(&request.path).is_some_and(|places| places.contains(&(route.list, route.line)))
+        };
+        let mut found: Vec<_> = self
+            .requests
+            .iter()
+            .filter_map(|(path, requests)| {
+                let lines: Vec<_> = requests.iter().filter(is_to_route).map(|request| request.line).collect();
+                Some((lines.len(), *path, *lines.first()?))
+            })
+            .collect();
+        found.sort_by_key(|(count, ..)| Reverse(*count));
+        found.into_iter().map(|(_, path, line)| (path, line)).collect()
+    }
+}
+
+/// Where the tests of the endpoint in `file` are: `client/membership/ban_user.rs` for
+/// `crates/api-client/src/membership/ban_user.rs`.
+fn named_tests(file: &str) -> Option<String> {
+    let (api, module) = file.strip_prefix("crates/api-")?.split_once("/src/")?;
+    // The versions of an endpoint are tested together.
+    let (unversioned, version) = module.rsplit_once('/').unwrap_or(("", module));
+    let is_version = version.trim_end_matches(".rs").strip_prefix('v').is_some_and(|it| it.parse::<u8>().is_ok());
+    let module = if is_version { format!("{unversioned}.rs") } else { module.to_owned() };
+    Some(format!("{TESTS}/{api}/{module}"))
 }
 
 /// The routes that match `path` with as few parameters as possible. Without a prefix in `path`, those under all
@@ -83,80 +179,20 @@ fn is_placeholder(segment: &str) -> bool {
     segment.starts_with('{')
 }
 
-/// The routes of one handler and its files.
-fn describe(of_handler: &[&Route<'_>], all: &[Route<'_>], sources: &[Source<'_>]) -> String {
-    let Some(first) = of_handler.first() else { return String::new() };
-    let mut text = String::new();
-    for route in of_handler {
-        text.push_str(&format!("{} {}\n", route.method, route.path));
-    }
-    let mut add = |label: &str, place: &str| text.push_str(&format!("  {label:<9}{place}\n"));
-    add("listed", &format!("{}:{}", first.list, first.line));
-    let Some(file) = first.file else { return text };
-    let line = sources.iter().find(|source| source.path == file).and_then(|it| line_of(it, first.function));
-    add("endpoint", &line.map_or(file.to_owned(), |line| format!("{file}:{line}")));
-    for path in tests_of(file, sources) {
-        add("tests", &path);
-    }
-    for (path, line) in requesters(first, all, sources).into_iter().take(MAX_SHOWN_REQUESTERS) {
-        add("requests", &format!("{path}:{line}"));
-    }
-    text
-}
-
 fn line_of(source: &Source<'_>, function: &str) -> Option<usize> {
     let pair = source.tokens.windows(2).find(|pair| pair[0].is("fn") && pair[1].is(function))?;
     Some(pair[0].line)
 }
 
-/// The tests in the endpoint's file or beside it, and those that bear its name.
-fn tests_of(file: &str, sources: &[Source<'_>]) -> Vec<String> {
-    let stem = file.trim_end_matches(".rs");
-    let named = named_tests(file);
-    let mut found = Vec::new();
-    for source in sources {
-        let inside = source.path == file && source.tokens_without_tests().len() < source.tokens.len();
-        let beside = source.path == format!("{stem}/tests.rs");
-        let bears_name = named.as_deref() == Some(source.path);
-        if inside || beside || bears_name {
-            found.push(source.path.to_owned());
-        }
-    }
-    found
-}
-
-/// Where the tests of the endpoint in `file` are: `client/membership/ban_user.rs` for
-/// `crates/api-client/src/membership/ban_user.rs`.
-fn named_tests(file: &str) -> Option<String> {
-    let (api, module) = file.strip_prefix("crates/api-")?.split_once("/src/")?;
-    // The versions of an endpoint are tested together.
-    let (unversioned, version) = module.rsplit_once('/').unwrap_or(("", module));
-    let is_version = version.trim_end_matches(".rs").strip_prefix('v').is_some_and(|it| it.parse::<u8>().is_ok());
-    let module = if is_version { format!("{unversioned}.rs") } else { module.to_owned() };
-    Some(format!("{TESTS}/{api}/{module}"))
-}
-
-/// The test files that spell out a request to the endpoint, the most frequent first, with the first line.
-fn requesters<'a>(route: &Route<'_>, all: &[Route<'_>], sources: &[Source<'a>]) -> Vec<(&'a str, usize)> {
-    let mut found = Vec::new();
-    for source in sources.iter().filter(|source| source.is_test()) {
-        let literals = source.tokens.iter().filter(|token| matches!(token.kind, Kind::Str | Kind::RawStr));
-        let requests = literals.filter(|token| {
-            // A format string may begin with the server's address or the prefix.
-            let path = token.text.trim_start_matches(|c| c != '/');
-            path.len() > 1 && best(all, path).iter().any(|it| it.list == route.list && it.line == route.line)
-        });
-        let lines: Vec<_> = requests.map(|token| token.line).collect();
-        found.extend(lines.first().map(|line| (lines.len(), source.path, *line)));
-    }
-    found.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
-    found.into_iter().map(|(_, path, line)| (path, line)).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{best, named_tests};
+    use super::{BTreeSet, Endpoints, best, by_handler, named_tests};
     use crate::routes::Route;
+    use crate::source::Source;
+    use crate::workspace::{self, Workspace};
+
+    /// The endpoints that no test of a whole server requests; a list that may only shrink.
+    const UNTESTED: &str = include_str!("../data/untested.txt");
 
     const PREFIX: &str = "/_matrix/client/v3";
 
@@ -168,6 +204,26 @@ mod tests {
     fn found(path: &str) -> Vec<String> {
         let routes = ["/sync", "/rooms/{room_id}/state", "/rooms/{room_id}/{other}", "/rules/{*path}"].map(route);
         best(&routes, path).into_iter().map(|route| route.path[PREFIX.len()..].to_owned()).collect()
+    }
+
+    #[test]
+    fn every_endpoint_is_tested_or_listed_as_not() {
+        let workspace = Workspace::read(&workspace::root()).expect("the workspace can be read");
+        let sources: Vec<_> = workspace.rust.iter().map(Source::new).collect();
+        let endpoints = Endpoints::of(&workspace, &sources);
+        let mut untested = BTreeSet::new();
+        for of_handler in by_handler(&endpoints.routes.iter().collect::<Vec<_>>()).values() {
+            let first = of_handler[0];
+            let bears_name = first.file.is_some_and(|file| !endpoints.tests_of(file).is_empty());
+            if !bears_name && endpoints.requesters(first).is_empty() {
+                untested.insert(format!("{} {}", first.method, first.path));
+            }
+        }
+        let listed = UNTESTED.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+        let missing: Vec<_> = untested.difference(&listed).collect();
+        assert!(missing.is_empty(), "no test requests them: {missing:#?}");
+        let stale: Vec<_> = listed.difference(&untested).collect();
+        assert!(stale.is_empty(), "tested by now, or not served; take it off the list: {stale:#?}");
     }
 
     #[test]

@@ -70,8 +70,8 @@ room_list_publication_rules: [{action: allow}]";
 /// A path of the server-server API; each segment of `segments` is encoded.
 pub(crate) fn path(base: &str, segments: &[&str]) -> String {
     let encode = |text: &&str| text.replace('%', "%25").replace('/', "%2F").replace('?', "%3F").replace('#', "%23");
-    let segments: Vec<String> = segments.iter().map(encode).collect();
-    format!("/_matrix/federation/{base}/{}", segments.join("/"))
+    let segments = segments.iter().map(encode).collect::<Vec<_>>().join("/");
+    format!("/_matrix/federation/{base}/{segments}")
 }
 
 /// A room of a version that anybody may join.
