@@ -4,6 +4,8 @@ pub(crate) mod delete_profile_field;
 pub(crate) mod get_profile;
 pub(crate) mod get_profile_field;
 pub(crate) mod set_profile_field;
+#[cfg(test)]
+mod tests;
 
 use plexus_base::config::Config;
 use plexus_http::room_errors::remote_profile_error;

@@ -1,5 +1,9 @@
 //! POST /_matrix/client/v3/createRoom
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plexus_base::config::Config;
@@ -67,7 +71,7 @@ pub(crate) async fn handle(
     JsonOrEmpty(request): JsonOrEmpty<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     require_not_suspended(&requester)?;
-    let new = new_room(&requester, &rooms, &config, request)?;
+    let new = new_room(&requester, rooms.server_name(), &config, request)?;
     limits.room_creation.check(&requester.user_id)?;
     if let Some(alias) = &new.alias {
         require_free(&db, alias).await?;
@@ -95,7 +99,12 @@ pub(crate) async fn handle(
 }
 
 /// Checks the request, and converts it.
-fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Request) -> Result<NewRoom, ApiError> {
+fn new_room(
+    requester: &Requester,
+    server_name: &ServerName,
+    config: &Config,
+    request: Request,
+) -> Result<NewRoom, ApiError> {
     let user = &requester.user_id;
     let published = match request.visibility.as_deref() {
         None | Some("private") => false,
@@ -114,7 +123,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
     if !request.invite_3pid.is_empty() {
         return Err(ApiError::forbidden("This server does not invite by address: it has no identity server"));
     }
-    let alias = request.room_alias_name.map(|name| alias(&name, rooms.server_name())).transpose()?;
+    let alias = request.room_alias_name.map(|name| alias(&name, server_name)).transpose()?;
     if let Some(alias) = &alias
         && !DirectoryRules::alias_creation(config).allow(user, &[alias.as_str()], "")
     {
@@ -123,10 +132,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
     // As in Synapse the room is created, but not listed, if the rules do not let it into the directory.
     let aliases: Vec<&str> = alias.iter().map(RoomAlias::as_str).collect();
     let published = published && DirectoryRules::publication(config).allow(user, &aliases, "");
-    let mut invite = request.invite;
-    invite.retain(|invited| invited != user);
-    invite.sort();
-    invite.dedup();
+    let invite: BTreeSet<_> = request.invite.into_iter().filter(|invited| invited != user).collect();
     if request.initial_state.len() > MAX_INITIAL_STATE {
         return Err(ApiError::too_large(format!(
             "A room begins with at most {MAX_INITIAL_STATE} events of initial_state"
@@ -154,7 +160,7 @@ fn new_room(requester: &Requester, rooms: &Rooms, config: &Config, request: Requ
         creation_content: request.creation_content.unwrap_or_default(),
         power_levels,
         initial_state: initial_state.collect(),
-        invite,
+        invite: invite.into_iter().collect(),
         is_direct: request.is_direct,
         encrypted: defaults.encrypted,
         invite_profiles: config.server.include_profile_data_on_invite,

@@ -1,5 +1,8 @@
 //! POST /_matrix/client/v3/login
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
