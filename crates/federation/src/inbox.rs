@@ -1,14 +1,14 @@
-//! Transactions of other servers (server-server API, "Transactions"). Their events are checked, staged durably, and
-//! acknowledged; then each room's events are placed one after the other, different rooms at the same time.
+//! Transactions of other servers (<https://spec.matrix.org/v1.19/server-server-api/#transactions>). Their events are
+//! checked, staged durably, and acknowledged. Then each room's events are added one after the other, different rooms at
+//! the same time.
 
-mod lanes;
-mod retries;
-mod search;
+mod origin_queues;
+mod room_queues;
+mod staged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use lanes::Lanes;
 use plexus_net::Gates;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName};
@@ -18,44 +18,47 @@ use plexus_rooms::write::graph::AddError;
 use plexus_rooms::write::out_of_band;
 use plexus_store::repo::received::NewStaged;
 use plexus_store::{DbError, RoomNid, event_key, pdu_json, repo};
+use room_queues::Queues;
 use serde::{Deserialize, Serialize};
+use staged::StagedEvents;
 
 use crate::peers::RawPdu;
 use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite, may_end};
 
-/// How many events of one server may wait to be placed. A server with more has to wait until there are fewer.
+/// How many events of one server may be staged. A server with more has to wait until there are fewer.
 const MAX_STAGED: u32 = 2_000;
 
-/// Takes transactions in.
+/// Receives transactions.
 pub struct Inbox {
     receiver: Arc<PduReceiver>,
-    lanes: Lanes,
+    queues: Queues,
+    staged: StagedEvents,
     /// Admits one transaction of each origin. It is held while keys are fetched, so no two origins share it.
     origins: Gates,
 }
 
-/// What became of each event of a transaction, as it is answered.
+/// The response to a transaction: the result of each event.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct TransactionAnswer {
-    /// Event id to outcome. Events of which not even the id can be told are left out.
-    pub pdus: BTreeMap<EventId, PduAnswer>,
+pub struct TransactionResult {
+    /// Event ids to results. Events whose id cannot be computed are left out.
+    pub pdus: BTreeMap<EventId, PduResult>,
 }
 
-/// What became of an event.
+/// The result of an event.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct PduAnswer {
+pub struct PduResult {
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Why a transaction was not taken in. Nothing of it is acknowledged.
+/// Why a transaction was not received. Nothing of it is acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum InboxError {
-    /// Too many events of the server wait to be placed.
-    #[error("{MAX_STAGED} of your events wait to be placed; try again later")]
+    /// Too many events of the server are staged.
+    #[error("{MAX_STAGED} of your events wait to be processed; try again later")]
     Full,
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -101,25 +104,26 @@ impl RoomOfPdu {
 }
 
 impl Inbox {
-    /// An inbox whose events `receiver` places.
+    /// Returns an inbox whose events `receiver` adds to rooms.
     #[must_use]
     pub fn new(receiver: Arc<PduReceiver>) -> Arc<Self> {
-        Arc::new(Self { receiver, lanes: Lanes::default(), origins: Gates::new(1) })
+        let staged = StagedEvents::new(receiver.writer.db.clone(), receiver.writer.clock.clone());
+        Arc::new(Self { receiver, queues: Queues::default(), staged, origins: Gates::new(1) })
     }
 
-    /// What places the events.
+    /// Returns the receiver that adds the events to rooms.
     #[must_use]
     pub fn receiver(&self) -> &Arc<PduReceiver> {
         &self.receiver
     }
 
-    /// Goes on with what a former run of the program acknowledged and did not place.
+    /// Continues with events that an earlier run of the program acknowledged and did not add.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn resume(self: &Arc<Self>) -> Result<(), DbError> {
         let db = &self.receiver.writer.db;
-        // What has to wait is tried at once: what it waits for may have changed with the program.
+        // Deferred events are tried at once: this version of the program may be able to add them.
         db.write(|tx| repo::received::take_up(tx, i64::MAX.unsigned_abs())).await?;
         for room in db.read(repo::received::staged_rooms).await? {
             self.wake(room, None);
@@ -127,32 +131,39 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes a transaction in; answers the JSON for its sender once it is durable. One that was taken in before gets
-    /// the answer of then. `others` does the rest of a new transaction first: its EDUs.
+    /// Tries deferred events again when they are due. Runs until the database is closed.
+    pub async fn run_retries(self: Arc<Self>) {
+        // When stalled rooms are woken: an interval after the first of them, however often events are deferred.
+        let mut wake_at = None;
+        while self.staged.next_due(&mut wake_at, |room| self.wake(room, None)).await.is_ok() {}
+    }
+
+    /// Receives a transaction. Returns the JSON of the response once its events are durable. A repeated transaction
+    /// gets its stored response. For a new one, `edus` is awaited first.
     ///
     /// # Errors
-    /// When too many of the server's events wait, or the database fails: nothing is acknowledged.
+    /// When too many of the server's events are staged, or the database fails: nothing is acknowledged.
     pub async fn receive(
         self: &Arc<Self>,
         origin: &ServerName,
         txn_id: &str,
         pdus: Vec<RawPdu>,
-        others: impl Future<Output = Result<(), DbError>> + Send,
+        edus: impl Future<Output = Result<(), DbError>> + Send,
     ) -> Result<String, InboxError> {
         let _one_at_a_time = self.origins.enter(origin.as_str()).await;
         let db = &self.receiver.writer.db;
         let (name, txn) = (origin.clone(), txn_id.to_owned());
-        if let Some(answer) = db.read(move |tx| repo::received::response(tx, name.as_str(), &txn)).await? {
-            return Ok(answer);
+        if let Some(response) = db.read(move |tx| repo::received::response(tx, name.as_str(), &txn)).await? {
+            return Ok(response);
         }
         let name = origin.clone();
         if db.read(move |tx| repo::received::count_of(tx, name.as_str(), MAX_STAGED)).await? >= MAX_STAGED {
-            tracing::warn!("{MAX_STAGED} events of {origin} wait to be placed; no more are taken");
+            tracing::warn!("{MAX_STAGED} events of {origin} are staged; its transactions are refused for now");
             return Err(InboxError::Full);
         }
-        others.await?;
-        let (answer, checked) = self.check(origin, pdus).await?;
-        let answer = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
+        edus.await?;
+        let (result, checked) = self.check(origin, pdus).await?;
+        let response = serde_json::to_string(&result).unwrap_or_else(|_| "{}".to_owned());
         let mut staged = Vec::with_capacity(checked.len());
         for Checked { room, pdu } in checked {
             match &room {
@@ -170,23 +181,23 @@ impl Inbox {
             })
         });
         let staged = staged.collect::<Result<Vec<_>, DbError>>()?;
-        let (name, txn, told) = (origin.clone(), txn_id.to_owned(), answer.clone());
+        let (name, txn, stored) = (origin.clone(), txn_id.to_owned(), response.clone());
         let now_ms = self.receiver.writer.clock.now_ms();
         db.write(move |tx| {
             repo::received::stage(tx, &staged)?;
-            repo::received::set_response(tx, name.as_str(), &txn, now_ms, &told)
+            repo::received::set_response(tx, name.as_str(), &txn, now_ms, &stored)
         })
         .await?;
         let rooms: BTreeSet<RoomNid> = checked.iter().map(|checked| checked.room.nid()).collect();
         for room in rooms {
             self.wake(room, Some(origin.as_str()));
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// The checks that need no more than the event: format, room, access control list, signatures and hash.
-    async fn check(&self, origin: &ServerName, raw: Vec<RawPdu>) -> Result<(TransactionAnswer, Vec<Checked>), DbError> {
-        let mut answer = TransactionAnswer::default();
+    /// Checks the format, room, access control list, signatures and hash of the events.
+    async fn check(&self, origin: &ServerName, raw: Vec<RawPdu>) -> Result<(TransactionResult, Vec<Checked>), DbError> {
+        let mut result = TransactionResult::default();
         let mut candidates: Vec<Checked> = Vec::new();
         for raw in raw {
             let Some(room) = self.room_of(&raw).await? else {
@@ -206,30 +217,30 @@ impl Inbox {
                 RoomOfPdu::Unreadable { .. } => Ok(()),
             };
             match admitted {
-                Err(error) => _ = answer.pdus.insert(pdu.event_id().clone(), refusal(&error)),
+                Err(error) => _ = result.pdus.insert(pdu.event_id().clone(), refusal(&error)),
                 Ok(()) => candidates.push(Checked { room, pdu }),
             }
         }
-        let results = self.receiver.verify(candidates.iter().map(|it| it.pdu.clone()).collect()).await;
+        let verified = self.receiver.verifier.verify(candidates.iter().map(|it| it.pdu.clone()).collect()).await;
         let mut checked = Vec::with_capacity(candidates.len());
-        for (candidate, result) in candidates.into_iter().zip(results) {
+        for (candidate, verified) in candidates.into_iter().zip(verified) {
             let id = candidate.pdu.event_id().clone();
-            match result {
+            match verified {
                 Ok(pdu) => {
-                    answer.pdus.insert(id, PduAnswer::default());
+                    result.pdus.insert(id, PduResult::default());
                     checked.push(Checked { pdu, ..candidate });
                 }
                 Err(error) => {
                     let room = candidate.room.id();
                     tracing::info!(event = %id, %room, "an event of {origin} is refused: {error}");
-                    answer.pdus.insert(id, refusal(&error));
+                    result.pdus.insert(id, refusal(&error));
                 }
             }
         }
-        Ok((answer, checked))
+        Ok((result, checked))
     }
 
-    /// Our user is not invited any more to a room that this server is not in.
+    /// Ends the invite or knock of a user of this server in a room that this server is not in, if the event may.
     async fn end_invite(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<(), DbError> {
         if !self.may_end(room, pdu).await? {
             tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: its sender may not end the invite");
@@ -254,7 +265,8 @@ impl Inbox {
         Ok(waiting.is_some_and(|waiting| may_end(&waiting.pdu, pdu)))
     }
 
-    /// The room of an event; `None` when it is not known, or, with a line in the log, not even its version can be read.
+    /// Returns the room of an event. Returns `None` when it is not known, or (logged) when not even its version can be
+    /// read.
     async fn room_of(&self, raw: &RawPdu) -> Result<Option<RoomOfPdu>, DbError> {
         #[derive(Deserialize)]
         struct InRoom {
@@ -277,7 +289,8 @@ impl Inbox {
 }
 
 /// Checks whether the room accepts an event that `origin` sends: this server is in the room, or the event ends an
-/// invite, and the room's access control list allows `origin`.
+/// invite, and the room's access control list allows `origin`
+/// (<https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls>).
 fn admit(room: &Room, origin: &ServerName, pdu: &Pdu) -> Result<(), ReceiveError> {
     let view = room.view();
     if view.local_joined.is_empty() && !is_end_of_invite(room, pdu) {
@@ -289,6 +302,6 @@ fn admit(room: &Room, origin: &ServerName, pdu: &Pdu) -> Result<(), ReceiveError
     }
 }
 
-fn refusal(error: &ReceiveError) -> PduAnswer {
-    PduAnswer { error: Some(error.to_string()) }
+fn refusal(error: &ReceiveError) -> PduResult {
+    PduResult { error: Some(error.to_string()) }
 }

@@ -1,9 +1,9 @@
-//! Rooms as they are shared with other servers: their events received, and their questions answered.
+//! The federation of rooms: receives events of other servers and serves their requests.
 //!
-//! [`PduReceiver`] adds the events of other servers to rooms, one step a file in `receive`; [`inbox`] holds what
-//! transactions bring until it has been received. [`serve`] answers what other servers ask about rooms.
+//! [`PduReceiver`] adds the events of other servers to rooms, one step a file in `receive`; [`inbox`] stages the events
+//! of transactions until they are added. [`serve`] has the requests of other servers about rooms.
 //! [`RemoteMembershipChanger`] joins, knocks and leaves through other servers, and [`PartialStateResync`] fetches the
-//! state that such a join left out. [`peers`] is all that is asked of other servers.
+//! state that such a join left out. [`peers`] lists all requests to other servers.
 
 pub mod inbox;
 mod membership;
@@ -15,4 +15,4 @@ pub mod serve;
 pub use membership::RemoteMembershipChanger;
 pub use partial_state::PartialStateResync;
 pub use plexus_rooms::write::past::Filled;
-pub use receive::{PduReceiver, ReceiveError};
+pub use receive::{PduReceiver, ReceiveError, receive_invite};

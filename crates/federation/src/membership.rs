@@ -1,5 +1,7 @@
-//! Memberships of rooms this server is not in: another server, which is in the room, makes the template of the event, and takes
-//! the signed event in (server-server API, "Joining Rooms", "Knocking upon a room", "Leaving Rooms (Rejecting Invites)").
+//! Memberships in rooms that this server is not in: a server in the room makes a template of the event, and accepts the
+//! signed event (<https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>,
+//! <https://spec.matrix.org/v1.19/server-server-api/#knocking-rooms>,
+//! <https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites>).
 
 mod invite;
 mod remote_joins;
@@ -32,21 +34,24 @@ use template::Asked;
 
 use crate::membership::remote_joins::TakenBack;
 use crate::peers::{Entrance, RawPdu};
-use crate::receive::{Deadline, PduReceiver, ReceiveError, ReceiveStateError, ReceivedState};
+use crate::receive::{
+    Deadline, PduReceiver, ReceiveError, ReceiveStateError, ReceivedState, RemoteSource, complete_auth_events,
+    receive_state,
+};
 
-/// The largest state that is entered in one transaction, in events.
-const ENTERED_AT_ONCE: usize = 2_000;
-/// How many servers are asked to let a user in before giving up.
-const SERVERS: usize = 10;
+/// How many events a state may have that is stored in one transaction.
+const MAX_STATE_AT_ONCE: usize = 2_000;
+/// How many servers are tried.
+const MAX_SERVERS: usize = 10;
 
-/// Changes memberships by way of other servers.
+/// Changes memberships through other servers.
 pub struct RemoteMembershipChanger {
     rooms: Arc<Rooms>,
     receiver: Arc<PduReceiver>,
     joins: Arc<RemoteJoins>,
 }
 
-/// One change of membership by way of other servers.
+/// One change of membership through other servers.
 #[derive(Clone)]
 struct Remote {
     rooms: Arc<Rooms>,
@@ -152,9 +157,9 @@ struct Signed {
 }
 
 impl Remote {
-    /// `change.target` joins by way of the first of `servers` that lets them. Goes on when the client waits no longer:
-    /// a large room takes its time, and whoever asks once more finds the user in it. `decided`: what this server says
-    /// in the event.
+    /// Joins `change.target` through the first of `servers` that accepts the join. It continues after the client has
+    /// stopped waiting, since a large room takes long; a repeated request finds the user in the room. `decided` is the
+    /// part of the content that this server determines.
     pub async fn join(
         self,
         change: &MembershipChange,
@@ -184,8 +189,8 @@ impl Remote {
         joining.await.unwrap_or(Err(MembershipError::NoServer))
     }
 
-    /// The user has joined: what an upgraded room leaves to the one that replaces it goes over. The user is in the room,
-    /// whatever fails here.
+    /// Transfers what an upgraded room passes on to its successor, after the user has joined that. Failures are
+    /// ignored: the user is in the room.
     async fn follow_upgrade(&self, change: &MembershipChange, is_first: bool) {
         let Ok(Some(room)) = self.rooms.get(&change.room_id).await else { return };
         if self.here.is_none() {
@@ -196,7 +201,7 @@ impl Remote {
         }
     }
 
-    /// The event by which the user is in the room already: another request has made them join while this one waited.
+    /// Returns the user's join if another request has made it while this one waited.
     async fn joined_by(&self, change: &MembershipChange) -> Result<Option<EventId>, MembershipError> {
         let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(None) };
         let view = room.view();
@@ -205,7 +210,7 @@ impl Remote {
         Ok(Some(room.state_event(join).await?.pdu.event_id().clone()))
     }
 
-    /// `accepted_by` gets the servers that may have accepted the join.
+    /// Joins through one server after the other. Servers that may have accepted the join are added to `accepted_by`.
     async fn join_by_any(
         &self,
         change: &MembershipChange,
@@ -214,11 +219,11 @@ impl Remote {
         accepted_by: &mut Vec<ServerName>,
     ) -> Result<Sent, MembershipError> {
         let mut last = MembershipError::NoServer;
-        for server in servers.iter().take(SERVERS) {
+        for server in servers.iter().take(MAX_SERVERS) {
             match self.join_via(change, server, decided, accepted_by).await {
                 Ok(sent) => return Ok(sent),
                 Err(error) => {
-                    tracing::info!(room = %change.room_id, "joining by way of {server} failed: {error}");
+                    tracing::info!(room = %change.room_id, "joining through {server} failed: {error}");
                     last = worse(last, error);
                 }
             }
@@ -235,22 +240,23 @@ impl Remote {
     ) -> Result<Sent, MembershipError> {
         let signed = self.signed(change, server, (Entrance::Join, decided)).await?;
         let omit_members = self.may_omit_members(change).await?;
-        let answer = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await;
-        if answer.as_ref().err().is_none_or(PeerError::may_have_succeeded) && !accepted_by.contains(server) {
+        let response = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await;
+        if response.as_ref().err().is_none_or(PeerError::may_have_succeeded) && !accepted_by.contains(server) {
             accepted_by.push(server.clone());
         }
-        let mut parts = answer?;
+        let mut parts = response?;
         let room = out_of_band::known_or_new(&self.receiver.writer, &change.room_id, signed.version).await?;
-        let mut taken = self.receiver.receive_state(&room, &mut *parts).await?;
-        let join = self.joined_event(server, &signed.pdu, taken.join.take()).await?;
+        let mut received = receive_state(&self.receiver, &room, &mut *parts).await?;
+        let join = self.joined_event(server, &signed.pdu, received.join.take()).await?;
         let event_id = join.event_id().clone();
-        // What is not told with the state is told with the auth chain, or has to be asked for.
+        // The auth events of the join are in the state, in the auth chain, or have to be fetched.
         let deadline = Deadline::of_request(&self.receiver.writer.clock);
-        self.receiver.complete_auth_events(server, &room, std::slice::from_ref(&join), &deadline).await?;
+        let source = RemoteSource { receiver: &self.receiver, room: &room, server, deadline: &deadline };
+        complete_auth_events(&source, std::slice::from_ref(&join)).await?;
         let one_enters = room.entering.lock().await;
         let view = room.view();
         let accepted = if view.local_joined.is_empty() {
-            self.enter(&room, &join, server, taken).await?
+            self.enter(&room, &join, server, received).await?
         } else if view.is_partial() {
             graph::add_beside(&self.receiver.writer, &room, &join).await?
         } else {
@@ -262,12 +268,13 @@ impl Remote {
             Accepted::Timeline(position) => Ok(Sent { event_id, position: Some(position) }),
             Accepted::Known => Ok(Sent { event_id, position: None }),
             Accepted::SoftFailed | Accepted::Rejected => {
-                Err(malformed(server, "the state it told does not allow the join"))
+                Err(malformed(server, "the state it returned does not allow the join"))
             }
         }
     }
 
-    /// Whether part of the state will do for now: so it is where nothing is known of the room that it would have to fit.
+    /// Whether partial state suffices for now: it does where this server knows nothing of the room that it must agree
+    /// with.
     async fn may_omit_members(&self, change: &MembershipChange) -> Result<bool, MembershipError> {
         let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(true) };
         let view = room.view();
@@ -275,18 +282,18 @@ impl Remote {
         Ok(!view.local_joined.is_empty() || (view.tip.extremities.is_empty() && own_only()))
     }
 
-    /// Comes into the room with the state that was told. When it is large, or part of it is missing, first with what the user
-    /// needs, so that neither they nor any other room has to wait for long.
+    /// Enters the room with the state that was returned. If it is large or partial, it first enters with the events
+    /// that the user needs, so that neither they nor other rooms wait for long.
     async fn enter(
         &self,
         room: &Arc<Room>,
         join: &Pdu,
         server: &ServerName,
-        taken: ReceivedState,
+        received: ReceivedState,
     ) -> Result<Accepted, MembershipError> {
-        let ReceivedState { state, mut first, members_omitted, servers, .. } = taken;
+        let ReceivedState { state, mut first, members_omitted, servers, .. } = received;
         first.extend(deciding(&state, join));
-        let small = state.len() <= ENTERED_AT_ONCE;
+        let small = state.len() <= MAX_STATE_AT_ONCE;
         let nids = |state: &[Arc<StateEntry>]| state.iter().map(|entry| entry.nid).collect::<Vec<_>>();
         if small && !members_omitted {
             return Ok(graph::enter(&self.receiver.writer, room, join, nids(&state), None).await?);
@@ -299,21 +306,21 @@ impl Remote {
             return Ok(accepted);
         }
         let (receiver, room) = (Arc::clone(&self.receiver), Arc::clone(room));
-        // The user is in the room and may talk: whoever waits for the join waits no longer.
+        // The user is in the room and may send: the request for the join ends here.
         self.receiver.writer.background.spawn_abortable("state of a joined room", async move {
             if !small
                 && let Err(error) = partial_state::add_state(&receiver.writer, &room, &state, !members_omitted).await
             {
-                tracing::warn!(room = %room.id, "what was told of a room's state could not be stored: {error}");
+                tracing::warn!(room = %room.id, "the state of a joined room could not be stored: {error}");
             }
-            // The rest, if anything is missing.
+            // The resync fetches the rest, if anything is missing.
             receiver.joined_partially.notify_waiters();
         });
         Ok(accepted)
     }
 
-    /// The join with the signature of the server whose user lets the user in, where one does. Nothing else is taken of
-    /// what came back.
+    /// Returns the join; a restricted join with the signature of the authorizing user's server. Nothing else of the
+    /// returned event is used.
     async fn joined_event(
         &self,
         server: &ServerName,
@@ -326,14 +333,14 @@ impl Remote {
         let theirs = theirs.and_then(|theirs| Pdu::parse_remote(theirs.get(), ours.room_version()).ok());
         let signed = theirs.and_then(|theirs| sign::with_signatures_of(ours, &theirs, server.as_str()));
         let signed = signed.ok_or(MembershipError::UnableToGrantJoin)?;
-        let verified = self.receiver.verify(vec![signed]).await.pop();
+        let verified = self.receiver.verifier.verify(vec![signed]).await.pop();
         verified.and_then(Result::ok).ok_or(MembershipError::UnableToGrantJoin)
     }
 
-    /// `change.target` knocks by way of the first of `servers` that lets them.
+    /// Knocks for `change.target` through the first of `servers` that accepts the knock.
     pub async fn knock(&self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
         let mut last = MembershipError::NoServer;
-        for server in servers.iter().take(SERVERS) {
+        for server in servers.iter().take(MAX_SERVERS) {
             match self.knock_via(change, server).await {
                 Ok(sent) => return Ok(sent),
                 Err(error) => last = worse(last, error),
@@ -346,27 +353,27 @@ impl Remote {
         let signed = self.signed(change, server, (Entrance::Knock, &Object::new())).await?;
         let described = self.receiver.peers.send_knock(server, &signed.pdu).await?;
         let room = out_of_band::known_or_new(&self.receiver.writer, &change.room_id, signed.version).await?;
-        // That server has taken the knock in: what is too much of its answer must not lose it.
+        // The server has accepted the knock: an oversized response must not lose it.
         let knock = StrippedState::fitting(&described).along(&signed.pdu, "knock_room_state");
         out_of_band::set_membership(&self.receiver.writer, &room, &knock).await?;
         Ok(Sent { event_id: knock.event_id().clone(), position: None })
     }
 
-    /// `change.target` declines an invite or takes back a knock. When no server answers, the room is left for this server
-    /// alone: an invite from a server that is gone must not stay for ever.
+    /// Declines an invite or takes back a knock of `change.target`. If no server responds, the leave is stored here
+    /// only: an invite from a server that is gone must not stay for ever.
     pub async fn leave(
         &self,
         room: &Arc<Room>,
         change: &MembershipChange,
         servers: &[ServerName],
     ) -> Result<Sent, MembershipError> {
-        for server in servers.iter().take(SERVERS) {
+        for server in servers.iter().take(MAX_SERVERS) {
             match self.leave_via(change, server).await {
                 Ok(leave) => {
                     out_of_band::set_membership(&self.receiver.writer, room, &leave).await?;
                     return Ok(Sent { event_id: leave.event_id().clone(), position: None });
                 }
-                Err(error) => tracing::info!(room = %room.id, "leaving by way of {server} failed: {error}"),
+                Err(error) => tracing::info!(room = %room.id, "leaving through {server} failed: {error}"),
             }
         }
         let leave = self.leave_alone(room, change)?;
@@ -380,7 +387,7 @@ impl Remote {
         Ok(signed.pdu)
     }
 
-    /// A leave event that nobody else is told.
+    /// Makes a leave event that is not sent to other servers.
     fn leave_alone(&self, room: &Room, change: &MembershipChange) -> Result<Pdu, MembershipError> {
         let invite =
             room.view().state.get("m.room.member", change.target.as_str()).and_then(|entry| entry.pdu_in_memory());
@@ -403,8 +410,8 @@ impl Remote {
             .map_err(SendError::from)?)
     }
 
-    /// Has `server` say where in the room the change goes; makes the event and signs it. `decided`: what this server
-    /// says in it.
+    /// Fetches a template of the change from `server`, completes and signs it. `decided` is the part of the content
+    /// that this server determines.
     async fn signed(
         &self,
         change: &MembershipChange,
@@ -414,12 +421,12 @@ impl Remote {
         let (rooms, user) = (&self.rooms, &change.target);
         let template = self.receiver.peers.template(server, &change.room_id, user, entrance).await?;
         let (room_id, own, here) = (&change.room_id, rooms.server_name(), self.here.as_deref());
-        let taken = template::check(&template, &Asked { room_id, user, entrance, server, own, here });
-        let taken = taken.map_err(|problem| malformed(server, problem))?;
+        let checked = template::check(&template, &Asked { room_id, user, entrance, server, own, here });
+        let checked = checked.map_err(|problem| malformed(server, problem))?;
         let shown = (entrance != Entrance::Leave).then_some(user);
         let profile = profile::member_content(rooms, entrance.as_str(), shown).await?;
         let mut decided = decided.clone();
-        if let Some(authoriser) = &taken.authoriser {
+        if let Some(authoriser) = &checked.authoriser {
             decided.insert("join_authorised_via_users_server", authoriser.as_str());
         }
         let event = PduBuilder {
@@ -430,17 +437,17 @@ impl Remote {
             content: of_change(change, profile, &decided)?,
             unsigned: None,
             redacts: None,
-            prev_events: taken.prev_events,
-            auth_events: taken.auth_events,
-            depth: taken.depth,
+            prev_events: checked.prev_events,
+            auth_events: checked.auth_events,
+            depth: checked.depth,
             origin_server_ts: self.receiver.writer.clock.now_ms(),
         };
-        let pdu = event.build(taken.version, &self.receiver.writer.signing_key, rooms.server_name());
-        Ok(Signed { version: taken.version, pdu: pdu.map_err(SendError::from)? })
+        let pdu = event.build(checked.version, &self.receiver.writer.signing_key, rooms.server_name());
+        Ok(Signed { version: checked.version, pdu: pdu.map_err(SendError::from)? })
     }
 }
 
-/// The entries of a state that decide whether it allows an event.
+/// Returns the entries of a state that the authorization rules need for an event.
 fn deciding(state: &[Arc<StateEntry>], pdu: &Pdu) -> impl Iterator<Item = EventNid> {
     let keys = auth_types::auth_event_keys(pdu.rules(), pdu.event_type(), pdu.sender(), pdu.state_key(), pdu.content());
     let decides = move |entry: &&Arc<StateEntry>| {
@@ -449,7 +456,7 @@ fn deciding(state: &[Arc<StateEntry>], pdu: &Pdu) -> impl Iterator<Item = EventN
     state.iter().filter(decides).map(|entry| entry.nid)
 }
 
-/// Of two failures the one to tell: a refusal says more than silence.
+/// Returns the more informative of two failures: a refusal rather than a missing response.
 fn worse(before: MembershipError, now: MembershipError) -> MembershipError {
     match (&before, &now) {
         (MembershipError::Remote(PeerError::Refused { .. }), MembershipError::Remote(error))
@@ -484,7 +491,7 @@ impl From<ReceiveError> for MembershipError {
             ReceiveError::Db(error) => error.into(),
             ReceiveError::Contended => Self::Send(SendError::Contended),
             error => {
-                tracing::info!("an event by way of another server was not accepted: {error}");
+                tracing::info!("an event through another server was not accepted: {error}");
                 Self::BadState
             }
         }

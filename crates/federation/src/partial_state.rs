@@ -1,4 +1,4 @@
-//! Asks other servers for the state that is missing from rooms this server came into with part of it.
+//! Fetches the state that is missing from rooms which this server joined with partial state.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,26 +16,29 @@ use plexus_store::{DbError, RoomNid, repo};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::receive::{Deadline, PduReceiver, ReceiveError, ReceiveStateError};
+use crate::receive::{
+    Deadline, PduReceiver, ReceiveError, ReceiveStateError, RemoteSource, receive_state, state_after,
+};
 
-/// How many rooms are filled at a time.
-const ROOMS_AT_ONCE: usize = 4;
-/// How long to wait when nobody could give a room's state: twice as long each time.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
+/// How many rooms are resynced at once.
+const MAX_ROOMS: usize = 4;
+/// How long to wait after no server has returned a room's state: twice as long each time. A request to resync ends the
+/// wait, but not before the minimum.
+const MIN_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+const MAX_PAUSE: Duration = Duration::from_secs(3_600);
 
-/// Fills rooms. A server has one.
+/// Completes the state of rooms. A server has one.
 pub struct PartialStateResync {
     receiver: Arc<PduReceiver>,
     permits: Semaphore,
 }
 
-/// Why a room's state did not come from a server.
+/// Why a room's state could not be completed from a server.
 #[derive(Debug, thiserror::Error)]
 enum ResyncError {
     #[error(transparent)]
-    TakeIn(#[from] ReceiveStateError),
+    State(#[from] ReceiveStateError),
     #[error(transparent)]
     Receive(#[from] ReceiveError),
     #[error(transparent)]
@@ -43,13 +46,13 @@ enum ResyncError {
 }
 
 impl PartialStateResync {
-    /// A filler of the rooms that `receiver` takes events into.
+    /// Returns a resync of the rooms of `receiver`.
     #[must_use]
     pub fn new(receiver: Arc<PduReceiver>) -> Self {
-        Self { receiver, permits: Semaphore::new(ROOMS_AT_ONCE) }
+        Self { receiver, permits: Semaphore::new(MAX_ROOMS) }
     }
 
-    /// Fills rooms, without end: first those that a former run of the program left.
+    /// Completes the state of rooms until the database is closed, first that of rooms which an earlier run left.
     pub async fn run(self: Arc<Self>) {
         let rooms = &self.receiver.rooms;
         let mut running: JoinSet<RoomNid> = JoinSet::new();
@@ -61,15 +64,15 @@ impl PartialStateResync {
             match rooms.db.read(repo::partial_joins::unfinished).await {
                 Ok(found) => {
                     for nid in found.into_iter().filter(|nid| busy.insert(*nid)).collect::<Vec<_>>() {
-                        let filler = Arc::clone(&self);
+                        let resync = Arc::clone(&self);
                         running.spawn(async move {
-                            filler.fill(nid).await;
+                            resync.complete(nid).await;
                             nid
                         });
                     }
                 }
                 Err(DbError::Closed) => return,
-                Err(error) => tracing::warn!("rooms whose state is missing wait: {error}"),
+                Err(error) => tracing::warn!("rooms with partial state wait: {error}"),
             }
             loop {
                 tokio::select! {
@@ -77,34 +80,34 @@ impl PartialStateResync {
                     Some(done) = running.join_next() => match done {
                         Ok(nid) => {
                             busy.remove(&nid);
-                            // Somebody may have come into it anew just now.
+                            // A user may have joined it again just now.
                             if rooms.loaded(nid).is_some_and(|room| is_missing_state(&room)) {
                                 break;
                             }
                         }
-                        Err(error) => tracing::error!("filling a room's state ended: {error}"),
+                        Err(error) => tracing::error!("the resync of a room's state ended: {error}"),
                     },
                 }
             }
         }
     }
 
-    /// Tries until the room's state is full, or nobody of this server is in the room any more.
-    async fn fill(&self, nid: RoomNid) {
+    /// Tries until the room's state is complete, or no user of this server is in the room any more.
+    async fn complete(&self, nid: RoomNid) {
         let rooms = &self.receiver.rooms;
         let mut pause = FIRST_PAUSE;
         loop {
-            match catch_panic(self.try_to_fill(nid)).await {
+            match catch_panic(self.try_to_complete(nid)).await {
                 Ok(Ok(true) | Err(DbError::Closed)) => return,
                 Ok(Ok(false)) => {}
-                Ok(Err(error)) => tracing::warn!(room = nid, "a room's state cannot be filled: {error}"),
+                Ok(Err(error)) => tracing::warn!(room = nid, "a room's state cannot be completed: {error}"),
                 Err(panic) => {
                     let message = panic_message(&*panic);
                     tracing::error!(room = nid, "a bug: the resync of a room's state panicked: {message}");
                 }
             }
-            rooms.clock.sleep(SHORTEST_PAUSE).await;
-            // A server of the room that asks for something or tells something may well have the state.
+            rooms.clock.sleep(MIN_PAUSE).await;
+            // A server in the room that has just sent a request probably has the state.
             let wanted = async {
                 match rooms.loaded(nid) {
                     Some(room) => room.wanted.notified().await,
@@ -113,14 +116,14 @@ impl PartialStateResync {
             };
             tokio::select! {
                 () = wanted => {}
-                () = rooms.clock.sleep(pause) => pause = LONGEST_PAUSE.min(pause * 2),
+                () = rooms.clock.sleep(pause) => pause = MAX_PAUSE.min(pause * 2),
             }
         }
     }
 
-    /// Asks one server after the other; `true` when there is no more to do.
-    async fn try_to_fill(&self, nid: RoomNid) -> Result<bool, DbError> {
-        // Nobody closes the semaphore.
+    /// Asks one server after the other. Returns `true` when there is nothing more to do.
+    async fn try_to_complete(&self, nid: RoomNid) -> Result<bool, DbError> {
+        // The semaphore is never closed.
         let _permit = self.permits.acquire().await;
         let rooms = &self.receiver.rooms;
         let Some(room) = rooms.get_nid(nid).await? else { return Ok(true) };
@@ -130,36 +133,35 @@ impl PartialStateResync {
             return Ok(true);
         };
         for server in servers_with_state(&join, &room.view(), rooms.server_name()) {
-            match self.fill_from(&server, &room, &event.pdu).await {
+            match self.complete_from(&server, &room, &event.pdu).await {
                 Ok(()) => {
-                    tracing::info!(room = %room.id, "all of the room's state is here, from {server}");
+                    tracing::info!(room = %room.id, "the room's state is complete, from {server}");
                     return Ok(true);
                 }
                 Err(
-                    ResyncError::TakeIn(ReceiveStateError::Db(error))
+                    ResyncError::State(ReceiveStateError::Db(error))
                     | ResyncError::Receive(ReceiveError::Db(error))
                     | ResyncError::Add(AddError::Db(error)),
                 ) => {
                     return Err(error);
                 }
-                Err(error) => tracing::info!(room = %room.id, "{server} did not give the room's state: {error}"),
+                Err(error) => tracing::info!(room = %room.id, "{server} did not return the room's state: {error}"),
             }
         }
-        tracing::warn!(room = %room.id, "no server gives the room's state; events of others wait until one does");
+        tracing::warn!(room = %room.id, "no server returns the room's state; events of others wait until one does");
         Ok(false)
     }
 
-    /// Asks a server for the state before the join. One that does not have the join may tell the state behind the
-    /// events that the join follows.
-    async fn fill_from(&self, server: &ServerName, room: &Arc<Room>, join: &Pdu) -> Result<(), ResyncError> {
+    /// Fetches the state before the join. A server that does not have the join may return the state after the join's
+    /// prev events.
+    async fn complete_from(&self, server: &ServerName, room: &Arc<Room>, join: &Pdu) -> Result<(), ResyncError> {
         let receiver = &self.receiver;
         let state = match receiver.peers.state(server, &room.id, join.event_id()).await {
-            Ok(mut parts) => receiver.receive_state(room, &mut *parts).await?.state,
+            Ok(mut parts) => receive_state(receiver, room, &mut *parts).await?.state,
             Err(error) if error.status().is_some() => {
                 tracing::info!(room = %room.id, "{error}");
-                receiver
-                    .state_after(server, room, join.prev_events(), &Deadline::of_queue(&receiver.writer.clock))
-                    .await?
+                let deadline = &Deadline::of_queue(&receiver.writer.clock);
+                state_after(&RemoteSource { receiver, room, server, deadline }, join.prev_events()).await?
             }
             Err(error) => return Err(ReceiveStateError::from(error).into()),
         };
@@ -168,7 +170,7 @@ impl PartialStateResync {
     }
 }
 
-/// Whether somebody of this server is in the room, and part of its state is missing.
+/// Whether a user of this server is in the room, and part of its state is missing.
 fn is_missing_state(room: &Room) -> bool {
     let view = room.view();
     view.is_partial() && !view.local_joined.is_empty()

@@ -1,6 +1,7 @@
-//! What the room engine asks of other servers. The engine knows neither HTTP nor discovery: tests and simulations
-//! answer in their stead.
+//! Requests to other servers. The room engine knows neither HTTP nor discovery: in tests, an implementation of
+//! [`Peers`] without them responds.
 
+mod error;
 mod federation;
 mod remote_state;
 
@@ -17,16 +18,17 @@ use plexus_rooms::model::direction::Direction;
 use plexus_rooms::{PeerError, PolicyServers, RemoteAliases};
 use serde_json::value::RawValue;
 
+pub use error::peer_error;
 pub use federation::FederationPeers;
 pub use remote_state::{StateReadError, StateReader};
 
 /// An event as another server sent it, not yet parsed.
 pub type RawPdu = Box<RawValue>;
 
-/// What is waited for.
+/// A future on the heap.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What another server answers.
+/// The response of another server.
 pub type Asked<'a, T> = Waiting<'a, Result<T, PeerError>>;
 
 /// A room's state before an event, by ids.
@@ -34,11 +36,11 @@ pub type Asked<'a, T> = Waiting<'a, Result<T, PeerError>>;
 pub struct StateIds {
     /// The state.
     pub state: Vec<EventId>,
-    /// What allowed it.
+    /// The auth chain of its events.
     pub auth_chain: Vec<EventId>,
 }
 
-/// Part of a room's state as another server tells it.
+/// Part of a room's state as another server returns it.
 #[derive(Debug)]
 pub enum StatePart {
     /// The join with the signature of the server that let the user in, where one is needed (`send_join`).
@@ -53,9 +55,9 @@ pub enum StatePart {
     AuthChain(Vec<RawPdu>),
 }
 
-/// A room's state, told part by part: a large room is never in memory as a whole.
+/// A room's state, read part by part: a large room is never in memory as a whole.
 pub trait StateParts: Send {
-    /// The next part; `None` when everything has been told.
+    /// Returns the next part; `None` at the end.
     fn next(&mut self) -> Asked<'_, Option<StatePart>>;
 }
 
@@ -66,20 +68,20 @@ impl StateParts for std::vec::IntoIter<StatePart> {
     }
 }
 
-/// What is asked of `get_missing_events`.
+/// The request of `get_missing_events`.
 #[derive(Debug, Clone)]
 pub struct MissingEvents {
-    /// What this server has; not answered.
+    /// Events that this server has; they are not returned.
     pub earliest: Vec<EventId>,
-    /// The events whose predecessors are sought; not answered.
+    /// The events to start from; they are not returned.
     pub latest: Vec<EventId>,
-    /// How many events at most.
+    /// The maximum number of events.
     pub limit: u32,
-    /// Events below this depth are not sought.
+    /// The minimum depth of the events.
     pub min_depth: u64,
 }
 
-/// An event to be completed and signed, as `make_join` and its kin answer it.
+/// An event to be completed and signed, as `make_join`, `make_knock` and `make_leave` return it.
 #[derive(Debug)]
 pub struct Template {
     /// The room's version.
@@ -97,7 +99,7 @@ pub struct NearEvent {
     pub origin_server_ts: u64,
 }
 
-/// What `make_join` and its kin make a template for.
+/// The kind of a membership change through another server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entrance {
     /// `make_join`, `send_join`
@@ -168,7 +170,7 @@ pub trait Peers: PolicyServers + RemoteAliases {
     fn event_auth<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId)
     -> Asked<'a, Vec<RawPdu>>;
 
-    /// `GET /make_join/{roomId}/{userId}` and its kin.
+    /// `GET /make_join/{roomId}/{userId}`, or `make_knock` or `make_leave`.
     fn template<'a>(
         &'a self,
         server: &'a ServerName,

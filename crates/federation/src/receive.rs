@@ -1,15 +1,18 @@
-//! Events that other servers made (server-server API, "Checks performed on receipt of a PDU"), one step a file:
-//! `verify` (signatures and hashes), `fetch_missing` and `walk_back` (what comes before), `auth_events`,
-//! `state_before`, `place` (the authorization rules, and the event's place in the room).
+//! Receives the events of other servers
+//! (<https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>), one step a file: `verify`
+//! (signatures and hashes), `fetch_missing` and `walk_back` (missing prev events), `auth_events`, and `state_before`.
+//! `plexus_rooms::write::graph` then applies the authorization rules and adds the events to the room.
 
 mod auth_events;
 mod backfill;
 mod deadline;
 mod fetch_missing;
 mod invites;
+mod lookup;
 mod near_time;
 mod ready;
 mod receive_state;
+mod source;
 mod spool;
 mod state_after;
 mod state_before;
@@ -20,6 +23,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use deadline::StateFetchLimits;
+use fetch_missing::with_missing;
 use plexus_protocol::event::sign::SignatureError;
 use plexus_protocol::event::{Pdu, PduError};
 use plexus_protocol::id::{EventId, ServerName};
@@ -33,16 +37,23 @@ use plexus_rooms::write::writer::RoomWriter;
 use plexus_rooms::write::{outliers, policy};
 use plexus_store::DbError;
 use plexus_store::repo::events::Verdict;
+use ready::Separated;
+use state_before::fetch_states;
 use tokio::sync::{Notify, Semaphore};
+use verify::PduVerifier;
 
 use crate::peers::Peers;
 
+pub(crate) use auth_events::complete as complete_auth_events;
 pub(crate) use deadline::Deadline;
+pub use invites::receive_invite;
 pub(crate) use invites::{is_end_of_invite, may_end};
-pub(crate) use receive_state::{ReceiveStateError, ReceivedState};
+pub(crate) use receive_state::{ReceiveStateError, ReceivedState, receive_state};
+pub(crate) use source::RemoteSource;
+pub(crate) use state_after::state_after;
 
-/// How many answers that may be as large as a room are read at a time.
-const MAX_LARGE_ANSWERS: usize = 8;
+/// How many responses that may be as large as a room are read at a time.
+const MAX_LARGE_RESPONSES: usize = 8;
 
 /// The outcomes for events, in the order they were tried.
 pub(crate) type Outcomes = Vec<(EventId, Result<Accepted, ReceiveError>)>;
@@ -53,20 +64,21 @@ pub struct PduReceiver {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) writer: Arc<RoomWriter>,
     pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) verifier: PduVerifier,
     /// Notified when this server has joined a room with part of its state.
     pub(crate) joined_partially: Arc<Notify>,
     state_limits: Arc<StateFetchLimits>,
-    /// Held while an answer is read that may be as large as a room.
-    large_answers: Arc<Semaphore>,
+    /// Permits to read responses that may be as large as a room.
+    large_responses: Arc<Semaphore>,
 }
 
-/// Why an event was not taken in. Nothing of it is stored.
+/// Why an event was not received. Nothing of it is stored.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReceiveError {
     /// Not an event of its room's version.
     #[error("malformed event: {0}")]
     Malformed(#[from] PduError),
-    /// Not signed by who must have signed it.
+    /// A required signature is missing or wrong.
     #[error("{0}")]
     Signature(#[from] SignatureError),
     /// An invite by a user of a server that is not in the room.
@@ -78,37 +90,37 @@ pub enum ReceiveError {
     /// Not an invite of one of our users.
     #[error("not an invite of a user of this server")]
     NotAnInvite,
-    /// This server takes no more invites, for now or at all.
+    /// This server accepts no more invites, for now or at all.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// It brings more stripped state than is taken.
+    /// It has more stripped state than is accepted.
     #[error(transparent)]
     StrippedState(#[from] TooMuchStrippedState),
-    /// Of another room.
+    /// The event belongs to another room.
     #[error("the event belongs to another room")]
     OtherRoom,
-    /// This server has nobody in the room.
+    /// No user of this server is in the room.
     #[error("this server is not in the room")]
     NotInRoom,
-    /// The room's `m.room.server_acl` keeps the sending server out.
+    /// The room's `m.room.server_acl` denies the sending server.
     #[error("the room's access control list does not let your server in")]
     DeniedByAcl,
-    /// Nobody could give events that it rests on.
+    /// Prev events or auth events are missing, and no server that was asked has them.
     #[error("events that it refers to could not be found")]
     MissingEvents,
     /// A bug ended the check of its signatures.
     #[error("the signatures could not be checked")]
     NotVerified,
-    /// Other writers were faster, again and again.
+    /// Other writers changed the room first, repeatedly.
     #[error("the room changed too often; try again")]
     Contended,
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
 impl ReceiveError {
-    /// Whether the same event may be taken in later: it waits for something, or the database does.
+    /// Whether the event may be received later: it waits for other events, or the database failed.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::MissingEvents | Self::Contended | Self::Db(_))
     }
@@ -130,35 +142,38 @@ impl From<AddError> for ReceiveError {
 }
 
 impl PduReceiver {
-    /// A receiver into these rooms.
+    /// Returns a receiver of events for the rooms of `writer`.
     #[must_use]
     pub fn new(writer: Arc<RoomWriter>, peers: Arc<dyn Peers>) -> Self {
+        let verifier = PduVerifier { peers: Arc::clone(&peers), random: writer.random.clone(), db: writer.db.clone() };
         Self {
             rooms: Arc::clone(writer.rooms()),
+            verifier,
             writer,
             peers,
             joined_partially: Arc::default(),
             state_limits: Arc::default(),
-            large_answers: Arc::new(Semaphore::new(MAX_LARGE_ANSWERS)),
+            large_responses: Arc::new(Semaphore::new(MAX_LARGE_RESPONSES)),
         }
     }
 
-    /// Takes in one event that `origin` hands to this server to be passed on (`send_join`, `send_leave`, `send_knock`),
-    /// with what it needs from there. Its signatures and hash have been checked.
+    /// Receives one event that `origin` asks this server to pass on (`send_join`, `send_leave`, `send_knock`), and
+    /// fetches what is missing from there. Its signatures and hash have been verified.
     ///
     /// # Errors
-    /// When what it rests on cannot be found, or the database fails.
+    /// When events before it cannot be found, or the database fails.
     pub async fn accept(&self, origin: &ServerName, room: &Arc<Room>, pdu: Pdu) -> Result<Accepted, ReceiveError> {
         let id = pdu.event_id().clone();
         let is_own = pdu.sender().server_name() == self.rooms.server_name().as_str();
-        // Our own join by way of a server: that server passes it on.
+        // A join of our own through another server: that server passes it on.
         let arrival = if is_own { Arrival::Sent } else { Arrival::Handed { event: &id, by: origin } };
-        let outcomes =
-            self.process_arrival(origin, room, vec![pdu], arrival, &Deadline::of_request(&self.writer.clock)).await?;
+        let deadline = &Deadline::of_request(&self.writer.clock);
+        let source = RemoteSource { receiver: self, room, server: origin, deadline };
+        let outcomes = self.process_arrival(&source, vec![pdu], arrival).await?;
         match outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id) {
             Some((_, outcome)) => outcome,
-            // It came by another way meanwhile.
-            None => self.placed_before(room, &id).await?.ok_or(ReceiveError::MissingEvents),
+            // It has been received from elsewhere meanwhile.
+            None => self.outcome_of(room, &id).await?.ok_or(ReceiveError::MissingEvents),
         }
     }
 
@@ -174,8 +189,8 @@ impl PduReceiver {
         Ok(outcomes.into_iter().map(|(id, outcome)| (id, outcome.map_err(ReceiveError::from))).collect())
     }
 
-    /// What became of an event that has its place already.
-    async fn placed_before(&self, room: &Room, id: &EventId) -> Result<Option<Accepted>, DbError> {
+    /// Returns the outcome of an event that is in the graph already.
+    async fn outcome_of(&self, room: &Room, id: &EventId) -> Result<Option<Accepted>, DbError> {
         let known = event_lookup::known(&self.writer.db, std::slice::from_ref(id)).await?;
         let placed = known.get(id).filter(|known| known.snapshot_nid.is_some() && known.room_nid == room.nid);
         Ok(placed.map(|known| match known.verdict {
@@ -185,40 +200,45 @@ impl PduReceiver {
         }))
     }
 
-    /// Takes in events of one room, and what comes before them. Answers what became of each that was tried.
-    pub(crate) async fn process(
+    /// Adds the events of a room that need no other server. Returns their outcomes, and the events that do. Events that
+    /// are in the graph already are in neither.
+    pub(crate) async fn add_ready(
         &self,
-        origin: &ServerName,
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
-        deadline: &Deadline,
-    ) -> Result<Outcomes, ReceiveError> {
-        self.process_arrival(origin, room, pdus, Arrival::Sent, deadline).await
+    ) -> Result<(Outcomes, Vec<Pdu>), ReceiveError> {
+        let Separated { ready, later } = ready::separate(&self.writer.db, room, pdus).await?;
+        let outcomes = self.add_all(room, &ready, &GivenStates::new(), Arrival::Sent).await?;
+        Ok((outcomes, later))
+    }
+
+    /// Adds events of a room, and the missing events before them. Returns the outcome of each event that was tried.
+    pub(crate) async fn process(&self, source: &RemoteSource<'_>, pdus: Vec<Pdu>) -> Result<Outcomes, ReceiveError> {
+        self.process_arrival(source, pdus, Arrival::Sent).await
     }
 
     async fn process_arrival(
         &self,
-        origin: &ServerName,
-        room: &Arc<Room>,
+        source: &RemoteSource<'_>,
         pdus: Vec<Pdu>,
         arrival: Arrival<'_>,
-        deadline: &Deadline,
     ) -> Result<Outcomes, ReceiveError> {
-        let new = self.not_placed(room.nid, outliers::prev_events_first(pdus)).await?;
+        let room = source.room;
+        let new = lookup::without_place(&self.writer.db, room.nid, outliers::prev_events_first(pdus)).await?;
         if new.is_empty() {
             return Ok(Outcomes::new());
         }
-        let found = self.with_missing(origin, room, &new, deadline).await?;
-        self.complete_auth_events(origin, room, &found.events, deadline).await?;
+        let found = with_missing(source, &new).await?;
+        auth_events::complete(source, &found.events).await?;
         let missing_from = |pdu: &Pdu, missing: &[&EventId]| Some(found.missing_from(pdu, missing));
-        let told = self.told_states(origin, room, &found.events, deadline, missing_from).await?;
+        let states = fetch_states(source, &found.events, missing_from).await?;
         let pdus = policy::with_recommendations(&self.writer, room, found.events.clone()).await;
-        let mut outcomes = self.add_all(room, &pdus, &told, arrival).await?;
+        let mut outcomes = self.add_all(room, &pdus, &states, arrival).await?;
         if !found.any_fetched {
             return Ok(outcomes);
         }
-        // Where what leads to an event has no place, because something of that is nowhere to be had, the state before
-        // it may be.
+        // An event may follow fetched events that could not be added, because nobody has the events before them. The
+        // state before it may be available nevertheless.
         let is_missing = |id: &EventId| {
             outcomes.iter().any(|(it, outcome)| it == id && matches!(outcome, Err(ReceiveError::MissingEvents)))
         };
@@ -226,9 +246,9 @@ impl PduReceiver {
         let is_left = |pdu: &&Pdu| asked_for.contains(pdu.event_id()) && is_missing(pdu.event_id());
         let left: Vec<Pdu> = pdus.iter().filter(is_left).cloned().collect();
         if !left.is_empty() {
-            let told = self.told_states(origin, room, &left, deadline, missing_from).await?;
+            let states = fetch_states(source, &left, missing_from).await?;
             outcomes.retain(|(id, _)| left.iter().all(|pdu| pdu.event_id() != id));
-            outcomes.extend(self.add_all(room, &left, &told, arrival).await?);
+            outcomes.extend(self.add_all(room, &left, &states, arrival).await?);
         }
         Ok(outcomes)
     }

@@ -1,5 +1,5 @@
-//! What other servers are told about rooms (server-server API). Each function takes the server that asks, and tells it no
-//! more than it may know.
+//! Serves requests of other servers about rooms. Each function is given the origin of the request, and returns no more
+//! than it may know.
 
 mod admission;
 mod answer;
@@ -27,7 +27,7 @@ pub use state::{
     StateBefore, StateIds, auth_chain, joined_state, state_before, state_ids_before, stripped_state_events,
 };
 
-/// Why another server is not told something.
+/// Why a request of another server is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// This server does not know the room, or has nobody in it.

@@ -1,6 +1,7 @@
 //! Client errors for failed requests to other servers.
 
 use http::StatusCode;
+use plexus_federation::peers;
 use plexus_net::FederationError;
 use plexus_rooms::PeerError;
 
@@ -8,7 +9,7 @@ use crate::ApiError;
 
 /// Returns the client's error for a request to another server that failed.
 pub fn federation_error(error: &FederationError) -> ApiError {
-    peer_error(&error.clone().into())
+    peer_error(&peers::peer_error(error.clone()))
 }
 
 /// Returns the client's error for a request that another server did not answer. What that server says about the thing

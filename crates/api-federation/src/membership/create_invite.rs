@@ -4,7 +4,7 @@ pub(crate) mod v1;
 pub(crate) mod v2;
 
 use plexus_federation::peers::RawPdu;
-use plexus_federation::{PduReceiver, serve};
+use plexus_federation::{PduReceiver, receive_invite, serve};
 use plexus_http::ApiError;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
@@ -41,6 +41,6 @@ impl Invite<'_> {
         {
             return Err(ApiError::not_found("No such user"));
         }
-        receiver.invited(self.origin, pdu, room_state).await.map_err(not_received)
+        receive_invite(receiver, self.origin, pdu, room_state).await.map_err(not_received)
     }
 }

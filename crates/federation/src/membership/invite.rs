@@ -52,6 +52,6 @@ pub(super) async fn signed(
     let signed = receiver.peers.invite(server, invite, events).await?;
     let copy = Pdu::parse_remote(signed.get(), room.version).map_err(ReceiveError::from)?;
     // Only the signature is used of what came back: no server would accept the invite without it.
-    let signed = receiver.with_valid_signatures(invite, &copy, server.as_str()).await;
+    let signed = receiver.verifier.with_valid_signatures(invite, &copy, server.as_str()).await;
     signed.ok_or(MembershipError::RemoteUser)
 }

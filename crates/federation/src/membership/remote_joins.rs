@@ -29,7 +29,7 @@ const PAUSES_OF_INVITED: [Duration; 2] = [Duration::from_secs(600), Duration::fr
 /// The HTTP status of a request that is to be made again later.
 const RATE_LIMITED: u16 = 429;
 
-/// The joins of rooms by way of other servers. In memory only, owned by [`super::MembershipChanger`].
+/// The joins through other servers. In memory only, owned by [`super::RemoteMembershipChanger`].
 #[derive(Default)]
 pub(super) struct RemoteJoins {
     of_user: Mutex<HashMap<(RoomId, UserId), SharedJoins>>,

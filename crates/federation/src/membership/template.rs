@@ -93,8 +93,9 @@ fn references(event: &Object, name: &str, most: usize, version: RoomVersion) -> 
     Ok(ids)
 }
 
-/// Who lets the user in. Only a user of the server that made the template can be: that server has to sign the join,
-/// too. So it is never one of ours, for whom this server decides and signs itself.
+/// Returns the user that authorizes a restricted join
+/// (<https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms>). It must be a user of the server that made the
+/// template, which has to sign the join too, and is never one of this server, which decides and signs by itself.
 fn authoriser(event: &Object, version: RoomVersion, asked: &Asked<'_>) -> Result<Option<UserId>, &'static str> {
     if asked.entrance != Entrance::Join || !version.rules().auth.restricted_joins {
         return Ok(None);

@@ -17,6 +17,7 @@ use plexus_rooms::model::direction::Direction;
 use plexus_rooms::{PeerError, PolicyServers, RemoteAliases};
 use serde::Deserialize;
 
+use super::error::peer_error;
 use super::remote_state::RemoteState;
 use super::{
     Asked, Entrance, MissingEvents, NearEvent, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting,
@@ -43,19 +44,21 @@ struct Validity {
 
 impl PolicyServers for FederationPeers {
     fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, Object> {
-        Box::pin(async move { Ok(policy::sign_event::call(&self.client, server, pdu).await?) })
+        Box::pin(async move { policy::sign_event::call(&self.client, server, pdu).await.map_err(peer_error) })
     }
 }
 
 impl RemoteAliases for FederationPeers {
     fn room_of_alias<'a>(&'a self, server: &'a ServerName, alias: &'a RoomAlias) -> Asked<'a, RoomId> {
-        Box::pin(async move { Ok(query::get_room_information::call(&self.client, server, alias).await?.room_id) })
+        Box::pin(async move {
+            Ok(query::get_room_information::call(&self.client, server, alias).await.map_err(peer_error)?.room_id)
+        })
     }
 }
 
 impl Peers for FederationPeers {
     fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> Asked<'a, RawPdu> {
-        Box::pin(async move { Ok(event::get_event::call(&self.client, server, event).await?) })
+        Box::pin(async move { event::get_event::call(&self.client, server, event).await.map_err(peer_error) })
     }
 
     fn missing_events<'a>(
@@ -71,7 +74,7 @@ impl Peers for FederationPeers {
                 limit: query.limit,
                 min_depth: query.min_depth,
             };
-            Ok(event::get_missing_events::call(&self.client, server, room, &request).await?)
+            event::get_missing_events::call(&self.client, server, room, &request).await.map_err(peer_error)
         })
     }
 
@@ -82,12 +85,15 @@ impl Peers for FederationPeers {
         events: &'a [EventId],
         limit: u32,
     ) -> Asked<'a, Vec<RawPdu>> {
-        Box::pin(async move { Ok(backfill::get_backfill::call(&self.client, server, room, events, limit).await?) })
+        Box::pin(async move {
+            backfill::get_backfill::call(&self.client, server, room, events, limit).await.map_err(peer_error)
+        })
     }
 
     fn state_ids<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateIds> {
         Box::pin(async move {
-            let response = event::get_room_state_ids::call(&self.client, server, room, event).await?;
+            let response =
+                event::get_room_state_ids::call(&self.client, server, room, event).await.map_err(peer_error)?;
             Ok(StateIds { state: response.pdu_ids, auth_chain: response.auth_chain_ids })
         })
     }
@@ -99,7 +105,7 @@ impl Peers for FederationPeers {
         event: &'a EventId,
     ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
-            let response = event::get_room_state::call(&self.client, server, room, event).await?;
+            let response = event::get_room_state::call(&self.client, server, room, event).await.map_err(peer_error)?;
             Ok(Box::new(RemoteState::new(server.clone(), response)) as Box<dyn StateParts>)
         })
     }
@@ -110,9 +116,9 @@ impl Peers for FederationPeers {
         room: &'a RoomId,
         event: &'a EventId,
     ) -> Asked<'a, Vec<RawPdu>> {
-        Box::pin(
-            async move { Ok(authorization::get_event_authorization::call(&self.client, server, room, event).await?) },
-        )
+        Box::pin(async move {
+            authorization::get_event_authorization::call(&self.client, server, room, event).await.map_err(peer_error)
+        })
     }
 
     fn template<'a>(
@@ -124,10 +130,11 @@ impl Peers for FederationPeers {
     ) -> Asked<'a, Template> {
         Box::pin(async move {
             let response = match entrance {
-                Entrance::Join => membership::prepare_join_event::call(&self.client, server, room, user).await?,
-                Entrance::Knock => membership::prepare_knock_event::call(&self.client, server, room, user).await?,
-                Entrance::Leave => membership::prepare_leave_event::call(&self.client, server, room, user).await?,
+                Entrance::Join => membership::prepare_join_event::call(&self.client, server, room, user).await,
+                Entrance::Knock => membership::prepare_knock_event::call(&self.client, server, room, user).await,
+                Entrance::Leave => membership::prepare_leave_event::call(&self.client, server, room, user).await,
             };
+            let response = response.map_err(peer_error)?;
             let malformed = |problem: String| PeerError::malformed(server, problem);
             // Servers of before room versions do not name one.
             let version = response.room_version.as_deref().unwrap_or("1");
@@ -144,29 +151,38 @@ impl Peers for FederationPeers {
         omit_members: bool,
     ) -> Asked<'a, Box<dyn StateParts>> {
         Box::pin(async move {
-            let state = match create_join_event::call(&self.client, server, join, omit_members).await? {
-                create_join_event::Response::V1(response) => RemoteState::with_status(server.clone(), response),
-                create_join_event::Response::V2(response) => RemoteState::new(server.clone(), response),
-            };
+            let state =
+                match create_join_event::call(&self.client, server, join, omit_members).await.map_err(peer_error)? {
+                    create_join_event::Response::V1(response) => RemoteState::with_status(server.clone(), response),
+                    create_join_event::Response::V2(response) => RemoteState::new(server.clone(), response),
+                };
             Ok(Box::new(state) as Box<dyn StateParts>)
         })
     }
 
     fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> Asked<'a, Vec<RawPdu>> {
-        Box::pin(async move { Ok(membership::create_knock_event::call(&self.client, server, knock).await?) })
+        Box::pin(
+            async move { membership::create_knock_event::call(&self.client, server, knock).await.map_err(peer_error) },
+        )
     }
 
     fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()> {
-        Box::pin(async move { Ok(membership::create_leave_event::call(&self.client, server, leave).await?) })
+        Box::pin(
+            async move { membership::create_leave_event::call(&self.client, server, leave).await.map_err(peer_error) },
+        )
     }
 
     fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu> {
-        Box::pin(async move { Ok(membership::create_invite::call(&self.client, server, invite, &stripped).await?) })
+        Box::pin(async move {
+            membership::create_invite::call(&self.client, server, invite, &stripped).await.map_err(peer_error)
+        })
     }
 
     fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> Asked<'a, Object> {
         Box::pin(async move {
-            Ok(query::get_profile_information::call_in_background(&self.client, server, user, timeout).await?)
+            query::get_profile_information::call_in_background(&self.client, server, user, timeout)
+                .await
+                .map_err(peer_error)
         })
     }
 
@@ -182,7 +198,8 @@ impl Peers for FederationPeers {
                 Direction::Backward => get_event_by_timestamp::Direction::Backward,
                 Direction::Forward => get_event_by_timestamp::Direction::Forward,
             };
-            let response = get_event_by_timestamp::call(&self.client, server, room, ts, direction).await?;
+            let response =
+                get_event_by_timestamp::call(&self.client, server, room, ts, direction).await.map_err(peer_error)?;
             Ok(NearEvent { event_id: response.event_id, origin_server_ts: response.origin_server_ts })
         })
     }
@@ -193,7 +210,9 @@ impl Peers for FederationPeers {
         room: &'a RoomId,
         invite: Object,
     ) -> Asked<'a, ()> {
-        Box::pin(async move { Ok(thirdparty::exchange_invite::call(&self.client, server, room, &invite).await?) })
+        Box::pin(async move {
+            thirdparty::exchange_invite::call(&self.client, server, room, &invite).await.map_err(peer_error)
+        })
     }
 
     fn identity_key_is_valid<'a>(
@@ -205,8 +224,9 @@ impl Peers for FederationPeers {
         Box::pin(async move {
             let separator = if key_validity_url.contains('?') { '&' } else { '?' };
             let url = format!("{key_validity_url}{separator}public_key={}", percent_encode(public_key));
-            let answer = self.client.fetch(Purpose::KeyRevocation, named_by, &url).await?;
-            let answer: Result<Validity, _> = serde_json::from_slice(answer.whole().await?.as_ref());
+            let answer = self.client.fetch(Purpose::IdentityServer, named_by, &url).await.map_err(peer_error)?;
+            let answer: Result<Validity, _> =
+                serde_json::from_slice(answer.whole().await.map_err(peer_error)?.as_ref());
             Ok(answer.is_ok_and(|answer| answer.valid))
         })
     }

@@ -8,6 +8,7 @@ use plexus_net::federation::StreamedResponse;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::PeerError;
 
+use super::error::peer_error;
 use super::{Asked, StatePart, StateParts};
 
 pub use reader::{StateReadError, StateReader};
@@ -40,7 +41,7 @@ impl RemoteState {
             }
             #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
             let chunk = tokio::time::timeout(CHUNK_TIMEOUT, self.response.chunk()).await;
-            let read = match chunk.map_err(|_| PeerError::timeout(&self.from))?? {
+            let read = match chunk.map_err(|_| PeerError::timeout(&self.from))?.map_err(peer_error)? {
                 Some(chunk) => reader.read(&chunk).map(|()| None),
                 None => self.reader.take().map_or(Ok(None), StateReader::finish),
             };

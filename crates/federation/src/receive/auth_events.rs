@@ -1,83 +1,53 @@
-//! The events that are to allow an event, and those that allow them.
+//! Fetches auth events that are not stored
+//! (<https://spec.matrix.org/v1.19/server-server-api/#retrieving-event-authorisation-information>).
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
-use plexus_protocol::id::{EventId, ServerName};
-use plexus_rooms::model::event_lookup;
-use plexus_rooms::model::room::Room;
+use plexus_protocol::id::EventId;
 use plexus_rooms::write::outliers;
-use plexus_store::DbError;
 
-use super::{Deadline, PduReceiver, ReceiveError};
+use super::{ReceiveError, RemoteSource, lookup};
 
-impl PduReceiver {
-    /// Fetches and stores the auth events that are not known. What cannot be had is missed when the event is judged.
-    pub(crate) async fn complete_auth_events(
-        &self,
-        origin: &ServerName,
-        room: &Arc<Room>,
-        pdus: &[Pdu],
-        deadline: &Deadline,
-    ) -> Result<(), ReceiveError> {
-        let among: HashSet<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
-        if self.unknown_auth_events(pdus, &among).await?.is_empty() {
-            return Ok(());
-        }
-        for pdu in pdus {
-            if self.unknown_auth_events(std::slice::from_ref(pdu), &among).await?.is_empty() {
-                continue;
-            }
-            let asking = async {
-                let _one_of_few = self.large_answers.acquire().await;
-                self.peers.event_auth(origin, &room.id, pdu.event_id()).await
-            };
-            match deadline.ask(origin, Box::pin(asking)).await {
-                Ok(chain) => {
-                    let chain = self.open(room, chain).await;
-                    outliers::store(&self.writer, room, chain).await?;
-                }
-                Err(error) => {
-                    tracing::info!(event = %pdu.event_id(), room = %room.id, "its auth chain could not be fetched: {error}");
-                }
-            }
-            self.fetch_singly((origin, deadline), room, pdu, &among).await?;
-        }
-        Ok(())
+/// Fetches and stores the auth events of `pdus` that are not known. An event whose auth events cannot be fetched is
+/// refused when it is authorized.
+pub(crate) async fn complete(source: &RemoteSource<'_>, pdus: &[Pdu]) -> Result<(), ReceiveError> {
+    let RemoteSource { receiver, room, server, .. } = *source;
+    let db = &receiver.writer.db;
+    let among: HashSet<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
+    if lookup::unknown_auth_events(db, pdus, &among).await?.is_empty() {
+        return Ok(());
     }
-
-    /// Asks for each auth event that is missing still.
-    async fn fetch_singly(
-        &self,
-        (origin, deadline): (&ServerName, &Deadline),
-        room: &Arc<Room>,
-        pdu: &Pdu,
-        among: &HashSet<EventId>,
-    ) -> Result<(), ReceiveError> {
-        for id in self.unknown_auth_events(std::slice::from_ref(pdu), among).await? {
-            if let Ok(raw) = deadline.ask(origin, self.peers.event(origin, &id)).await {
-                let events = self.open(room, vec![raw]).await;
-                outliers::store(&self.writer, room, events).await?;
+    for pdu in pdus {
+        if lookup::unknown_auth_events(db, std::slice::from_ref(pdu), &among).await?.is_empty() {
+            continue;
+        }
+        let asking = async {
+            let _permit = receiver.large_responses.acquire().await;
+            receiver.peers.event_auth(server, &room.id, pdu.event_id()).await
+        };
+        match source.ask(Box::pin(asking)).await {
+            Ok(chain) => {
+                let chain = receiver.verifier.open(room, chain).await;
+                outliers::store(&receiver.writer, room, chain).await?;
+            }
+            Err(error) => {
+                tracing::info!(event = %pdu.event_id(), room = %room.id, "no auth chain: {error}");
             }
         }
-        Ok(())
+        fetch_each(source, pdu, &among).await?;
     }
+    Ok(())
+}
 
-    /// The auth events of these that are neither `among` them nor stored.
-    pub(super) async fn unknown_auth_events(
-        &self,
-        pdus: &[Pdu],
-        among: &HashSet<EventId>,
-    ) -> Result<Vec<EventId>, DbError> {
-        let mut named: Vec<EventId> = pdus
-            .iter()
-            .flat_map(|pdu| pdu.auth_events().iter().cloned().chain(outliers::create_of(pdu)))
-            .filter(|id| !among.contains(id))
-            .collect();
-        named.sort_unstable();
-        named.dedup();
-        let known = event_lookup::known(&self.writer.db, &named).await?;
-        Ok(named.into_iter().filter(|id| !known.contains_key(id)).collect())
+/// Fetches each auth event of `pdu` that is still missing by itself.
+async fn fetch_each(source: &RemoteSource<'_>, pdu: &Pdu, among: &HashSet<EventId>) -> Result<(), ReceiveError> {
+    let RemoteSource { receiver, room, server, .. } = *source;
+    for id in lookup::unknown_auth_events(&receiver.writer.db, std::slice::from_ref(pdu), among).await? {
+        if let Ok(raw) = source.ask(receiver.peers.event(server, &id)).await {
+            let events = receiver.verifier.open(room, vec![raw]).await;
+            outliers::store(&receiver.writer, room, events).await?;
+        }
     }
+    Ok(())
 }

@@ -1,24 +1,22 @@
-//! What comes before an event and is not known here.
+//! Fetches the events before a received one that are missing here.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
-use plexus_protocol::id::{EventId, ServerName};
-use plexus_rooms::model::event_lookup;
+use plexus_protocol::id::EventId;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::write::graph::MissingFrom;
 use plexus_rooms::write::outliers;
 use plexus_store::repo::timeline_gaps::START;
-use plexus_store::{DbError, EventNid, Position, RoomNid, repo};
+use plexus_store::{Database, DbError, EventNid, Position, repo};
 
 use super::deadline::most_states;
-use super::walk_back::{Bounds, Cut, Fetched};
-use super::{Deadline, PduReceiver, ReceiveError};
+use super::walk_back::{Bounds, Cut, Fetched, walk_back};
+use super::{ReceiveError, RemoteSource, lookup};
 
 /// How many events are fetched after a long absence. What is missing beyond them is a gap in the timeline, which is
 /// filled when somebody pages back to it.
-const ABSENCE: usize = 2_000;
+const MAX_EVENTS: usize = 2_000;
 
 /// Events that are not in the graph, with those that they follow as far as they could be had.
 pub(super) struct WithMissing {
@@ -50,73 +48,41 @@ impl WithMissing {
     }
 }
 
-impl PduReceiver {
-    /// Adds to events that are not in the graph yet those that they follow, as far as `origin` gives them and they can
-    /// be of use.
-    pub(super) async fn with_missing(
-        &self,
-        origin: &ServerName,
-        room: &Arc<Room>,
-        new: &[Pdu],
-        deadline: &Deadline,
-    ) -> Result<WithMissing, ReceiveError> {
-        let last_gap = self.last_gap(room, Position::MAX).await?;
-        let bounds = Bounds { events: ABSENCE, min_depth: Some(last_gap.depth) };
-        let Fetched { events, older } = self.walk_back((origin, &deadline.half()), room, new, bounds).await?;
-        let all: Vec<Pdu> = new.iter().chain(&events).cloned().collect();
-        let missing = self.unknown_prev_events(room.nid, &all).await?;
-        let judged = HashSet::new();
-        let most_states = most_states(room.view().state.len());
-        let cut = Cut { from: new, is_placed: false, missing: &missing, judged: &judged, most_states };
-        let fetched = cut.newest(events);
-        let any_fetched = !fetched.is_empty();
-        let events = outliers::prev_events_first(fetched.into_iter().chain(new.iter().cloned()).collect());
-        Ok(WithMissing { events, any_fetched, older, last_gap })
-    }
+/// Adds to events that are not in the graph yet the events before them, as far as the server returns them and they can
+/// be of use (<https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>).
+pub(super) async fn with_missing(source: &RemoteSource<'_>, new: &[Pdu]) -> Result<WithMissing, ReceiveError> {
+    let RemoteSource { receiver, room, .. } = *source;
+    let db = &receiver.writer.db;
+    let last_gap = last_gap(db, room, Position::MAX).await?;
+    let bounds = Bounds { events: MAX_EVENTS, min_depth: Some(last_gap.depth) };
+    let Fetched { events, older } = walk_back(source, new, bounds).await?;
+    let all: Vec<Pdu> = new.iter().chain(&events).cloned().collect();
+    let missing = lookup::unknown_prev_events(db, room.nid, &all).await?;
+    let judged = HashSet::new();
+    let most_states = most_states(room.view().state.len());
+    let cut = Cut { from: new, is_placed: false, missing: &missing, judged: &judged, most_states };
+    let fetched = cut.newest(events);
+    let any_fetched = !fetched.is_empty();
+    let events = outliers::prev_events_first(fetched.into_iter().chain(new.iter().cloned()).collect());
+    Ok(WithMissing { events, any_fetched, older, last_gap })
+}
 
-    /// The newest open gap before the position `top`: what is older is fetched when somebody pages back. Without a gap
-    /// it is the time before the event by which this server came into the room.
-    pub(super) async fn last_gap(&self, room: &Room, top: Position) -> Result<LastGap, DbError> {
-        if let Some(gap) = room.view().gaps.newest_open(top) {
-            return Ok(LastGap { gap_nid: gap.gap_nid, depth: gap.depth.unsigned_abs() });
-        }
-        let nid = room.nid;
-        let depth = self.writer.db.read(move |tx| repo::events::first_depth(tx, nid)).await?;
-        Ok(LastGap { gap_nid: START, depth: depth.unwrap_or(0).unsigned_abs() })
+/// Returns the newest open gap before the position `top`: older events are fetched when somebody pages back. Without a
+/// gap it is the time before the event by which this server came into the room.
+pub(super) async fn last_gap(db: &Database, room: &Room, top: Position) -> Result<LastGap, DbError> {
+    if let Some(gap) = room.view().gaps.newest_open(top) {
+        return Ok(LastGap { gap_nid: gap.gap_nid, depth: gap.depth.unsigned_abs() });
     }
-
-    /// Those of the events that have no place in the graph; what was rejected has one.
-    pub(super) async fn not_placed(&self, room: RoomNid, pdus: Vec<Pdu>) -> Result<Vec<Pdu>, DbError> {
-        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
-        let known = event_lookup::known(&self.writer.db, &ids).await?;
-        let placed = |pdu: &Pdu| known.get(pdu.event_id()).is_some_and(|known| known.has_place(room));
-        Ok(pdus.into_iter().filter(|pdu| !placed(pdu)).collect())
-    }
-
-    /// Those of the events that are in the graph, with or without a place in the timeline.
-    pub(super) async fn in_graph(&self, room: &Room, pdus: &[Pdu]) -> Result<HashSet<EventId>, DbError> {
-        let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
-        let known = event_lookup::known(&self.writer.db, &ids).await?;
-        Ok(known.into_iter().filter(|(_, known)| known.is_in_graph(room.nid)).map(|(id, _)| id).collect())
-    }
-
-    /// The prev events of these that are neither among them nor placed.
-    pub(super) async fn unknown_prev_events(&self, room: RoomNid, pdus: &[Pdu]) -> Result<HashSet<EventId>, DbError> {
-        let among: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
-        let mut outside: Vec<EventId> =
-            pdus.iter().flat_map(Pdu::prev_events).filter(|id| !among.contains(id)).cloned().collect();
-        outside.sort_unstable();
-        outside.dedup();
-        let known = event_lookup::known(&self.writer.db, &outside).await?;
-        Ok(outside.into_iter().filter(|id| !known.get(id).is_some_and(|known| known.has_place(room))).collect())
-    }
+    let nid = room.nid;
+    let depth = db.read(move |tx| repo::events::first_depth(tx, nid)).await?;
+    Ok(LastGap { gap_nid: START, depth: depth.unwrap_or(0).unsigned_abs() })
 }
 
 #[cfg(test)]
 mod tests {
     use plexus_protocol::event::build::PduBuilder;
     use plexus_protocol::event::sign::SigningKey;
-    use plexus_protocol::id::{RoomId, UserId};
+    use plexus_protocol::id::{RoomId, ServerName, UserId};
     use plexus_protocol::json::Object;
     use plexus_protocol::rules::RoomVersion;
 

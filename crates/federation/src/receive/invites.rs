@@ -1,4 +1,4 @@
-//! Invites of our users to rooms of other servers, and their end.
+//! Invites of this server's users to rooms of other servers, and events that end them.
 
 use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::{ServerName, UserId};
@@ -11,46 +11,45 @@ use plexus_rooms::write::out_of_band;
 
 use super::{PduReceiver, ReceiveError};
 
-impl PduReceiver {
-    /// Takes in an invite of one of our users (server-server API, "Inviting to a room") with the stripped state that came with
-    /// it; answers it with our signature. In a room this server is in already, the invite itself comes like any other event.
-    ///
-    /// # Errors
-    /// When it is not an invite of one of our users by a user of `origin`, or not signed.
-    pub async fn invited(
-        &self,
-        origin: &ServerName,
-        invite: Pdu,
-        stripped: StrippedState,
-    ) -> Result<Pdu, ReceiveError> {
-        let writer = &self.writer;
-        let ours = invite.state_key().and_then(|key| UserId::try_from(key).ok());
-        let ours = ours.filter(|user| user.server_name() == writer.server_name().as_str());
-        let Some(ours) = ours else { return Err(ReceiveError::NotAnInvite) };
-        if invite.event_type() != "m.room.member"
-            || Membership::of(&invite) != Some(Membership::Invite)
-            || invite.sender().server_name() != origin.as_str()
-        {
-            return Err(ReceiveError::NotAnInvite);
-        }
-        let counted = writer.limits.invite_from_elsewhere(invite.sender(), &ours, invite.room_id())?;
-        let mut checked = self.verify(vec![invite]).await;
-        let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
-        counted.succeeded();
-        let signed = sign::add_signature(&invite, &writer.signing_key, writer.server_name());
-        let room = out_of_band::known_or_new(writer, invite.room_id(), invite.room_version()).await?;
-        let view = room.view();
-        if room.version != invite.room_version() {
-            return Err(ReceiveError::OtherVersion);
-        }
-        if view.is_out_of_band() {
-            out_of_band::set_membership(writer, &room, &stripped.along(&signed, "invite_room_state")).await?;
-        } else if view.local_joined.is_empty() {
-            // Nobody is in the room, and what this server stored of it must not be opened by an invite that nobody could send.
-            return Err(ReceiveError::InviterNotInRoom);
-        }
-        Ok(signed)
+/// Receives an invite of a user of this server, with the stripped state that came with it
+/// (<https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room>). Returns it with this server's signature. If
+/// this server is in the room already, the invite itself is sent to it like any other event.
+///
+/// # Errors
+/// When it is not an invite of a user of this server by a user of `origin`, or not signed.
+pub async fn receive_invite(
+    receiver: &PduReceiver,
+    origin: &ServerName,
+    invite: Pdu,
+    stripped: StrippedState,
+) -> Result<Pdu, ReceiveError> {
+    let writer = &receiver.writer;
+    let ours = invite.state_key().and_then(|key| UserId::try_from(key).ok());
+    let ours = ours.filter(|user| user.server_name() == writer.server_name().as_str());
+    let Some(ours) = ours else { return Err(ReceiveError::NotAnInvite) };
+    if invite.event_type() != "m.room.member"
+        || Membership::of(&invite) != Some(Membership::Invite)
+        || invite.sender().server_name() != origin.as_str()
+    {
+        return Err(ReceiveError::NotAnInvite);
     }
+    let counted = writer.limits.invite_from_elsewhere(invite.sender(), &ours, invite.room_id())?;
+    let mut checked = receiver.verifier.verify(vec![invite]).await;
+    let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
+    counted.succeeded();
+    let signed = sign::add_signature(&invite, &writer.signing_key, writer.server_name());
+    let room = out_of_band::known_or_new(writer, invite.room_id(), invite.room_version()).await?;
+    let view = room.view();
+    if room.version != invite.room_version() {
+        return Err(ReceiveError::OtherVersion);
+    }
+    if view.is_out_of_band() {
+        out_of_band::set_membership(writer, &room, &stripped.along(&signed, "invite_room_state")).await?;
+    } else if view.local_joined.is_empty() {
+        // Nobody is in the room, so nobody could invite. Its stored events must not be opened to the user.
+        return Err(ReceiveError::InviterNotInRoom);
+    }
+    Ok(signed)
 }
 
 /// Whether an event may end `waiting`, the invite or knock of one of our users in a room that this server is not in.

@@ -11,15 +11,16 @@ use plexus_rooms::model::room::{Room, RoomView};
 use plexus_rooms::model::timeline_event::TimelineEvent;
 use plexus_rooms::read::timeline;
 use plexus_rooms::write::past::Filled;
+use plexus_store::Database;
 
-use super::backfill::ways_back;
-use super::{PduReceiver, ReceiveError};
+use super::backfill::{oldest, ways_back};
+use super::{PduReceiver, ReceiveError, lookup};
 use crate::peers::NearEvent;
 
 /// How often the room is paged back, by 100 events each time, until the event is here.
 const MAX_PAGES: usize = 10;
-/// How long other servers may take altogether: a user waits.
-const ELSEWHERE: Duration = Duration::from_secs(20);
+/// How long all other servers together may take: a user waits.
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What is looked for.
 #[derive(Clone, Copy)]
@@ -56,9 +57,9 @@ impl PduReceiver {
     ) -> Result<Option<NearEvent>, ReceiveError> {
         let wanted = Wanted { user, ts, direction };
         let here = timeline::event_near(room, ts, direction).await?;
-        if !self.is_conclusive(room, wanted, here.as_deref()).await? {
-            let asked = self.near_time_elsewhere(room, wanted, here.as_deref());
-            if let Ok(found) = tokio::time::timeout(ELSEWHERE, asked).await
+        if !is_conclusive(&self.writer.db, room, wanted, here.as_deref()).await? {
+            let asked = near_time_elsewhere(self, room, wanted, here.as_deref());
+            if let Ok(found) = tokio::time::timeout(REMOTE_TIMEOUT, asked).await
                 && let Some(found) = found?
             {
                 return Ok(Some(found));
@@ -66,81 +67,80 @@ impl PduReceiver {
         }
         shown(room, user, here).await
     }
+}
 
-    /// Whether there can be no nearer event than `here`. Nothing comes before the oldest event that is here once its
-    /// predecessors are; what is newer than that has come in order.
-    async fn is_conclusive(
-        &self,
-        room: &Room,
-        wanted: Wanted<'_>,
-        here: Option<&TimelineEvent>,
-    ) -> Result<bool, ReceiveError> {
-        let is_beyond_the_past = match (wanted.direction, here) {
-            (Direction::Backward, Some(_)) | (Direction::Forward, None) => true,
-            (Direction::Forward, Some(event)) if event.pdu.origin_server_ts() == wanted.ts => true,
-            (Direction::Forward, Some(_)) => {
-                timeline::event_near(room, wanted.ts, Direction::Backward).await?.is_some()
-            }
-            (Direction::Backward, None) => false,
-        };
-        // Nobody answers a server that is not in the room.
-        if is_beyond_the_past || room.view().local_joined.is_empty() {
-            return Ok(true);
-        }
-        let oldest = self.oldest(room).await?;
-        Ok(self.unknown_prev_events(room.nid, &oldest).await?.is_empty())
+/// Whether there can be no nearer event than `here`. Nothing comes before the oldest event that is here once its
+/// predecessors are; what is newer than that has come in order.
+async fn is_conclusive(
+    db: &Database,
+    room: &Room,
+    wanted: Wanted<'_>,
+    here: Option<&TimelineEvent>,
+) -> Result<bool, ReceiveError> {
+    let is_beyond_the_past = match (wanted.direction, here) {
+        (Direction::Backward, Some(_)) | (Direction::Forward, None) => true,
+        (Direction::Forward, Some(event)) if event.pdu.origin_server_ts() == wanted.ts => true,
+        (Direction::Forward, Some(_)) => timeline::event_near(room, wanted.ts, Direction::Backward).await?.is_some(),
+        (Direction::Backward, None) => false,
+    };
+    // Other servers refuse a server that is not in the room.
+    if is_beyond_the_past || room.view().local_joined.is_empty() {
+        return Ok(true);
     }
+    let oldest = oldest(db, room).await?;
+    Ok(lookup::unknown_prev_events(db, room.nid, &oldest).await?.is_empty())
+}
 
-    async fn near_time_elsewhere(
-        &self,
-        room: &Arc<Room>,
-        wanted: Wanted<'_>,
-        here: Option<&TimelineEvent>,
-    ) -> Result<Option<NearEvent>, ReceiveError> {
-        let known = here.map(|event| event.pdu.origin_server_ts());
-        for server in ways_back(&self.rooms, room, &self.oldest(room).await?) {
-            match self.peers.event_near(&server, &room.id, wanted.ts, wanted.direction).await {
-                Ok(near) if wanted.is_nearer(near.origin_server_ts, known) => {
-                    if let Some(found) = self.bring(room, wanted, (&server, near), known).await? {
-                        return Ok(Some(found));
-                    }
+async fn near_time_elsewhere(
+    receiver: &PduReceiver,
+    room: &Arc<Room>,
+    wanted: Wanted<'_>,
+    here: Option<&TimelineEvent>,
+) -> Result<Option<NearEvent>, ReceiveError> {
+    let known = here.map(|event| event.pdu.origin_server_ts());
+    for server in ways_back(&receiver.rooms, room, &oldest(&receiver.writer.db, room).await?) {
+        match receiver.peers.event_near(&server, &room.id, wanted.ts, wanted.direction).await {
+            Ok(near) if wanted.is_nearer(near.origin_server_ts, known) => {
+                if let Some(found) = fetch_near(receiver, room, wanted, &server, near, known).await? {
+                    return Ok(Some(found));
                 }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(room = %room.id, "{server} has no event near a time: {error}"),
             }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(room = %room.id, "{server} has no event near a time: {error}"),
         }
-        Ok(None)
     }
+    Ok(None)
+}
 
-    /// Pages back until the event that a server named is here: the client is about to ask for what is around it. An
-    /// event that lies too far back is checked and not kept.
-    async fn bring(
-        &self,
-        room: &Arc<Room>,
-        wanted: Wanted<'_>,
-        (server, near): (&ServerName, NearEvent),
-        known: Option<u64>,
-    ) -> Result<Option<NearEvent>, ReceiveError> {
-        for _ in 0..MAX_PAGES {
-            if timeline::event(room, &near.event_id).await?.is_some() {
-                break;
-            }
-            if self.backfill(room).await? != Filled::Some {
-                break;
-            }
-        }
+/// Pages back until the event that a server named is here: the client is about to ask for what is around it. An
+/// event that lies too far back is checked and not kept.
+async fn fetch_near(
+    receiver: &PduReceiver,
+    room: &Arc<Room>,
+    wanted: Wanted<'_>,
+    server: &ServerName,
+    near: NearEvent,
+    known: Option<u64>,
+) -> Result<Option<NearEvent>, ReceiveError> {
+    for _ in 0..MAX_PAGES {
         if timeline::event(room, &near.event_id).await?.is_some() {
-            let nearest = timeline::event_near(room, wanted.ts, wanted.direction).await?;
-            return shown(room, wanted.user, nearest).await;
+            break;
         }
-        if !shows_the_past(&room.view(), wanted.user) {
-            return Ok(None);
+        if receiver.backfill(room).await? != Filled::Some {
+            break;
         }
-        let Ok(raw) = self.peers.event(server, &near.event_id).await else { return Ok(None) };
-        let opened = self.open(room, vec![raw]).await.into_iter().find(|pdu| *pdu.event_id() == near.event_id);
-        let ts = opened.map(|pdu| pdu.origin_server_ts()).filter(|ts| wanted.is_nearer(*ts, known));
-        Ok(ts.map(|origin_server_ts| NearEvent { origin_server_ts, ..near }))
     }
+    if timeline::event(room, &near.event_id).await?.is_some() {
+        let nearest = timeline::event_near(room, wanted.ts, wanted.direction).await?;
+        return shown(room, wanted.user, nearest).await;
+    }
+    if !shows_the_past(&room.view(), wanted.user) {
+        return Ok(None);
+    }
+    let Ok(raw) = receiver.peers.event(server, &near.event_id).await else { return Ok(None) };
+    let opened = receiver.verifier.open(room, vec![raw]).await.into_iter().find(|pdu| *pdu.event_id() == near.event_id);
+    let ts = opened.map(|pdu| pdu.origin_server_ts()).filter(|ts| wanted.is_nearer(*ts, known));
+    Ok(ts.map(|origin_server_ts| NearEvent { origin_server_ts, ..near }))
 }
 
 /// The event, if the user may see it.

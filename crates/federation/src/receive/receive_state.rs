@@ -1,4 +1,4 @@
-//! A room's state as another server tells it: checked while it comes in, and stored when all of it has come.
+//! Receives a room's state from another server: it is checked while it arrives, and stored once all of it is here.
 
 use std::sync::Arc;
 
@@ -10,38 +10,38 @@ use plexus_rooms::model::event_lookup;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::state_map::StateEntry;
 use plexus_rooms::write::outliers::{self, Judged};
+use plexus_rooms::write::writer::RoomWriter;
 use plexus_store::repo::events::Verdict;
-use plexus_store::{DbError, EventNid, pdu_json};
+use plexus_store::{Database, DbError, EventNid, pdu_json};
 use tokio::task::JoinSet;
 
 use super::PduReceiver;
 use super::spool::{Spool, Stored};
 use crate::peers::{RawPdu, StatePart, StateParts};
 
-/// So many parts are being checked while the next one comes in.
-const CHECKED_AT_ONCE: usize = 2;
-/// So many events are judged and written, or looked up, at a time.
-const AT_ONCE: usize = 1_000;
-/// The most events that a room's state may be made of, those that allow it and that are only named included.
-const MOST_EVENTS: usize = 2_000_000;
+/// How many parts are checked while the next one arrives.
+const MAX_CHECKS: usize = 2;
+/// How many events are judged and written, or looked up, at a time.
+const BATCH_SIZE: usize = 1_000;
+/// How many events a room's state may consist of, with its auth chain and the events that these refer to.
+const MAX_EVENTS: usize = 2_000_000;
 
-/// What another server told of a room, stored.
+/// A room's state as another server returned it, stored.
 #[derive(Default)]
 pub(crate) struct ReceivedState {
-    /// The join, when it was completed by the other server.
+    /// The join, if the other server returned it.
     pub join: Option<RawPdu>,
-    /// The entries of the state that are of use; their events are not in memory.
+    /// The entries of the state, without rejected events. Their events are not in memory.
     pub state: Vec<Arc<StateEntry>>,
-    /// Those of them without which nothing goes: which have an empty state key, are of this server's users, or stand where
-    /// something is known already.
+    /// The entries that are needed before the others: see [`is_needed_first`].
     pub first: Vec<EventNid>,
     /// Whether member events are missing from the state.
     pub members_omitted: bool,
-    /// The servers in the room, when it was told.
+    /// The servers in the room, if the other server named them.
     pub servers: Vec<ServerName>,
 }
 
-/// Why a state was not taken in. Events of it may be stored, as outliers.
+/// Why a state was not received. Events of it may be stored, as outliers.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReceiveStateError {
     #[error(transparent)]
@@ -56,105 +56,108 @@ pub(crate) enum ReceiveStateError {
     Db(#[from] DbError),
 }
 
-impl PduReceiver {
-    /// Reads to the end what another server tells, checks it, and stores it as outliers. What was rejected is no part of the
-    /// state.
-    pub(crate) async fn receive_state(
-        &self,
-        room: &Arc<Room>,
-        parts: &mut dyn StateParts,
-    ) -> Result<ReceivedState, ReceiveStateError> {
-        let mut taken = ReceivedState::default();
-        let (view, own) = (room.view(), self.rooms.server_name.clone());
-        let mut spool = Spool::new(Box::new(move |pdu| {
-            let state_key = pdu.state_key().unwrap_or_default();
-            let own_user = || state_key.split_once(':').is_some_and(|(_, server)| server == own.as_str());
-            state_key.is_empty() || own_user() || view.state.get(pdu.event_type(), state_key).is_some()
-        }));
-        let mut checking = JoinSet::new();
-        let mut has_create = false;
-        while let Some(part) = parts.next().await? {
-            let (events, of_state) = match part {
-                StatePart::Join(event) => {
-                    taken.join = Some(event);
-                    continue;
-                }
-                StatePart::MembersOmitted => {
-                    taken.members_omitted = true;
-                    continue;
-                }
-                StatePart::Servers(servers) => {
-                    taken.servers = servers;
-                    continue;
-                }
-                StatePart::State(events) => (events, true),
-                StatePart::AuthChain(events) => (events, false),
-            };
-            let (receiver, of_room) = (self.clone(), Arc::clone(room));
-            checking.spawn(async move { Ok((receiver.open_unknown(&of_room, events).await?, of_state)) });
-            while checking.len() >= CHECKED_AT_ONCE {
-                let found;
-                (spool, found) = keep(spool, &mut checking, room.version).await?;
-                has_create |= found;
+/// Reads a state that another server returns to its end, checks it, and stores it as outliers. Rejected events are no
+/// part of the state.
+pub(crate) async fn receive_state(
+    receiver: &PduReceiver,
+    room: &Arc<Room>,
+    parts: &mut dyn StateParts,
+) -> Result<ReceivedState, ReceiveStateError> {
+    let mut received = ReceivedState::default();
+    let mut spool = Spool::new(is_needed_first(room, receiver.rooms.server_name()));
+    let mut checking = JoinSet::new();
+    let mut has_create = false;
+    while let Some(part) = parts.next().await? {
+        let (events, of_state) = match part {
+            StatePart::Join(event) => {
+                received.join = Some(event);
+                continue;
             }
-        }
-        while !checking.is_empty() {
+            StatePart::MembersOmitted => {
+                received.members_omitted = true;
+                continue;
+            }
+            StatePart::Servers(servers) => {
+                received.servers = servers;
+                continue;
+            }
+            StatePart::State(events) => (events, true),
+            StatePart::AuthChain(events) => (events, false),
+        };
+        let (verifier, of_room) = (receiver.verifier.clone(), Arc::clone(room));
+        checking.spawn(async move { Ok((verifier.open_unknown(&of_room, events).await?, of_state)) });
+        while checking.len() >= MAX_CHECKS {
             let found;
             (spool, found) = keep(spool, &mut checking, room.version).await?;
             has_create |= found;
         }
-        if !has_create {
-            return Err(ReceiveStateError::NoCreate);
-        }
-        let spool = self.store(room, spool).await?;
-        for (entry, first) in spool.state() {
-            taken.first.extend(first.then_some(entry.nid));
-            taken.state.push(Arc::new(entry));
-        }
-        Ok(taken)
     }
+    while !checking.is_empty() {
+        let found;
+        (spool, found) = keep(spool, &mut checking, room.version).await?;
+        has_create |= found;
+    }
+    if !has_create {
+        return Err(ReceiveStateError::NoCreate);
+    }
+    let spool = store(&receiver.writer, room, spool).await?;
+    for (entry, first) in spool.state() {
+        received.first.extend(first.then_some(entry.nid));
+        received.state.push(Arc::new(entry));
+    }
+    Ok(received)
+}
 
-    /// Stores what has been checked. While some are written, the next are read and judged.
-    async fn store(&self, room: &Arc<Room>, spool: Spool) -> Result<Spool, ReceiveStateError> {
-        let ordering = tokio::task::spawn_blocking(move || {
-            let order = spool.auth_events_first();
-            (spool, order)
-        });
-        let (mut spool, order) = ordering.await.map_err(std::io::Error::other)?;
-        let mut chunks = order.chunks(AT_ONCE);
-        let mut judged = Arc::new(Judged::default());
-        loop {
-            let next = chunks.next().map(<[u32]>::to_vec);
-            let judging = async {
-                let Some(numbers) = next else { return Ok((spool, None)) };
-                let (spool, pdus) = read(spool, numbers, room.version).await?;
-                Ok((spool, Some(outliers::judge(&self.writer.db, room, pdus, &judged).await?)))
-            };
-            let writing = async { Ok(outliers::write_judged(&self.writer, room.nid, Arc::clone(&judged)).await?) };
-            let (stored, (read, next)) =
-                tokio::try_join!(writing, judging).map_err(|error: ReceiveStateError| error)?;
-            spool = read;
-            spool.set_stored(judged.event_ids().zip(stored));
-            match next {
-                Some(next) => judged = Arc::new(next),
-                None => return Ok(spool),
-            }
-        }
-    }
+/// Returns which events of a state are needed before the others: those with an empty state key, of users of this
+/// server, and those that replace an event which is known already.
+fn is_needed_first(room: &Room, own: &ServerName) -> Box<dyn Fn(&Pdu) -> bool + Send> {
+    let (view, own) = (room.view(), own.clone());
+    Box::new(move |pdu| {
+        let state_key = pdu.state_key().unwrap_or_default();
+        let is_own_user = || state_key.split_once(':').is_some_and(|(_, server)| server == own.as_str());
+        state_key.is_empty() || is_own_user() || view.state.get(pdu.event_type(), state_key).is_some()
+    })
+}
 
-    /// The numbers of those events that can be part of the room's state.
-    pub(super) async fn usable_state(&self, room: &Room, ids: &[EventId]) -> Result<Vec<EventNid>, DbError> {
-        let mut nids = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(AT_ONCE) {
-            let known = event_lookup::known(&self.writer.db, ids).await?;
-            let usable = ids
-                .iter()
-                .filter_map(|id| known.get(id))
-                .filter(|known| known.is_state && known.room_nid == room.nid && known.verdict != Verdict::Rejected);
-            nids.extend(usable.map(|known| known.event_nid));
+/// Stores the checked events. While some are written, the next are read and judged.
+async fn store(writer: &RoomWriter, room: &Arc<Room>, spool: Spool) -> Result<Spool, ReceiveStateError> {
+    let ordering = tokio::task::spawn_blocking(move || {
+        let order = spool.auth_events_first();
+        (spool, order)
+    });
+    let (mut spool, order) = ordering.await.map_err(std::io::Error::other)?;
+    let mut chunks = order.chunks(BATCH_SIZE);
+    let mut judged = Arc::new(Judged::default());
+    loop {
+        let next = chunks.next().map(<[u32]>::to_vec);
+        let judging = async {
+            let Some(numbers) = next else { return Ok((spool, None)) };
+            let (spool, pdus) = read(spool, numbers, room.version).await?;
+            Ok((spool, Some(outliers::judge(&writer.db, room, pdus, &judged).await?)))
+        };
+        let writing = async { Ok(outliers::write_judged(writer, room.nid, Arc::clone(&judged)).await?) };
+        let (stored, (read, next)) = tokio::try_join!(writing, judging).map_err(|error: ReceiveStateError| error)?;
+        spool = read;
+        spool.set_stored(judged.event_ids().zip(stored));
+        match next {
+            Some(next) => judged = Arc::new(next),
+            None => return Ok(spool),
         }
-        Ok(nids)
     }
+}
+
+/// Returns the numbers of the events that can be part of the room's state.
+pub(super) async fn usable_state(db: &Database, room: &Room, ids: &[EventId]) -> Result<Vec<EventNid>, DbError> {
+    let mut nids = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(BATCH_SIZE) {
+        let known = event_lookup::known(db, ids).await?;
+        let usable = ids
+            .iter()
+            .filter_map(|id| known.get(id))
+            .filter(|known| known.is_state && known.room_nid == room.nid && known.verdict != Verdict::Rejected);
+        nids.extend(usable.map(|known| known.event_nid));
+    }
+    Ok(nids)
 }
 
 /// Reads events back, and packs them for the database.
@@ -191,5 +194,5 @@ async fn keep(
     // It writes to a file.
     let adding = tokio::task::spawn_blocking(move || spool.add(&events, of_state).map(|()| spool));
     let spool = adding.await.map_err(std::io::Error::other)??;
-    if spool.len() > MOST_EVENTS { Err(ReceiveStateError::TooMany) } else { Ok((spool, has_create)) }
+    if spool.len() > MAX_EVENTS { Err(ReceiveStateError::TooMany) } else { Ok((spool, has_create)) }
 }

@@ -1,5 +1,5 @@
-//! Events that wait to be judged until all have come: their JSON leaves memory when they are many, in memory is how they rest on
-//! each other.
+//! Events of a state that wait until all have arrived. Which auth events they refer to is kept in memory; the JSON of
+//! many events is kept in a temporary file.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,17 +18,17 @@ use tempfile::SpooledTempFile;
 /// Under which number an event is stored, and what was made of it.
 pub(super) type Stored = (EventNid, Verdict);
 
-/// So many bytes stay in memory; with more they go into a temporary file, which is gone with the program.
-const IN_MEMORY: usize = 8 * 1024 * 1024;
+/// How many bytes of JSON stay in memory; more go into a temporary file, which ends with the program.
+const MAX_BYTES_IN_MEMORY: usize = 8 * 1024 * 1024;
 
 /// Events of one room, each once.
 pub(super) struct Spool {
     file: SpooledTempFile,
     end: u64,
-    /// Of events that are here or are named by some.
+    /// The number of each event that is here or referred to.
     numbers: HashMap<EventId, u32>,
     events: Vec<Option<Spooled>>,
-    /// Those of the state, in the order told.
+    /// The events of the state, in the order received.
     state: Vec<u32>,
     types: HashMap<Box<str>, Arc<str>>,
     /// Which events of the state are needed first.
@@ -40,9 +40,9 @@ struct Spooled {
     /// Where its JSON is, unless it is stored.
     at: u64,
     length: usize,
-    /// Those that it names as auth events.
-    rests_on: Box<[u32]>,
-    /// What it sets in the state; `None` as long as it is not told to be part of it.
+    /// The numbers of its auth events.
+    auth_events: Box<[u32]>,
+    /// The entry that it sets; `None` until it is received as part of the state.
     sets: Option<Sets>,
     first: bool,
     /// Where it is, once it is stored.
@@ -59,7 +59,7 @@ impl Spool {
     /// `is_first`: which events of the state are needed first.
     pub fn new(is_first: Box<dyn Fn(&Pdu) -> bool + Send>) -> Self {
         Self {
-            file: SpooledTempFile::new(IN_MEMORY),
+            file: SpooledTempFile::new(MAX_BYTES_IN_MEMORY),
             end: 0,
             numbers: HashMap::new(),
             events: Vec::new(),
@@ -69,12 +69,12 @@ impl Spool {
         }
     }
 
-    /// How many events are here or are named by some.
+    /// Returns how many events are here or referred to.
     pub fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Takes in events; of those that are stored already only where they are.
+    /// Adds events. For events that are stored already, only their place is kept.
     pub fn add(&mut self, events: &[(Pdu, Option<Stored>)], of_state: bool) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(self.end))?;
         for (pdu, stored) in events {
@@ -99,14 +99,14 @@ impl Spool {
     fn spooled(&mut self, pdu: &Pdu, stored: Option<Stored>) -> io::Result<Spooled> {
         let (id, at, first) = (pdu.event_id().clone(), self.end, (self.is_first)(pdu));
         if stored.is_some() {
-            return Ok(Spooled { id, at, length: 0, rests_on: Box::default(), sets: None, first, stored });
+            return Ok(Spooled { id, at, length: 0, auth_events: Box::default(), sets: None, first, stored });
         }
         let json = pdu.json().as_bytes();
         self.file.write_all(json)?;
         self.end += json.len() as u64;
         let named: Vec<EventId> = pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect();
-        let rests_on = named.iter().map(|id| self.number(id)).collect();
-        Ok(Spooled { id, at, length: json.len(), rests_on, sets: None, first, stored })
+        let auth_events = named.iter().map(|id| self.number(id)).collect();
+        Ok(Spooled { id, at, length: json.len(), auth_events, sets: None, first, stored })
     }
 
     /// What an event sets in the state, if it is a state event.
@@ -144,8 +144,8 @@ impl Spool {
         number
     }
 
-    /// The state, as far as it is stored and was not rejected, in the order told; and of each whether it is needed first.
-    /// None of them has its event in memory.
+    /// Returns the stored entries of the state in the order received, without rejected events, and whether each is
+    /// needed first. Their events are not in memory.
     pub fn state(&self) -> impl Iterator<Item = (StateEntry, bool)> {
         self.state.iter().filter_map(|number| self.get(*number)).filter_map(|spooled| {
             let (nid, verdict) = spooled.stored?;
@@ -159,8 +159,8 @@ impl Spool {
         self.events.get(number as usize)?.as_ref()
     }
 
-    /// The events that are not stored, in an order in which each comes after those of its auth events that are here. What goes in
-    /// a circle is left out.
+    /// Returns the events that are not stored, each after those of its auth events that are here. Events whose auth
+    /// events form a cycle are left out.
     pub fn auth_events_first(&self) -> Vec<u32> {
         let waits = |number: u32| self.get(number).is_some_and(|spooled| spooled.stored.is_none());
         let mut waiting: Vec<u32> = vec![0; self.events.len()];
@@ -168,7 +168,7 @@ impl Spool {
         let mut ordered = Vec::with_capacity(self.events.len());
         for (number, spooled) in (0_u32..).zip(&self.events) {
             let Some(spooled) = spooled.as_ref().filter(|spooled| spooled.stored.is_none()) else { continue };
-            let here = spooled.rests_on.iter().filter(|named| waits(**named));
+            let here = spooled.auth_events.iter().filter(|named| waits(**named));
             let mut count = 0;
             for named in here {
                 if let Some(after) = after.get_mut(*named as usize) {

@@ -1,37 +1,47 @@
-//! Signatures and hashes.
+//! Checks signatures and hashes.
 
 use std::collections::HashSet;
 use std::num::NonZero;
 use std::sync::Arc;
 
+use plexus_base::Random;
 use plexus_protocol::event::sign::{self, SignatureError};
 use plexus_protocol::event::{Pdu, redact};
 use plexus_protocol::id::EventId;
 use plexus_protocol::rules::{EventIdFormat, RoomVersion};
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::{auth_index, event_lookup};
-use plexus_store::DbError;
+use plexus_store::{Database, DbError};
 use tokio::task::JoinHandle;
 
+use super::ReceiveError;
 use super::spool::Stored;
-use super::{PduReceiver, ReceiveError};
-use crate::peers::{RawPdu, SignedBy};
+use crate::peers::{Peers, RawPdu, SignedBy};
 
-/// Fewer events are checked where they are; more are spread over all cores.
-const SPREAD: usize = 64;
+/// From how many events on the work is spread over all cores.
+const MIN_SPREAD: usize = 64;
 
-impl PduReceiver {
-    /// Checks that those have signed who must have, and the content's hash: an event whose hash is wrong comes back redacted
-    /// (server-server API, "Validating hashes and signatures on received events"). In the order given.
+/// Checks the signatures and hashes of received events
+/// (<https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events>).
+#[derive(Clone)]
+pub(crate) struct PduVerifier {
+    pub peers: Arc<dyn Peers>,
+    pub random: Random,
+    pub db: Database,
+}
+
+impl PduVerifier {
+    /// Checks that every server has signed that must have, and the hash of the content: an event whose hash is wrong is
+    /// returned redacted. Returns a result for each event, in order.
     pub async fn verify(&self, pdus: Vec<Pdu>) -> Vec<Result<Pdu, ReceiveError>> {
         let keys = Arc::new(self.peers.keys(keys_of(&pdus)).await);
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let share = if pdus.len() < SPREAD { pdus.len() } else { pdus.len().div_ceil(cores) };
+        let share = if pdus.len() < MIN_SPREAD { pdus.len() } else { pdus.len().div_ceil(cores) };
         let mut parts = Vec::new();
         let mut pdus = pdus.into_iter().peekable();
         while pdus.peek().is_some() {
             let part: Vec<Pdu> = pdus.by_ref().take(share.max(1)).collect();
-            let (keys, entropy) = (Arc::clone(&keys), self.writer.random.bytes::<32>());
+            let (keys, entropy) = (Arc::clone(&keys), self.random.bytes::<32>());
             let count = part.len();
             let check = move || {
                 let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
@@ -39,7 +49,7 @@ impl PduReceiver {
                 part.iter().zip(results).map(|(pdu, result)| result.map(|()| sound(pdu))).collect::<Vec<_>>()
             };
             parts.push(match share {
-                few if few < SPREAD => Part::Checked(check()),
+                few if few < MIN_SPREAD => Part::Checked(check()),
                 _ => Part::Running { events: count, check: tokio::task::spawn_blocking(check) },
             });
         }
@@ -50,25 +60,21 @@ impl PduReceiver {
         checked
     }
 
-    /// Reads and checks events of a room that another server handed over. Those that are of no use are left out.
-    pub(crate) async fn open(&self, room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
+    /// Parses and verifies events of a room that another server returned. Events that fail are left out.
+    pub async fn open(&self, room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
         let pdus = parsed(room, raw).await;
         self.sound(room, pdus).await
     }
 
-    /// As [`Self::open`], with where they are stored: what is stored already is not checked once more. Where ids are not hashes
-    /// (room versions 1 and 2) it is what is stored that counts, not what is told under the same id.
-    pub(crate) async fn open_unknown(
-        &self,
-        room: &Room,
-        raw: Vec<RawPdu>,
-    ) -> Result<Vec<(Pdu, Option<Stored>)>, DbError> {
+    /// Like [`Self::open`], and returns where events are stored. Stored events are not verified again. Where ids are
+    /// not hashes (room versions 1 and 2), a stored event replaces the one that was returned under its id.
+    pub async fn open_unknown(&self, room: &Room, raw: Vec<RawPdu>) -> Result<Vec<(Pdu, Option<Stored>)>, DbError> {
         let mut pdus = parsed(room, raw).await;
         let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
-        let known = event_lookup::known(&self.writer.db, &ids).await?;
+        let known = event_lookup::known(&self.db, &ids).await?;
         if room.version.rules().event_id_format == EventIdFormat::Server {
             let known: Vec<EventId> = known.keys().cloned().collect();
-            let stored = auth_index::auth_events(&self.writer.db, (room.nid, room.version), &known).await?;
+            let stored = auth_index::auth_events(&self.db, (room.nid, room.version), &known).await?;
             for pdu in &mut pdus {
                 if let Some(event) = stored.get(pdu.event_id()) {
                     *pdu = event.pdu.clone();
@@ -85,16 +91,16 @@ impl PduReceiver {
         Ok(old.into_iter().chain(new).map(with_place).collect())
     }
 
-    /// An event of this server with the valid signatures by `server` that a copy of it has, of which nothing else is taken;
-    /// `None` when there are none.
-    pub(crate) async fn with_valid_signatures(&self, pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
+    /// Adds the valid signatures of `server` on a copy of an event to the event. Nothing else of the copy is used.
+    /// Returns `None` if it has none.
+    pub async fn with_valid_signatures(&self, pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
         let of = |key_id| SignedBy { server: server.to_owned(), key_id, at_ms: valid_at(pdu) };
         let keys = self.peers.keys(sign::key_ids_of(copy, server).into_iter().map(of).collect()).await;
         let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
         sign::with_valid_signatures_of(pdu, copy, server, &found)
     }
 
-    /// Those whose signatures are right, as far as they are true.
+    /// Returns the events that pass [`Self::verify`].
     async fn sound(&self, room: &Room, pdus: Vec<Pdu>) -> Vec<Pdu> {
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
         let mut sound = Vec::with_capacity(pdus.len());
@@ -140,7 +146,7 @@ impl Part {
 /// Events of the room, parsed.
 async fn parsed(room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
     let version = room.version;
-    let mut pdus = if raw.len() < SPREAD {
+    let mut pdus = if raw.len() < MIN_SPREAD {
         parse_all(raw, version)
     } else {
         tokio::task::spawn_blocking(move || parse_all(raw, version)).await.unwrap_or_default()

@@ -1,35 +1,34 @@
-//! Events that come before others, fetched page by page from another server.
+//! Fetches the events before others, page by page, from another server
+//! (<https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>).
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
-use plexus_protocol::id::{EventId, ServerName};
-use plexus_rooms::model::room::Room;
+use plexus_protocol::id::EventId;
 use plexus_rooms::write::outliers;
 use plexus_store::DbError;
 
-use super::{Deadline, PduReceiver};
+use super::{RemoteSource, lookup};
 use crate::peers::MissingEvents;
 
-/// How many events `get_missing_events` is asked for; servers return no more.
-const FEW: u32 = 20;
+/// How many events `/get_missing_events` is asked for; servers return no more.
+const MISSING_EVENTS_LIMIT: u32 = 20;
 /// How many events `/backfill` is asked for at a time.
-const PAGE: u32 = 100;
-/// How many events are named in one question.
-const NAMED: usize = 20;
-/// How many bytes of events are held in memory at most.
+const BACKFILL_LIMIT: u32 = 100;
+/// How many events a request starts from.
+const MAX_ENDS: usize = 20;
+/// How many bytes of fetched events are held in memory.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
-/// A state is asked for to keep more of what was fetched only if that many more events are kept.
+/// How many more of the fetched events must be kept for it to be worth fetching one more state.
 const EVENTS_WORTH_A_STATE: usize = 50;
 
 /// How far back events are fetched.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
-    /// How many events at most.
+    /// The maximum number of events.
     pub events: usize,
-    /// Only events of a greater depth: what is older belongs to an older gap, or to before this server came into the
+    /// Only events of a greater depth: older ones belong to an older gap, or to the time before this server joined the
     /// room.
     pub min_depth: Option<u64>,
 }
@@ -45,93 +44,84 @@ impl Bounds {
 pub(super) struct Fetched {
     /// In no particular order.
     pub events: Vec<Pdu>,
-    /// Prev events that were not kept because they are older than what was asked for.
+    /// Prev events that were not kept because they are not within the bounds.
     pub older: HashSet<EventId>,
 }
 
-impl PduReceiver {
-    /// Fetches what comes before `from` and is not placed, the newest first, until everything is there, a bound is
-    /// reached, or the server gives no more.
-    pub(super) async fn walk_back(
-        &self,
-        (server, deadline): (&ServerName, &Deadline),
-        room: &Arc<Room>,
-        from: &[Pdu],
-        bounds: Bounds,
-    ) -> Result<Fetched, DbError> {
-        let mut fetched = Fetched::default();
-        let mut all = from.to_vec();
-        let mut known: HashSet<EventId> = all.iter().map(|pdu| pdu.event_id().clone()).collect();
-        let mut unknown = self.unknown_prev_events(room.nid, &all).await?;
-        let mut bytes = 0;
-        // A few events are most often enough, and what is cheapest for the other server.
-        let mut few = true;
-        while fetched.events.len() < bounds.events && bytes < MAX_BYTES && deadline.is_left() {
-            let names_unknown = |pdu: &&Pdu| pdu.prev_events().iter().any(|id| unknown.contains(id));
-            let mut ends: Vec<&Pdu> = all.iter().filter(names_unknown).collect();
-            ends.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
-            let ends: Vec<EventId> = ends.iter().take(NAMED).map(|pdu| pdu.event_id().clone()).collect();
-            if ends.is_empty() {
+/// Fetches the events before `from` that are not in the graph, the newest first, until all of them are here, a bound is
+/// reached, or the server returns no more. This may take half of the time that is left.
+pub(super) async fn walk_back(source: &RemoteSource<'_>, from: &[Pdu], bounds: Bounds) -> Result<Fetched, DbError> {
+    let deadline = &source.deadline.half();
+    let source = &RemoteSource { deadline, ..*source };
+    let (db, room) = (&source.receiver.writer.db, source.room);
+    let mut fetched = Fetched::default();
+    let mut all = from.to_vec();
+    let mut known: HashSet<EventId> = all.iter().map(|pdu| pdu.event_id().clone()).collect();
+    let mut unknown = lookup::unknown_prev_events(db, room.nid, &all).await?;
+    let mut bytes = 0;
+    // A few events are usually enough, and cheapest for the other server.
+    let mut few = true;
+    while fetched.events.len() < bounds.events && bytes < MAX_BYTES && deadline.is_left() {
+        let names_unknown = |pdu: &&Pdu| pdu.prev_events().iter().any(|id| unknown.contains(id));
+        let mut ends: Vec<&Pdu> = all.iter().filter(names_unknown).collect();
+        ends.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
+        let ends: Vec<EventId> = ends.iter().take(MAX_ENDS).map(|pdu| pdu.event_id().clone()).collect();
+        if ends.is_empty() {
+            break;
+        }
+        let mut page = page(source, &ends, few).await;
+        page = connected(&all, lookup::without_place(db, room.nid, page).await?);
+        page.retain(|pdu| !known.contains(pdu.event_id()) && !fetched.older.contains(pdu.event_id()));
+        // Depths are claims of the senders. If a few events are all that is missing, they belong to no older gap.
+        let is_all = few && {
+            let found: HashSet<&EventId> = page.iter().map(Pdu::event_id).collect();
+            let before_page = lookup::unknown_prev_events(db, room.nid, &page).await?;
+            unknown.iter().all(|id| found.contains(id)) && before_page.iter().all(|id| known.contains(id))
+        };
+        let (new, older): (Vec<Pdu>, Vec<Pdu>) = page.into_iter().partition(|pdu| is_all || bounds.allow(pdu));
+        if new.is_empty() && older.is_empty() {
+            if !few {
                 break;
             }
-            let mut page = self.page((server, deadline), room, (&ends, few)).await;
-            page = connected(&all, self.not_placed(room.nid, page).await?);
-            page.retain(|pdu| !known.contains(pdu.event_id()) && !fetched.older.contains(pdu.event_id()));
-            // Depths are what the senders say. Where a few events are all that is missing, they are no older gap's.
-            let is_all = few && {
-                let found: HashSet<&EventId> = page.iter().map(Pdu::event_id).collect();
-                let before_page = self.unknown_prev_events(room.nid, &page).await?;
-                unknown.iter().all(|id| found.contains(id)) && before_page.iter().all(|id| known.contains(id))
-            };
-            let (new, older): (Vec<Pdu>, Vec<Pdu>) = page.into_iter().partition(|pdu| is_all || bounds.allow(pdu));
-            if new.is_empty() && older.is_empty() {
-                if !few {
-                    break;
-                }
-                few = false;
-                continue;
-            }
             few = false;
-            bytes += new.iter().map(|pdu| pdu.json().len()).sum::<usize>();
-            known.extend(new.iter().map(|pdu| pdu.event_id().clone()));
-            fetched.older.extend(older.into_iter().map(|pdu| pdu.event_id().clone()));
-            unknown.extend(self.unknown_prev_events(room.nid, &new).await?);
-            unknown.retain(|id| !known.contains(id) && !fetched.older.contains(id));
-            all.extend(new.iter().cloned());
-            fetched.events.extend(new);
+            continue;
         }
-        Ok(fetched)
+        few = false;
+        bytes += new.iter().map(|pdu| pdu.json().len()).sum::<usize>();
+        known.extend(new.iter().map(|pdu| pdu.event_id().clone()));
+        fetched.older.extend(older.into_iter().map(|pdu| pdu.event_id().clone()));
+        unknown.extend(lookup::unknown_prev_events(db, room.nid, &new).await?);
+        unknown.retain(|id| !known.contains(id) && !fetched.older.contains(id));
+        all.extend(new.iter().cloned());
+        fetched.events.extend(new);
     }
+    Ok(fetched)
+}
 
-    /// Some of the events that come before `ends`.
-    async fn page(
-        &self,
-        (server, deadline): (&ServerName, &Deadline),
-        room: &Arc<Room>,
-        (ends, few): (&[EventId], bool),
-    ) -> Vec<Pdu> {
-        let asked = if few {
-            let query = MissingEvents {
-                earliest: room.view().extremities().cloned().collect(),
-                latest: ends.to_vec(),
-                limit: FEW,
-                min_depth: 0,
-            };
-            self.peers.missing_events(server, &room.id, query)
-        } else {
-            self.peers.backfill(server, &room.id, ends, PAGE)
+/// Fetches some of the events that come before `ends`: a `few`, or as many as `/backfill` returns.
+async fn page(source: &RemoteSource<'_>, ends: &[EventId], few: bool) -> Vec<Pdu> {
+    let RemoteSource { receiver, room, server, .. } = *source;
+    let asked = if few {
+        let query = MissingEvents {
+            earliest: room.view().extremities().cloned().collect(),
+            latest: ends.to_vec(),
+            limit: MISSING_EVENTS_LIMIT,
+            min_depth: 0,
         };
-        match deadline.ask(server, asked).await {
-            Ok(raw) => self.open(room, raw.into_iter().take(PAGE as usize).collect()).await,
-            Err(error) => {
-                tracing::info!(room = %room.id, "{server} does not give what comes before an event: {error}");
-                Vec::new()
-            }
+        receiver.peers.missing_events(server, &room.id, query)
+    } else {
+        receiver.peers.backfill(server, &room.id, ends, BACKFILL_LIMIT)
+    };
+    match source.ask(asked).await {
+        Ok(raw) => receiver.verifier.open(room, raw.into_iter().take(BACKFILL_LIMIT as usize).collect()).await,
+        Err(error) => {
+            tracing::info!(room = %room.id, "{server} does not return the events before an event: {error}");
+            Vec::new()
         }
     }
 }
 
-/// Those of `found` that `from` follow, directly or not: what else a server hands out was not asked for.
+/// Returns the events of `found` that come before `from`, directly or not: others were not requested.
 fn connected(from: &[Pdu], found: Vec<Pdu>) -> Vec<Pdu> {
     let mut left: HashMap<EventId, Pdu> = found.into_iter().map(|pdu| (pdu.event_id().clone(), pdu)).collect();
     let mut kept = Vec::new();

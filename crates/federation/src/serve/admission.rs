@@ -11,7 +11,7 @@ use super::ServeError;
 
 /// A room for a server that has joined users in it.
 pub(super) async fn for_member(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {
-    // As if nobody were in a room that this server does not know: who may not ask is not told more.
+    // The same error as for a room that the origin is not in: it may not learn which rooms this server knows.
     let room = rooms.get(room).await?.ok_or(ServeError::NotInRoom)?;
     if room.view().is_partial() {
         room.wanted.notify_one();
@@ -39,7 +39,7 @@ pub(super) async fn for_stranger(rooms: &Rooms, origin: &ServerName, room: &Room
     let room = rooms.get(room).await?.ok_or(ServeError::UnknownRoom)?;
     admit(&room, origin)?;
     let view = room.view();
-    // With part of the room's state nobody can be let in, nor told who is there: as if this server were not in the room.
+    // With partial state nobody can be admitted and members are unknown: as if this server were not in the room.
     if view.local_joined.is_empty() || view.is_partial() {
         return Err(ServeError::UnknownRoom);
     }

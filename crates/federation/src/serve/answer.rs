@@ -12,7 +12,7 @@ use plexus_store::repo::event_graph::{self, GraphEvent};
 use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key};
 
-/// An event that may be told.
+/// An event that may be returned.
 pub(super) struct Found {
     pub row: GraphEvent,
     pub pdu: Pdu,
@@ -30,7 +30,7 @@ impl Found {
         self.row.known.snapshot_nid.is_some()
     }
 
-    /// Whether the room's rules did not allow it: it is not told.
+    /// Whether the event is rejected: it is not returned.
     pub fn is_rejected(&self) -> bool {
         self.row.known.verdict == Verdict::Rejected
     }

@@ -1,5 +1,7 @@
-//! Users of other servers who join, leave and knock by way of this one (server-server API, "Joining Rooms", "Leaving Rooms",
-//! "Knocking upon a room").
+//! Users of other servers join, leave and knock through this server
+//! (<https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>,
+//! <https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites>,
+//! <https://spec.matrix.org/v1.19/server-server-api/#knocking-rooms>).
 
 use std::sync::Arc;
 
@@ -41,7 +43,7 @@ pub struct Arrived {
     pub servers: Vec<String>,
 }
 
-/// Why a member event of another server was not taken in.
+/// Why a member event of another server was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum ArrivalError {
     /// The server has no business there, or the user may not do that.
@@ -56,7 +58,7 @@ pub enum ArrivalError {
     /// The room does not allow it.
     #[error("the room does not allow it")]
     NotAllowed,
-    /// It could not be taken in.
+    /// It could not be received.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
 }
@@ -82,11 +84,11 @@ async fn arrive(receiver: &PduReceiver, arrival: Arrival<'_>, membership: Member
     let room = for_stranger(rooms, origin, room_id).await?;
     let pdu = Pdu::parse_remote(json, room.version)?;
     check_fits(&pdu, &arrival, membership)?;
-    let mut pdu = receiver.verify(vec![vouched(&receiver.writer, &room, pdu).await?]).await;
+    let mut pdu = receiver.verifier.verify(vec![vouched(&receiver.writer, &room, pdu).await?]).await;
     let pdu = pdu.pop().ok_or(ArrivalError::Unfit("the event cannot be checked"))??;
     let servers = room.view().servers.names().map(str::to_owned).collect();
     let is_allowed = match verdict_so_far(rooms, &room, event_id).await? {
-        // Sent once more: the answer was lost.
+        // It is sent again because the response was lost.
         Some(verdict) => verdict == Verdict::Accepted,
         None => accept(receiver, origin, &room, &pdu).await?,
     };

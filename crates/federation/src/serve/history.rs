@@ -17,23 +17,23 @@ use super::admission::{admit_member, for_member};
 use super::answer::{Found, by_ids};
 use super::visibility::Onlooker;
 
-/// How many events one backfill answers.
+/// How many events one `/backfill` returns.
 pub const MAX_BACKFILL: usize = 100;
-/// How many missing events are answered at once.
+/// How many events one `/get_missing_events` returns.
 pub const MAX_MISSING: usize = 20;
-/// How many events a question may name.
+/// How many events a request may name.
 const MAX_NAMED: usize = 100;
 
 /// What a server that misses events has.
 #[derive(Debug, Clone)]
 pub struct MissingFrom {
-    /// Events it has; neither these nor what only these lead to are answered.
+    /// Events that the server has; neither these nor events that only these lead to are returned.
     pub earliest: Vec<EventId>,
-    /// Events whose predecessors it misses; not answered themselves.
+    /// Events whose prev events the server misses; they are not returned.
     pub latest: Vec<EventId>,
     /// How many it wants.
     pub limit: usize,
-    /// Events below this depth are not answered.
+    /// Events below this depth are not returned.
     pub min_depth: u64,
 }
 
@@ -101,8 +101,7 @@ pub async fn near_time(
     timeline::event_near(&room, ts, direction).await?.ok_or(ServeError::UnknownEvent)
 }
 
-/// Events and those before them, always the deepest next. Every step reads the predecessors of one event, of which there
-/// are few.
+/// Returns events and those before them, the deepest first. Every step reads the few prev events of one event.
 fn before_and(tx: &mut Tx<'_>, room: &Room, mut from: Vec<EventId>, limit: usize) -> Result<Vec<Found>, DbError> {
     from.truncate(MAX_NAMED);
     let mut seen: HashSet<EventId> = from.iter().cloned().collect();

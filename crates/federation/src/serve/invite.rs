@@ -8,9 +8,8 @@ use super::arrival::ArrivalError;
 use crate::peers::RawPdu;
 use crate::receive::{PduReceiver, ReceiveError};
 
-/// Checks what comes along with an invite: that the room, if this server knows it, lets the inviting server in; and for room
-/// version 12 and later, that the state told of the room is of the room, complete and signed. Returns that state,
-/// stripped.
+/// Checks that the room of an invite, if this server knows it, admits the inviting server; and from room version 12 on,
+/// that the state which came with the invite belongs to the room, is complete and signed. Returns that state, stripped.
 ///
 /// # Errors
 /// When it is not, or when it is too much.
@@ -41,7 +40,7 @@ pub async fn check_room_state(
     if !pdus.iter().any(|pdu| pdu.is_state("m.room.create", "")) {
         return Err(ArrivalError::Unfit("invite_room_state has no m.room.create event"));
     }
-    for checked in receiver.verify(pdus).await {
+    for checked in receiver.verifier.verify(pdus).await {
         checked?;
     }
     Ok(stripped)

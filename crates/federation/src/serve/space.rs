@@ -1,4 +1,4 @@
-//! Spaces (server-server API, "Querying for public space information").
+//! Spaces (<https://spec.matrix.org/v1.19/server-server-api/#spaces>).
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use plexus_store::DbError;
 
 use super::ServeError;
 
-/// How many children of a space are told.
+/// How many children of a space are returned.
 const MAX_CHILDREN: usize = 50;
 
 /// A space and its children, one level deep.
 pub struct Hierarchy {
     /// The space.
     pub room: Arc<Room>,
-    /// Its children's events, also of those that are not told of.
+    /// The `m.space.child` events of all its children, also of children in neither list.
     pub children: Vec<SpaceChild>,
     /// The children that users of the asking server could enter or read.
     pub accessible: Vec<Arc<Room>>,

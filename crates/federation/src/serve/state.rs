@@ -21,8 +21,8 @@ use super::ServeError;
 use super::admission::for_member;
 use super::answer::by_ids;
 
-/// How long a server waits that asks for the state of a room of which this one has a part.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a request for state waits while the room is partially joined.
+const PARTIAL_STATE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many events are read at a time.
 const READ_AT_ONCE: usize = 2_000;
 
@@ -53,7 +53,7 @@ pub async fn state_before(
 ) -> Result<(Arc<Room>, StateBefore), ServeError> {
     let room = for_member(rooms, origin, room).await?;
     // The server that asks may have to hear from this one before anybody there can go on.
-    if !rooms.full_state_within(&room, PATIENCE).await || room.view().is_partial() {
+    if !rooms.full_state_within(&room, PARTIAL_STATE_TIMEOUT).await || room.view().is_partial() {
         return Err(ServeError::UnknownEvent);
     }
     let state: Vec<EventNid> = before(&room, event).await?.into_values().collect();
@@ -87,9 +87,8 @@ pub async fn auth_chain(
     Ok((room, chain))
 }
 
-/// What a server that has just joined is told: the state before the join, and what allowed that and the join. With
-/// `omit_members` only those members that name the room, the joined user's own and what allowed them (server-server API,
-/// `PUT /send_join`), and no event twice.
+/// Returns the response to a join: the state before it, and the auth chain of both. With `omit_members`, the state has
+/// only the member events that the room is named after and that of the joined user, and no event is in both.
 pub async fn joined_state(room: &Room, join: &Pdu, omit_members: bool) -> Result<StateBefore, ServeError> {
     let mut state = before(room, join.event_id()).await?;
     if omit_members {
@@ -103,23 +102,23 @@ pub async fn joined_state(room: &Room, join: &Pdu, omit_members: bool) -> Result
     let state: Vec<EventNid> = state.into_values().collect();
     let mut auth_chain = chain_of_new(room, join, &state).await?;
     if omit_members {
-        let told: HashSet<EventNid> = state.iter().copied().collect();
-        auth_chain.retain(|event| !told.contains(event));
+        let in_state: HashSet<EventNid> = state.iter().copied().collect();
+        auth_chain.retain(|event| !in_state.contains(event));
     }
     Ok(StateBefore { state, auth_chain })
 }
 
-/// The state that describes the room to somebody outside, with the member event of `sender` if they have one; as whole
-/// events (server-server API, `PUT /send_knock`, `PUT /invite`), no more of them than this server would take.
+/// Returns the stripped state of the room as whole events, with the member event of `sender` if they have one (`PUT
+/// /send_knock`, `PUT /invite`). It is no larger than what this server accepts.
 pub async fn stripped_state_events(
     rooms: &Rooms,
     room: &Room,
     sender: Option<&UserId>,
 ) -> Result<Vec<String>, DbError> {
     let view = room.view();
-    let mut told = HashSet::new();
+    let mut seen = HashSet::new();
     let nids = rooms.describing(&view, sender).into_iter().map(|entry| entry.nid);
-    let nids: Vec<EventNid> = nids.filter(|nid| told.insert(*nid)).take(MAX_STRIPPED_EVENTS).collect();
+    let nids: Vec<EventNid> = nids.filter(|nid| seen.insert(*nid)).take(MAX_STRIPPED_EVENTS).collect();
     let mut bytes = 0;
     let mut events = super::answer::readable_pdus(room, &nids).await?;
     events.retain(|event| {
@@ -129,7 +128,7 @@ pub async fn stripped_state_events(
     Ok(events)
 }
 
-/// The user who joins, and those whom a room without a name is named after; as state keys.
+/// Returns the state keys of the user who joins, and of the users after which a room without a name is named.
 fn named_members(view: &RoomView, joined: &UserId) -> Vec<Vec<u8>> {
     let mut named = vec![joined.clone()];
     if view.event_nid("m.room.name", "").is_none() && view.event_nid("m.room.canonical_alias", "").is_none() {

@@ -1,5 +1,5 @@
-//! What of a room's history a server's users may see (client-server API, "Room History Visibility"), by the state at each
-//! event.
+//! Which events of a room a server's users may see, by the state at each event
+//! (<https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>).
 
 use std::collections::HashMap;
 
@@ -69,7 +69,8 @@ impl Onlooker {
         Ok(false)
     }
 
-    /// An outlier is told to every member server, as auth chains and states tell it.
+    /// Whether the server's users may see the event. Every server in the room may see outliers, which are part of auth
+    /// chains and states.
     fn sees(&mut self, tx: &mut Tx<'_>, event: &Found) -> Result<bool, DbError> {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(true) };
         let before_it = self.state_for_server(tx, before)?;

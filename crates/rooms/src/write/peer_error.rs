@@ -1,6 +1,5 @@
 //! Why another server did not do what it was asked.
 
-use plexus_net::FederationError;
 use plexus_protocol::id::ServerName;
 
 /// Why another server did not do what it was asked, as far as it matters to rooms.
@@ -65,29 +64,6 @@ impl PeerError {
             Self::NotAllowed(_) | Self::Unreachable(_) => false,
             Self::NoResponse(_) | Self::Malformed { .. } => true,
             Self::Refused { status, .. } => (500..600).contains(status),
-        }
-    }
-}
-
-impl From<FederationError> for PeerError {
-    fn from(error: FederationError) -> Self {
-        match error {
-            FederationError::NotAllowed(server) => Self::NotAllowed(server),
-            FederationError::OwnServer
-            | FederationError::MalformedRequest(_)
-            | FederationError::BackingOff { .. }
-            | FederationError::NotSent(_)
-            | FederationError::Unreachable { .. } => Self::Unreachable(error.to_string()),
-            FederationError::Broken { .. } | FederationError::Timeout(_) => Self::NoResponse(error.to_string()),
-            FederationError::Status { destination, status, errcode, error, .. } => {
-                Self::Refused { server: destination, status: status.as_u16(), errcode, error }
-            }
-            FederationError::TooLarge { destination, limit } => {
-                Self::Malformed { server: destination, problem: format!("it is larger than {limit} bytes") }
-            }
-            FederationError::MalformedResponse { destination, problem } => {
-                Self::Malformed { server: destination, problem }
-            }
         }
     }
 }

@@ -126,7 +126,7 @@ impl StateReader {
         self.parts.pop_front()
     }
 
-    /// Ends the body once [`Self::next_part`] has returned `None`. Returns the events of the last array that made no whole part.
+    /// Ends the body once [`Self::next_part`] has returned `None`. Returns the remaining events of the last array.
     ///
     /// # Errors
     /// When the body breaks off.

@@ -50,7 +50,7 @@ fn what_goes_in_comes_out_in_order() {
     // Known before.
     let known = event(700, &[&event(701, &[])]);
     spool.add(&[(known.clone(), Some((7, Verdict::Accepted)))], true).unwrap();
-    assert!(spool.end > IN_MEMORY as u64);
+    assert!(spool.end > MAX_BYTES_IN_MEMORY as u64);
 
     let order = spool.auth_events_first();
     assert_eq!(order.len(), events.len() + 1);
