@@ -27,6 +27,7 @@ mod private;
 mod rate_limits;
 mod response_schemas;
 mod reverse_proxy;
+mod snapshots;
 mod synapse;
 mod synapse_names;
 mod terminal;
