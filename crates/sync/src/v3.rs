@@ -98,6 +98,7 @@ impl SyncEngine {
         let SyncRequest { user, device, since, filter, full_state, timeout, set_presence, state_after, long_poll } =
             request;
         let DeltaParts { clock, notifier, presence, .. } = self.reader.parts();
+        let since = since.map(|since| SyncToken { ephemeral: self.serial.seen(since.ephemeral), ..since });
         let mut request = DeltaRequest { user, device, since, filter, full_state, state_after };
         let device = request.device.clone().unwrap_or_default();
         let _connected = presence.sync_started(&request.user, &device, set_presence);
