@@ -65,9 +65,11 @@ impl OwnKeys {
         let mut current = self.current.lock();
         let now = self.clock.now_ms();
         let lifetime = u64::try_from(self.lifetime.as_millis()).unwrap_or(u64::MAX);
+        // A response that is valid for longer was made before the clock was set back.
+        let good_until = now.saturating_add(lifetime / 2)..=now.saturating_add(lifetime);
         match &*current {
-            Some(fresh) if now.saturating_add(lifetime / 2) <= fresh.valid_until_ts => Ok(take(fresh)),
-            _ => Ok(take(current.insert(self.make(now.saturating_add(lifetime))?))),
+            Some(fresh) if good_until.contains(&fresh.valid_until_ts) => Ok(take(fresh)),
+            _ => Ok(take(current.insert(self.make(*good_until.end())?))),
         }
     }
 
@@ -107,5 +109,8 @@ mod tests {
         assert_eq!(valid_until(), Some(1_100_000));
         clock.advance(Duration::from_millis(1));
         assert_eq!(valid_until(), Some(1_150_001));
+        // The clock is set back.
+        let keys = OwnKeys { clock: Clock::manual(500_000), ..keys };
+        assert_eq!(keys.object().unwrap().get_i64("valid_until_ts"), Some(600_000));
     }
 }
