@@ -60,7 +60,8 @@ impl Deactivation {
             .collect()
     }
 
-    /// Records that a deactivated user has left all rooms.
+    /// Records that a deactivated user has left all rooms; without effect while the user is in a room, invited to one
+    /// or knocking on one.
     ///
     /// # Errors
     /// When the database fails.

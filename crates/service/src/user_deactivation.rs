@@ -1,14 +1,21 @@
-//! Deactivation: the account is closed at once; then the user leaves all rooms, which is resumed after a restart.
+//! Deactivation: the account is closed at once; then the user leaves all rooms. A user stays marked until the database
+//! has no room left: a leave that fails is tried again, also after a restart, and a join that was under way is followed
+//! by a leave.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plexus_accounts::Deactivation;
-use plexus_base::Background;
+use plexus_base::{Background, Clock};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 use plexus_rooms::{Authority, MembershipChange, MembershipChanger, RoomMembership, Rooms};
 use plexus_store::{DbError, RoomNid};
+
+/// How often rooms are tried again that a deactivated user could not leave.
+const RETRY_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Deactivates users and takes them out of their rooms.
 #[derive(Clone)]
@@ -17,6 +24,7 @@ pub struct UserDeactivation {
     memberships: Arc<MembershipChanger>,
     accounts: Deactivation,
     background: Background,
+    clock: Clock,
 }
 
 impl UserDeactivation {
@@ -27,8 +35,9 @@ impl UserDeactivation {
         memberships: Arc<MembershipChanger>,
         accounts: Deactivation,
         background: Background,
+        clock: Clock,
     ) -> Self {
-        Self { rooms, memberships, accounts, background }
+        Self { rooms, memberships, accounts, background, clock }
     }
 
     /// Closes the account, and lets the user leave all rooms in the background.
@@ -38,21 +47,36 @@ impl UserDeactivation {
     pub async fn deactivate(&self, user: &UserId, erase: bool) -> Result<(), DbError> {
         self.accounts.deactivate(user, erase).await?;
         let (this, user) = (self.clone(), user.clone());
-        // Resumed after a restart.
+        // What fails, or is interrupted by a shutdown, is left to [`Self::run`].
         let leave_all = async move { this.leave_all(&user).await };
         self.background.spawn_abortable("rooms of a deactivated user", leave_all);
         Ok(())
     }
 
-    /// Finishes what the last shutdown interrupted.
-    pub async fn resume(self) {
-        match self.accounts.unfinished().await {
-            Ok(users) => {
-                for user in users {
-                    self.leave_all(&user).await;
+    /// Takes deactivated users out of the rooms in which they still are, without end; each of them once in
+    /// [`RETRY_INTERVAL`]. A server runs it once.
+    pub async fn run(self) {
+        let mut tried = HashSet::new();
+        let mut interval = Box::pin(self.clock.sleep(RETRY_INTERVAL));
+        loop {
+            match self.accounts.unfinished().await {
+                Ok(users) => {
+                    for user in users {
+                        if tried.insert(user.clone()) {
+                            self.leave_all(&user).await;
+                        }
+                    }
+                }
+                Err(DbError::Closed) => return,
+                Err(error) => tracing::error!(%error, "could not read which deactivated users have rooms to leave"),
+            }
+            tokio::select! {
+                () = self.rooms.local_user_entered() => {}
+                () = &mut interval => {
+                    tried.clear();
+                    interval.set(self.clock.sleep(RETRY_INTERVAL));
                 }
             }
-            Err(error) => tracing::error!(%error, "could not read which deactivated users have rooms to leave"),
         }
     }
 
@@ -68,25 +92,20 @@ impl UserDeactivation {
         let has_to_leave = |membership: &&RoomMembership| {
             matches!(membership.kind, Membership::Join | Membership::Invite | Membership::Knock)
         };
-        let mut is_finished = true;
         for membership in of_user.iter().filter(has_to_leave) {
-            is_finished &= self.leave(user, membership.room).await?;
+            self.leave(user, membership.room).await?;
         }
-        if is_finished {
-            self.accounts.left_rooms(user).await?;
-        }
-        Ok(())
+        self.accounts.left_rooms(user).await
     }
 
-    /// Leaves one room; `false` when it cannot be read: that is tried again after the next start. A room that cannot be
-    /// left does not keep the user in the others.
-    async fn leave(&self, user: &UserId, room: RoomNid) -> Result<bool, DbError> {
+    /// Leaves one room. A room that cannot be left does not keep the user in the others.
+    async fn leave(&self, user: &UserId, room: RoomNid) -> Result<(), DbError> {
         let room = match self.rooms.get_nid(room).await {
             Ok(Some(room)) => room,
-            Ok(None) => return Ok(true),
+            Ok(None) => return Ok(()),
             Err(error) if error.is_bad_data() => {
                 tracing::error!(%user, room, %error, "a deactivated user could not leave a room");
-                return Ok(false);
+                return Ok(());
             }
             Err(error) => return Err(error),
         };
@@ -102,6 +121,6 @@ impl UserDeactivation {
         if let Err(error) = self.memberships.leave(change).await {
             tracing::warn!(%user, room = %room.id, %error, "a deactivated user could not leave a room");
         }
-        Ok(true)
+        Ok(())
     }
 }

@@ -71,6 +71,8 @@ pub struct Shared {
     forget_on_leave: bool,
     /// Notified when guest access has ended in a room.
     pub guest_access_ended: Notify,
+    /// Notified when a user of this server has joined a room or knocked on one.
+    pub local_user_entered: Notify,
     registry: Mutex<Registry>,
     tick: AtomicU64,
     cache_bytes: usize,
@@ -103,6 +105,7 @@ impl Rooms {
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             forget_on_leave,
             guest_access_ended: Notify::new(),
+            local_user_entered: Notify::new(),
             registry: Mutex::default(),
             tick: AtomicU64::new(1),
             cache_bytes,
@@ -120,6 +123,11 @@ impl Rooms {
             stripped_state_types,
             shared,
         }
+    }
+
+    /// Waits until a user of this server has joined a room or knocked on one since the last call. For one caller.
+    pub async fn local_user_entered(&self) {
+        self.shared.local_user_entered.notified().await;
     }
 
     /// Waits until all of a room's state is here, or this server has left it.

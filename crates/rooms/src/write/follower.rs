@@ -3,6 +3,7 @@
 //! A room's revision counts its commits. A change that comes with its writer's object takes the view from one revision
 //! to the next; one that comes without, or after one that was missed, only marks the room: the next use reads it.
 
+use plexus_protocol::membership::Membership;
 use plexus_store::{Change, CommitListener, HandedOver, RoomNid};
 
 use crate::model::rooms::Shared;
@@ -19,8 +20,12 @@ impl CommitListener for Shared {
                     apply_to_room(self, *room, *revision, *redacts, object);
                 }
                 Change::Membership { user, membership, .. } => {
-                    members_changed |= user.server_name() != self.server_name.as_str();
+                    let is_remote = user.server_name() != self.server_name.as_str();
+                    members_changed |= is_remote;
                     self.memberships.set(user, *membership);
+                    if !is_remote && matches!(membership.kind, Membership::Join | Membership::Knock) {
+                        self.local_user_entered.notify_one();
+                    }
                 }
                 Change::OlderMemberships { object, .. } => match object.get::<OlderMemberships>() {
                     Some(OlderMemberships(known)) => {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 mod acl;
+mod deactivated;
 mod directory;
 mod fixture;
 #[expect(dead_code, reason = "the writer is here to compare with")]

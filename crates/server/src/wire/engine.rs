@@ -72,7 +72,7 @@ impl Engine {
         background
             .spawn_abortable("housekeeping of access tokens", Arc::clone(&self.accounts.tokens).run_housekeeping());
         background.spawn_abortable("housekeeping of authentication", self.accounts.uia.clone().run_housekeeping());
-        background.spawn_abortable("rooms of deactivated users", self.shared.deactivation.clone().resume());
+        background.spawn_abortable("rooms of deactivated users", self.shared.deactivation.clone().run());
         self.outgoing.start_background(background);
         self.sync.start_background(background);
         self.e2ee.start_background(background);
@@ -132,6 +132,7 @@ impl SharedServices {
             Arc::clone(members),
             accounts.deactivation.clone(),
             background.clone(),
+            clock.clone(),
         );
         Ok(Self {
             rate_limits,

@@ -3,7 +3,7 @@
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
 
-use super::other_changes;
+use super::{other_changes, users};
 pub use crate::change::RoomMembership;
 use crate::db::{FromSqlError, Param, ToSql, ValueRef};
 use crate::{Any, DbError, FromSql, RoomNid, Row, Tx, UserNid, first, readable};
@@ -72,7 +72,8 @@ pub struct Member {
     pub is_local: bool,
 }
 
-/// Sets memberships, each user and room at most once.
+/// Sets memberships, each user and room at most once. A deactivated user of this server who joins or knocks is marked
+/// for leaving all rooms: the request was made before the account was closed.
 pub fn set(tx: &mut Tx<'_>, rows: &[(Member, RoomMembership)]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO memberships (user_nid, room_nid, membership, event_nid, position, forgotten, directory_stale)
@@ -93,7 +94,10 @@ pub fn set(tx: &mut Tx<'_>, rows: &[(Member, RoomMembership)]) -> Result<(), DbE
             ]
         }),
     )?;
-    Ok(())
+    let is_entry = |kind| matches!(kind, Membership::Join | Membership::Knock);
+    let entering = rows.iter().filter(|(member, row)| member.is_local && is_entry(row.kind));
+    let entering: Vec<UserNid> = entering.map(|(member, _)| member.user_nid).collect();
+    if entering.is_empty() { Ok(()) } else { users::leave_rooms_if_deactivated(tx, &entering) }
 }
 
 /// Marks a room that the user has left (0) or was banned from (4) as forgotten; returns `false` when the user is in it.

@@ -1,7 +1,7 @@
 //! Local accounts.
 
 use super::user_directory;
-use crate::{Any, DbError, Row, Tx};
+use crate::{Any, DbError, Row, Tx, UserNid};
 
 /// A local account.
 #[derive(Debug, Clone)]
@@ -172,9 +172,28 @@ pub fn with_rooms_to_leave(tx: &mut Tx) -> Result<Vec<String>, DbError> {
     tx.query("SELECT user_id FROM users_to_part", &[], |row| row.get(0))
 }
 
-/// Records that a deactivated user has left all rooms.
+/// Marks those of the users who are deactivated for leaving all rooms.
+pub fn leave_rooms_if_deactivated(tx: &mut Tx, users: &[UserNid]) -> Result<(), DbError> {
+    tx.execute_later(
+        "INSERT INTO users_to_part (user_id)
+         SELECT u.user_id FROM users u JOIN user_ids i ON i.user_id = u.user_id
+         WHERE i.user_nid = ANY($1) AND u.deactivated = 1
+         ON CONFLICT (user_id) DO NOTHING",
+        &[&Any(users)],
+    )?;
+    Ok(())
+}
+
+/// Records that a deactivated user has left all rooms. The user stays marked while there is a join (1), an invite (2)
+/// or a knock (3).
 pub fn set_left_rooms(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
-    tx.execute_later("DELETE FROM users_to_part WHERE user_id = $1", &[&user_id])?;
+    tx.execute_later(
+        "DELETE FROM users_to_part WHERE user_id = $1 AND NOT EXISTS (
+             SELECT 1 FROM memberships m JOIN user_ids i ON i.user_nid = m.user_nid
+             WHERE i.user_id = $1 AND m.membership IN (1, 2, 3)
+         )",
+        &[&user_id],
+    )?;
     Ok(())
 }
 

@@ -74,12 +74,22 @@ const LIES: &[Lie] = &[
     ("a redirect", |_| (StatusCode::FOUND, [("location", "/")]).into_response()),
 ];
 
-/// How the liar answers for a room of this state.
+/// How the liar answers for a room of this state, which Alice joins.
 fn host(stage: &Stage, room: &str, state: &[Value], tell: impl Fn() -> Response + Send + Sync + 'static) {
+    host_for(stage, room, &stage.alice.id, state, tell);
+}
+
+/// How the liar answers for a room of this state, which `user` joins.
+fn host_for(
+    stage: &Stage,
+    room: &str,
+    user: &str,
+    state: &[Value],
+    tell: impl Fn() -> Response + Send + Sync + 'static,
+) {
     let ids: Vec<String> = state.iter().map(|event| id_of(event, VERSION)).collect();
-    let alice = &stage.alice.id;
     let template = json!({
-        "type": "m.room.member", "state_key": alice, "sender": alice, "room_id": room, "depth": 9,
+        "type": "m.room.member", "state_key": user, "sender": user, "room_id": room, "depth": 9,
         "origin_server_ts": 1_700_000_000_000_u64, "content": { "membership": "join" },
         "auth_events": [ids[0], ids[2], ids[3]], "prev_events": [ids[3]],
     });
@@ -247,4 +257,43 @@ async fn a_stored_event_is_not_replaced_by_another_with_its_id() {
     }
     assert_eq!(stage.liar.asked("/v2/send_join/"), 2);
     stage.is_usable().await;
+}
+
+/// The response to `send_join`, whose body ends only after a permit has been given.
+fn held(body: Value, permits: Arc<tokio::sync::Semaphore>) -> Response {
+    let text = futures_util::stream::once(async move {
+        permits.acquire().await.expect("never closed").forget();
+        Ok::<_, std::io::Error>(bytes::Bytes::from(body.to_string()))
+    });
+    Response::new(Body::from_stream(text))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_deactivated_while_joining_leaves_again() {
+    for place in plexus_testkit::places() {
+        let stage = Stage::on(place, "11", "").await;
+        let carol = stage.server.register("carol").await;
+        let room = format!("!slow:{}", stage.liar.peer.name());
+        let state = state(&stage.liar.peer, &room);
+        let body = json!({ "state": state, "auth_chain": state, "origin": "x" });
+        let permits = Arc::new(tokio::sync::Semaphore::new(0));
+        let permit = Arc::clone(&permits);
+        host_for(&stage, &room, &carol.id, &state, move || held(body.clone(), Arc::clone(&permit)));
+        let path = format!("{CLIENT}/join/{room}?via={}", stage.liar.peer.name());
+        let joining = stage.server.post(&path, &carol.token, json!({}));
+        let deactivating = async {
+            stage.liar.peer.receives(|request| request.uri.contains("/send_join/")).await;
+            crate::client::account::erasure::erase(&stage.server, &carol).await;
+            permits.add_permits(1);
+        };
+        let both = async { tokio::join!(joining, deactivating) };
+        plexus_testkit::within(BOUND, both).await.expect("the join must end");
+        let leave = format!(r#""state_key":"{}""#, carol.id);
+        let left = stage.liar.peer.receives(|request| {
+            let body = String::from_utf8_lossy(&request.body);
+            request.uri.contains("/v1/send/") && body.contains(&leave) && body.contains(r#""membership":"leave""#)
+        });
+        plexus_testkit::within(BOUND, left).await.expect("the user must leave");
+        stage.is_usable().await;
+    }
 }
