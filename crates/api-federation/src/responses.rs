@@ -8,6 +8,7 @@ use plexus_federation::ReceiveError;
 use plexus_federation::serve::{self, ArrivalError, ServeError};
 use plexus_http::federation::peer_error;
 use plexus_http::{ApiError, RawJson};
+use plexus_protocol::event::PduError;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::{LimitError, MembershipError, Room, SendError};
 use plexus_store::{DbError, EventNid};
@@ -90,6 +91,7 @@ pub(crate) fn refused(error: ServeError) -> ApiError {
 pub(crate) fn not_accepted(error: ArrivalError) -> ApiError {
     match error {
         ArrivalError::Refused(error) => refused(error),
+        ArrivalError::Malformed(PduError::TooLarge(_)) => ApiError::too_large(error.to_string()),
         ArrivalError::Malformed(_) | ArrivalError::Unfit(_) => ApiError::invalid_param(error.to_string()),
         ArrivalError::NotAllowed => ApiError::forbidden(error.to_string()),
         ArrivalError::Receive(error) => not_received(error),
@@ -99,6 +101,7 @@ pub(crate) fn not_accepted(error: ArrivalError) -> ApiError {
 /// Returns the error for a server whose event was not accepted.
 pub(crate) fn not_received(error: ReceiveError) -> ApiError {
     match error {
+        ReceiveError::Malformed(PduError::TooLarge(_)) => ApiError::too_large(error.to_string()),
         ReceiveError::Malformed(_) | ReceiveError::Signature(_) | ReceiveError::NotAnInvite => {
             ApiError::invalid_param(error.to_string())
         }

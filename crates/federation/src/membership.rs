@@ -3,6 +3,7 @@
 //! <https://spec.matrix.org/v1.19/server-server-api/#knocking-rooms>,
 //! <https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites>).
 
+mod error;
 mod invite;
 mod remote_joins;
 mod template;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use plexus_protocol::event::build::PduBuilder;
-use plexus_protocol::event::{Pdu, auth_types, sign};
+use plexus_protocol::event::{Pdu, PduError, auth_types, sign};
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
@@ -35,8 +36,7 @@ use template::Asked;
 use crate::membership::remote_joins::TakenBack;
 use crate::peers::{Entrance, RawPdu};
 use crate::receive::{
-    Deadline, PduReceiver, ReceiveError, ReceiveStateError, ReceivedState, RemoteSource, complete_auth_events,
-    receive_state,
+    Deadline, PduReceiver, ReceiveError, ReceivedState, RemoteSource, complete_auth_events, receive_state,
 };
 
 /// How many events a state may have that is stored in one transaction.
@@ -330,8 +330,11 @@ impl Remote {
         if sign::required_servers(ours).len() < 2 {
             return Ok(ours.clone());
         }
-        let theirs = theirs.and_then(|theirs| Pdu::parse_remote(theirs.get(), ours.room_version()).ok());
-        let signed = theirs.and_then(|theirs| sign::with_signatures_of(ours, &theirs, server.as_str()));
+        let theirs = match theirs.map(|theirs| Pdu::parse_remote(theirs.get(), ours.room_version())) {
+            Some(Err(error @ PduError::TooLarge(_))) => return Err(ReceiveError::from(error).into()),
+            theirs => theirs.and_then(Result::ok).ok_or(MembershipError::UnableToGrantJoin)?,
+        };
+        let signed = sign::with_signatures_of(ours, &theirs, server.as_str()).map_err(ReceiveError::from)?;
         let signed = signed.ok_or(MembershipError::UnableToGrantJoin)?;
         let verified = self.receiver.verifier.verify(vec![signed]).await.pop();
         verified.and_then(Result::ok).ok_or(MembershipError::UnableToGrantJoin)
@@ -468,32 +471,6 @@ fn worse(before: MembershipError, now: MembershipError) -> MembershipError {
     }
 }
 
-impl From<ReceiveStateError> for MembershipError {
-    fn from(error: ReceiveStateError) -> Self {
-        match error {
-            ReceiveStateError::Remote(error) => Self::Remote(error),
-            ReceiveStateError::Db(error) => error.into(),
-            ReceiveStateError::NoCreate | ReceiveStateError::TooMany | ReceiveStateError::Spool(_) => {
-                tracing::info!("a room cannot be joined: {error}");
-                Self::BadState
-            }
-        }
-    }
-}
-
 fn malformed(server: &ServerName, problem: &str) -> MembershipError {
     MembershipError::Remote(PeerError::malformed(server, problem))
-}
-
-impl From<ReceiveError> for MembershipError {
-    fn from(error: ReceiveError) -> Self {
-        match error {
-            ReceiveError::Db(error) => error.into(),
-            ReceiveError::Contended => Self::Send(SendError::Contended),
-            error => {
-                tracing::info!("an event through another server was not accepted: {error}");
-                Self::BadState
-            }
-        }
-    }
 }

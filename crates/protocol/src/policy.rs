@@ -1,8 +1,8 @@
 //! Policy servers, which recommend a room's events by signing them
 //! ([Policy Servers](https://spec.matrix.org/v1.19/server-server-api/#policy-servers)).
 
-use crate::event::Pdu;
 use crate::event::sign::{PublicKey, with_signature};
+use crate::event::{Pdu, PduError};
 use crate::id::ServerName;
 use crate::json::Object;
 
@@ -39,9 +39,12 @@ impl PolicyServer {
 
     /// Returns the event with the policy server's signature from its response; `None` when the signature is wrong or
     /// missing.
-    pub fn recommended(&self, pdu: &Pdu, answered: &Object) -> Option<Pdu> {
-        let signature = self.signature_in(answered).filter(|signature| self.is_right(pdu, signature))?;
-        Some(with_signature(pdu, self.via.as_str(), KEY_ID, signature.to_owned()))
+    ///
+    /// # Errors
+    /// [`PduError::TooLarge`] when there is no room for the signature.
+    pub fn recommended(&self, pdu: &Pdu, answered: &Object) -> Result<Option<Pdu>, PduError> {
+        let signature = self.signature_in(answered).filter(|signature| self.is_right(pdu, signature));
+        signature.map(|signature| with_signature(pdu, self.via.as_str(), KEY_ID, signature.to_owned())).transpose()
     }
 
     fn signature_in<'a>(&self, signatures: &'a Object) -> Option<&'a str> {
@@ -90,13 +93,13 @@ mod tests {
                 let signature = key.sign(pdu.signable_json().as_bytes());
                 Object::from([(server, Object::from([("ed25519:policy_server", signature)]))])
             };
-            let signed = policy.recommended(&pdu, &answer("p.example", &key)).unwrap();
+            let signed = policy.recommended(&pdu, &answer("p.example", &key)).unwrap().unwrap();
             assert!(policy.recommends(&signed));
             assert_eq!(signed.event_id(), pdu.event_id());
-            assert!(policy.recommended(&pdu, &answer("other.example", &key)).is_none());
+            assert!(policy.recommended(&pdu, &answer("other.example", &key)).unwrap().is_none());
             let other = SigningKey::generate(&[3; 32], "policy_server");
-            assert!(policy.recommended(&pdu, &answer("p.example", &other)).is_none());
-            assert!(policy.recommended(&pdu, &Object::new()).is_none());
+            assert!(policy.recommended(&pdu, &answer("p.example", &other)).unwrap().is_none());
+            assert!(policy.recommended(&pdu, &Object::new()).unwrap().is_none());
         }
         for bad in [&*content("AA"), "{}", r#"{"via":"p.example"}"#, r#"{"via":7,"public_keys":{"ed25519":"x"}}"#] {
             assert!(PolicyServer::of(&Object::parse(bad).unwrap()).is_none(), "{bad}");

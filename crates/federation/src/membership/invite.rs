@@ -53,5 +53,5 @@ pub(super) async fn signed(
     let copy = Pdu::parse_remote(signed.get(), room.version).map_err(ReceiveError::from)?;
     // Only the signature is used of what came back: no server would accept the invite without it.
     let signed = receiver.verifier.with_valid_signatures(invite, &copy, server.as_str()).await;
-    signed.ok_or(MembershipError::RemoteUser)
+    signed.map_err(ReceiveError::from)?.ok_or(MembershipError::RemoteUser)
 }

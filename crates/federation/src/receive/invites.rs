@@ -37,7 +37,7 @@ pub async fn receive_invite(
     let mut checked = receiver.verifier.verify(vec![invite]).await;
     let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
     counted.succeeded();
-    let signed = sign::add_signature(&invite, &writer.signing_key, writer.server_name());
+    let signed = sign::add_signature(&invite, &writer.signing_key, writer.server_name())?;
     let room = out_of_band::known_or_new(writer, invite.room_id(), invite.room_version()).await?;
     let view = room.view();
     if room.version != invite.room_version() {

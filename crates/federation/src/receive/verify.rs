@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use plexus_base::Random;
 use plexus_protocol::event::sign::{self, SignatureError};
-use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::event::{Pdu, PduError, redact};
 use plexus_protocol::id::EventId;
 use plexus_protocol::rules::{EventIdFormat, RoomVersion};
 use plexus_rooms::model::room::Room;
@@ -93,7 +93,10 @@ impl PduVerifier {
 
     /// Adds the valid signatures of `server` on a copy of an event to the event. Nothing else of the copy is used.
     /// Returns `None` if it has none.
-    pub async fn with_valid_signatures(&self, pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
+    ///
+    /// # Errors
+    /// When the event has no room for them.
+    pub async fn with_valid_signatures(&self, pdu: &Pdu, copy: &Pdu, server: &str) -> Result<Option<Pdu>, PduError> {
         let of = |key_id| SignedBy { server: server.to_owned(), key_id, at_ms: valid_at(pdu) };
         let keys = self.peers.keys(sign::key_ids_of(copy, server).into_iter().map(of).collect()).await;
         let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();

@@ -161,5 +161,5 @@ async fn vouched(writer: &RoomWriter, room: &Room, pdu: Pdu) -> Result<Pdu, Arri
         return Err(refused("the authorising user cannot let others into the room"));
     }
     handshake::authoriser(writer.rooms(), room, pdu.sender()).await?;
-    Ok(sign::add_signature(&pdu, &writer.signing_key, writer.server_name()))
+    Ok(sign::add_signature(&pdu, &writer.signing_key, writer.server_name())?)
 }

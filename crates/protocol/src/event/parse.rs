@@ -179,7 +179,7 @@ pub(super) fn replace_member(json: &str, key: &str, value: Option<&str>) -> Stri
     out
 }
 
-fn check_size(json: &str) -> Result<(), PduError> {
+pub(super) fn check_size(json: &str) -> Result<(), PduError> {
     if json.len() > MAX_PDU { Err(PduError::TooLarge(json.len())) } else { Ok(()) }
 }
 

@@ -10,7 +10,7 @@ mod verify;
 use base64::Engine;
 use ed25519_dalek::Signer;
 
-use super::{Pdu, hash::BASE64, parse};
+use super::{Pdu, PduError, hash::BASE64, parse};
 use crate::{
     id::ServerName,
     json::{NotCanonical, Object},
@@ -144,7 +144,10 @@ impl std::fmt::Debug for SigningKey {
 
 /// Returns the event with an additional signature: of the invited user's server, or of the server that authorised a
 /// restricted join.
-pub fn add_signature(pdu: &Pdu, key: &SigningKey, server: &ServerName) -> Pdu {
+///
+/// # Errors
+/// [`PduError::TooLarge`] when there is no room for the signature.
+pub fn add_signature(pdu: &Pdu, key: &SigningKey, server: &ServerName) -> Result<Pdu, PduError> {
     with_signature(pdu, server.as_str(), &key.id, key.sign(pdu.signable_json().as_bytes()))
 }
 
@@ -156,13 +159,24 @@ const MAX_KEY_ID_BYTES: usize = 128;
 
 /// Returns the event with the signatures by `server` from another copy of it; `None` when `copy` is a different event
 /// or has none. The signatures are not verified.
-pub fn with_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str) -> Option<Pdu> {
+///
+/// # Errors
+/// [`PduError::TooLarge`] when there is no room for the signatures.
+pub fn with_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str) -> Result<Option<Pdu>, PduError> {
     with_signatures_that(pdu, copy, server, |_, _| true)
 }
 
 /// Like [`with_signatures_of`], but copies only valid signatures by keys that were valid when the event was sent;
 /// `None` also when there are none.
-pub fn with_valid_signatures_of(pdu: &Pdu, copy: &Pdu, server: &str, keys: KeyLookup<'_>) -> Option<Pdu> {
+///
+/// # Errors
+/// [`PduError::TooLarge`] when there is no room for the signatures.
+pub fn with_valid_signatures_of(
+    pdu: &Pdu,
+    copy: &Pdu,
+    server: &str,
+    keys: KeyLookup<'_>,
+) -> Result<Option<Pdu>, PduError> {
     let message = pdu.signable_json();
     with_signatures_that(pdu, copy, server, |key_id, signature| {
         verify::valid_key(pdu, server, key_id, keys).is_ok_and(|key| key.verify_bytes(message.as_bytes(), signature))
@@ -179,17 +193,17 @@ fn with_signatures_that(
     copy: &Pdu,
     server: &str,
     is_wanted: impl Fn(&str, &[u8; 64]) -> bool,
-) -> Option<Pdu> {
+) -> Result<Option<Pdu>, PduError> {
     if copy.event_id() != pdu.event_id() {
-        return None;
+        return Ok(None);
     }
     let mut signed = None;
     for (key_id, text, signature) in signatures_of(copy, server) {
         if is_wanted(&key_id, &signature) {
-            signed = Some(with_signature(signed.as_ref().unwrap_or(pdu), server, &key_id, text));
+            signed = Some(with_signature(signed.as_ref().unwrap_or(pdu), server, &key_id, text)?);
         }
     }
-    signed.filter(|signed| signed.json().len() <= super::MAX_PDU)
+    Ok(signed)
 }
 
 /// The signatures of a server that can be copied: key id, text and bytes.
@@ -204,13 +218,18 @@ fn signatures_of(copy: &Pdu, server: &str) -> Vec<(String, String, [u8; 64])> {
     of_server.take(MAX_COPIED_SIGNATURES).collect()
 }
 
-/// Returns the event with an additional, verified signature of `entity`.
-pub(crate) fn with_signature(pdu: &Pdu, entity: &str, key_id: &str, signature: String) -> Pdu {
+/// Returns the event with an additional, verified signature of `entity`. Every signature that is added to an event is
+/// added here, so that none makes it larger than other servers accept.
+///
+/// # Errors
+/// [`PduError::TooLarge`] when there is no room for the signature.
+pub(crate) fn with_signature(pdu: &Pdu, entity: &str, key_id: &str, signature: String) -> Result<Pdu, PduError> {
     let stated = pdu.member_json("signatures").and_then(|text| Object::parse(text).ok());
     let mut signatures = stated.unwrap_or_default();
     add(&mut signatures, entity, key_id, signature);
     let json = parse::replace_member(pdu.json(), "signatures", Some(&signatures.to_json()));
-    Pdu(std::sync::Arc::new(pdu.0.with_json(json, pdu.content().clone())))
+    parse::check_size(&json)?;
+    Ok(Pdu(std::sync::Arc::new(pdu.0.with_json(json, pdu.content().clone()))))
 }
 
 fn add(signatures: &mut Object, entity: &str, key_id: &str, signature: String) {

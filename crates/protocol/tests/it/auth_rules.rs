@@ -279,9 +279,10 @@ fn restricted_joins_are_signed_by_who_authorised_them() {
             let event = builder.build(version, &dave, &"b".parse().unwrap()).unwrap();
             let expected = if asked { Err(SignatureError::Missing("a".to_owned())) } else { Ok(()) };
             assert_eq!(sign::verify(&event, &keys), expected, "{membership} in version {version}");
-            let signed = sign::add_signature(&event, &carol, &"a".parse().unwrap());
+            let signed = sign::add_signature(&event, &carol, &"a".parse().unwrap()).unwrap();
             assert_eq!(sign::verify(&signed, &keys), Ok(()), "{membership} in version {version}");
-            let forged = sign::add_signature(&event, &SigningKey::generate(&[3; 32], "c"), &"a".parse().unwrap());
+            let forged =
+                sign::add_signature(&event, &SigningKey::generate(&[3; 32], "c"), &"a".parse().unwrap()).unwrap();
             let expected = if asked { Err(SignatureError::Invalid("a".to_owned())) } else { Ok(()) };
             assert_eq!(sign::verify(&forged, &keys), expected, "{membership} in version {version}");
         }

@@ -178,7 +178,7 @@ fn signed(generator: &mut Generator, version: RoomVersion, keys: &[SigningKey], 
     let mut pdu = build::finish(event, version, &keys[0], &server(names[0])).unwrap();
     for (key, name) in keys.iter().zip(names).skip(1) {
         if generator.one_in(2) {
-            pdu = plexus_protocol::event::sign::add_signature(&pdu, key, &server(name));
+            pdu = plexus_protocol::event::sign::add_signature(&pdu, key, &server(name)).unwrap();
         }
     }
     if generator.one_in(3) {
@@ -188,7 +188,8 @@ fn signed(generator: &mut Generator, version: RoomVersion, keys: &[SigningKey], 
             &pdu,
             &SigningKey::generate(&[seed; 32], name),
             &server(names[0]),
-        );
+        )
+        .unwrap();
     }
     match generator.below(6) {
         0 => altered(&pdu, "depth", 1.into()),

@@ -2,6 +2,7 @@
 
 use futures_util::future::{self, BoxFuture};
 use plexus_protocol::event::Pdu;
+use plexus_protocol::event::build::BuildError;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::json::Object;
 use plexus_protocol::policy::PolicyServer;
@@ -22,7 +23,7 @@ pub trait PolicyServers: Send + Sync {
 /// An event of this server with the recommendation of the room's policy server, if it has one.
 pub(crate) async fn recommended_here(writer: &RoomWriter, room: &Room, pdu: Pdu) -> Result<Pdu, SendError> {
     match room.view().policy_server(pdu.event_type(), pdu.state_key()) {
-        Some(policy) => recommended(writer, &policy, &pdu).await.map_err(Box::new).map_err(SendError::Policy),
+        Some(policy) => recommended(writer, &policy, &pdu).await,
         None => Ok(pdu),
     }
 }
@@ -47,9 +48,12 @@ pub fn needs_recommendation(room: &Room, pdu: &Pdu) -> bool {
     policy.is_some_and(|policy| !policy.recommends(pdu))
 }
 
-pub(super) async fn recommended(writer: &RoomWriter, policy: &PolicyServer, pdu: &Pdu) -> Result<Pdu, PeerError> {
-    let servers = writer.policy_servers.as_ref().ok_or_else(|| PeerError::NotAllowed(policy.via.clone()))?;
-    let answered = servers.policy_signature(&policy.via, pdu).await?;
-    let recommended = policy.recommended(pdu, &answered);
-    recommended.ok_or_else(|| PeerError::malformed(&policy.via, "it is not signed with the policy server's key"))
+/// Returns an event with the recommendation of `policy`.
+pub(super) async fn recommended(writer: &RoomWriter, policy: &PolicyServer, pdu: &Pdu) -> Result<Pdu, SendError> {
+    let refused = |error| SendError::Policy(Box::new(error));
+    let servers = writer.policy_servers.as_ref().ok_or_else(|| refused(PeerError::NotAllowed(policy.via.clone())))?;
+    let answered = servers.policy_signature(&policy.via, pdu).await.map_err(refused)?;
+    let recommended = policy.recommended(pdu, &answered).map_err(BuildError::Pdu)?;
+    let unsigned = || refused(PeerError::malformed(&policy.via, "it is not signed with the policy server's key"));
+    recommended.ok_or_else(unsigned)
 }

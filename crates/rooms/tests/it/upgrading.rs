@@ -89,7 +89,7 @@ fn state_that_describes_the_room_goes_over() {
     });
 }
 
-/// Creators of room version 12 stand in the create event, not among the power levels, and are named anew each time.
+/// Creators of room version 12 stand in the create event, not among the power levels, and are named again each time.
 #[test]
 fn creators_have_levels_where_they_need_them() {
     run(|db| async move {

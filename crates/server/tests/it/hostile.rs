@@ -11,6 +11,7 @@ mod http2;
 mod joins;
 mod json_text;
 mod keys;
+mod largest;
 mod limits;
 mod media;
 mod membership;

@@ -123,7 +123,10 @@ fn take_join(room: &HostedRoom, asked: &HashMap<String, String>, body: &Bytes) -
     let join = Pdu::parse_remote(text, room.version()).map_err(|_| Refusal("M_BAD_JSON"))?;
     let ways = room.ways();
     let (name, key) = room.servers.first().ok_or(Refusal("M_UNKNOWN"))?;
-    let join = if ways.authoriser.is_some() { sign::add_signature(&join, key, name) } else { join };
+    let join = match ways.authoriser {
+        Some(_) => sign::add_signature(&join, key, name).map_err(|_| Refusal("M_TOO_LARGE"))?,
+        None => join,
+    };
     let omits = ways.omits_members && asked.get("omit_members").is_some_and(|value| value == "true");
     let creator = room.creator();
     let only_member = omits.then_some(creator.as_str());

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    event::{build::PduBuilder, hash},
+    event::{MAX_PDU, build::PduBuilder, hash},
     json::Value,
     rules::RoomVersion,
 };
@@ -137,7 +137,7 @@ fn event(version: RoomVersion, event_type: &str, content: &str, signers: &[(&Sig
     };
     let ((first, name), rest) = signers.split_first().unwrap();
     let pdu = builder.build(version, first, &server(name)).unwrap();
-    rest.iter().fold(pdu, |pdu, (key, name)| add_signature(&pdu, key, &server(name)))
+    rest.iter().fold(pdu, |pdu, (key, name)| add_signature(&pdu, key, &server(name)).unwrap())
 }
 
 fn known(entries: &[(&str, &SigningKey, u64)]) -> impl Fn(&str, &str) -> Option<KnownKey> + use<> {
@@ -288,10 +288,36 @@ fn a_batch_refuses_points_of_small_order() {
 }
 
 #[test]
+fn no_signature_makes_an_event_too_large() {
+    let key = SigningKey::generate(&[2; 32], "k");
+    let sized = |body: usize| {
+        let content = format!(r#"{{"body":"{}"}}"#, "x".repeat(body));
+        event(RoomVersion::V11, "m.room.message", &content, &[(&key, "a.org")])
+    };
+    let overhead = sized(0).json().len();
+    let growth = add_signature(&sized(0), &key, &server("b.org")).unwrap().json().len() - overhead;
+    let largest = sized(MAX_PDU - overhead - growth);
+    let signed = add_signature(&largest, &key, &server("b.org")).unwrap();
+    assert_eq!(signed.json().len(), MAX_PDU);
+    assert_eq!(with_signatures_of(&largest, &signed, "b.org"), Ok(Some(signed.clone())));
+    let lookup = known(&[("b.org", &key, u64::MAX)]);
+    assert_eq!(with_valid_signatures_of(&largest, &signed, "b.org", &lookup), Ok(Some(signed.clone())));
+
+    let too_large = Err(PduError::TooLarge(MAX_PDU + growth));
+    let full = sized(MAX_PDU - overhead);
+    assert_eq!(add_signature(&full, &key, &server("b.org")), too_large);
+    assert_eq!(add_signature(&signed, &key, &server("c.org")), too_large);
+    let other = add_signature(&largest, &key, &server("c.org")).unwrap();
+    assert_eq!(with_signatures_of(&signed, &other, "c.org").map(|_| ()), too_large.clone().map(|_| ()));
+    let lookup = known(&[("c.org", &key, u64::MAX)]);
+    assert_eq!(with_valid_signatures_of(&signed, &other, "c.org", &lookup).map(|_| ()), too_large.map(|_| ()));
+}
+
+#[test]
 fn signatures_are_added_not_replaced() {
     let key = SigningKey::generate(&[2; 32], "k");
     let pdu = event(RoomVersion::V11, "m.room.message", "{}", &[(&key, "a.org")]);
-    let twice = add_signature(&pdu, &key, &server("b.org"));
+    let twice = add_signature(&pdu, &key, &server("b.org")).unwrap();
     assert_eq!(twice.event_id(), pdu.event_id());
     assert_eq!(Pdu::parse(twice.json(), RoomVersion::V11), Ok(twice.clone()));
     let signatures = Object::parse(twice.member_json("signatures").unwrap()).unwrap();

@@ -158,7 +158,7 @@ async fn a_template_that_is_none_is_not_signed() {
 }
 
 /// A room that lets in the members of a club; Alice has made both.
-async fn restricted_room(stage: &Stage, version: &str, club: &str, levels: Value) -> String {
+pub(super) async fn restricted_room(stage: &Stage, version: &str, club: &str, levels: Value) -> String {
     let allow = json!([{ "type": "m.room_membership", "room_id": club }]);
     let rule = if version == "8" || version == "9" { "restricted" } else { "knock_restricted" };
     let rule = json!({ "join_rule": rule, "allow": allow });
@@ -491,7 +491,7 @@ async fn only_the_signature_of_an_invited_server_is_used() {
 fn signed_and_more(body: &Value, key: &SigningKey, name: &plexus_protocol::id::ServerName) -> Value {
     let mut event = body["event"].clone();
     let signed = Pdu::parse(&event.to_string(), RoomVersion::V11).expect("an event");
-    let signed = plexus_protocol::event::sign::add_signature(&signed, key, name);
+    let signed = plexus_protocol::event::sign::add_signature(&signed, key, name).expect("an event");
     event["signatures"] = serde_json::from_str::<Value>(signed.json()).expect("JSON")["signatures"].clone();
     event["signatures"]["else.example"] = json!({ "ed25519:x": "AAAA" });
     event["unsigned"] = json!({ "invite_room_state": [{ "type": "m.room.name", "content": { "name": "x" } }] });
