@@ -3,7 +3,8 @@
 //! [`PduReceiver`] adds the events of other servers to rooms, one step a file in `receive`; [`inbox`] stages the events
 //! of transactions until they are added. [`serve`] has the requests of other servers about rooms.
 //! [`RemoteMembershipChanger`] joins, knocks and leaves through other servers, and [`PartialStateResync`] fetches the
-//! state that such a join left out. [`peers`] lists all requests to other servers.
+//! state that such a join left out. [`peers`] lists all requests about rooms to other
+//! servers.
 
 pub mod inbox;
 mod membership;

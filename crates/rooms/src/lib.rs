@@ -3,7 +3,7 @@
 //! [`Rooms`] is the registry of rooms in use. A [`Room`] hands readers an immutable [`RoomView`] and lets one writer at
 //! a time extend it. [`EventSender`], [`RoomCreator`] and [`MembershipChanger`] write; everything they write goes
 //! through one persister that commits batches over all rooms. [`timeline`] and [`relations`] read history,
-//! [`summary`] and [`directory`] look at rooms from outside, [`upgrade`] replaces them, [`serve`] answers other servers.
+//! [`summary`] and [`directory`] look at rooms from outside, [`upgrade`] replaces them.
 
 pub mod actions;
 pub mod model;

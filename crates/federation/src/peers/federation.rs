@@ -224,7 +224,7 @@ impl Peers for FederationPeers {
         Box::pin(async move {
             let separator = if key_validity_url.contains('?') { '&' } else { '?' };
             let url = format!("{key_validity_url}{separator}public_key={}", percent_encode(public_key));
-            let answer = self.client.fetch(Purpose::IdentityServer, named_by, &url).await.map_err(peer_error)?;
+            let answer = self.client.fetch(Purpose::KeyRevocation, named_by, &url).await.map_err(peer_error)?;
             let answer: Result<Validity, _> =
                 serde_json::from_slice(answer.whole().await.map_err(peer_error)?.as_ref());
             Ok(answer.is_ok_and(|answer| answer.valid))

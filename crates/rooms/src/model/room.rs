@@ -48,7 +48,6 @@ pub struct Room {
     pub backfilling: Mutex<HashMap<EventNid, Duration>>,
     /// Held while this server comes into the room.
     pub entering: Mutex<()>,
-    /// Held while a user of this server replaces the room.
     /// Held by an upgrade; the tombstone of the last one, if it succeeded.
     pub(crate) upgrading: Mutex<Option<EventNid>>,
     /// Held while events that may be stored already are looked up and written.

@@ -71,7 +71,7 @@ pub async fn append(writer: &RoomWriter, room: &Arc<Room>, draft: &Draft) -> Res
     Err(SendError::Contended)
 }
 
-/// Builds an event on the room's head, to be sent with [`Self::send_built`]. Meanwhile the room may change.
+/// Builds an event on the room's head, to be sent with [`send_built`]. Meanwhile the room may change.
 pub(crate) async fn build_on_head(writer: &RoomWriter, room: &Room, draft: &Draft) -> Result<Built, SendError> {
     let head = head_lock::lock_head(writer, room).await?;
     build::build(writer, Some(&room.id), room.version, &head, draft).await

@@ -96,6 +96,21 @@ async fn the_owner_of_an_invited_address_is_invited() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_identity_server_is_asked_through_the_forward_proxy() {
+    let mut identity = Identity::start().await;
+    let proxy = identity.url.replace("/isvalid", "");
+    // Nobody else knows that name.
+    identity.url = "http://identity.example/isvalid".to_owned();
+    let config = format!("http_proxy: {proxy}\n");
+    let server = TestServer::on(TestPlace::sqlite()).config(&config).start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room = create(&server, &alice, json!({})).await;
+    identity.invite(&server, &alice, &room, "token").await;
+    tell(&server, bound(&bob.id, &room, &alice.id, identity.word_for(&bob.id, "token"))).await.ok();
+    assert_eq!(membership(&server, &alice, &room, &bob.id).await.as_deref(), Some("invite"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_does_not_invite_somebody_else() {
     for server in TestServer::on_each().await {
         let (identity, peer) = (Identity::start().await, Peer::start().await);
