@@ -104,7 +104,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Source {
 }
 
 /// Returns the [`Source`] of a request with these extensions and headers.
-pub(crate) fn source(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+pub fn source(extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
     distinct(extensions.get::<Peer>()?.client_ip(headers)?)
 }
 

@@ -9,6 +9,7 @@ mod out_queue;
 mod resources;
 mod slots;
 mod stall;
+mod unread;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -157,12 +158,15 @@ impl Serving {
         limits: ConnectionLimits,
     ) -> Self {
         let slots = Slots::new(limits, clock.clone());
+        let unread = unread::budget(clock);
         let mut accepting = JoinSet::new();
         for listener in bound {
             let mut router = match listener.kind {
                 ListenerType::Metrics => routers.metrics.clone(),
                 _ => resources::restrict(routers.all.clone(), listener.resources.clone()),
             };
+            // Inside the compression, which hides how large a response is.
+            router = router.layer(axum::middleware::from_fn_with_state(Arc::clone(&unread), unread::count));
             if listener.compress {
                 router = router.layer(tower_http::compression::CompressionLayer::new());
             }
