@@ -86,7 +86,10 @@ impl Probes {
             return;
         }
         let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+        let now = self.clock.monotonic();
         let mut probes = self.probes.lock();
+        probes.retain(|probe| probe.until > now);
+        self.any.store(!probes.is_empty(), Ordering::Release);
         if let Some(probe) = probes.iter_mut().find(|probe| target.contains(&probe.nonce)) {
             probe.arrived = Some(arrived(target, request));
         }

@@ -190,7 +190,8 @@ impl Destinations {
         if state.retried.len() >= MAX_SERVERS {
             return false;
         }
-        let at = self.clock.now_ms().saturating_add(millis(with_jitter(pause, &self.random)));
+        // Not before the pause is over, and not all at once then.
+        let at = self.clock.now_ms().saturating_add(millis(pause)).saturating_add(self.random.below(1000));
         state.retried.insert(server.clone(), Retried { tries, at, is_up });
         state.due.insert((at, server.clone()));
         drop(state);

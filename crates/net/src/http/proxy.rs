@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_base::forward_proxy::{Credentials, ForwardProxies, NoProxy, ProxyScheme, ProxyUrl};
 
-use crate::http::dial::{DialError, Dialer};
+use crate::http::dial::Dialer;
 use crate::http::error::ConnectError;
 use crate::http::proxy_fault::ProxyFault;
 use crate::http::purpose::{Addresses, Certificates};
@@ -75,6 +75,8 @@ struct Health {
     until: Duration,
     /// When it responded last.
     responded: Duration,
+    /// The target of the last tunnel to which it has not responded, if it has responded to none since.
+    silent_for: Option<String>,
 }
 
 impl Proxy {
@@ -111,26 +113,52 @@ impl Proxy {
         self.check()?;
         let Target { host, port, .. } = target;
         let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        // Names come from others: one that is none says nothing about the proxy.
+        let request = self.connect_request(&target).map_err(|fault| self.error(fault, None))?;
         let began = self.clock.monotonic();
         let opening = async {
             let stream = self.connect_now(dialer, tls).await?;
-            self.open(stream, &target).await
+            self.open(stream, request, &target).await
         };
         let timeout = (timeout * 3 / 4).min(MAX_TUNNEL_TIMEOUT);
         #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
         let opened = tokio::time::timeout(timeout, opening).await;
-        let opened = opened.unwrap_or_else(|_| Err(ProxyFault::NoResponse { target, timeout }));
-        match opened {
+        let no_response = || ProxyFault::NoResponse { target: target.clone(), timeout, others_are_served: false };
+        match opened.unwrap_or_else(|_| Err(no_response())) {
             Ok(stream) => {
                 self.works();
                 Ok(stream)
             }
-            Err(fault @ ProxyFault::NoResponse { .. }) if self.health.lock().responded >= began => {
-                // It opens connections to others: the target is why it took too long.
-                Err(self.error(fault, None))
+            Err(ProxyFault::Malformed(error)) if error.is_incomplete_message() => {
+                Err(self.no_response(ProxyFault::HungUp { target: target.clone() }, target, began, true))
+            }
+            Err(fault @ ProxyFault::NoResponse { .. }) => {
+                Err(self.no_response(fault, target, began, timeout == MAX_TUNNEL_TIMEOUT))
             }
             Err(fault) => Err(self.failed(fault)),
         }
+    }
+
+    /// Finds out who is to blame for a tunnel to which there was no response: the target if the proxy has responded to
+    /// others meanwhile; the proxy if it did not respond for another target either; otherwise nobody knows yet.
+    fn no_response(&self, fault: ProxyFault, target: String, began: Duration, counts: bool) -> ConnectError {
+        let mut health = self.health.lock();
+        if health.responded > began {
+            drop(health);
+            let fault = match fault {
+                ProxyFault::NoResponse { target, timeout, .. } => {
+                    ProxyFault::NoResponse { target, timeout, others_are_served: true }
+                }
+                fault => fault,
+            };
+            return self.error(fault, None);
+        }
+        let is_silent = health.silent_for.as_ref().is_some_and(|other| *other != target);
+        if counts {
+            health.silent_for = Some(target);
+        }
+        drop(health);
+        if counts && is_silent { self.failed(fault) } else { self.error(fault, None) }
     }
 
     async fn connect_now(&self, dialer: &Dialer, tls: &Tls) -> Result<BoxedStream, ProxyFault> {
@@ -145,13 +173,18 @@ impl Proxy {
         }
     }
 
-    async fn open(&self, stream: BoxedStream, target: &str) -> Result<BoxedStream, ProxyFault> {
+    async fn open(
+        &self,
+        stream: BoxedStream,
+        request: Request<Empty<Bytes>>,
+        target: &str,
+    ) -> Result<BoxedStream, ProxyFault> {
         let mut builder = http1::Builder::new();
         let (mut sender, connection) =
             builder.max_headers(MAX_HEADERS).handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await?;
         // Ends when the tunnel does; an error also reaches whoever waits for the response.
         tokio::spawn(async move { drop(connection.with_upgrades().await) });
-        let response = sender.send_request(self.connect_request(target)?).await?;
+        let response = sender.send_request(request).await?;
         let status = response.status();
         self.check_credentials(status)?;
         if !status.is_success() {
@@ -161,7 +194,7 @@ impl Proxy {
     }
 
     fn connect_request(&self, target: &str) -> Result<Request<Empty<Bytes>>, ProxyFault> {
-        let malformed = || ProxyFault::Dial(DialError::NoAddress(target.to_owned()));
+        let malformed = || ProxyFault::Target(target.to_owned());
         let uri: Uri = target.parse().map_err(|_| malformed())?;
         let host = HeaderValue::from_str(target).map_err(|_| malformed())?;
         let mut request = Request::new(Empty::new());
@@ -180,9 +213,10 @@ impl Proxy {
         }
     }
 
-    /// Notes the status of a response to a request that the proxy passed on.
+    /// Notes the status of a response to a request that the proxy passed on. It may be the target's own, so that
+    /// nothing follows for other targets.
     pub(super) fn note_status(&self, status: StatusCode) -> Result<(), ConnectError> {
-        self.check_credentials(status).map_err(|fault| self.failed(fault))?;
+        self.check_credentials(status).map_err(|fault| self.error(fault, None))?;
         self.works();
         Ok(())
     }
@@ -203,6 +237,7 @@ impl Proxy {
     fn works(&self) {
         let mut health = self.health.lock();
         health.responded = self.clock.monotonic();
+        health.silent_for = None;
         if health.failures > 0 {
             tracing::info!("the proxy {} works again", self.url);
             *health = Health { responded: health.responded, ..Health::default() };

@@ -37,8 +37,19 @@ pub enum ProxyFault {
         target: String,
         /// How long it was waited for.
         timeout: Duration,
+        /// Whether it responded to others meanwhile, so that the target is what does not respond.
+        others_are_served: bool,
     },
-    /// What it sends is not HTTP, or it closes the connection.
+    /// It closes the connection without a response.
+    #[error("it closes the connection instead of opening one to {target}")]
+    HungUp {
+        /// host:port
+        target: String,
+    },
+    /// What is to be connected to is not the name of a host.
+    #[error("{0} is no host that it could be asked for")]
+    Target(String),
+    /// What it sends is not HTTP.
     #[error("its response is not HTTP: {}", Causes(.0))]
     Malformed(#[from] hyper::Error),
     /// It failed before, and is left alone for a moment.
@@ -51,7 +62,8 @@ impl ProxyFault {
     pub(super) fn is_about_target(&self) -> bool {
         match self {
             Self::Refused { status, .. } => status.is_server_error(),
-            Self::NoResponse { .. } => true,
+            Self::NoResponse { others_are_served, .. } => *others_are_served,
+            Self::Target(_) => true,
             _ => false,
         }
     }

@@ -358,9 +358,7 @@ async fn a_proxy_that_fails_is_named_and_blamed_until_it_works_again() {
     let password = "http://user:secret@";
     for (manners, reason) in [
         (Manners::PassOn(Some("other")), "it does not accept the user name and password (407)"),
-        (Manners::Respond("HTTP/1.1 4"), "its response is not HTTP"),
         (Manners::Respond("SSH-2.0-OpenSSH\r\n\r\n"), "its response is not HTTP"),
-        (Manners::Respond(""), "its response is not HTTP"),
     ] {
         let proxy = Proxy::start().await;
         let mut world = World::new();
@@ -382,6 +380,51 @@ async fn a_proxy_that_fails_is_named_and_blamed_until_it_works_again() {
         world.clock.advance(Duration::from_secs(1));
         client.call(&server(A), get("/")).await.unwrap();
     }
+}
+
+/// Neither a name that is none nor one silent target takes the proxy away from the others.
+#[tokio::test]
+async fn a_target_alone_is_not_held_against_the_proxy() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let at = world.serve(|_| json("{}")).await;
+    proxy.name(A, at.address);
+    world.names.service("_matrix-fed._tcp.evil.example", 0, "a\\b c", 9);
+    let client = world.client().await;
+    let error = problem(client.call(&server("evil.example"), get("/")).await);
+    assert!(error.contains("is no host that it could be asked for"), "{error}");
+    assert!(client.is_failing(&server("evil.example")));
+    client.call(&server(A), get("/")).await.unwrap();
+
+    let hang_up = Manners::Respond("");
+    let client = world.client().await;
+    proxy.behave(hang_up.clone());
+    for _ in 0..3 {
+        let error = problem(client.call(&server("b.example:5"), get("/")).await);
+        assert!(error.contains("it closes the connection instead of opening one to b.example:5"), "{error}");
+        assert!(!client.is_failing(&server("b.example:5")), "nobody knows who is to blame");
+    }
+    let error = problem(client.call(&server("c.example:5"), get("/")).await);
+    assert!(error.contains("instead of opening one to c.example:5"), "{error}");
+    // It serves nobody.
+    let error = problem(client.call(&server(A), get("/")).await);
+    assert!(error.contains("it failed a moment ago"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_web_server_says_is_not_the_proxys_word() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "user:secret@");
+    let at = world.serve(|_| json("{}")).await;
+    proxy.name(A, at.address);
+    proxy.behave(Manners::Respond("HTTP/1.1 407 Mine\r\ncontent-length: 0\r\n\r\n"));
+    let http = world.http_client().unwrap();
+    http.fetch(Purpose::UrlPreview(limits()), request("http://evil.example/")).await.unwrap_err();
+    proxy.behave(Manners::PassOn(None));
+    world.client().await.call(&server(A), get("/")).await.unwrap();
+    assert_eq!(http.fetch(Purpose::UrlPreview(limits()), request("http://a.example/")).await.unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -26,9 +26,11 @@ pub struct Housekeeping {
 impl Housekeeping {
     /// Runs once an hour, without end.
     pub async fn run(self) {
-        let mut last = None;
+        // Nobody follows from before the start, as long as one process serves a database.
+        let mut trimmed_next = self.db.committed();
         loop {
-            if let Err(error) = self.trim_log(last.replace(self.db.committed())).await {
+            let upto = std::mem::replace(&mut trimmed_next, self.db.committed());
+            if let Err(error) = self.trim_log(upto).await {
                 tracing::warn!("old changes are kept: {error}");
             }
             match self.delete_transactions().await.and(self.delete_silent_servers().await) {
@@ -46,11 +48,8 @@ impl Housekeeping {
     }
 
     /// Deletes what no process can need any more of the log: what was committed before the last run.
-    async fn trim_log(&self, upto: Option<Position>) -> Result<(), DbError> {
-        match upto {
-            Some(upto) => self.db.write(move |tx| repo::other_changes::trim(tx, upto)).await,
-            None => Ok(()),
-        }
+    async fn trim_log(&self, upto: Position) -> Result<(), DbError> {
+        self.db.write(move |tx| repo::other_changes::trim(tx, upto)).await
     }
 
     async fn delete_transactions(&self) -> Result<u64, DbError> {

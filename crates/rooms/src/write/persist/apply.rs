@@ -1,6 +1,7 @@
 //! After the commit: the rooms' views move on.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use plexus_store::{Position, RoomNid};
 
@@ -35,8 +36,10 @@ impl AppendedBatch {
     pub(crate) fn apply(&self, shared: &Shared, nid: RoomNid, revision: i64) {
         let mut events: Vec<(&PendingEvent, Option<Position>)> = Vec::new();
         let (mut room, mut entered, mut is_new) = (None, None, false);
+        let mut was_given_up = false;
         for (append, positions) in self.appends.iter().zip(&self.positions) {
             if append.room.nid == nid {
+                was_given_up |= append.epoch != append.room.epoch.load(Ordering::Acquire);
                 room = Some(&append.room);
                 entered = append.entered.as_ref().or(entered);
                 is_new |= append.creation.is_some();
@@ -45,6 +48,10 @@ impl AppendedBatch {
         }
         let Some(room) = room else { return };
         apply_to_room(shared, room, revision, &events, entered);
+        if was_given_up {
+            // Its commit was in doubt, and others have built on the room without it since: that is stale now.
+            room.epoch.fetch_add(1, Ordering::Release);
+        }
         if is_new {
             shared.insert(room);
         } else {
