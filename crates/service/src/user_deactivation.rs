@@ -54,7 +54,7 @@ impl UserDeactivation {
     }
 
     /// Takes deactivated users out of the rooms in which they still are, without end; each of them once in
-    /// [`RETRY_INTERVAL`]. A server runs it once.
+    /// `RETRY_INTERVAL`. A server runs it once.
     pub async fn run(self) {
         let mut tried = HashSet::new();
         let mut interval = Box::pin(self.clock.sleep(RETRY_INTERVAL));

@@ -1,6 +1,6 @@
 //! A persistent sorted set: cheap to clone, compact when small, and cheap to change when large.
 //!
-//! Elements lie in shared leaves of at most [`LEAF`] elements. A change copies one leaf and the
+//! Elements lie in shared leaves of at most `LEAF` elements. A change copies one leaf and the
 //! list of leaves, so a room of 10,000 members costs a few hundred reference counts a change.
 
 use std::cmp::Ordering;

@@ -1,5 +1,5 @@
 //! Checks of an event against the authorization rules
-//! (https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu, 4 to 7).
+//! (<https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>, 4 to 7).
 
 use plexus_protocol::auth;
 use plexus_store::DbError;
