@@ -130,7 +130,8 @@ impl Proxy {
                 Ok(stream)
             }
             Err(ProxyFault::Malformed(error)) if error.is_incomplete_message() => {
-                Err(self.no_response(ProxyFault::HungUp { target: target.clone() }, target, began, true))
+                let fault = ProxyFault::HungUp { target: target.clone(), others_are_served: false };
+                Err(self.no_response(fault, target, began, true))
             }
             Err(fault @ ProxyFault::NoResponse { .. }) => {
                 Err(self.no_response(fault, target, began, timeout == MAX_TUNNEL_TIMEOUT))
@@ -141,16 +142,15 @@ impl Proxy {
 
     /// Finds out who is to blame for a tunnel to which there was no response: the target if the proxy has responded to
     /// others meanwhile; the proxy if it did not respond for another target either; otherwise nobody knows yet.
-    fn no_response(&self, fault: ProxyFault, target: String, began: Duration, counts: bool) -> ConnectError {
+    fn no_response(&self, mut fault: ProxyFault, target: String, began: Duration, counts: bool) -> ConnectError {
         let mut health = self.health.lock();
         if health.responded > began {
             drop(health);
-            let fault = match fault {
-                ProxyFault::NoResponse { target, timeout, .. } => {
-                    ProxyFault::NoResponse { target, timeout, others_are_served: true }
-                }
-                fault => fault,
-            };
+            if let ProxyFault::NoResponse { others_are_served, .. } | ProxyFault::HungUp { others_are_served, .. } =
+                &mut fault
+            {
+                *others_are_served = true;
+            }
             return self.error(fault, None);
         }
         let is_silent = health.silent_for.as_ref().is_some_and(|other| *other != target);

@@ -45,6 +45,8 @@ pub enum ProxyFault {
     HungUp {
         /// host:port
         target: String,
+        /// As of [`Self::NoResponse`].
+        others_are_served: bool,
     },
     /// What is to be connected to is not the name of a host.
     #[error("{0} is no host that it could be asked for")]
@@ -62,7 +64,7 @@ impl ProxyFault {
     pub(super) fn is_about_target(&self) -> bool {
         match self {
             Self::Refused { status, .. } => status.is_server_error(),
-            Self::NoResponse { others_are_served, .. } => *others_are_served,
+            Self::NoResponse { others_are_served, .. } | Self::HungUp { others_are_served, .. } => *others_are_served,
             Self::Target(_) => true,
             _ => false,
         }

@@ -94,11 +94,16 @@ impl Doctor<'_> {
     pub(super) async fn forward_proxies(&self) -> Vec<Check> {
         const NAME: &str = "forward proxy";
         let proxies = self.config.server.forward_proxies();
+        let Ok(server) = ServerName::try_from(self.config.server.server_name.as_str()) else { return Vec::new() };
         let mut checks = Vec::new();
         for (scheme, proxy) in [("https", &proxies.https), ("http", &proxies.http)] {
             let Some(proxy) = proxy else { continue };
             // Whatever it leads to: the question is what the proxy says.
-            let host = self.config.server.server_name.split(':').next().unwrap_or_default();
+            let host = server.host_port().0;
+            if proxies.no_proxy.matches(host.trim_matches(['[', ']']), if scheme == "https" { 443 } else { 80 }) {
+                checks.push(Check::skipped(NAME, format!("{proxy}: this server itself is reached without it")));
+                continue;
+            }
             let request = Request::get(format!("{scheme}://{host}/.well-known/matrix/server")).body(Bytes::new());
             let Ok(request) = request else { continue };
             checks.push(match self.http.fetch(Purpose::WellKnown, request).await {
@@ -106,6 +111,11 @@ impl Doctor<'_> {
                     NAME,
                     error.to_string(),
                     "docs/forward-proxies.md says what each message means, and what to do",
+                ),
+                Err(HttpError::Timeout) => Check::warning(
+                    NAME,
+                    format!("{proxy}: no response in time, of the proxy or of what is behind it"),
+                    "try again; docs/forward-proxies.md says what to look at",
                 ),
                 _ => Check::ok(NAME, format!("{proxy} lets {scheme} requests pass")),
             });

@@ -1,7 +1,7 @@
 //! A real forward proxy: squid, in a process of its own.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use plexus_testkit::{Certificate, every, skip};
 use rustix::process::{Pid, Signal};
 
-use crate::binary::temporary_folder;
+use crate::binary::{free_ports, temporary_folder};
 
 const PROGRAM: &str = "/usr/sbin/squid";
 /// How long squid may need, in looks of a twentieth of a second.
@@ -149,9 +149,4 @@ visible_hostname proxy.example
 shutdown_lifetime 0 seconds
 "
     )
-}
-
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }

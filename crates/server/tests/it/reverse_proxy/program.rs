@@ -1,7 +1,7 @@
 //! Reverse proxies in processes of their own, each with its file of `contrib/reverse-proxy`.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use plexus_testkit::{Certificate, every, skip};
 use rustix::process::{Pid, Signal};
 
-use crate::binary::temporary_folder;
+use crate::binary::{free_ports, temporary_folder};
 
 /// How long a program may need to listen, in looks of a twentieth of a second.
 const LOOKS: u32 = 600;
@@ -239,9 +239,4 @@ impl Site<'_> {
             .spawn()
             .unwrap()
     }
-}
-
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
