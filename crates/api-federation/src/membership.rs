@@ -8,7 +8,7 @@ pub(crate) mod prepare_join_event;
 pub(crate) mod prepare_knock_event;
 pub(crate) mod prepare_leave_event;
 
-use plexus_federation::serve::Template;
+use plexus_federation::peers::EventTemplate;
 use plexus_http::RawJson;
 use serde::Deserialize;
 use serde_json::json;
@@ -25,7 +25,7 @@ fn first_version() -> Vec<String> {
 }
 
 /// Returns the response with a template.
-fn template(made: &Template) -> RawJson {
-    let version = json!(made.version.as_str());
-    RawJson(format!("{{\"event\":{},\"room_version\":{version}}}", made.event.to_json()).into())
+fn template(template: &EventTemplate) -> RawJson {
+    let version = json!(template.room_version.as_str());
+    RawJson(format!("{{\"event\":{},\"room_version\":{version}}}", template.event.to_json()).into())
 }

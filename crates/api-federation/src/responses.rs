@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use plexus_federation::ReceiveError;
-use plexus_federation::serve::{self, ArrivalError, ServeError};
+use plexus_federation::serve::{self, SentMembershipError, ServeError};
 use plexus_http::federation::peer_error;
 use plexus_http::{ApiError, RawJson};
 use plexus_protocol::event::PduError;
@@ -88,13 +88,13 @@ pub(crate) fn refused(error: ServeError) -> ApiError {
 }
 
 /// Returns the error for a server whose member event or invite was not accepted.
-pub(crate) fn not_accepted(error: ArrivalError) -> ApiError {
+pub(crate) fn not_accepted(error: SentMembershipError) -> ApiError {
     match error {
-        ArrivalError::Refused(error) => refused(error),
-        ArrivalError::Malformed(PduError::TooLarge(_)) => ApiError::too_large(error.to_string()),
-        ArrivalError::Malformed(_) | ArrivalError::Unfit(_) => ApiError::invalid_param(error.to_string()),
-        ArrivalError::NotAllowed => ApiError::forbidden(error.to_string()),
-        ArrivalError::Receive(error) => not_received(error),
+        SentMembershipError::Refused(error) => refused(error),
+        SentMembershipError::Malformed(PduError::TooLarge(_)) => ApiError::too_large(error.to_string()),
+        SentMembershipError::Malformed(_) | SentMembershipError::Unfit(_) => ApiError::invalid_param(error.to_string()),
+        SentMembershipError::NotAllowed => ApiError::forbidden(error.to_string()),
+        SentMembershipError::Receive(error) => not_received(error),
     }
 }
 

@@ -31,10 +31,10 @@ use plexus_rooms::write::peer_error::PeerError;
 use plexus_rooms::write::{out_of_band, partial_state};
 use plexus_store::EventNid;
 use remote_joins::RemoteJoins;
-use template::Asked;
+use template::TemplateRequest;
 
 use crate::membership::remote_joins::TakenBack;
-use crate::peers::{Entrance, RawPdu};
+use crate::peers::{Handshake, RawPdu};
 use crate::receive::{
     Deadline, PduReceiver, ReceiveError, ReceivedState, RemoteSource, complete_auth_events, receive_state,
 };
@@ -238,7 +238,7 @@ impl Remote {
         decided: &Object,
         accepted_by: &mut Vec<ServerName>,
     ) -> Result<Sent, MembershipError> {
-        let signed = self.signed(change, server, (Entrance::Join, decided)).await?;
+        let signed = self.signed(change, server, (Handshake::Join, decided)).await?;
         let omit_members = self.may_omit_members(change).await?;
         let response = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await;
         if response.as_ref().err().is_none_or(PeerError::may_have_succeeded) && !accepted_by.contains(server) {
@@ -353,7 +353,7 @@ impl Remote {
     }
 
     async fn knock_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Sent, MembershipError> {
-        let signed = self.signed(change, server, (Entrance::Knock, &Object::new())).await?;
+        let signed = self.signed(change, server, (Handshake::Knock, &Object::new())).await?;
         let described = self.receiver.peers.send_knock(server, &signed.pdu).await?;
         let room = out_of_band::known_or_new(&self.receiver.writer, &change.room_id, signed.version).await?;
         // The server has accepted the knock: an oversized response must not lose it.
@@ -385,7 +385,7 @@ impl Remote {
     }
 
     async fn leave_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Pdu, MembershipError> {
-        let signed = self.signed(change, server, (Entrance::Leave, &Object::new())).await?;
+        let signed = self.signed(change, server, (Handshake::Leave, &Object::new())).await?;
         self.receiver.peers.send_leave(server, &signed.pdu).await?;
         Ok(signed.pdu)
     }
@@ -419,15 +419,15 @@ impl Remote {
         &self,
         change: &MembershipChange,
         server: &ServerName,
-        (entrance, decided): (Entrance, &Object),
+        (handshake, decided): (Handshake, &Object),
     ) -> Result<Signed, MembershipError> {
         let (rooms, user) = (&self.rooms, &change.target);
-        let template = self.receiver.peers.template(server, &change.room_id, user, entrance).await?;
+        let template = self.receiver.peers.template(server, &change.room_id, user, handshake).await?;
         let (room_id, own, here) = (&change.room_id, rooms.server_name(), self.here.as_deref());
-        let checked = template::check(&template, &Asked { room_id, user, entrance, server, own, here });
+        let checked = template::check(&template, &TemplateRequest { room_id, user, handshake, server, own, here });
         let checked = checked.map_err(|problem| malformed(server, problem))?;
-        let shown = (entrance != Entrance::Leave).then_some(user);
-        let profile = profile::member_content(rooms, entrance.as_str(), shown).await?;
+        let shown = (handshake != Handshake::Leave).then_some(user);
+        let profile = profile::member_content(rooms, handshake.as_str(), shown).await?;
         let mut decided = decided.clone();
         if let Some(authoriser) = &checked.authoriser {
             decided.insert("join_authorised_via_users_server", authoriser.as_str());

@@ -1,14 +1,15 @@
-//! Requests to other servers. The room engine knows neither HTTP nor discovery: in tests, an implementation of
-//! [`Peers`] without them responds.
+//! Requests to other servers. [`FederationPeers`] sends them over the network; in tests another implementation of
+//! [`Peers`] responds.
 
 mod error;
 mod federation;
 mod remote_state;
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use plexus_net::federation::WantedKey;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
@@ -25,25 +26,22 @@ pub use remote_state::{StateReadError, StateReader};
 /// An event as another server sent it, not yet parsed.
 pub type RawPdu = Box<RawValue>;
 
-/// A future on the heap.
-pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A future of the response of another server.
+pub type PeerResponse<'a, T> = BoxFuture<'a, Result<T, PeerError>>;
 
-/// The response of another server.
-pub type Asked<'a, T> = Waiting<'a, Result<T, PeerError>>;
-
-/// A room's state before an event, by ids.
-#[derive(Debug, Clone, Default)]
+/// The ids of a room's state before an event, and of its auth chain (`GET /state_ids`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StateIds {
-    /// The state.
+    /// The state events.
     pub state: Vec<EventId>,
-    /// The auth chain of its events.
+    /// The events of their auth chains.
     pub auth_chain: Vec<EventId>,
 }
 
 /// Part of a room's state as another server returns it.
 #[derive(Debug)]
 pub enum StatePart {
-    /// The join with the signature of the server that let the user in, where one is needed (`send_join`).
+    /// The join; a restricted join has the signature of the authorizing user's server (`send_join`).
     Join(RawPdu),
     /// Member events are missing from the state (`send_join`).
     MembersOmitted,
@@ -51,29 +49,29 @@ pub enum StatePart {
     Servers(Vec<ServerName>),
     /// State events.
     State(Vec<RawPdu>),
-    /// Events that allowed others.
+    /// Events of the auth chain.
     AuthChain(Vec<RawPdu>),
 }
 
-/// A room's state, read part by part: a large room is never in memory as a whole.
+/// A room's state, read part by part, so that the state of a large room is never in memory as a whole.
 pub trait StateParts: Send {
     /// Returns the next part; `None` at the end.
-    fn next(&mut self) -> Asked<'_, Option<StatePart>>;
+    fn next(&mut self) -> PeerResponse<'_, Option<StatePart>>;
 }
 
 impl StateParts for std::vec::IntoIter<StatePart> {
-    fn next(&mut self) -> Asked<'_, Option<StatePart>> {
+    fn next(&mut self) -> PeerResponse<'_, Option<StatePart>> {
         let next = Iterator::next(self);
         Box::pin(async move { Ok(next) })
     }
 }
 
-/// The request of `get_missing_events`.
+/// A `get_missing_events` request.
 #[derive(Debug, Clone)]
-pub struct MissingEvents {
-    /// Events that this server has; they are not returned.
+pub struct MissingEventsRequest {
+    /// Events that the requesting server has. These, and events that only these lead to, are not returned.
     pub earliest: Vec<EventId>,
-    /// The events to start from; they are not returned.
+    /// The events to start from, whose prev events the requesting server lacks. They are not returned.
     pub latest: Vec<EventId>,
     /// The maximum number of events.
     pub limit: u32,
@@ -83,25 +81,25 @@ pub struct MissingEvents {
 
 /// An event to be completed and signed, as `make_join`, `make_knock` and `make_leave` return it.
 #[derive(Debug)]
-pub struct Template {
+pub struct EventTemplate {
     /// The room's version.
     pub room_version: RoomVersion,
     /// The event without id, hashes and signatures.
     pub event: Object,
 }
 
-/// The event that is nearest to a time.
+/// The event that is nearest to a time (`GET /timestamp_to_event`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NearEvent {
-    /// Its id.
+pub struct NearestEvent {
+    /// The event's id.
     pub event_id: EventId,
-    /// Its time, Unix ms.
+    /// The event's time, in Unix ms.
     pub origin_server_ts: u64,
 }
 
-/// The kind of a membership change through another server.
+/// How a membership is changed through another server: by a pair of requests, the first of which returns a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entrance {
+pub enum Handshake {
     /// `make_join`, `send_join`
     Join,
     /// `make_knock`, `send_knock`
@@ -110,8 +108,8 @@ pub enum Entrance {
     Leave,
 }
 
-impl Entrance {
-    /// As paths name it, and `membership`.
+impl Handshake {
+    /// Returns the resulting `membership`, which is also part of the requests' names.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,41 +120,35 @@ impl Entrance {
     }
 }
 
-/// The key of a server that signed something.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SignedBy {
-    /// The server.
-    pub server: String,
-    /// `ed25519:version`
-    pub key_id: String,
-    /// When the key must have been valid, Unix ms; 0 where that does not matter.
-    pub at_ms: u64,
-}
-
-/// Other servers.
+/// Requests to other servers.
 pub trait Peers: PolicyServers + RemoteAliases {
     /// `GET /event/{eventId}`
-    fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> Asked<'a, RawPdu>;
+    fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> PeerResponse<'a, RawPdu>;
 
     /// `POST /get_missing_events/{roomId}`
     fn missing_events<'a>(
         &'a self,
         server: &'a ServerName,
         room: &'a RoomId,
-        query: MissingEvents,
-    ) -> Asked<'a, Vec<RawPdu>>;
+        query: MissingEventsRequest,
+    ) -> PeerResponse<'a, Vec<RawPdu>>;
 
-    /// `GET /backfill/{roomId}`: the events and what came before them, `limit` at most.
+    /// `GET /backfill/{roomId}`: `events` and events before them, at most `limit`.
     fn backfill<'a>(
         &'a self,
         server: &'a ServerName,
         room: &'a RoomId,
         events: &'a [EventId],
         limit: u32,
-    ) -> Asked<'a, Vec<RawPdu>>;
+    ) -> PeerResponse<'a, Vec<RawPdu>>;
 
     /// `GET /state_ids/{roomId}`
-    fn state_ids<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateIds>;
+    fn state_ids<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> PeerResponse<'a, StateIds>;
 
     /// `GET /state/{roomId}`
     fn state<'a>(
@@ -164,20 +156,24 @@ pub trait Peers: PolicyServers + RemoteAliases {
         server: &'a ServerName,
         room: &'a RoomId,
         event: &'a EventId,
-    ) -> Asked<'a, Box<dyn StateParts>>;
+    ) -> PeerResponse<'a, Box<dyn StateParts>>;
 
     /// `GET /event_auth/{roomId}/{eventId}`
-    fn event_auth<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId)
-    -> Asked<'a, Vec<RawPdu>>;
+    fn event_auth<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> PeerResponse<'a, Vec<RawPdu>>;
 
-    /// `GET /make_join/{roomId}/{userId}`, or `make_knock` or `make_leave`.
+    /// `GET /make_join/{roomId}/{userId}`, `make_knock` or `make_leave`.
     fn template<'a>(
         &'a self,
         server: &'a ServerName,
         room: &'a RoomId,
         user: &'a UserId,
-        entrance: Entrance,
-    ) -> Asked<'a, Template>;
+        handshake: Handshake,
+    ) -> PeerResponse<'a, EventTemplate>;
 
     /// `PUT /send_join/{roomId}/{eventId}`
     fn send_join<'a>(
@@ -185,29 +181,30 @@ pub trait Peers: PolicyServers + RemoteAliases {
         server: &'a ServerName,
         join: &'a Pdu,
         omit_members: bool,
-    ) -> Asked<'a, Box<dyn StateParts>>;
+    ) -> PeerResponse<'a, Box<dyn StateParts>>;
 
-    /// `PUT /send_knock/{roomId}/{eventId}`: stripped state that describes the room, each as JSON.
-    fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> Asked<'a, Vec<RawPdu>>;
+    /// `PUT /send_knock/{roomId}/{eventId}`. Returns the room's stripped state.
+    fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> PeerResponse<'a, Vec<RawPdu>>;
 
     /// `PUT /send_leave/{roomId}/{eventId}`
-    fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()>;
+    fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> PeerResponse<'a, ()>;
 
-    /// `PUT /invite/{roomId}/{eventId}` with stripped state: the invite with the signature of the invited user's
-    /// server.
-    fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu>;
+    /// `PUT /invite/{roomId}/{eventId}` with the room's stripped state. Returns the invite with the signature of the
+    /// invited user's server.
+    fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>)
+    -> PeerResponse<'a, RawPdu>;
 
-    /// `GET /query/profile`: the name and avatar of a user of the server. It has `timeout` to answer.
-    fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> Asked<'a, Object>;
+    /// `GET /query/profile`: the profile of a user of the server, which has `timeout` to respond.
+    fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> PeerResponse<'a, Object>;
 
     /// `GET /timestamp_to_event/{roomId}`
-    fn event_near<'a>(
+    fn timestamp_to_event<'a>(
         &'a self,
         server: &'a ServerName,
         room: &'a RoomId,
         ts: u64,
         direction: Direction,
-    ) -> Asked<'a, NearEvent>;
+    ) -> PeerResponse<'a, NearestEvent>;
 
     /// `PUT /exchange_third_party_invite/{roomId}`
     fn exchange_third_party_invite<'a>(
@@ -215,16 +212,17 @@ pub trait Peers: PolicyServers + RemoteAliases {
         server: &'a ServerName,
         room: &'a RoomId,
         invite: Object,
-    ) -> Asked<'a, ()>;
+    ) -> PeerResponse<'a, ()>;
 
-    /// Whether an identity server still stands by a key: asks the address that an event of `named_by` names for that.
+    /// Whether an identity server says that a key is still valid. `key_validity_url` is from an event of a user of
+    /// `named_by`.
     fn identity_key_is_valid<'a>(
         &'a self,
         named_by: &'a ServerName,
         key_validity_url: &'a str,
         public_key: &'a str,
-    ) -> Asked<'a, bool>;
+    ) -> PeerResponse<'a, bool>;
 
-    /// The keys that are known or can be found; others are left out. Server and key id to key.
-    fn keys(&self, wanted: Vec<SignedBy>) -> Waiting<'_, HashMap<(String, String), KnownKey>>;
+    /// Returns the keys that are known or can be fetched, by server and key id; other keys are left out.
+    fn keys(&self, wanted: Vec<WantedKey>) -> BoxFuture<'_, HashMap<(String, String), KnownKey>>;
 }

@@ -9,13 +9,13 @@ mod deadline;
 mod fetch_missing;
 mod invites;
 mod lookup;
-mod near_time;
 mod ready;
 mod receive_state;
 mod source;
 mod spool;
 mod state_after;
 mod state_before;
+mod timestamp_to_event;
 mod verify;
 mod walk_back;
 

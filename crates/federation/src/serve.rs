@@ -2,11 +2,11 @@
 //! than it may know.
 
 mod admission;
-mod answer;
-mod arrival;
-mod handshake;
+mod events;
 mod history;
 mod invite;
+mod make_membership;
+mod send_membership;
 mod space;
 mod state;
 mod visibility;
@@ -17,59 +17,57 @@ use plexus_rooms::model::limits::LimitError;
 use plexus_rooms::write::error::SendError;
 use plexus_store::DbError;
 
-pub use answer::pdus;
-pub use arrival::{Arrival, ArrivalError, Arrived, join, knock, leave};
-pub use handshake::{Template, make_join, make_knock, make_leave};
-pub use history::{MAX_BACKFILL, MAX_MISSING, MissingFrom, backfill, event, missing_events, near_time};
+pub use events::pdus;
+pub use history::{MAX_BACKFILL, MAX_MISSING, backfill, event, missing_events, timestamp_to_event};
 pub use invite::check_room_state;
+pub use make_membership::{make_join, make_knock, make_leave};
+pub use send_membership::{AcceptedMembership, SentMembership, SentMembershipError, send_join, send_knock, send_leave};
 pub use space::{Hierarchy, hierarchy};
-pub use state::{
-    StateBefore, StateIds, auth_chain, joined_state, state_before, state_ids_before, stripped_state_events,
-};
+pub use state::{StateBefore, auth_chain, joined_state, state_before, state_ids_before, stripped_state_events};
 
 /// Why a request of another server is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// This server does not know the room, or has nobody in it.
+    /// This server does not know the room, or has no user in it.
     #[error("this server is not in the room")]
     UnknownRoom,
-    /// The asking server has nobody in the room.
+    /// The requesting server has no user in the room.
     #[error("your server is not in the room")]
     NotInRoom,
-    /// The room's `m.room.server_acl` keeps the asking server out.
-    #[error("the room's access control list does not let your server in")]
+    /// The room's `m.room.server_acl` denies the requesting server.
+    #[error("the room's access control list denies your server")]
     DeniedByAcl,
-    /// There is no such event in the room, or nothing is known of its place there.
+    /// There is no such event in the room, or it is not in the room's graph.
     #[error("the event was not found")]
     UnknownEvent,
-    /// The user is not one of the asking server's.
+    /// The user is not a user of the requesting server.
     #[error("the user is not on your server")]
     UserOfOtherServer,
-    /// The asking server does not know the room's version.
+    /// The requesting server does not support the room's version.
     #[error("your server does not support room version {0}")]
     IncompatibleVersion(RoomVersion),
-    /// The room lets in members of other rooms, and the user is in none of them.
+    /// The room's join rule allows members of other rooms, and the user is in none of them.
     #[error("the user is in none of the rooms whose members may join")]
     NotInAllowedRoom,
-    /// The room lets in members of other rooms, of which this server knows none.
+    /// The room's join rule allows members of other rooms, and this server does not know all of these rooms.
     #[error("this server is in none of the rooms whose members may join")]
     UnableToAuthoriseJoin,
-    /// Nobody on this server has the power to let the user in.
+    /// No user of this server has the power to invite, which authorizing the join takes.
     #[error("no user of this server can let others in")]
     UnableToGrantJoin,
-    /// The join names a user as authoriser who cannot be one.
+    /// The user that the join names in `join_authorised_via_users_server` cannot authorize it.
     #[error("{0}")]
     NotAnAuthoriser(&'static str),
-    /// This server does not let anybody do that now.
+    /// A limit of this server is reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// The room does not allow it.
+    /// The authorization rules do not allow it.
     #[error("{0}")]
     Forbidden(AuthRejection),
-    /// Making the event.
+    /// The event could not be made.
     #[error(transparent)]
     Send(SendError),
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }

@@ -33,7 +33,7 @@ pub(crate) async fn handle(
 ) -> Result<JsonBody<Response>, ApiError> {
     let direction = direction(&request.dir)?;
     let (room, _) = readable_room(&rooms, &room_id, &requester.user_id).await?;
-    let found = receiver.near_time(&room, &requester.user_id, request.ts, direction).await;
+    let found = receiver.timestamp_to_event(&room, &requester.user_id, request.ts, direction).await;
     let near = found.map_err(|error| ApiError::internal(&error))?.ok_or_else(|| {
         ApiError::not_found(format!("Unable to find event from {} in direction {}", request.ts, request.dir))
     })?;

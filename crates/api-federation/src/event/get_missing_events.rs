@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use plexus_federation::serve::{self, MissingFrom};
+use plexus_federation::peers::MissingEventsRequest;
+use plexus_federation::serve;
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::Rooms;
@@ -29,10 +30,10 @@ pub(crate) async fn handle(
     Path(room_id): Path<RoomId>,
     Json(request): Json<Request>,
 ) -> Result<RawJson, ApiError> {
-    let query = MissingFrom {
+    let query = MissingEventsRequest {
         earliest: request.earliest_events,
         latest: request.latest_events,
-        limit: request.limit,
+        limit: u32::try_from(request.limit).unwrap_or(u32::MAX),
         min_depth: u64::try_from(request.min_depth).unwrap_or(0),
     };
     let pdus = serve::missing_events(&rooms, &origin, &room_id, query).await.map_err(crate::responses::refused)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use plexus_federation::PduReceiver;
-use plexus_federation::serve::{self, Arrival};
+use plexus_federation::serve::{self, SentMembership};
 use plexus_http::ApiError;
 use plexus_protocol::id::ServerName;
 use serde_json::json;
@@ -18,11 +18,11 @@ use crate::responses::{Part, not_accepted, refused, streamed};
 async fn join(
     receiver: &Arc<PduReceiver>,
     server_name: &ServerName,
-    arrival: Arrival<'_>,
+    sent: SentMembership<'_>,
     omit_members: bool,
     around: (&str, &str),
 ) -> Result<Response, ApiError> {
-    let joined = serve::join(receiver, arrival).await.map_err(not_accepted)?;
+    let joined = serve::send_join(receiver, sent).await.map_err(not_accepted)?;
     let state = serve::joined_state(&joined.room, &joined.pdu, omit_members).await.map_err(refused)?;
     let mut end = format!("],\"members_omitted\":{omit_members},\"origin\":{}", json!(server_name.as_str()));
     if omit_members {

@@ -10,13 +10,13 @@ use plexus_rooms::actions::membership::restricted;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::write::build::MAX_DEPTH;
 
-use crate::peers::{Entrance, Template};
+use crate::peers::{EventTemplate, Handshake};
 
 /// What a template was asked for.
-pub(super) struct Asked<'a> {
+pub(super) struct TemplateRequest<'a> {
     pub room_id: &'a RoomId,
     pub user: &'a UserId,
-    pub entrance: Entrance,
+    pub handshake: Handshake,
     /// The server that made the template.
     pub server: &'a ServerName,
     /// This server.
@@ -27,7 +27,7 @@ pub(super) struct Asked<'a> {
 
 /// What is used of a template.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct CheckedTemplate {
     pub version: RoomVersion,
     pub prev_events: Vec<EventId>,
     pub auth_events: Vec<EventId>,
@@ -40,15 +40,15 @@ pub(super) struct Taken {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(template: &Template, asked: &Asked<'_>) -> Result<Taken, &'static str> {
-    let Template { room_version: version, event } = template;
+pub(super) fn check(template: &EventTemplate, asked: &TemplateRequest<'_>) -> Result<CheckedTemplate, &'static str> {
+    let EventTemplate { room_version: version, event } = template;
     let is = |name: &str, value: &str| event.get_str(name) == Some(value);
     let stated = event.get_object("content").and_then(|content| content.get_str("membership"));
     if !is("type", "m.room.member")
         || !is("state_key", asked.user.as_str())
         || !is("sender", asked.user.as_str())
         || event.get_str("room_id").is_some_and(|room| room != asked.room_id.as_str())
-        || stated != Some(asked.entrance.as_str())
+        || stated != Some(asked.handshake.as_str())
     {
         return Err("the template is not for what was asked");
     }
@@ -59,7 +59,7 @@ pub(super) fn check(template: &Template, asked: &Asked<'_>) -> Result<Taken, &'s
     if prev_events.is_empty() {
         return Err("the template follows no event");
     }
-    Ok(Taken {
+    Ok(CheckedTemplate {
         version: *version,
         prev_events,
         auth_events: references(event, "auth_events", MAX_AUTH_EVENTS, *version)?,
@@ -96,8 +96,12 @@ fn references(event: &Object, name: &str, most: usize, version: RoomVersion) -> 
 /// Returns the user that authorizes a restricted join
 /// (<https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms>). It must be a user of the server that made the
 /// template, which has to sign the join too, and is never one of this server, which decides and signs by itself.
-fn authoriser(event: &Object, version: RoomVersion, asked: &Asked<'_>) -> Result<Option<UserId>, &'static str> {
-    if asked.entrance != Entrance::Join || !version.rules().auth.restricted_joins {
+fn authoriser(
+    event: &Object,
+    version: RoomVersion,
+    asked: &TemplateRequest<'_>,
+) -> Result<Option<UserId>, &'static str> {
+    if asked.handshake != Handshake::Join || !version.rules().auth.restricted_joins {
         return Ok(None);
     }
     // Where members are missing from the room's state, nothing is known of the authoriser, nor whether one is needed.

@@ -1,9 +1,9 @@
-//! Errors of requests to other servers, as far as they matter to rooms.
+//! Errors of requests to other servers, as the room engine knows them.
 
 use plexus_net::FederationError;
 use plexus_rooms::PeerError;
 
-/// Returns the error of a request as rooms know it.
+/// Returns the room engine's error for a failed request.
 #[must_use]
 pub fn peer_error(error: FederationError) -> PeerError {
     match error {

@@ -1,9 +1,10 @@
-//! Other servers, asked over the network.
+//! Requests to other servers over the network.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use plexus_net::federation::api::event::{self, get_event_by_timestamp};
 use plexus_net::federation::api::membership::{self, create_join_event};
 use plexus_net::federation::api::{authorization, backfill, policy, query, thirdparty};
@@ -20,7 +21,7 @@ use serde::Deserialize;
 use super::error::peer_error;
 use super::remote_state::RemoteState;
 use super::{
-    Asked, Entrance, MissingEvents, NearEvent, Peers, RawPdu, SignedBy, StateIds, StateParts, Template, Waiting,
+    EventTemplate, Handshake, MissingEventsRequest, NearestEvent, PeerResponse, Peers, RawPdu, StateIds, StateParts,
 };
 
 /// [`Peers`] by the server-server API.
@@ -30,7 +31,7 @@ pub struct FederationPeers {
 }
 
 impl FederationPeers {
-    /// Peers that `client` reaches and whose keys `keys` finds.
+    /// Returns peers that are reached by `client` and whose signing keys are in `keys`.
     #[must_use]
     pub fn new(client: Arc<FederationClient>, keys: Arc<KeyRing>) -> Self {
         Self { client, keys }
@@ -43,13 +44,13 @@ struct Validity {
 }
 
 impl PolicyServers for FederationPeers {
-    fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> Asked<'a, Object> {
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu) -> PeerResponse<'a, Object> {
         Box::pin(async move { policy::sign_event::call(&self.client, server, pdu).await.map_err(peer_error) })
     }
 }
 
 impl RemoteAliases for FederationPeers {
-    fn room_of_alias<'a>(&'a self, server: &'a ServerName, alias: &'a RoomAlias) -> Asked<'a, RoomId> {
+    fn room_of_alias<'a>(&'a self, server: &'a ServerName, alias: &'a RoomAlias) -> PeerResponse<'a, RoomId> {
         Box::pin(async move {
             Ok(query::get_room_information::call(&self.client, server, alias).await.map_err(peer_error)?.room_id)
         })
@@ -57,7 +58,7 @@ impl RemoteAliases for FederationPeers {
 }
 
 impl Peers for FederationPeers {
-    fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> Asked<'a, RawPdu> {
+    fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> PeerResponse<'a, RawPdu> {
         Box::pin(async move { event::get_event::call(&self.client, server, event).await.map_err(peer_error) })
     }
 
@@ -65,8 +66,8 @@ impl Peers for FederationPeers {
         &'a self,
         server: &'a ServerName,
         room: &'a RoomId,
-        query: MissingEvents,
-    ) -> Asked<'a, Vec<RawPdu>> {
+        query: MissingEventsRequest,
+    ) -> PeerResponse<'a, Vec<RawPdu>> {
         Box::pin(async move {
             let request = event::get_missing_events::Request {
                 earliest_events: &query.earliest,
@@ -84,13 +85,18 @@ impl Peers for FederationPeers {
         room: &'a RoomId,
         events: &'a [EventId],
         limit: u32,
-    ) -> Asked<'a, Vec<RawPdu>> {
+    ) -> PeerResponse<'a, Vec<RawPdu>> {
         Box::pin(async move {
             backfill::get_backfill::call(&self.client, server, room, events, limit).await.map_err(peer_error)
         })
     }
 
-    fn state_ids<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateIds> {
+    fn state_ids<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> PeerResponse<'a, StateIds> {
         Box::pin(async move {
             let response =
                 event::get_room_state_ids::call(&self.client, server, room, event).await.map_err(peer_error)?;
@@ -103,7 +109,7 @@ impl Peers for FederationPeers {
         server: &'a ServerName,
         room: &'a RoomId,
         event: &'a EventId,
-    ) -> Asked<'a, Box<dyn StateParts>> {
+    ) -> PeerResponse<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let response = event::get_room_state::call(&self.client, server, room, event).await.map_err(peer_error)?;
             Ok(Box::new(RemoteState::new(server.clone(), response)) as Box<dyn StateParts>)
@@ -115,7 +121,7 @@ impl Peers for FederationPeers {
         server: &'a ServerName,
         room: &'a RoomId,
         event: &'a EventId,
-    ) -> Asked<'a, Vec<RawPdu>> {
+    ) -> PeerResponse<'a, Vec<RawPdu>> {
         Box::pin(async move {
             authorization::get_event_authorization::call(&self.client, server, room, event).await.map_err(peer_error)
         })
@@ -126,21 +132,21 @@ impl Peers for FederationPeers {
         server: &'a ServerName,
         room: &'a RoomId,
         user: &'a UserId,
-        entrance: Entrance,
-    ) -> Asked<'a, Template> {
+        handshake: Handshake,
+    ) -> PeerResponse<'a, EventTemplate> {
         Box::pin(async move {
-            let response = match entrance {
-                Entrance::Join => membership::prepare_join_event::call(&self.client, server, room, user).await,
-                Entrance::Knock => membership::prepare_knock_event::call(&self.client, server, room, user).await,
-                Entrance::Leave => membership::prepare_leave_event::call(&self.client, server, room, user).await,
+            let response = match handshake {
+                Handshake::Join => membership::prepare_join_event::call(&self.client, server, room, user).await,
+                Handshake::Knock => membership::prepare_knock_event::call(&self.client, server, room, user).await,
+                Handshake::Leave => membership::prepare_leave_event::call(&self.client, server, room, user).await,
             };
             let response = response.map_err(peer_error)?;
             let malformed = |problem: String| PeerError::malformed(server, problem);
-            // Servers of before room versions do not name one.
+            // Servers older than room versions do not name one.
             let version = response.room_version.as_deref().unwrap_or("1");
             let room_version = version.parse().map_err(|_| malformed(format!("room version {version:?}")))?;
             let event = Object::parse(response.event.get()).map_err(|error| malformed(error.to_string()))?;
-            Ok(Template { room_version, event })
+            Ok(EventTemplate { room_version, event })
         })
     }
 
@@ -149,7 +155,7 @@ impl Peers for FederationPeers {
         server: &'a ServerName,
         join: &'a Pdu,
         omit_members: bool,
-    ) -> Asked<'a, Box<dyn StateParts>> {
+    ) -> PeerResponse<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let state =
                 match create_join_event::call(&self.client, server, join, omit_members).await.map_err(peer_error)? {
@@ -160,25 +166,30 @@ impl Peers for FederationPeers {
         })
     }
 
-    fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> Asked<'a, Vec<RawPdu>> {
+    fn send_knock<'a>(&'a self, server: &'a ServerName, knock: &'a Pdu) -> PeerResponse<'a, Vec<RawPdu>> {
         Box::pin(
             async move { membership::create_knock_event::call(&self.client, server, knock).await.map_err(peer_error) },
         )
     }
 
-    fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> Asked<'a, ()> {
+    fn send_leave<'a>(&'a self, server: &'a ServerName, leave: &'a Pdu) -> PeerResponse<'a, ()> {
         Box::pin(
             async move { membership::create_leave_event::call(&self.client, server, leave).await.map_err(peer_error) },
         )
     }
 
-    fn invite<'a>(&'a self, server: &'a ServerName, invite: &'a Pdu, stripped: Vec<RawPdu>) -> Asked<'a, RawPdu> {
+    fn invite<'a>(
+        &'a self,
+        server: &'a ServerName,
+        invite: &'a Pdu,
+        stripped: Vec<RawPdu>,
+    ) -> PeerResponse<'a, RawPdu> {
         Box::pin(async move {
             membership::create_invite::call(&self.client, server, invite, &stripped).await.map_err(peer_error)
         })
     }
 
-    fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> Asked<'a, Object> {
+    fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId, timeout: Duration) -> PeerResponse<'a, Object> {
         Box::pin(async move {
             query::get_profile_information::call_in_background(&self.client, server, user, timeout)
                 .await
@@ -186,13 +197,13 @@ impl Peers for FederationPeers {
         })
     }
 
-    fn event_near<'a>(
+    fn timestamp_to_event<'a>(
         &'a self,
         server: &'a ServerName,
         room: &'a RoomId,
         ts: u64,
         direction: Direction,
-    ) -> Asked<'a, NearEvent> {
+    ) -> PeerResponse<'a, NearestEvent> {
         Box::pin(async move {
             let direction = match direction {
                 Direction::Backward => get_event_by_timestamp::Direction::Backward,
@@ -200,7 +211,7 @@ impl Peers for FederationPeers {
             };
             let response =
                 get_event_by_timestamp::call(&self.client, server, room, ts, direction).await.map_err(peer_error)?;
-            Ok(NearEvent { event_id: response.event_id, origin_server_ts: response.origin_server_ts })
+            Ok(NearestEvent { event_id: response.event_id, origin_server_ts: response.origin_server_ts })
         })
     }
 
@@ -209,7 +220,7 @@ impl Peers for FederationPeers {
         server: &'a ServerName,
         room: &'a RoomId,
         invite: Object,
-    ) -> Asked<'a, ()> {
+    ) -> PeerResponse<'a, ()> {
         Box::pin(async move {
             thirdparty::exchange_invite::call(&self.client, server, room, &invite).await.map_err(peer_error)
         })
@@ -220,24 +231,18 @@ impl Peers for FederationPeers {
         named_by: &'a ServerName,
         key_validity_url: &'a str,
         public_key: &'a str,
-    ) -> Asked<'a, bool> {
+    ) -> PeerResponse<'a, bool> {
         Box::pin(async move {
             let separator = if key_validity_url.contains('?') { '&' } else { '?' };
             let url = format!("{key_validity_url}{separator}public_key={}", percent_encode(public_key));
-            let answer = self.client.fetch(Purpose::KeyRevocation, named_by, &url).await.map_err(peer_error)?;
-            let answer: Result<Validity, _> =
-                serde_json::from_slice(answer.whole().await.map_err(peer_error)?.as_ref());
-            Ok(answer.is_ok_and(|answer| answer.valid))
+            let response = self.client.fetch(Purpose::KeyRevocation, named_by, &url).await.map_err(peer_error)?;
+            let validity: Result<Validity, _> =
+                serde_json::from_slice(response.whole().await.map_err(peer_error)?.as_ref());
+            Ok(validity.is_ok_and(|validity| validity.valid))
         })
     }
 
-    fn keys(&self, wanted: Vec<SignedBy>) -> Waiting<'_, HashMap<(String, String), KnownKey>> {
-        Box::pin(async move {
-            let wanted: Vec<WantedKey> = wanted
-                .into_iter()
-                .map(|key| WantedKey { server: key.server, key_id: key.key_id, at_ms: key.at_ms })
-                .collect();
-            self.keys.keys(&wanted).await
-        })
+    fn keys(&self, wanted: Vec<WantedKey>) -> BoxFuture<'_, HashMap<(String, String), KnownKey>> {
+        Box::pin(async move { self.keys.keys(&wanted).await })
     }
 }

@@ -9,7 +9,7 @@ use plexus_protocol::id::ServerName;
 use plexus_rooms::PeerError;
 
 use super::error::peer_error;
-use super::{Asked, StatePart, StateParts};
+use super::{PeerResponse, StatePart, StateParts};
 
 pub use reader::{StateReadError, StateReader};
 
@@ -55,7 +55,7 @@ impl RemoteState {
 }
 
 impl StateParts for RemoteState {
-    fn next(&mut self) -> Asked<'_, Option<StatePart>> {
+    fn next(&mut self) -> PeerResponse<'_, Option<StatePart>> {
         Box::pin(self.next_part())
     }
 }

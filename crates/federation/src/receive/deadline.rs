@@ -9,7 +9,7 @@ use plexus_base::Clock;
 use plexus_protocol::id::ServerName;
 use plexus_store::RoomNid;
 
-use crate::peers::Asked;
+use crate::peers::PeerResponse;
 use plexus_rooms::PeerError;
 
 /// How long it may take to process a batch of one server's events in one room.
@@ -81,7 +81,7 @@ impl Deadline {
     }
 
     /// Returns the response of `server`, or an error at the deadline.
-    pub async fn ask<T>(&self, server: &ServerName, asked: Asked<'_, T>) -> Result<T, PeerError> {
+    pub async fn ask<T>(&self, server: &ServerName, asked: PeerResponse<'_, T>) -> Result<T, PeerError> {
         self.limit(asked).await.unwrap_or_else(|| Err(PeerError::timeout(server)))
     }
 }

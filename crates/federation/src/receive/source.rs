@@ -7,7 +7,7 @@ use plexus_rooms::PeerError;
 use plexus_rooms::model::room::Room;
 
 use super::{Deadline, PduReceiver};
-use crate::peers::Asked;
+use crate::peers::PeerResponse;
 
 /// A server that is asked about a room, within a deadline.
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ pub(crate) struct RemoteSource<'a> {
 
 impl RemoteSource<'_> {
     /// Waits for the response of the server, until the deadline.
-    pub async fn ask<T>(&self, asked: Asked<'_, T>) -> Result<T, PeerError> {
+    pub async fn ask<T>(&self, asked: PeerResponse<'_, T>) -> Result<T, PeerError> {
         self.deadline.ask(self.server, asked).await
     }
 }

@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use plexus_base::Random;
+use plexus_net::federation::WantedKey;
 use plexus_protocol::event::sign::{self, SignatureError};
 use plexus_protocol::event::{Pdu, PduError, redact};
 use plexus_protocol::id::EventId;
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::ReceiveError;
 use super::spool::Stored;
-use crate::peers::{Peers, RawPdu, SignedBy};
+use crate::peers::{Peers, RawPdu};
 
 /// From how many events on the work is spread over all cores.
 const MIN_SPREAD: usize = 64;
@@ -97,7 +98,7 @@ impl PduVerifier {
     /// # Errors
     /// When the event has no room for them.
     pub async fn with_valid_signatures(&self, pdu: &Pdu, copy: &Pdu, server: &str) -> Result<Option<Pdu>, PduError> {
-        let of = |key_id| SignedBy { server: server.to_owned(), key_id, at_ms: valid_at(pdu) };
+        let of = |key_id| WantedKey { server: server.to_owned(), key_id, at_ms: valid_at(pdu) };
         let keys = self.peers.keys(sign::key_ids_of(copy, server).into_iter().map(of).collect()).await;
         let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
         sign::with_valid_signatures_of(pdu, copy, server, &found)
@@ -175,12 +176,12 @@ fn parse_all(raw: Vec<RawPdu>, version: RoomVersion) -> Vec<Pdu> {
     pdus
 }
 
-fn keys_of(pdus: &[Pdu]) -> Vec<SignedBy> {
+fn keys_of(pdus: &[Pdu]) -> Vec<WantedKey> {
     let mut wanted = HashSet::new();
     for pdu in pdus {
         let at_ms = valid_at(pdu);
         for (server, ids) in sign::required_keys(pdu) {
-            wanted.extend(ids.into_iter().map(|key_id| SignedBy { server: server.clone(), key_id, at_ms }));
+            wanted.extend(ids.into_iter().map(|key_id| WantedKey { server: server.clone(), key_id, at_ms }));
         }
     }
     wanted.into_iter().collect()

@@ -10,7 +10,7 @@ use plexus_rooms::write::outliers;
 use plexus_store::DbError;
 
 use super::{RemoteSource, lookup};
-use crate::peers::MissingEvents;
+use crate::peers::MissingEventsRequest;
 
 /// How many events `/get_missing_events` is asked for; servers return no more.
 const MISSING_EVENTS_LIMIT: u32 = 20;
@@ -102,7 +102,7 @@ pub(super) async fn walk_back(source: &RemoteSource<'_>, from: &[Pdu], bounds: B
 async fn page(source: &RemoteSource<'_>, ends: &[EventId], few: bool) -> Vec<Pdu> {
     let RemoteSource { receiver, room, server, .. } = *source;
     let asked = if few {
-        let query = MissingEvents {
+        let query = MissingEventsRequest {
             earliest: room.view().extremities().cloned().collect(),
             latest: ends.to_vec(),
             limit: MISSING_EVENTS_LIMIT,

@@ -10,7 +10,11 @@ use plexus_rooms::model::rooms::Rooms;
 use super::ServeError;
 
 /// A room for a server that has joined users in it.
-pub(super) async fn for_member(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {
+pub(super) async fn room_for_member(
+    rooms: &Rooms,
+    origin: &ServerName,
+    room: &RoomId,
+) -> Result<Arc<Room>, ServeError> {
     // The same error as for a room that the origin is not in: it may not learn which rooms this server knows.
     let room = rooms.get(room).await?.ok_or(ServeError::NotInRoom)?;
     if room.view().is_partial() {
@@ -35,7 +39,11 @@ pub(super) fn admit_member(room: &Room, origin: &ServerName) -> Result<(), Serve
 }
 
 /// A room that this server is in, for a server that wants something of it from outside.
-pub(super) async fn for_stranger(rooms: &Rooms, origin: &ServerName, room: &RoomId) -> Result<Arc<Room>, ServeError> {
+pub(super) async fn room_for_outsider(
+    rooms: &Rooms,
+    origin: &ServerName,
+    room: &RoomId,
+) -> Result<Arc<Room>, ServeError> {
     let room = rooms.get(room).await?.ok_or(ServeError::UnknownRoom)?;
     admit(&room, origin)?;
     let view = room.view();

@@ -4,7 +4,7 @@ use plexus_protocol::event::Pdu;
 use plexus_rooms::read::stripped::StrippedState;
 
 use super::ServeError;
-use super::arrival::ArrivalError;
+use super::send_membership::SentMembershipError;
 use crate::peers::RawPdu;
 use crate::receive::{PduReceiver, ReceiveError};
 
@@ -17,10 +17,10 @@ pub async fn check_room_state(
     receiver: &PduReceiver,
     invite: &Pdu,
     events: &[RawPdu],
-) -> Result<StrippedState, ArrivalError> {
+) -> Result<StrippedState, SentMembershipError> {
     let stripped = StrippedState::all(events).map_err(ReceiveError::from)?;
     let inviter = plexus_protocol::id::ServerName::try_from(invite.sender().server_name());
-    let inviter = inviter.map_err(|_| ArrivalError::Unfit("the sender's server has no valid name"))?;
+    let inviter = inviter.map_err(|_| SentMembershipError::Unfit("the sender's server has no valid name"))?;
     if let Some(room) = receiver.rooms.get(invite.room_id()).await.map_err(ServeError::from)?
         && !room.view().allows_server(&inviter)
     {
@@ -33,12 +33,12 @@ pub async fn check_room_state(
     for event in events {
         let pdu = Pdu::parse_remote(event.get(), invite.room_version())?;
         if pdu.room_id() != invite.room_id() {
-            return Err(ArrivalError::Unfit("invite_room_state has an event of another room"));
+            return Err(SentMembershipError::Unfit("invite_room_state has an event of another room"));
         }
         pdus.push(pdu);
     }
     if !pdus.iter().any(|pdu| pdu.is_state("m.room.create", "")) {
-        return Err(ArrivalError::Unfit("invite_room_state has no m.room.create event"));
+        return Err(SentMembershipError::Unfit("invite_room_state has no m.room.create event"));
     }
     for checked in receiver.verifier.verify(pdus).await {
         checked?;

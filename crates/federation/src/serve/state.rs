@@ -18,8 +18,9 @@ use plexus_store::repo::state_snapshots::{self, Key};
 use plexus_store::{DbError, EventNid, event_key};
 
 use super::ServeError;
-use super::admission::for_member;
-use super::answer::by_ids;
+use super::admission::room_for_member;
+use super::events::by_ids;
+use crate::peers::StateIds;
 
 /// How long a request for state waits while the room is partially joined.
 const PARTIAL_STATE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,15 +36,6 @@ pub struct StateBefore {
     pub auth_chain: Vec<EventNid>,
 }
 
-/// The state before an event, as event ids.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StateIds {
-    /// The state.
-    pub state: Vec<EventId>,
-    /// What allowed it.
-    pub auth_chain: Vec<EventId>,
-}
-
 /// `GET /state/{roomId}`: the room, and its state before an event.
 pub async fn state_before(
     rooms: &Rooms,
@@ -51,7 +43,7 @@ pub async fn state_before(
     room: &RoomId,
     event: &EventId,
 ) -> Result<(Arc<Room>, StateBefore), ServeError> {
-    let room = for_member(rooms, origin, room).await?;
+    let room = room_for_member(rooms, origin, room).await?;
     // The server that asks may have to hear from this one before anybody there can go on.
     if !rooms.full_state_within(&room, PARTIAL_STATE_TIMEOUT).await || room.view().is_partial() {
         return Err(ServeError::UnknownEvent);
@@ -79,7 +71,7 @@ pub async fn auth_chain(
     room: &RoomId,
     event: &EventId,
 ) -> Result<(Arc<Room>, Vec<EventNid>), ServeError> {
-    let room = for_member(rooms, origin, room).await?;
+    let room = room_for_member(rooms, origin, room).await?;
     let (wanted, of_room) = (vec![event.clone()], (room.nid, room.version));
     let found = rooms.db.read(move |tx| Ok::<_, DbError>(by_ids(tx, of_room, &wanted)?.pop())).await?;
     let event = found.filter(|event| !event.is_rejected()).ok_or(ServeError::UnknownEvent)?;
@@ -120,7 +112,7 @@ pub async fn stripped_state_events(
     let nids = rooms.describing(&view, sender).into_iter().map(|entry| entry.nid);
     let nids: Vec<EventNid> = nids.filter(|nid| seen.insert(*nid)).take(MAX_STRIPPED_EVENTS).collect();
     let mut bytes = 0;
-    let mut events = super::answer::readable_pdus(room, &nids).await?;
+    let mut events = super::events::readable_pdus(room, &nids).await?;
     events.retain(|event| {
         bytes += event.len();
         bytes <= MAX_STRIPPED_STATE_BYTES

@@ -15,10 +15,10 @@ use plexus_store::repo::interned::{find_state_key, find_state_keys, find_type};
 use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
-use super::answer::{Found, parse};
+use super::events::{FoundEvent, parse};
 
 /// A server that looks at a room.
-pub(super) struct Onlooker {
+pub(super) struct VisibilityFilter {
     room: std::sync::Arc<Room>,
     server: String,
     reader: Reader,
@@ -35,7 +35,7 @@ struct Keys {
     members: Vec<Key>,
 }
 
-impl Onlooker {
+impl VisibilityFilter {
     /// `server` looks at `room`.
     pub fn new(room: std::sync::Arc<Room>, server: &ServerName) -> Self {
         Self {
@@ -51,14 +51,14 @@ impl Onlooker {
 
     /// The event's JSON, redacted when none of the server's users may see it, or its sender's content is erased and
     /// none of them was in the room when it was sent.
-    pub fn json(&mut self, tx: &mut Tx<'_>, event: Found) -> Result<String, DbError> {
+    pub fn json(&mut self, tx: &mut Tx<'_>, event: FoundEvent) -> Result<String, DbError> {
         let is_erased = is_erased(&self.room, event.row.known.event_nid, &event.pdu);
         let visible = self.sees(tx, &event)? && (!is_erased || self.was_joined(tx, &event)?);
         Ok(event.into_json(visible))
     }
 
     /// Whether one of the server's users was in the room before or after the event.
-    fn was_joined(&mut self, tx: &mut Tx<'_>, event: &Found) -> Result<bool, DbError> {
+    fn was_joined(&mut self, tx: &mut Tx<'_>, event: &FoundEvent) -> Result<bool, DbError> {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(false) };
         let behind = snapshot_behind(&event.row.known).filter(|behind| *behind != before);
         for snapshot in std::iter::once(before).chain(behind) {
@@ -71,7 +71,7 @@ impl Onlooker {
 
     /// Whether the server's users may see the event. Every server in the room may see outliers, which are part of auth
     /// chains and states.
-    fn sees(&mut self, tx: &mut Tx<'_>, event: &Found) -> Result<bool, DbError> {
+    fn sees(&mut self, tx: &mut Tx<'_>, event: &FoundEvent) -> Result<bool, DbError> {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(true) };
         let before_it = self.state_for_server(tx, before)?;
         // Only a server with a member asks: that member joined after what they were not in the room for.

@@ -49,7 +49,7 @@ enum Asker {
 }
 
 /// A key that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WantedKey {
     /// The server that signs with it.
     pub server: String,

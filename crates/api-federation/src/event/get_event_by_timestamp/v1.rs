@@ -35,7 +35,7 @@ pub(crate) async fn handle(
         Way::Forward => Direction::Forward,
         Way::Backward => Direction::Backward,
     };
-    let found = serve::near_time(&rooms, &origin, &room_id, request.ts, direction).await;
+    let found = serve::timestamp_to_event(&rooms, &origin, &room_id, request.ts, direction).await;
     let pdu = &found.map_err(crate::responses::refused)?.pdu;
     Ok(JsonBody(json!({ "event_id": pdu.event_id(), "origin_server_ts": pdu.origin_server_ts() })))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use plexus_federation::PduReceiver;
-use plexus_federation::serve::Arrival;
+use plexus_federation::serve::SentMembership;
 use plexus_http::{ApiError, Json, Origin, Path, State};
 use plexus_protocol::id::{EventId, RoomId, ServerName};
 use serde_json::value::RawValue;
@@ -17,6 +17,6 @@ pub(crate) async fn handle(
     Path((room_id, event_id)): Path<(RoomId, EventId)>,
     Json(event): Json<Box<RawValue>>,
 ) -> Result<Response, ApiError> {
-    let arrival = Arrival { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
-    super::join(&receiver, &server_name, arrival, false, ("[200,", "]")).await
+    let sent = SentMembership { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
+    super::join(&receiver, &server_name, sent, false, ("[200,", "]")).await
 }

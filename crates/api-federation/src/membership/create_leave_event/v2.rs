@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plexus_federation::PduReceiver;
-use plexus_federation::serve::{self, Arrival};
+use plexus_federation::serve::{self, SentMembership};
 use plexus_http::{ApiError, Empty, Json, Origin, Path, State};
 use plexus_protocol::id::{EventId, RoomId};
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ pub(crate) async fn handle(
     Path((room_id, event_id)): Path<(RoomId, EventId)>,
     Json(event): Json<Box<RawValue>>,
 ) -> Result<Empty, ApiError> {
-    let arrival = Arrival { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
-    serve::leave(&receiver, arrival).await.map_err(crate::responses::not_accepted)?;
+    let sent = SentMembership { origin: &origin, room_id: &room_id, event_id: &event_id, json: event.get() };
+    serve::send_leave(&receiver, sent).await.map_err(crate::responses::not_accepted)?;
     Ok(Empty)
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use plexus_federation::peers::{
-    Asked, Entrance, MissingEvents, NearEvent, Peers, RawPdu, SignedBy, StateIds, StatePart, StateParts, Template,
-    Waiting,
+    EventTemplate, Handshake, MissingEventsRequest, NearestEvent, PeerResponse, Peers, RawPdu, StateIds, StatePart,
+    StateParts,
 };
-use plexus_federation::serve::{self, MissingFrom};
+use plexus_federation::serve;
+use plexus_net::federation::WantedKey;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::KnownKey;
 use plexus_protocol::id::{EventId, RoomAlias, RoomId, ServerName, UserId};
@@ -37,19 +39,19 @@ impl Wire {
 }
 
 impl PolicyServers for Wire {
-    fn policy_signature<'a>(&'a self, server: &'a ServerName, _pdu: &'a Pdu) -> Asked<'a, Object> {
+    fn policy_signature<'a>(&'a self, server: &'a ServerName, _pdu: &'a Pdu) -> PeerResponse<'a, Object> {
         Box::pin(async move { Err(PeerError::NotAllowed(server.clone())) })
     }
 }
 
 impl RemoteAliases for Wire {
-    fn room_of_alias<'a>(&'a self, server: &'a ServerName, _: &'a RoomAlias) -> Asked<'a, RoomId> {
+    fn room_of_alias<'a>(&'a self, server: &'a ServerName, _: &'a RoomAlias) -> PeerResponse<'a, RoomId> {
         Box::pin(async move { Err(self.refused(server, "there are no aliases here")) })
     }
 }
 
 impl Peers for Wire {
-    fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> Asked<'a, RawPdu> {
+    fn event<'a>(&'a self, server: &'a ServerName, event: &'a EventId) -> PeerResponse<'a, RawPdu> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let found = serve::event(&there.rooms, &self.own, event).await;
@@ -61,16 +63,10 @@ impl Peers for Wire {
         &'a self,
         server: &'a ServerName,
         room: &'a RoomId,
-        query: MissingEvents,
-    ) -> Asked<'a, Vec<RawPdu>> {
+        query: MissingEventsRequest,
+    ) -> PeerResponse<'a, Vec<RawPdu>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
-            let query = MissingFrom {
-                earliest: query.earliest,
-                latest: query.latest,
-                limit: query.limit as usize,
-                min_depth: query.min_depth,
-            };
             let found = serve::missing_events(&there.rooms, &self.own, room, query).await;
             found.map(raws).map_err(|error| self.refused(server, error))
         })
@@ -82,7 +78,7 @@ impl Peers for Wire {
         room: &'a RoomId,
         events: &'a [EventId],
         limit: u32,
-    ) -> Asked<'a, Vec<RawPdu>> {
+    ) -> PeerResponse<'a, Vec<RawPdu>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let found = serve::backfill(&there.rooms, &self.own, room, events.to_vec(), limit as usize).await;
@@ -90,12 +86,16 @@ impl Peers for Wire {
         })
     }
 
-    fn state_ids<'a>(&'a self, server: &'a ServerName, room: &'a RoomId, event: &'a EventId) -> Asked<'a, StateIds> {
+    fn state_ids<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+        event: &'a EventId,
+    ) -> PeerResponse<'a, StateIds> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let found = serve::state_ids_before(&there.rooms, &self.own, room, event).await;
-            let found = found.map_err(|error| self.refused(server, error))?;
-            Ok(StateIds { state: found.state, auth_chain: found.auth_chain })
+            found.map_err(|error| self.refused(server, error))
         })
     }
 
@@ -104,7 +104,7 @@ impl Peers for Wire {
         server: &'a ServerName,
         room: &'a RoomId,
         event: &'a EventId,
-    ) -> Asked<'a, Box<dyn StateParts>> {
+    ) -> PeerResponse<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let panics = &self.network.faults.state_panics;
             if panics.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
@@ -124,7 +124,7 @@ impl Peers for Wire {
         server: &'a ServerName,
         room: &'a RoomId,
         event: &'a EventId,
-    ) -> Asked<'a, Vec<RawPdu>> {
+    ) -> PeerResponse<'a, Vec<RawPdu>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
             let found = serve::auth_chain(&there.rooms, &self.own, room, event).await;
@@ -138,15 +138,14 @@ impl Peers for Wire {
         server: &'a ServerName,
         room: &'a RoomId,
         user: &'a UserId,
-        entrance: Entrance,
-    ) -> Asked<'a, Template> {
+        handshake: Handshake,
+    ) -> PeerResponse<'a, EventTemplate> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
-            assert_eq!(entrance, Entrance::Join, "nobody does anything else from outside");
+            assert_eq!(handshake, Handshake::Join, "nobody does anything else from outside");
             let versions: Vec<String> = (1..=12).map(|version| version.to_string()).collect();
             let made = serve::make_join(&there.receiver, &self.own, room, user, &versions).await;
-            let made = made.map_err(|error| self.refused(server, error))?;
-            Ok(Template { room_version: made.version, event: made.event })
+            made.map_err(|error| self.refused(server, error))
         })
     }
 
@@ -155,22 +154,22 @@ impl Peers for Wire {
         server: &'a ServerName,
         join: &'a Pdu,
         may_omit: bool,
-    ) -> Asked<'a, Box<dyn StateParts>> {
+    ) -> PeerResponse<'a, Box<dyn StateParts>> {
         Box::pin(async move {
             let there = self.network.reaches(&self.own, server)?;
-            let arrival = serve::Arrival {
+            let sent = serve::SentMembership {
                 origin: &self.own,
                 room_id: join.room_id(),
                 event_id: join.event_id(),
                 json: join.json(),
             };
-            let arrived = serve::join(&there.receiver, arrival).await;
-            let arrived = arrived.map_err(|error| self.refused(server, error))?;
+            let accepted = serve::send_join(&there.receiver, sent).await;
+            let accepted = accepted.map_err(|error| self.refused(server, error))?;
             let omits = may_omit && self.network.faults.omits_members.load(SeqCst);
-            let told = serve::joined_state(&arrived.room, &arrived.pdu, omits).await;
-            let told = told.map_err(|error| self.refused(server, error))?;
-            let state = serve::pdus(&arrived.room, &told.state).await.unwrap();
-            let auth_chain = serve::pdus(&arrived.room, &told.auth_chain).await.unwrap();
+            let before = serve::joined_state(&accepted.room, &accepted.pdu, omits).await;
+            let before = before.map_err(|error| self.refused(server, error))?;
+            let state = serve::pdus(&accepted.room, &before.state).await.unwrap();
+            let auth_chain = serve::pdus(&accepted.room, &before.auth_chain).await.unwrap();
             if !omits {
                 return Ok(parts(state, auth_chain));
             }
@@ -180,23 +179,29 @@ impl Peers for Wire {
         })
     }
 
-    fn send_knock<'a>(&'a self, server: &'a ServerName, _: &'a Pdu) -> Asked<'a, Vec<RawPdu>> {
+    fn send_knock<'a>(&'a self, server: &'a ServerName, _: &'a Pdu) -> PeerResponse<'a, Vec<RawPdu>> {
         Box::pin(async move { Err(self.refused(server, "nobody knocks here")) })
     }
 
-    fn send_leave<'a>(&'a self, server: &'a ServerName, _: &'a Pdu) -> Asked<'a, ()> {
+    fn send_leave<'a>(&'a self, server: &'a ServerName, _: &'a Pdu) -> PeerResponse<'a, ()> {
         Box::pin(async move { Err(self.refused(server, "nobody declines here")) })
     }
 
-    fn profile<'a>(&'a self, server: &'a ServerName, _: &'a UserId, _: Duration) -> Asked<'a, Object> {
+    fn profile<'a>(&'a self, server: &'a ServerName, _: &'a UserId, _: Duration) -> PeerResponse<'a, Object> {
         Box::pin(async move { Err(self.refused(server, "nobody invites here")) })
     }
 
-    fn event_near<'a>(&'a self, server: &'a ServerName, _: &'a RoomId, _: u64, _: Direction) -> Asked<'a, NearEvent> {
+    fn timestamp_to_event<'a>(
+        &'a self,
+        server: &'a ServerName,
+        _: &'a RoomId,
+        _: u64,
+        _: Direction,
+    ) -> PeerResponse<'a, NearestEvent> {
         Box::pin(async move { Err(self.refused(server, "nobody looks for a time here")) })
     }
 
-    fn invite<'a>(&'a self, server: &'a ServerName, _: &'a Pdu, _: Vec<RawPdu>) -> Asked<'a, RawPdu> {
+    fn invite<'a>(&'a self, server: &'a ServerName, _: &'a Pdu, _: Vec<RawPdu>) -> PeerResponse<'a, RawPdu> {
         Box::pin(async move { Err(self.refused(server, "nobody invites here")) })
     }
 
@@ -205,7 +210,7 @@ impl Peers for Wire {
         server: &'a ServerName,
         _room: &'a RoomId,
         _invite: Object,
-    ) -> Asked<'a, ()> {
+    ) -> PeerResponse<'a, ()> {
         Box::pin(async move { Err(PeerError::NotAllowed(server.clone())) })
     }
 
@@ -214,18 +219,18 @@ impl Peers for Wire {
         _named_by: &'a ServerName,
         _key_validity_url: &'a str,
         _public_key: &'a str,
-    ) -> Asked<'a, bool> {
+    ) -> PeerResponse<'a, bool> {
         Box::pin(async { Ok(true) })
     }
 
-    fn keys(&self, wanted: Vec<SignedBy>) -> Waiting<'_, HashMap<(String, String), KnownKey>> {
+    fn keys(&self, wanted: Vec<WantedKey>) -> BoxFuture<'_, HashMap<(String, String), KnownKey>> {
         Box::pin(async move {
             let faults = &self.network.faults;
             if faults.keys_hang.load(SeqCst) {
                 faults.hanging.fetch_add(1, SeqCst);
                 std::future::pending::<()>().await;
             }
-            let key = |wanted: &SignedBy| {
+            let key = |wanted: &WantedKey| {
                 let server = self.network.servers().iter().find(|server| server.name.as_str() == wanted.server)?;
                 let known = KnownKey { key: server.key.public_key(), valid_until_ts: u64::MAX };
                 (server.key.key_id() == wanted.key_id).then_some(known)

@@ -13,12 +13,12 @@ use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key};
 
 /// An event that may be returned.
-pub(super) struct Found {
+pub(super) struct FoundEvent {
     pub row: GraphEvent,
     pub pdu: Pdu,
 }
 
-impl Found {
+impl FoundEvent {
     /// `None`, with a line in the log, when it cannot be read.
     fn new(row: GraphEvent, version: RoomVersion) -> Option<Self> {
         let pdu = plexus_store::readable(parse(&row, version))?;
@@ -47,7 +47,11 @@ impl Found {
 
 /// Events of a room by id, outliers and rejected ones too; unknown ones, those that cannot be read and those of other
 /// rooms are left out.
-pub(super) fn by_ids(tx: &mut Tx<'_>, room: (RoomNid, RoomVersion), ids: &[EventId]) -> Result<Vec<Found>, DbError> {
+pub(super) fn by_ids(
+    tx: &mut Tx<'_>,
+    room: (RoomNid, RoomVersion),
+    ids: &[EventId],
+) -> Result<Vec<FoundEvent>, DbError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -57,7 +61,7 @@ pub(super) fn by_ids(tx: &mut Tx<'_>, room: (RoomNid, RoomVersion), ids: &[Event
     for row in event_graph::by_ids(tx, &keys)? {
         // Ids of different room versions may have the same stored form.
         if row.known.room_nid == room
-            && let Some(event) = Found::new(row, version)
+            && let Some(event) = FoundEvent::new(row, version)
             && ids.contains(event.pdu.event_id())
         {
             found.push(event);

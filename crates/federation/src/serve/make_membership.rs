@@ -1,10 +1,11 @@
-//! Templates of the events by which users of other servers join, leave and knock (server-server API, "Joining Rooms",
-//! "Leaving Rooms", "Knocking upon a room").
+//! Makes templates of the events by which users of other servers join, leave and knock
+//! (<https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>,
+//! <https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites>,
+//! <https://spec.matrix.org/v1.19/server-server-api/#knocking-rooms>).
 
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
-use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::actions::membership::restricted;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::rooms::Rooms;
@@ -13,26 +14,18 @@ use plexus_rooms::write::build;
 use plexus_rooms::write::draft::Draft;
 
 use super::ServeError;
-use super::admission::for_stranger;
+use super::admission::room_for_outsider;
+use crate::peers::EventTemplate;
 use crate::receive::PduReceiver;
 
-/// An event for another server to complete and to sign.
-#[derive(Debug, Clone)]
-pub struct Template {
-    /// The room's version.
-    pub version: RoomVersion,
-    /// The event, without hashes and signatures.
-    pub event: Object,
-}
-
-/// `GET /make_join/{roomId}/{userId}`; `versions` are those that the asking server supports.
+/// `GET /make_join/{roomId}/{userId}`; `versions` are those that the requesting server supports.
 pub async fn make_join(
     receiver: &PduReceiver,
     origin: &ServerName,
     room: &RoomId,
     user: &UserId,
     versions: &[String],
-) -> Result<Template, ServeError> {
+) -> Result<EventTemplate, ServeError> {
     make(receiver, origin, (room, user), "join", Some(versions)).await
 }
 
@@ -42,18 +35,18 @@ pub async fn make_leave(
     origin: &ServerName,
     room: &RoomId,
     user: &UserId,
-) -> Result<Template, ServeError> {
+) -> Result<EventTemplate, ServeError> {
     make(receiver, origin, (room, user), "leave", None).await
 }
 
-/// `GET /make_knock/{roomId}/{userId}`; `versions` are those that the asking server supports.
+/// `GET /make_knock/{roomId}/{userId}`; `versions` are those that the requesting server supports.
 pub async fn make_knock(
     receiver: &PduReceiver,
     origin: &ServerName,
     room: &RoomId,
     user: &UserId,
     versions: &[String],
-) -> Result<Template, ServeError> {
+) -> Result<EventTemplate, ServeError> {
     make(receiver, origin, (room, user), "knock", Some(versions)).await
 }
 
@@ -63,11 +56,11 @@ async fn make(
     (room, user): (&RoomId, &UserId),
     membership: &str,
     versions: Option<&[String]>,
-) -> Result<Template, ServeError> {
+) -> Result<EventTemplate, ServeError> {
     if user.server_name() != origin.as_str() {
         return Err(ServeError::UserOfOtherServer);
     }
-    let room = for_stranger(&receiver.rooms, origin, room).await?;
+    let room = room_for_outsider(&receiver.rooms, origin, room).await?;
     if versions.is_some_and(|known| !known.iter().any(|version| version == room.version.as_str())) {
         return Err(ServeError::IncompatibleVersion(room.version));
     }
@@ -81,17 +74,18 @@ async fn make(
         content.insert("join_authorised_via_users_server", authoriser.as_str());
     }
     let draft = Draft::state(user, "m.room.member", user.as_str(), content);
-    Ok(Template { version: room.version, event: build::template(&receiver.writer, &room, &draft).await? })
+    Ok(EventTemplate { room_version: room.version, event: build::template(&receiver.writer, &room, &draft).await? })
 }
 
-/// The local user in whose name the server lets `user` in; `None` when nobody has to (client-server API, "Restricted
-/// rooms"). Users of other servers are known in those rooms only that this server is in.
+/// Returns the user of this server that authorizes the join of `user`
+/// (<https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms>), or `None` if the join needs none. Memberships
+/// are known only in rooms that this server is in.
 pub(super) async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Result<Option<UserId>, ServeError> {
     let view = room.view();
     if !restricted::needs_authoriser(&view, user) {
         return Ok(None);
     }
-    // Another server may be able to authorise the user by what this one does not know: a room's members, or a rule.
+    // Another server may know members of rooms, or rules, that this one does not know.
     let mut all_known = !summary::has_unknown_allow_rules(&view);
     for allowed in summary::allowed_rooms(&view) {
         let allowed = rooms.get_readable(&allowed).await?.map(|room| room.view());

@@ -15,7 +15,7 @@ use plexus_store::Database;
 
 use super::backfill::{oldest, ways_back};
 use super::{PduReceiver, ReceiveError, lookup};
-use crate::peers::NearEvent;
+use crate::peers::NearestEvent;
 
 /// How often the room is paged back, by 100 events each time, until the event is here.
 const MAX_PAGES: usize = 10;
@@ -48,18 +48,18 @@ impl PduReceiver {
     /// # Errors
     /// When the database fails.
     #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
-    pub async fn near_time(
+    pub async fn timestamp_to_event(
         &self,
         room: &Arc<Room>,
         user: &UserId,
         ts: u64,
         direction: Direction,
-    ) -> Result<Option<NearEvent>, ReceiveError> {
+    ) -> Result<Option<NearestEvent>, ReceiveError> {
         let wanted = Wanted { user, ts, direction };
         let here = timeline::event_near(room, ts, direction).await?;
         if !is_conclusive(&self.writer.db, room, wanted, here.as_deref()).await? {
-            let asked = near_time_elsewhere(self, room, wanted, here.as_deref());
-            if let Ok(found) = tokio::time::timeout(REMOTE_TIMEOUT, asked).await
+            let request = ask_other_servers(self, room, wanted, here.as_deref());
+            if let Ok(found) = tokio::time::timeout(REMOTE_TIMEOUT, request).await
                 && let Some(found) = found?
             {
                 return Ok(Some(found));
@@ -91,15 +91,15 @@ async fn is_conclusive(
     Ok(lookup::unknown_prev_events(db, room.nid, &oldest).await?.is_empty())
 }
 
-async fn near_time_elsewhere(
+async fn ask_other_servers(
     receiver: &PduReceiver,
     room: &Arc<Room>,
     wanted: Wanted<'_>,
     here: Option<&TimelineEvent>,
-) -> Result<Option<NearEvent>, ReceiveError> {
+) -> Result<Option<NearestEvent>, ReceiveError> {
     let known = here.map(|event| event.pdu.origin_server_ts());
     for server in ways_back(&receiver.rooms, room, &oldest(&receiver.writer.db, room).await?) {
-        match receiver.peers.event_near(&server, &room.id, wanted.ts, wanted.direction).await {
+        match receiver.peers.timestamp_to_event(&server, &room.id, wanted.ts, wanted.direction).await {
             Ok(near) if wanted.is_nearer(near.origin_server_ts, known) => {
                 if let Some(found) = fetch_near(receiver, room, wanted, &server, near, known).await? {
                     return Ok(Some(found));
@@ -119,9 +119,9 @@ async fn fetch_near(
     room: &Arc<Room>,
     wanted: Wanted<'_>,
     server: &ServerName,
-    near: NearEvent,
+    near: NearestEvent,
     known: Option<u64>,
-) -> Result<Option<NearEvent>, ReceiveError> {
+) -> Result<Option<NearestEvent>, ReceiveError> {
     for _ in 0..MAX_PAGES {
         if timeline::event(room, &near.event_id).await?.is_some() {
             break;
@@ -140,7 +140,7 @@ async fn fetch_near(
     let Ok(raw) = receiver.peers.event(server, &near.event_id).await else { return Ok(None) };
     let opened = receiver.verifier.open(room, vec![raw]).await.into_iter().find(|pdu| *pdu.event_id() == near.event_id);
     let ts = opened.map(|pdu| pdu.origin_server_ts()).filter(|ts| wanted.is_nearer(*ts, known));
-    Ok(ts.map(|origin_server_ts| NearEvent { origin_server_ts, ..near }))
+    Ok(ts.map(|origin_server_ts| NearestEvent { origin_server_ts, ..near }))
 }
 
 /// The event, if the user may see it.
@@ -148,11 +148,11 @@ async fn shown(
     room: &Room,
     user: &UserId,
     event: Option<Arc<TimelineEvent>>,
-) -> Result<Option<NearEvent>, ReceiveError> {
+) -> Result<Option<NearestEvent>, ReceiveError> {
     let visible = timeline::visible(user, room, event.into_iter().collect()).await?.pop();
     Ok(visible.map(|visible| {
         let pdu = &visible.event.pdu;
-        NearEvent { event_id: pdu.event_id().clone(), origin_server_ts: pdu.origin_server_ts() }
+        NearestEvent { event_id: pdu.event_id().clone(), origin_server_ts: pdu.origin_server_ts() }
     }))
 }
 
