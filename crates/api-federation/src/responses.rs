@@ -112,7 +112,7 @@ pub(crate) fn not_received(error: ReceiveError) -> ApiError {
         ReceiveError::DeniedByAcl | ReceiveError::InviterNotInRoom => ApiError::forbidden(error.to_string()),
         ReceiveError::OtherVersion => ApiError::invalid_param(error.to_string()),
         ReceiveError::MissingEvents => ApiError::unknown(error.to_string()),
-        ReceiveError::Contended | ReceiveError::NotVerified => ApiError::internal(&error),
+        ReceiveError::Contended | ReceiveError::Panicked => ApiError::internal(&error),
         ReceiveError::Db(error) => error.into(),
     }
 }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use staged::StagedEvents;
 
 use crate::peers::RawPdu;
+use crate::receive::panics::parse;
 use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite, may_end};
 
 /// How many events of one server may be staged. A server with more has to wait until there are fewer.
@@ -204,10 +205,10 @@ impl Inbox {
                 tracing::debug!("{origin} sent an event of a room that is not known");
                 continue;
             };
-            let pdu = match Pdu::parse_remote(raw.get(), room.version()) {
+            let pdu = match parse(&raw, room.version()) {
                 Ok(pdu) => pdu,
                 Err(error) => {
-                    tracing::info!(room = %room.id(), "{origin} sent a malformed event: {error}");
+                    tracing::info!(room = %room.id(), "an event of {origin} is refused: {error}");
                     continue;
                 }
             };

@@ -9,6 +9,7 @@ mod deadline;
 mod fetch_missing;
 mod invites;
 mod lookup;
+pub(crate) mod panics;
 mod ready;
 mod receive_state;
 mod source;
@@ -108,9 +109,9 @@ pub enum ReceiveError {
     /// Prev events or auth events are missing, and no server that was asked has them.
     #[error("events that it refers to could not be found")]
     MissingEvents,
-    /// A bug ended the check of its signatures.
-    #[error("the signatures could not be checked")]
-    NotVerified,
+    /// It cannot be read or checked because of a bug: parsing or checking it panics.
+    #[error("a bug of this server keeps the event from being checked")]
+    Panicked,
     /// Other writers changed the room first, repeatedly.
     #[error("the room changed too often; try again")]
     Contended,

@@ -1,21 +1,21 @@
 //! Checks signatures and hashes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 use std::sync::Arc;
 
 use plexus_base::Random;
 use plexus_net::federation::WantedKey;
-use plexus_protocol::event::sign::{self, SignatureError};
+use plexus_protocol::event::sign::{self, KnownKey};
 use plexus_protocol::event::{Pdu, PduError, redact};
 use plexus_protocol::id::EventId;
 use plexus_protocol::rules::{EventIdFormat, RoomVersion};
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::{auth_index, event_lookup};
 use plexus_store::{Database, DbError};
-use tokio::task::JoinHandle;
 
 use super::ReceiveError;
+use super::panics::{check_each, parse};
 use super::spool::Stored;
 use crate::peers::{Peers, RawPdu};
 
@@ -41,22 +41,21 @@ impl PduVerifier {
         let mut parts = Vec::new();
         let mut pdus = pdus.into_iter().peekable();
         while pdus.peek().is_some() {
-            let part: Vec<Pdu> = pdus.by_ref().take(share.max(1)).collect();
-            let (keys, entropy) = (Arc::clone(&keys), self.random.bytes::<32>());
-            let count = part.len();
-            let check = move || {
-                let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
-                let results = sign::verify_all(&part, &found, entropy);
-                part.iter().zip(results).map(|(pdu, result)| result.map(|()| sound(pdu))).collect::<Vec<_>>()
-            };
-            parts.push(match share {
-                few if few < MIN_SPREAD => Part::Checked(check()),
-                _ => Part::Running { events: count, check: tokio::task::spawn_blocking(check) },
+            let pdus: Vec<Pdu> = pdus.by_ref().take(share.max(1)).collect();
+            let part = Arc::new(Part { pdus, keys: Arc::clone(&keys), entropy: self.random.bytes::<32>() });
+            let elsewhere = (share >= MIN_SPREAD).then(|| {
+                let part = Arc::clone(&part);
+                tokio::task::spawn_blocking(move || part.check())
             });
+            parts.push((part, elsewhere));
         }
         let mut checked = Vec::new();
-        for part in parts {
-            checked.extend(part.results().await);
+        for (part, elsewhere) in parts {
+            let results = match elsewhere {
+                Some(results) => results.await.ok(),
+                None => None,
+            };
+            checked.extend(results.unwrap_or_else(|| part.check()));
         }
         checked
     }
@@ -120,30 +119,21 @@ impl PduVerifier {
     }
 }
 
-/// A part of the events whose signatures are checked.
-enum Part {
-    Checked(Vec<Result<Pdu, SignatureError>>),
-    /// On another thread.
-    Running {
-        events: usize,
-        check: JoinHandle<Vec<Result<Pdu, SignatureError>>>,
-    },
+/// Events whose signatures are checked together.
+struct Part {
+    pdus: Vec<Pdu>,
+    keys: Arc<HashMap<(String, String), KnownKey>>,
+    entropy: [u8; 32],
 }
 
 impl Part {
-    /// Returns one result for each event of the part, in order, also when its check panicked.
-    async fn results(self) -> Vec<Result<Pdu, ReceiveError>> {
-        let (events, checked) = match self {
-            Self::Checked(checked) => (checked.len(), Ok(checked)),
-            Self::Running { events, check } => (events, check.await),
-        };
-        match checked {
-            Ok(checked) => checked.into_iter().map(|result| result.map_err(ReceiveError::from)).collect(),
-            Err(error) => {
-                tracing::error!("the signatures of {events} events could not be checked: {error}");
-                (0..events).map(|_| Err(ReceiveError::NotVerified)).collect()
-            }
-        }
+    /// Returns a result for each event, in order.
+    fn check(&self) -> Vec<Result<Pdu, ReceiveError>> {
+        check_each(&self.pdus, |pdus| {
+            let found = |server: &str, key_id: &str| self.keys.get(&(server.to_owned(), key_id.to_owned())).copied();
+            let results = sign::verify_all(pdus, &found, self.entropy);
+            pdus.iter().zip(results).map(|(pdu, result)| result.map(|()| sound(pdu))).collect()
+        })
     }
 }
 
@@ -151,26 +141,29 @@ impl Part {
 async fn parsed(room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
     let version = room.version;
     let mut pdus = if raw.len() < MIN_SPREAD {
-        parse_all(raw, version)
+        parse_all(&raw, version)
     } else {
-        tokio::task::spawn_blocking(move || parse_all(raw, version)).await.unwrap_or_default()
+        let raw = Arc::new(raw);
+        let parsing = Arc::clone(&raw);
+        let parsed = tokio::task::spawn_blocking(move || parse_all(&parsing, version)).await;
+        parsed.unwrap_or_else(|_| parse_all(&raw, version))
     };
     pdus.retain(|pdu| pdu.room_id() == &room.id);
     pdus
 }
 
 /// Parses events, each once; what is malformed is left out.
-fn parse_all(raw: Vec<RawPdu>, version: RoomVersion) -> Vec<Pdu> {
+fn parse_all(raw: &[RawPdu], version: RoomVersion) -> Vec<Pdu> {
     let mut seen = HashSet::new();
     let mut pdus = Vec::with_capacity(raw.len());
     for raw in raw {
-        match Pdu::parse_remote(raw.get(), version) {
+        match parse(raw, version) {
             Ok(pdu) => {
                 if seen.insert(pdu.event_id().clone()) {
                     pdus.push(pdu);
                 }
             }
-            Err(error) => tracing::info!("a malformed event of another server is dropped: {error}"),
+            Err(error) => tracing::info!("an event of another server is dropped: {error}"),
         }
     }
     pdus
@@ -194,17 +187,4 @@ fn valid_at(pdu: &Pdu) -> u64 {
 
 fn sound(pdu: &Pdu) -> Pdu {
     if pdu.content_hash_matches() { pdu.clone() } else { redact::redact(pdu) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_check_that_panics_has_a_result_for_each_event() {
-        let check = tokio::task::spawn_blocking(|| panic!("a test"));
-        let results = Part::Running { events: 3, check }.results().await;
-        assert_eq!(results.len(), 3);
-        assert!(results.iter().all(|result| matches!(result, Err(ReceiveError::NotVerified))));
-    }
 }
