@@ -4,6 +4,10 @@
 //! So the next transaction has half as many pieces, until the refused one is alone. It is set aside, unless the server
 //! seems to refuse everything: then everything waits, because messages to devices hold keys that exist nowhere else. A
 //! message to devices that is set aside is deleted.
+//!
+//! Some servers and proxies respond to what they cannot read with 403, 422, 500 or an HTML page, which may as well mean
+//! that they accept nothing at all for now. After several such responses in a row the refused piece is looked for too,
+//! but it is set aside only once the server has accepted one that comes after it.
 
 use std::collections::HashMap;
 
@@ -19,6 +23,13 @@ const MAX_IN_A_ROW: u32 = 100;
 /// As [`MAX_IN_A_ROW`], for messages to devices: most are keys, and without them what was encrypted cannot be read.
 const MAX_TO_DEVICE_IN_A_ROW: u32 = 10;
 const WINDOW_MS: u64 = 3_600_000;
+/// How many transactions in a row a server must answer with the same unclear status before the piece that may be to
+/// blame is looked for: a server in trouble mostly recovers earlier.
+const MIN_UNCLEAR_REFUSALS: u32 = 3;
+/// The most pieces in a row that are tried one by one after such a status, to find one that the server accepts.
+pub(super) const MAX_TRIED_ALONE: usize = 20;
+/// The most servers whose unclear statuses are counted; beyond, all are forgotten.
+const MAX_UNCLEAR_SERVERS: usize = 10_000;
 /// The longest reason that is logged, in characters: the other server chose it.
 const MAX_REASON_CHARS: usize = 300;
 
@@ -88,15 +99,31 @@ impl Piece {
     }
 }
 
-/// Whether an error may mean that the server cannot read the transaction, or that it cannot be sent as it is: the
-/// specification has 400 and 413 for that, and Synapse responds with 401 when the signature does not match the body as
-/// its JSON parser read it. Not 403: with that a misconfigured firewall responds to every transaction that is not
-/// empty.
-pub(super) fn is_about_content(error: &FederationError) -> bool {
-    match error {
-        FederationError::MalformedRequest(_) => true,
-        FederationError::Status { status, .. } => matches!(status.as_u16(), 400 | 401 | 413),
-        _ => false,
+/// How an error may be caused by the content of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The server cannot read it, or it cannot be sent as it is: the specification has 400 and 413 for that, and
+    /// Synapse responds with 401 when the signature does not match the body as its JSON parser read it.
+    Clear,
+    /// The server, or a proxy in front of it, responded with this status, or with something else than JSON. With 403 a
+    /// misconfigured firewall responds to every transaction that is not empty, with 500 a server whose disk is full.
+    Unclear(u16),
+}
+
+impl Refusal {
+    /// Returns `None` for an error that says nothing about the content: the server is down, or asks to be left alone.
+    pub(super) fn of(error: &FederationError) -> Option<Self> {
+        match error {
+            FederationError::MalformedRequest(_) => Some(Self::Clear),
+            FederationError::MalformedResponse { .. } => Some(Self::Unclear(200)),
+            FederationError::Status { status, .. } => match status.as_u16() {
+                400 | 401 | 413 => Some(Self::Clear),
+                408 | 425 | 429 => None,
+                status @ 402..=500 => Some(Self::Unclear(status)),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }
 
@@ -111,9 +138,14 @@ pub(super) fn widened(limit: usize, max: usize) -> Option<usize> {
     limit.checked_mul(2).filter(|limit| *limit < max)
 }
 
-/// The refusals of servers, for [`WINDOW_MS`] after the first.
+/// The refusals of servers.
 #[derive(Default)]
-pub(super) struct Refusals(HashMap<(ServerName, Kind), InARow>);
+pub(super) struct Refusals {
+    /// Pieces that were set aside, for [`WINDOW_MS`] after the first.
+    set_aside: HashMap<(ServerName, Kind), InARow>,
+    /// The last unclear status of each server, and how many times in a row it responded with that.
+    unclear: HashMap<ServerName, (u16, u32)>,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct InARow {
@@ -125,23 +157,40 @@ struct InARow {
 impl Refusals {
     /// Whether one more piece may be set aside for a server.
     pub(super) fn may_set_aside(&self, server: &ServerName, kind: Kind, now_ms: u64) -> bool {
-        let row = self.0.get(&(server.clone(), kind));
+        let row = self.set_aside.get(&(server.clone(), kind));
         row.is_none_or(|row| row.count < kind.max_in_a_row() || row.is_over(now_ms))
     }
 
     /// A piece was set aside.
     pub(super) fn set_aside(&mut self, server: &ServerName, kind: Kind, now_ms: u64) {
-        self.0.retain(|_, row| !row.is_over(now_ms));
-        self.0.entry((server.clone(), kind)).or_insert(InARow { count: 0, since: now_ms }).count += 1;
+        self.set_aside.retain(|_, row| !row.is_over(now_ms));
+        self.set_aside.entry((server.clone(), kind)).or_insert(InARow { count: 0, since: now_ms }).count += 1;
+    }
+
+    /// Notes an unclear refusal of a server. Returns whether there were enough of them in a row to look for the piece
+    /// that is to blame.
+    pub(super) fn note_unclear(&mut self, server: &ServerName, status: u16) -> bool {
+        if self.unclear.len() >= MAX_UNCLEAR_SERVERS {
+            self.unclear.clear();
+        }
+        let (last, count) = self.unclear.entry(server.clone()).or_insert((status, 0));
+        *count = if *last == status { count.saturating_add(1) } else { 1 };
+        *last = status;
+        *count >= MIN_UNCLEAR_REFUSALS
+    }
+
+    /// A server accepted a transaction of full size, or failed for another reason.
+    pub(super) fn forget_unclear(&mut self, server: &ServerName) {
+        self.unclear.remove(server);
     }
 
     /// A server accepted pieces.
     pub(super) fn accepted(&mut self, server: &ServerName, pieces: &[Piece]) {
-        if self.0.is_empty() {
+        if self.set_aside.is_empty() {
             return;
         }
         for piece in pieces {
-            self.0.remove(&(server.clone(), piece.kind()));
+            self.set_aside.remove(&(server.clone(), piece.kind()));
         }
     }
 }
@@ -225,6 +274,17 @@ mod tests {
         assert!(!refusals.may_set_aside(&a, Kind::ToDevice, 4 + WINDOW_MS));
         assert!(refusals.may_set_aside(&a, Kind::ToDevice, 5 + WINDOW_MS));
         refusals.set_aside(&b, Kind::Pdu, 5 + WINDOW_MS);
-        assert_eq!(refusals.0.len(), 1);
+        assert_eq!(refusals.set_aside.len(), 1);
+    }
+
+    #[test]
+    fn several_equal_unclear_refusals_in_a_row_count() {
+        let server: ServerName = "a".parse().unwrap();
+        let mut refusals = Refusals::default();
+        let mut notes = |status: u16| refusals.note_unclear(&server, status);
+        let noted = [403, 403, 500, 403, 403, 403, 403].map(&mut notes);
+        assert_eq!(noted, [false, false, false, false, false, true, true]);
+        refusals.forget_unclear(&server);
+        assert!(!refusals.note_unclear(&server, 403));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_net::FederationError;
+use plexus_net::federation::api::transactions::send_transaction_message::TransactionUse;
 use plexus_protocol::id::ServerName;
 use plexus_store::repo::federation_out::ToDevice;
 use plexus_store::{Database, DbError, Position, Tx, repo};
@@ -16,7 +17,7 @@ use serde_json::value::RawValue;
 
 use super::content::LogContent;
 use super::extras::ServerExtras;
-use super::refusals::{Kind, Piece, Refusals, is_about_content, narrowed};
+use super::refusals::{Kind, MAX_TRIED_ALONE, Piece, Refusal, Refusals, narrowed};
 use super::transaction::{MAX_TO_DEVICE, MAX_TO_DEVICE_BYTES, Transaction, readable};
 use super::transport::Transport;
 use crate::outbox::{Due, Outcome, Turn};
@@ -35,6 +36,15 @@ pub(super) struct TransactionSender {
     /// When this began, Unix ms: part of the ids of transactions that hold nothing durable.
     began_ms: u64,
     serial: AtomicU64,
+}
+
+/// What waits for a server. A transaction takes some of it, in this order; ephemeral EDUs come after it.
+struct Waiting {
+    /// The contents of the oldest messages to devices, with their positions.
+    messages: Vec<(Position, String)>,
+    /// Whether more messages wait.
+    more_messages: bool,
+    due: Due<LogContent>,
 }
 
 /// Why a transaction was not sent.
@@ -76,54 +86,162 @@ impl TransactionSender {
         due: Due<LogContent>,
     ) -> Result<Outcome<ServerExtras>, SendError> {
         let server = &turn.key;
-        let mut transaction = self.build(turn, due).await?;
-        let mut set_aside = false;
-        if !transaction.is_empty()
-            && let Err(error) = self.transmit(server, &transaction).await
+        let waiting = self.waiting(turn, due).await?;
+        let transaction = self.build(turn, &waiting, 0, turn.extras.limit.unwrap_or(usize::MAX));
+        if transaction.is_empty() {
+            return self.conclude(server, transaction, &[]).await;
+        }
+        let Err(error) = self.transmit(server, &transaction, TransactionUse::Delivery).await else {
+            if turn.extras.limit.is_none() {
+                self.refusals.lock().forget_unclear(server);
+            }
+            self.refusals.lock().accepted(server, &transaction.pieces);
+            return self.conclude(server, transaction, &[]).await;
+        };
+        match self.refusal(turn, &error) {
+            None => Err(error.into()),
+            Some(Refusal::Clear) => self.refused(turn, transaction, error).await,
+            Some(Refusal::Unclear(_)) => self.unclearly_refused(turn, &waiting, transaction, error).await,
+        }
+    }
+
+    /// Returns in what way the server refuses the content of a transaction, if the error means that.
+    fn refusal(&self, turn: &Turn<ServerName, ServerExtras>, error: &FederationError) -> Option<Refusal> {
+        let refusal = Refusal::of(error);
+        let mut refusals = self.refusals.lock();
+        match refusal {
+            None => refusals.forget_unclear(&turn.key),
+            Some(Refusal::Clear) => {}
+            Some(Refusal::Unclear(status)) => {
+                let is_enough = refusals.note_unclear(&turn.key, status);
+                // While the piece is being found, the server accepts transactions in between.
+                return refusal.filter(|_| is_enough || turn.extras.limit.is_some());
+            }
+        }
+        refusal
+    }
+
+    /// A server refuses a transaction because of its content.
+    async fn refused(
+        &self,
+        turn: &Turn<ServerName, ServerExtras>,
+        transaction: Transaction,
+        error: FederationError,
+    ) -> Result<Outcome<ServerExtras>, SendError> {
+        let server = &turn.key;
+        // A server that refuses an empty transaction too refuses everything, and nothing is wrong with this one.
+        self.transmit(server, &Transaction::empty(self.unique_txn_id()), TransactionUse::EmptyDelivery).await?;
+        if let Some(limit) = narrowed(transaction.pieces.len()) {
+            return Ok(repeat(ServerExtras { limit: Some(limit), ..turn.extras.clone() }));
+        }
+        match transaction.pieces.first().cloned() {
+            Some(piece) if self.may_set_aside(server, &piece) => {
+                self.conclude(server, transaction, &[(piece, error)]).await
+            }
+            Some(piece) if piece.kind() == Kind::ToDevice => Ok(hold_to_device(turn)),
+            _ => Err(error.into()),
+        }
+    }
+
+    /// A server may refuse a transaction because of its content. The first piece is set aside, and those after it that
+    /// the server refuses too, if it then accepts another piece.
+    async fn unclearly_refused(
+        &self,
+        turn: &Turn<ServerName, ServerExtras>,
+        waiting: &Waiting,
+        transaction: Transaction,
+        error: FederationError,
+    ) -> Result<Outcome<ServerExtras>, SendError> {
+        let server = &turn.key;
+        let empty = Transaction::empty(self.unique_txn_id());
+        if self.transmit(server, &empty, TransactionUse::Probe).await.is_err() {
+            return Err(error.into());
+        }
+        if let Some(limit) = narrowed(transaction.pieces.len()) {
+            self.transport.is_up(server);
+            return Ok(repeat(ServerExtras { limit: Some(limit), ..turn.extras.clone() }));
+        }
+        let mut refused: Vec<(Piece, FederationError)> = Vec::new();
+        let (mut transaction, mut error) = (transaction, error);
+        while refused.len() < MAX_TRIED_ALONE
+            && let Some(piece) = transaction.pieces.pop()
         {
-            if !is_about_content(&error) {
-                return Err(error.into());
+            if !self.may_set_aside(server, &piece) {
+                break;
             }
-            // A server that refuses an empty transaction too refuses everything, and nothing is wrong with this one.
-            self.transmit(server, &Transaction::empty(self.unique_txn_id())).await?;
-            if let Some(limit) = narrowed(transaction.pieces.len()) {
-                return Ok(repeat(ServerExtras { limit: Some(limit), ..turn.extras.clone() }));
+            refused.push((piece, error.clone()));
+            transaction = self.build(turn, waiting, refused.len(), 1);
+            if transaction.is_empty() {
+                break;
             }
-            match transaction.pieces.first() {
-                Some(piece) if self.may_set_aside(server, piece) => piece.log_set_aside(server, &error),
-                Some(piece) if piece.kind() == Kind::ToDevice => return Ok(hold_to_device(turn)),
-                _ => return Err(error.into()),
+            match self.transmit(server, &transaction, TransactionUse::Probe).await {
+                Ok(()) => {
+                    self.transport.is_up(server);
+                    self.refusals.lock().accepted(server, &transaction.pieces);
+                    return self.conclude(server, transaction, &refused).await;
+                }
+                Err(next) if Refusal::of(&next).is_none() => return Err(next.into()),
+                Err(next) => error = next,
             }
-            set_aside = true;
+        }
+        Err(error.into())
+    }
+
+    /// Notes that a server has the content of a transaction, except for the pieces that are set aside.
+    async fn conclude(
+        &self,
+        server: &ServerName,
+        transaction: Transaction,
+        set_aside: &[(Piece, FederationError)],
+    ) -> Result<Outcome<ServerExtras>, SendError> {
+        for (piece, error) in set_aside {
+            piece.log_set_aside(server, error);
         }
         if let Some(upto) = transaction.to_device {
             let server = server.to_string();
             let delete = move |tx: &mut Tx<'_>| repo::federation_out::delete_to_device(tx, &server, upto);
             self.db.write::<_, DbError, _>(delete).await?;
         }
-        match transaction.pieces.first() {
-            Some(piece) if set_aside => {
-                self.refusals.lock().set_aside(server, piece.kind(), self.clock.now_ms());
-            }
-            _ => self.refusals.lock().accepted(server, &transaction.pieces),
+        let now_ms = self.clock.now_ms();
+        for (piece, _) in set_aside {
+            self.refusals.lock().set_aside(server, piece.kind(), now_ms);
         }
-        let ephemeral = std::mem::take(&mut transaction.unsent).into();
-        let remaining = ServerExtras { to_device: transaction.more_to_device, ephemeral, ..ServerExtras::default() };
-        Ok(Outcome::Delivered { cursor: transaction.cursor, remaining })
+        let Transaction { cursor, more_to_device: to_device, unsent, .. } = transaction;
+        let remaining = ServerExtras { to_device, ephemeral: unsent.into(), ..ServerExtras::default() };
+        Ok(Outcome::Delivered { cursor, remaining })
     }
 
-    async fn build(&self, turn: &Turn<ServerName, ServerExtras>, due: Due<LogContent>) -> Result<Transaction, DbError> {
-        let max_pieces = turn.extras.limit.unwrap_or(usize::MAX);
-        let (messages, more_to_device) = self.messages(turn, MAX_TO_DEVICE.min(max_pieces)).await?;
+    /// Returns what waits for a server.
+    async fn waiting(&self, turn: &Turn<ServerName, ServerExtras>, due: Due<LogContent>) -> Result<Waiting, DbError> {
+        let (messages, more_messages) = self.messages(turn, MAX_TO_DEVICE).await?;
+        Ok(Waiting { messages, more_messages, due })
+    }
+
+    /// Returns a transaction with at most `max_pieces`, after the first `skipped`.
+    fn build(
+        &self,
+        turn: &Turn<ServerName, ServerExtras>,
+        waiting: &Waiting,
+        skipped: usize,
+        max_pieces: usize,
+    ) -> Transaction {
+        let Waiting { messages, more_messages, due } = waiting;
         let mut transaction = Transaction::empty(String::new());
-        transaction.cursor = due.upto;
-        transaction.more_to_device = more_to_device;
+        let (skipped_messages, messages) = messages.split_at(messages.len().min(skipped));
+        let (messages, later) = messages.split_at(messages.len().min(max_pieces));
+        transaction.to_device = skipped_messages.last().map(|(position, _)| *position);
         transaction.push_messages(messages);
-        transaction.push_log(due.entries, turn.cursor, max_pieces);
+        transaction.more_to_device = *more_messages || !later.is_empty();
+        let skipped = skipped - skipped_messages.len();
+        let (skipped_entries, entries) = due.entries.split_at(due.entries.len().min(skipped));
+        transaction.cursor = due.upto;
+        let cursor = skipped_entries.last().map_or(turn.cursor, |(position, _)| *position);
+        transaction.push_log(entries, cursor, max_pieces);
         let is_durable = !transaction.is_empty();
-        transaction.push_ephemeral(turn.extras.ephemeral.iter().cloned().collect(), max_pieces);
+        let ephemeral = turn.extras.ephemeral.iter().skip(skipped - skipped_entries.len());
+        transaction.push_ephemeral(ephemeral.cloned().collect(), max_pieces);
         transaction.txn_id = if is_durable { transaction.content_id() } else { self.unique_txn_id() };
-        Ok(transaction)
+        transaction
     }
 
     /// Returns the contents of the oldest `limit` messages to devices, with their positions, and whether there are
@@ -160,10 +278,14 @@ impl TransactionSender {
         self.db.write(delete).await
     }
 
-    async fn transmit(&self, server: &ServerName, transaction: &Transaction) -> Result<(), FederationError> {
+    async fn transmit(
+        &self,
+        server: &ServerName,
+        transaction: &Transaction,
+        used_as: TransactionUse,
+    ) -> Result<(), FederationError> {
         let body = transaction.body(self.server_name.as_str(), self.clock.now_ms());
-        let is_empty = transaction.pieces.is_empty();
-        let response = self.transport.send(server, &transaction.txn_id, body, is_empty).await?;
+        let response = self.transport.send(server, &transaction.txn_id, body, used_as).await?;
         log_refusals(server, &response);
         Ok(())
     }

@@ -82,18 +82,18 @@ impl Transaction {
     }
 
     /// Adds messages to devices.
-    pub(super) fn push_messages(&mut self, messages: Vec<(Position, String)>) {
+    pub(super) fn push_messages(&mut self, messages: &[(Position, String)]) {
         for (position, content) in messages {
-            let edu = edu("m.direct_to_device", &content);
-            self.pieces.push(Piece::ToDevice { position, bytes: edu.len() });
+            let edu = edu("m.direct_to_device", content);
+            self.pieces.push(Piece::ToDevice { position: *position, bytes: edu.len() });
             self.push_edu(edu);
-            self.to_device = Some(position);
+            self.to_device = Some(*position);
         }
     }
 
     /// Adds what the log has for a server that has everything up to `cursor`, as long as it fits and there are fewer
     /// than `max_pieces`.
-    pub(super) fn push_log(&mut self, due: Vec<(Position, LogContent)>, cursor: Position, max_pieces: usize) {
+    pub(super) fn push_log(&mut self, due: &[(Position, LogContent)], cursor: Position, max_pieces: usize) {
         let mut reached = cursor;
         for (position, content) in due {
             let fits = self.pieces.len() < max_pieces
@@ -108,14 +108,15 @@ impl Transaction {
                 LogContent::Pdu(pdu) => {
                     self.bytes += pdu.json().len();
                     self.pdus.push(pdu.json().to_owned());
-                    self.pieces.push(Piece::Pdu(pdu));
+                    self.pieces.push(Piece::Pdu(pdu.clone()));
                 }
                 LogContent::Edus(edus) => {
-                    self.pieces.push(Piece::Devices { position, bytes: edus.iter().map(String::len).sum() });
+                    let bytes = edus.iter().map(String::len).sum();
+                    self.pieces.push(Piece::Devices { position: *position, bytes });
                     edus.iter().for_each(|edu| self.push_edu(edu.clone()));
                 }
             }
-            reached = position;
+            reached = *position;
         }
     }
 
@@ -175,8 +176,8 @@ mod tests {
         let (mut cursor, mut positions) = (0, Vec::new());
         while cursor < 40 {
             let mut transaction = empty(40);
-            let rest = due.iter().filter(|(position, _)| *position > cursor).cloned().collect();
-            transaction.push_log(rest, cursor, usize::MAX);
+            let rest: Vec<_> = due.iter().filter(|(position, _)| *position > cursor).cloned().collect();
+            transaction.push_log(&rest, cursor, usize::MAX);
             assert!(transaction.body("here", 1).len() < MAX_TRANSACTION_BYTES + 1_000);
             positions.extend(transaction.pieces.iter().map(|piece| match piece {
                 Piece::Devices { position, .. } => *position,
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn a_piece_that_is_larger_is_sent_alone() {
         let mut transaction = empty(2);
-        transaction.push_log(vec![devices(1, MAX_TRANSACTION_BYTES + 1), devices(2, 1)], 0, usize::MAX);
+        transaction.push_log(&[devices(1, MAX_TRANSACTION_BYTES + 1), devices(2, 1)], 0, usize::MAX);
         assert_eq!((transaction.pieces.len(), transaction.cursor), (1, 1));
         transaction.push_ephemeral(vec![Ephemeral::Typing { key: "k".into(), content: "{}".into() }], usize::MAX);
         assert_eq!((transaction.pieces.len(), transaction.unsent.len()), (1, 1));
@@ -201,8 +202,9 @@ mod tests {
     fn a_limit_counts_pieces_of_every_kind() {
         let build = |limit: usize| {
             let mut transaction = empty(9);
-            transaction.push_messages((1..=3).take(limit).map(|position| (position, "{}".to_owned())).collect());
-            transaction.push_log(vec![devices(7, 2), devices(9, 2)], 5, limit);
+            let messages: Vec<_> = (1..=3).take(limit).map(|position| (position, "{}".to_owned())).collect();
+            transaction.push_messages(&messages);
+            transaction.push_log(&[devices(7, 2), devices(9, 2)], 5, limit);
             let typing = |key: &str| Ephemeral::Typing { key: key.into(), content: "{}".into() };
             transaction.push_ephemeral(vec![typing("a"), typing("b")], limit);
             (transaction.pieces.len(), transaction.to_device, transaction.cursor, transaction.unsent.len())

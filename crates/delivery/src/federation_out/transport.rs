@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use plexus_net::federation::api::transactions::send_transaction_message;
+use plexus_net::federation::api::transactions::send_transaction_message::{self, TransactionUse};
 use plexus_net::{CameBack, FederationClient, FederationError};
 use plexus_protocol::id::ServerName;
 use serde_json::value::RawValue;
@@ -12,15 +12,17 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Other servers, as the delivery sees them.
 pub trait Transport: Send + Sync {
-    /// Sends `PUT /send/{txnId}`, and returns the body of a 2xx response. If the transaction `is_empty`, a 401 cannot
-    /// be about its content, and the server is left alone.
+    /// Sends `PUT /send/{txnId}`, and returns the body of a 2xx response.
     fn send<'a>(
         &'a self,
         server: &'a ServerName,
         txn_id: &'a str,
         body: String,
-        is_empty: bool,
+        used_as: TransactionUse,
     ) -> Pending<'a, Result<Box<RawValue>, FederationError>>;
+
+    /// Notes that `server` is up, whatever its response to the last transaction was.
+    fn is_up(&self, server: &ServerName);
 
     /// Whether federation with `server` is allowed at all.
     fn is_allowed(&self, server: &ServerName) -> bool;
@@ -47,9 +49,13 @@ impl Transport for FederationClient {
         server: &'a ServerName,
         txn_id: &'a str,
         body: String,
-        is_empty: bool,
+        used_as: TransactionUse,
     ) -> Pending<'a, Result<Box<RawValue>, FederationError>> {
-        Box::pin(send_transaction_message::call(self, server, txn_id, body, is_empty))
+        Box::pin(send_transaction_message::call(self, server, txn_id, body, used_as))
+    }
+
+    fn is_up(&self, server: &ServerName) {
+        self.heard_from(server);
     }
 
     fn is_allowed(&self, server: &ServerName) -> bool {

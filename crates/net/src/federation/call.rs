@@ -21,6 +21,9 @@ pub enum Patience {
     /// yet: [`FederationClient::came_back`](crate::FederationClient::came_back) first returns it `max_long_retries`
     /// times within minutes, and the caller sends the request once each time. Nothing is held in between.
     Persistent,
+    /// To find out how the destination responds: sent once, even while the destination is backed off, and its outcome
+    /// changes nothing about the backoff.
+    Probe,
 }
 
 /// A request to another server.
@@ -40,8 +43,8 @@ pub struct Call {
     pub max_response_bytes: usize,
     /// How long to keep trying to send it.
     pub patience: Patience,
-    /// Whether a 401 leads to a backoff. It does not where the body may be to blame: the destination's parser may read
-    /// another object from it than was signed.
+    /// Whether a 401 leads to a backoff: the destination refuses every request of this server. Other requests it may
+    /// refuse for their own sake; and its parser may read another object from a body than was signed.
     pub(super) unauthorized_is_outage: bool,
     /// Whether it may be sent again when nobody knows whether it was carried out.
     pub(super) is_repeatable: bool,
@@ -62,7 +65,7 @@ impl Call {
             timeout: None,
             max_response_bytes,
             patience,
-            unauthorized_is_outage: true,
+            unauthorized_is_outage: false,
             is_for_keys: false,
         }
     }
@@ -79,7 +82,7 @@ impl Call {
     /// Sets the body to the text of a JSON object.
     #[must_use]
     pub fn body(self, body: String) -> Self {
-        Self { body: Some(body), unauthorized_is_outage: false, ..self }
+        Self { body: Some(body), ..self }
     }
 
     /// Sets the body to the JSON of `body`, an object.
@@ -94,7 +97,7 @@ impl Call {
         Self { patience, ..self }
     }
 
-    /// With a body that every parser reads alike: a 401 is not about it.
+    /// Makes a 401 lead to a backoff, for a request that every server accepts from every other.
     #[must_use]
     pub fn unauthorized_is_outage(self) -> Self {
         Self { unauthorized_is_outage: true, ..self }

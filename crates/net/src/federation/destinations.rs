@@ -164,6 +164,11 @@ impl Destinations {
         self.retry_later(server, false, at_least)
     }
 
+    /// As [`Self::retry`]; when the retries are used up, they start again after the longest pause.
+    pub(super) fn retry_in_any_case(&self, server: &ServerName, at_least: Duration) -> bool {
+        self.retry(server, at_least) || self.retry_after(server, at_least.max(self.retries.long_delay))
+    }
+
     fn retry_later(&self, server: &ServerName, is_up: bool, at_least: Duration) -> bool {
         let mut state = self.state.lock();
         let is_up = is_up || state.retried.get(server).is_some_and(|retried| retried.is_up);

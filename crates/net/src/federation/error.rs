@@ -188,17 +188,22 @@ impl FederationError {
         }
     }
 
-    /// Whether the destination itself is in trouble, or refuses every request of this server, and is to be backed off.
-    /// Other errors are about the request.
+    /// Whether the destination itself is in trouble, and is to be backed off. Other errors are about the request, or
+    /// about how many of its kind there were.
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable { .. } => !self.is_of_proxy(),
             Self::Broken { .. } | Self::Timeout(_) => true,
             // Media that somebody has announced and not uploaded yet.
             Self::Status { errcode: Some(errcode), .. } if errcode == "M_NOT_YET_UPLOADED" => false,
-            Self::Status { status, .. } => status.is_server_error() || matches!(status.as_u16(), 401 | 429),
+            Self::Status { status, .. } => status.is_server_error(),
             _ => false,
         }
+    }
+
+    /// Whether the destination asks for fewer requests such as this one.
+    pub(super) fn is_too_many_requests(&self) -> bool {
+        self.status() == Some(StatusCode::TOO_MANY_REQUESTS)
     }
 
     /// Whether a forward proxy is to blame.
@@ -233,7 +238,7 @@ impl FederationError {
                     | UnreachableError::Redirect(_)
             ),
             Self::Broken { .. } | Self::Timeout(_) => true,
-            Self::Status { status, .. } => status.is_server_error() || status.as_u16() == 429,
+            Self::Status { status, .. } => status.is_server_error(),
             _ => false,
         }
     }
@@ -260,8 +265,6 @@ impl FederationError {
             }
             // It has been waited for long enough, a few seconds more make no difference.
             Self::Timeout(_) => false,
-            // It has asked for fewer requests.
-            Self::Status { status: StatusCode::TOO_MANY_REQUESTS, .. } => false,
             _ => self.is_worth_a_later_try(),
         }
     }

@@ -34,7 +34,7 @@ impl FederationClient {
             (Patience::Background | Patience::Persistent, Some(until_ms)) => {
                 return Err(FederationError::BackingOff { destination: destination.clone(), until_ms });
             }
-            (Patience::Now, Some(_)) => 0,
+            (Patience::Now, Some(_)) | (Patience::Probe, _) => 0,
             _ if call.timeout.is_some() || !call.is_repeatable => 0,
             (_, None) => self.settings.retries.short,
         };
@@ -54,6 +54,7 @@ impl FederationClient {
         result: Result<T, FederationError>,
     ) -> ControlFlow<Result<T, FederationError>> {
         match &result {
+            _ if call.patience == Patience::Probe => {}
             Ok(_) => {
                 // First: a delivery that is under way learns of it.
                 let is_delivery = call.patience == Patience::Persistent;
@@ -75,11 +76,11 @@ impl FederationClient {
     }
 
     async fn note_failure(&self, destination: &ServerName, call: &Call, attempts: &Attempts, error: &FederationError) {
-        let is_about_content = !call.unauthorized_is_outage && error.status() == Some(StatusCode::UNAUTHORIZED);
+        let is_locked_out = call.unauthorized_is_outage && error.status() == Some(StatusCode::UNAUTHORIZED);
         // A limit that a user, or the endpoint, sets says nothing about the destination.
         let is_short = call.timeout.is_some_and(|timeout| timeout < self.settings.timeout);
         let is_impatience = is_short && matches!(error, FederationError::Timeout(_));
-        let is_outage = error.is_outage() && !is_about_content && !is_impatience;
+        let is_outage = (error.is_outage() && !is_impatience) || is_locked_out;
         if call.patience == Patience::Persistent {
             // A server that asks to be left alone is not tried at once although it is up.
             let heard_from = self.destinations.delivery_ends(destination) && error.retry_after().is_none();
@@ -90,6 +91,11 @@ impl FederationClient {
             let pause = error.retry_after().unwrap_or_default();
             if is_outage && !heard_from && error.is_worth_a_later_try() && self.destinations.retry(destination, pause) {
                 tracing::debug!("trying again later: {error}");
+                return;
+            }
+            // It is no failure, however often: what a user does may be limited, and what everybody does is not.
+            if error.is_too_many_requests() && self.destinations.retry_in_any_case(destination, pause) {
+                tracing::debug!("trying again when it is not too much: {error}");
                 return;
             }
             if let Some(pause) = error.proxy_left_alone_for()

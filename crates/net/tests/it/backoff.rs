@@ -224,6 +224,25 @@ async fn a_server_with_too_many_requests_is_not_asked_again_until_it_says() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_for_fewer_deliveries_again_and_again_is_open_to_all_other_requests() {
+    let mut world = World::new();
+    world.settings.retries.long = 2;
+    world.settings.retries.long_delay = Duration::from_secs(20);
+    let at = world.serve(|seen| if seen.path == "/send" { status(429, "{}") } else { json("{}") }).await;
+    let name = server(A);
+    let client = world.client().await;
+    for tried in 1..10 {
+        client.call(&name, get("/send").patience(Patience::Persistent)).await.unwrap_err();
+        assert_eq!(at.count("/send"), tried);
+        assert_eq!(client.backing_off_until(&name), None);
+        assert!(client.will_be_retried(&name));
+        world.clock.advance(Duration::from_secs(28));
+        assert_eq!(client.came_back().now_or_never(), Some(CameBack { server: name.clone(), is_up: false }));
+    }
+    client.call(&name, background()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_delivery_goes_on_although_something_else_that_was_asked_failed() {
     let mut world = World::new();
     world.settings.retries.long = 2;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use plexus_net::{Call, FederationError, Limits, Purpose};
+use plexus_net::{Call, FederationError, Limits, Patience, Purpose};
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::x_matrix::{Request, XMatrix};
 
@@ -224,15 +224,30 @@ async fn a_short_timeout_is_not_held_against_the_destination() {
 }
 
 #[tokio::test]
-async fn a_401_is_held_against_the_destination_unless_the_body_may_be_to_blame() {
+async fn a_401_is_held_against_the_destination_only_if_nothing_about_the_request_may_be_to_blame() {
     for (call, is_backed_off) in
-        [(get("/"), true), (put("/", "{}"), false), (put("/", "{}").unauthorized_is_outage(), true)]
+        [(get("/"), false), (put("/", "{}"), false), (put("/", "{}").unauthorized_is_outage(), true)]
     {
         let world = World::new();
         let _at = world.serve(|_| status(401, "{}")).await;
         let client = world.client().await;
         client.call(&server(A), call).await.unwrap_err();
         assert_eq!(client.backing_off_until(&server(A)).is_some(), is_backed_off);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_is_not_held_against_the_destination() {
+    for refused in [400, 401, 403, 404, 405, 408, 413, 422, 429, 451] {
+        for patience in [Patience::Now, Patience::Background] {
+            let world = World::new();
+            let _at = world.serve(move |_| status(refused, r#"{"retry_after_ms":50000}"#)).await;
+            let client = world.client().await;
+            client.call(&server(A), get("/").patience(patience)).await.unwrap_err();
+            client.call(&server(A), put("/", "{}").patience(patience)).await.unwrap_err();
+            assert_eq!(client.backing_off_until(&server(A)), None, "{refused} {patience:?}");
+            assert!(!client.is_failing(&server(A)), "{refused} {patience:?}");
+        }
     }
 }
 

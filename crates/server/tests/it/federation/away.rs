@@ -68,6 +68,7 @@ impl Away {
             log.more.notify_waiters();
             match refused {
                 None => JsonBody(json!({ "pdus": {} })).into_response(),
+                Some(StatusCode::OK) => "<html></html>".into_response(),
                 Some(status) => (status, r#"{"errcode":"M_UNKNOWN","error":""}"#).into_response(),
             }
         };
@@ -81,7 +82,8 @@ impl Away {
         self.seen.failing.store(failing, Ordering::Release);
     }
 
-    /// From now on transactions are refused with the status that `refusing` returns for their body, if any.
+    /// From now on transactions are refused with the status that `refusing` returns for their body, if any; 200 stands
+    /// for a page of HTML.
     pub(crate) fn refuse(&self, refusing: impl Fn(&Value) -> Option<StatusCode> + Send + 'static) {
         *self.seen.refusing.lock() = Some(Box::new(refusing));
     }

@@ -1,6 +1,8 @@
 //! A client that sends what other servers cannot read, and servers that refuse what they are sent: everybody else's
 //! messages arrive, each once and in order.
 
+mod refusals;
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
@@ -232,84 +234,6 @@ async fn refused_pieces_are_set_aside_and_everything_else_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ephemeral_edu_that_is_refused_costs_no_other() {
-    for server in TestServer::on_each().await {
-        let (alice, away) = (server.register("alice").await, Away::start().await);
-        let room = away.room(&server, &alice).await;
-        let typing = |body: &Value| body["edus"].as_array().unwrap().iter().any(|edu| edu["edu_type"] == "m.typing");
-        away.refuse(move |body| typing(body).then_some(StatusCode::BAD_REQUEST));
-        let path = format!("{CLIENT}/rooms/{room}/typing/{}", alice.id);
-        server.put(&path, &alice.token, json!({ "typing": true, "timeout": 30_000 })).await.ok();
-        let said = say(&server, &alice, &room, "hello").await;
-        server.post(&format!("{CLIENT}/rooms/{room}/receipt/m.read/{said}"), &alice.token, json!({})).await.ok();
-        let read = within(away.edu("m.receipt", |_| true)).await;
-        assert_eq!(read[&room]["m.read"][&alice.id]["event_ids"], json!([said]));
-        assert_eq!(within(away.messages(1)).await, ["hello"]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_refuses_everything_costs_nothing() {
-    costs_nothing(|_| Some(StatusCode::BAD_REQUEST)).await;
-    costs_nothing(|_| Some(StatusCode::UNAUTHORIZED)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_firewall_that_lets_empty_transactions_through_costs_nothing() {
-    let is_empty =
-        |body: &Value| [&body["pdus"], &body["edus"]].iter().all(|it| it.as_array().is_none_or(Vec::is_empty));
-    costs_nothing(move |body| (!is_empty(body)).then_some(StatusCode::FORBIDDEN)).await;
-}
-
-/// Has a server refuse what it is sent, and then take everything: it gets everything.
-async fn costs_nothing(refusing: impl Fn(&Value) -> Option<StatusCode> + Copy + Send + 'static) {
-    for place in plexus_testkit::places() {
-        let clock = Clock::manual(1_800_000_000_000);
-        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
-        let (alice, away) = (server.register("alice").await, Away::start().await);
-        let room = away.room(&server, &alice).await;
-        away.refuse(refusing);
-        let mut expected = Vec::new();
-        for number in 0..30 {
-            let content = format!(r#"{{"n":{number}}}"#);
-            send_to(&server, &alice, &format!("m.test/{number}"), &[(&away.bob, &content)]).await.ok();
-            say(&server, &alice, &room, &number.to_string()).await;
-            expected.push(number.to_string());
-        }
-        let refused = |count: usize| {
-            move |transactions: &[Transaction]| transactions.iter().filter(|it| !it.taken).count() >= count
-        };
-        let moving = async || {
-            let mut every = plexus_testkit::every(Duration::from_millis(20));
-            loop {
-                every.tick().await;
-                clock.advance(Duration::from_secs(301));
-            }
-        };
-        // It is tried now and then, and once more after a restart.
-        let tried = away.until(refused(6));
-        within(async {
-            tokio::select! { _ = tried => {}, () = moving() => {} }
-        })
-        .await;
-        server.restart().await;
-        let tried_again = away.until(refused(8));
-        within(async {
-            tokio::select! { _ = tried_again => {}, () = moving() => {} }
-        })
-        .await;
-        away.refuse(|_| None);
-        let all = away.until(|it| numbers(it, &away.bob).len() >= 30 && bodies(it).len() >= 30);
-        let transactions = within(async {
-            tokio::select! { all = all => all, () = moving() => unreachable!() }
-        })
-        .await;
-        assert_eq!(numbers(&transactions, &away.bob), (0..30).collect::<Vec<_>>());
-        assert_eq!(bodies(&transactions), expected);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn messages_to_many_devices_are_split_into_edus_of_64_kib() {
     for server in TestServer::on_each().await {
         let (alice, away) = (server.register("alice").await, Away::start().await);
@@ -476,13 +400,7 @@ async fn many_messages_that_a_server_refuses_hold_up_no_events() {
         }
         assert_eq!(within(away.messages(3)).await, ["one", "two", "three"]);
         assert_eq!(numbers(&away.until(|_| true).await, &away.bob), [0_u64; 0]);
-        let moving = async {
-            let mut every = plexus_testkit::every(Duration::from_millis(20));
-            loop {
-                every.tick().await;
-                clock.advance(Duration::from_secs(301));
-            }
-        };
+        let moving = refusals::pass_time(&clock);
         let good = away.until(|transactions| !numbers(transactions, &away.bob).is_empty());
         let transactions = within(async {
             tokio::select! { good = good => good, () = moving => unreachable!() }

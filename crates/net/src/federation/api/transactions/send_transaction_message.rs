@@ -14,8 +14,19 @@ pub const ENDPOINT: Endpoint = Endpoint::put("/_matrix/federation/v1/send/{txnId
 /// The largest response, in bytes: one result for each of the 50 PDUs that a transaction may have.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// Sends a transaction, with retries until it arrives. Returns the results of its PDUs. If the transaction `is_empty`,
-/// a 401 cannot be caused by its content, and the server is backed off.
+/// Why a transaction is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionUse {
+    /// To deliver its content, with retries until it arrives.
+    Delivery,
+    /// Like [`Self::Delivery`], of an empty transaction: a 401 cannot be caused by its content, and the server is
+    /// backed off.
+    EmptyDelivery,
+    /// To find out whether the server accepts it ([`Patience::Probe`]).
+    Probe,
+}
+
+/// Sends a transaction. Returns the results of its PDUs.
 ///
 /// # Errors
 /// See [`FederationError`].
@@ -24,8 +35,13 @@ pub async fn call(
     server: &ServerName,
     txn_id: &str,
     transaction: String,
-    is_empty: bool,
+    used_as: TransactionUse,
 ) -> Result<Box<RawValue>, FederationError> {
-    let call = ENDPOINT.call(&[txn_id], MAX_RESPONSE_BYTES).body(transaction).patience(Patience::Persistent);
-    client.call_json(server, if is_empty { call.unauthorized_is_outage() } else { call }).await
+    let call = ENDPOINT.call(&[txn_id], MAX_RESPONSE_BYTES).body(transaction);
+    let call = match used_as {
+        TransactionUse::Delivery => call.patience(Patience::Persistent),
+        TransactionUse::EmptyDelivery => call.patience(Patience::Persistent).unauthorized_is_outage(),
+        TransactionUse::Probe => call.patience(Patience::Probe),
+    };
+    client.call_json(server, call).await
 }
