@@ -1,6 +1,6 @@
-//! Transactions of other servers (<https://spec.matrix.org/v1.19/server-server-api/#transactions>). Their events are
-//! checked, staged durably, and acknowledged. Then each room's events are added one after the other, different rooms at
-//! the same time.
+//! Receives transactions of other servers (<https://spec.matrix.org/v1.19/server-server-api/#transactions>). Their events
+//! are checked, staged durably, and acknowledged. Then the events of each room are added in order, different rooms at the
+//! same time.
 
 mod origin_queues;
 mod room_queues;
@@ -26,7 +26,7 @@ use crate::peers::RawPdu;
 use crate::receive::panics::parse;
 use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite, may_end};
 
-/// How many events of one server may be staged. A server with more has to wait until there are fewer.
+/// How many events of one server may be staged. Further transactions of the server are refused until there are fewer.
 const MAX_STAGED: u32 = 2_000;
 
 /// Receives transactions.
@@ -57,7 +57,7 @@ pub struct PduResult {
 #[derive(Debug, thiserror::Error)]
 pub enum InboxError {
     /// Too many events of the server are staged.
-    #[error("{MAX_STAGED} of your events wait to be processed; try again later")]
+    #[error("{MAX_STAGED} of your events are not processed yet; try again later")]
     Full,
     /// The database failed.
     #[error(transparent)]
@@ -125,7 +125,7 @@ impl Inbox {
     pub async fn resume(self: &Arc<Self>) -> Result<(), DbError> {
         let db = &self.receiver.writer.db;
         // Deferred events are tried at once: this version of the program may be able to add them.
-        db.write(|tx| repo::received::take_up(tx, i64::MAX.unsigned_abs())).await?;
+        db.write(|tx| repo::received::take_due(tx, i64::MAX.unsigned_abs())).await?;
         for room in db.read(repo::received::staged_rooms).await? {
             self.wake(room, None);
         }
@@ -202,7 +202,7 @@ impl Inbox {
         let mut candidates: Vec<Checked> = Vec::new();
         for raw in raw {
             let Some(room) = self.room_of(&raw).await? else {
-                tracing::debug!("{origin} sent an event of a room that is not known");
+                tracing::debug!("{origin} sent an event of an unknown room");
                 continue;
             };
             let pdu = match parse(&raw, room.version()) {
@@ -241,7 +241,7 @@ impl Inbox {
         Ok((result, checked))
     }
 
-    /// Ends the invite or knock of a user of this server in a room that this server is not in, if the event may.
+    /// Ends the invite or knock of a user of this server in a room that this server is not in, if `pdu` may end it.
     async fn end_invite(&self, room: &Arc<Room>, pdu: &Pdu) -> Result<(), DbError> {
         if !self.may_end(room, pdu).await? {
             tracing::info!(event = %pdu.event_id(), room = %room.id, "dropped: its sender may not end the invite");
@@ -262,12 +262,11 @@ impl Inbox {
         let Some(entry) = pdu.state_key().and_then(|user| view.state.get("m.room.member", user)) else {
             return Ok(false);
         };
-        let waiting = room.readable_state_event(entry).await?;
-        Ok(waiting.is_some_and(|waiting| may_end(&waiting.pdu, pdu)))
+        let pending = room.readable_state_event(entry).await?;
+        Ok(pending.is_some_and(|pending| may_end(&pending.pdu, pdu)))
     }
 
-    /// Returns the room of an event. Returns `None` when it is not known, or (logged) when not even its version can be
-    /// read.
+    /// Returns the room of an event, or `None` if it is unknown or, which is logged, not even its version can be read.
     async fn room_of(&self, raw: &RawPdu) -> Result<Option<RoomOfPdu>, DbError> {
         #[derive(Deserialize)]
         struct InRoom {
@@ -278,7 +277,7 @@ impl Inbox {
         match rooms.get(&id).await {
             Ok(room) => Ok(room.map(RoomOfPdu::Readable)),
             Err(error) if error.is_bad_data() => {
-                tracing::warn!("room {id} cannot be read, what comes for it has to wait: {error}");
+                tracing::warn!("room {id} cannot be read; its events stay staged: {error}");
                 match rooms.number_and_version(&id).await {
                     Err(error) if error.is_bad_data() => Ok(plexus_store::readable(Err(error))),
                     found => Ok(found?.map(|(nid, version)| RoomOfPdu::Unreadable { nid, id, version })),
@@ -289,8 +288,8 @@ impl Inbox {
     }
 }
 
-/// Checks whether the room accepts an event that `origin` sends: this server is in the room, or the event ends an
-/// invite, and the room's access control list allows `origin`
+/// Checks that the room accepts events of `origin` now: this server is in the room, or the event ends an invite, and the
+/// room's access control list allows `origin`
 /// (<https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls>).
 fn admit(room: &Room, origin: &ServerName, pdu: &Pdu) -> Result<(), ReceiveError> {
     let view = room.view();

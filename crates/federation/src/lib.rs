@@ -6,6 +6,8 @@
 //! state that such a join left out. [`peers`] lists all requests about rooms to other
 //! servers.
 
+#![warn(missing_docs, unreachable_pub)]
+
 pub mod inbox;
 mod membership;
 mod partial_state;

@@ -1,5 +1,5 @@
-//! Memberships in rooms that this server is not in: a server in the room makes a template of the event, and accepts the
-//! signed event (<https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>,
+//! Changes memberships in rooms that this server is not in: a server in the room returns a template of the event, and
+//! accepts the signed event (<https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>,
 //! <https://spec.matrix.org/v1.19/server-server-api/#knocking-rooms>,
 //! <https://spec.matrix.org/v1.19/server-server-api/#leaving-rooms-rejecting-invites>).
 
@@ -33,15 +33,15 @@ use plexus_store::EventNid;
 use remote_joins::RemoteJoins;
 use template::TemplateRequest;
 
-use crate::membership::remote_joins::TakenBack;
+use crate::membership::remote_joins::Withdrawal;
 use crate::peers::{Handshake, RawPdu};
 use crate::receive::{
-    Deadline, PduReceiver, ReceiveError, ReceivedState, RemoteSource, complete_auth_events, receive_state,
+    Deadline, PduReceiver, ReceiveError, ReceivedState, RemoteSource, fetch_auth_events, receive_state,
 };
 
-/// How many events a state may have that is stored in one transaction.
+/// How many events of a state are stored in one transaction; a larger state is stored in steps.
 const MAX_STATE_AT_ONCE: usize = 2_000;
-/// How many servers are tried.
+/// How many servers are tried in turn.
 const MAX_SERVERS: usize = 10;
 
 /// Changes memberships through other servers.
@@ -53,32 +53,32 @@ pub struct RemoteMembershipChanger {
 
 /// One change of membership through other servers.
 #[derive(Clone)]
-struct Remote {
+struct RemoteChange {
     rooms: Arc<Rooms>,
     receiver: Arc<PduReceiver>,
     joins: Arc<RemoteJoins>,
-    /// The room, when this server is in it.
-    here: Option<Arc<Room>>,
+    /// The room, if this server is in it.
+    joined_room: Option<Arc<Room>>,
 }
 
 impl RemoteMembershipChanger {
-    /// Changes memberships in the rooms of `receiver`.
+    /// Returns a changer of memberships in the rooms of `receiver`.
     #[must_use]
     pub fn new(receiver: Arc<PduReceiver>) -> Self {
         Self { rooms: Arc::clone(&receiver.rooms), receiver, joins: Arc::default() }
     }
 
-    fn remote(&self, room: Option<&Arc<Room>>) -> Remote {
+    fn remote(&self, room: Option<&Arc<Room>>) -> RemoteChange {
         let (rooms, receiver, joins) = (Arc::clone(&self.rooms), Arc::clone(&self.receiver), Arc::clone(&self.joins));
-        Remote { rooms, receiver, joins, here: room.map(Arc::clone) }
+        RemoteChange { rooms, receiver, joins, joined_room: room.map(Arc::clone) }
     }
 
     async fn withdraw(&self, change: &MembershipChange) -> Result<Option<Sent>, MembershipError> {
         let mut joins = self.joins.of(&change.room_id, &change.target).await;
-        match self.remote(None).take_back(change, &mut joins).await {
-            TakenBack::Left(event_id) => Ok(Some(Sent { event_id, position: None })),
-            TakenBack::Nothing => Ok(None),
-            TakenBack::Unreachable(error) => Err(error),
+        match self.remote(None).withdraw_join(change, &mut joins).await {
+            Withdrawal::Left(event_id) => Ok(Some(Sent { event_id, position: None })),
+            Withdrawal::NotNeeded => Ok(None),
+            Withdrawal::Failed(error) => Err(error),
         }
     }
 }
@@ -150,17 +150,17 @@ impl RemoteMemberships for RemoteMembershipChanger {
     }
 }
 
-/// A template, completed and signed.
-struct Signed {
+/// An event made from a template, signed.
+struct SignedEvent {
     version: RoomVersion,
     pdu: Pdu,
 }
 
-impl Remote {
-    /// Joins `change.target` through the first of `servers` that accepts the join. It continues after the client has
-    /// stopped waiting, since a large room takes long; a repeated request finds the user in the room. `decided` is the
+impl RemoteChange {
+    /// Joins `change.target` through the first of `servers` that accepts the join. It continues when the client stops
+    /// waiting, since joining a large room takes long; a repeated request finds the user in the room. `decided` is the
     /// part of the content that this server determines.
-    pub async fn join(
+    pub(crate) async fn join(
         self,
         change: &MembershipChange,
         servers: &[ServerName],
@@ -168,10 +168,10 @@ impl Remote {
     ) -> Result<Sent, MembershipError> {
         let (change, servers) = (change.clone(), servers.to_vec());
         let background = self.receiver.writer.background.clone();
-        let joining = background.spawn("join by another server", async move {
+        let joining = background.spawn("join through another server", async move {
             let mut joins = self.joins.of(&change.room_id, &change.target).await;
             joins.count += 1;
-            if let Some(event_id) = self.joined_by(&change).await? {
+            if let Some(event_id) = self.existing_join(&change).await? {
                 return Ok(Sent { event_id, position: None });
             }
             let known = self.rooms.get(&change.room_id).await?;
@@ -182,18 +182,18 @@ impl Remote {
                     joins.accepted_by.clear();
                     self.follow_upgrade(&change, is_first).await;
                 }
-                Err(_) => self.give_up_join(change, &mut joins).await,
+                Err(_) => self.withdraw_failed_join(change, &mut joins).await,
             }
             joined
         });
         joining.await.unwrap_or(Err(MembershipError::NoServer))
     }
 
-    /// Transfers what an upgraded room passes on to its successor, after the user has joined that. Failures are
-    /// ignored: the user is in the room.
+    /// Completes a room upgrade after the user has joined the replacement room: aliases, push rules and the like are
+    /// copied. Failures are ignored: the user is in the room.
     async fn follow_upgrade(&self, change: &MembershipChange, is_first: bool) {
         let Ok(Some(room)) = self.rooms.get(&change.room_id).await else { return };
-        if self.here.is_none() {
+        if self.joined_room.is_none() {
             successor::entered(&self.rooms, &room).await;
         }
         if is_first {
@@ -202,7 +202,7 @@ impl Remote {
     }
 
     /// Returns the user's join if another request has made it while this one waited.
-    async fn joined_by(&self, change: &MembershipChange) -> Result<Option<EventId>, MembershipError> {
+    async fn existing_join(&self, change: &MembershipChange) -> Result<Option<EventId>, MembershipError> {
         let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(None) };
         let view = room.view();
         let member = view.state.get("m.room.member", change.target.as_str());
@@ -224,7 +224,7 @@ impl Remote {
                 Ok(sent) => return Ok(sent),
                 Err(error) => {
                     tracing::info!(room = %change.room_id, "joining through {server} failed: {error}");
-                    last = worse(last, error);
+                    last = more_informative(last, error);
                 }
             }
         }
@@ -238,7 +238,7 @@ impl Remote {
         decided: &Object,
         accepted_by: &mut Vec<ServerName>,
     ) -> Result<Sent, MembershipError> {
-        let signed = self.signed(change, server, (Handshake::Join, decided)).await?;
+        let signed = self.signed_event(change, server, Handshake::Join, decided).await?;
         let omit_members = self.may_omit_members(change).await?;
         let response = self.receiver.peers.send_join(server, &signed.pdu, omit_members).await;
         if response.as_ref().err().is_none_or(PeerError::may_have_succeeded) && !accepted_by.contains(server) {
@@ -252,16 +252,16 @@ impl Remote {
         // The auth events of the join are in the state, in the auth chain, or have to be fetched.
         let deadline = Deadline::of_request(&self.receiver.writer.clock);
         let source = RemoteSource { receiver: &self.receiver, room: &room, server, deadline: &deadline };
-        complete_auth_events(&source, std::slice::from_ref(&join)).await?;
-        let one_enters = room.entering.lock().await;
+        fetch_auth_events(&source, std::slice::from_ref(&join)).await?;
+        let entering = room.entering.lock().await;
         let view = room.view();
         let accepted = if view.local_joined.is_empty() {
             self.enter(&room, &join, server, received).await?
         } else if view.is_partial() {
             graph::add_beside(&self.receiver.writer, &room, &join).await?
         } else {
-            drop(one_enters);
-            // In the room already: it was needed to let the user in.
+            drop(entering);
+            // This server is in the room: the other one was only needed to authorize the join.
             self.receiver.accept(server, &room, join).await?
         };
         match accepted {
@@ -273,8 +273,8 @@ impl Remote {
         }
     }
 
-    /// Whether partial state suffices for now: it does where this server knows nothing of the room that it must agree
-    /// with.
+    /// Whether the room can be entered with partial state: this server has no events of the room that the state must
+    /// agree with.
     async fn may_omit_members(&self, change: &MembershipChange) -> Result<bool, MembershipError> {
         let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(true) };
         let view = room.view();
@@ -282,8 +282,8 @@ impl Remote {
         Ok(!view.local_joined.is_empty() || (view.tip.extremities.is_empty() && own_only()))
     }
 
-    /// Enters the room with the state that was returned. If it is large or partial, it first enters with the events
-    /// that the user needs, so that neither they nor other rooms wait for long.
+    /// Enters the room with the returned state. If that is large or partial, this first enters with the events that the
+    /// user needs, so that neither the user nor other rooms wait long.
     async fn enter(
         &self,
         room: &Arc<Room>,
@@ -292,7 +292,7 @@ impl Remote {
         received: ReceivedState,
     ) -> Result<Accepted, MembershipError> {
         let ReceivedState { state, mut first, members_omitted, servers, .. } = received;
-        first.extend(deciding(&state, join));
+        first.extend(auth_entries(&state, join));
         let small = state.len() <= MAX_STATE_AT_ONCE;
         let nids = |state: &[Arc<StateEntry>]| state.iter().map(|entry| entry.nid).collect::<Vec<_>>();
         if small && !members_omitted {
@@ -306,7 +306,7 @@ impl Remote {
             return Ok(accepted);
         }
         let (receiver, room) = (Arc::clone(&self.receiver), Arc::clone(room));
-        // The user is in the room and may send: the request for the join ends here.
+        // The user is in the room and may send events: the request to join is complete.
         self.receiver.writer.background.spawn_abortable("state of a joined room", async move {
             if !small
                 && let Err(error) = partial_state::add_state(&receiver.writer, &room, &state, !members_omitted).await
@@ -319,8 +319,8 @@ impl Remote {
         Ok(accepted)
     }
 
-    /// Returns the join; a restricted join with the signature of the authorizing user's server. Nothing else of the
-    /// returned event is used.
+    /// Returns the join; a restricted join is returned with the signature of the authorizing user's server. Nothing else
+    /// of the returned event is used.
     async fn joined_event(
         &self,
         server: &ServerName,
@@ -341,30 +341,34 @@ impl Remote {
     }
 
     /// Knocks for `change.target` through the first of `servers` that accepts the knock.
-    pub async fn knock(&self, change: &MembershipChange, servers: &[ServerName]) -> Result<Sent, MembershipError> {
+    pub(crate) async fn knock(
+        &self,
+        change: &MembershipChange,
+        servers: &[ServerName],
+    ) -> Result<Sent, MembershipError> {
         let mut last = MembershipError::NoServer;
         for server in servers.iter().take(MAX_SERVERS) {
             match self.knock_via(change, server).await {
                 Ok(sent) => return Ok(sent),
-                Err(error) => last = worse(last, error),
+                Err(error) => last = more_informative(last, error),
             }
         }
         Err(last)
     }
 
     async fn knock_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Sent, MembershipError> {
-        let signed = self.signed(change, server, (Handshake::Knock, &Object::new())).await?;
-        let described = self.receiver.peers.send_knock(server, &signed.pdu).await?;
+        let signed = self.signed_event(change, server, Handshake::Knock, &Object::new()).await?;
+        let stripped = self.receiver.peers.send_knock(server, &signed.pdu).await?;
         let room = out_of_band::known_or_new(&self.receiver.writer, &change.room_id, signed.version).await?;
-        // The server has accepted the knock: an oversized response must not lose it.
-        let knock = StrippedState::fitting(&described).along(&signed.pdu, "knock_room_state");
+        // The server has accepted the knock, which must not be lost if the stripped state is too large.
+        let knock = StrippedState::fitting(&stripped).along(&signed.pdu, "knock_room_state");
         out_of_band::set_membership(&self.receiver.writer, &room, &knock).await?;
         Ok(Sent { event_id: knock.event_id().clone(), position: None })
     }
 
-    /// Declines an invite or takes back a knock of `change.target`. If no server responds, the leave is stored here
-    /// only: an invite from a server that is gone must not stay for ever.
-    pub async fn leave(
+    /// Rejects an invite or withdraws a knock of `change.target`. If no server accepts the leave, it is stored only here:
+    /// an invite from a server that is gone must not stay for ever.
+    pub(crate) async fn leave(
         &self,
         room: &Arc<Room>,
         change: &MembershipChange,
@@ -379,19 +383,19 @@ impl Remote {
                 Err(error) => tracing::info!(room = %room.id, "leaving through {server} failed: {error}"),
             }
         }
-        let leave = self.leave_alone(room, change)?;
+        let leave = self.local_leave(room, change)?;
         out_of_band::set_membership(&self.receiver.writer, room, &leave).await?;
         Ok(Sent { event_id: leave.event_id().clone(), position: None })
     }
 
     async fn leave_via(&self, change: &MembershipChange, server: &ServerName) -> Result<Pdu, MembershipError> {
-        let signed = self.signed(change, server, (Handshake::Leave, &Object::new())).await?;
+        let signed = self.signed_event(change, server, Handshake::Leave, &Object::new()).await?;
         self.receiver.peers.send_leave(server, &signed.pdu).await?;
         Ok(signed.pdu)
     }
 
     /// Makes a leave event that is not sent to other servers.
-    fn leave_alone(&self, room: &Room, change: &MembershipChange) -> Result<Pdu, MembershipError> {
+    fn local_leave(&self, room: &Room, change: &MembershipChange) -> Result<Pdu, MembershipError> {
         let invite =
             room.view().state.get("m.room.member", change.target.as_str()).and_then(|entry| entry.pdu_in_memory());
         let before: Vec<_> = invite.iter().map(|pdu| pdu.event_id().clone()).collect();
@@ -415,19 +419,21 @@ impl Remote {
 
     /// Fetches a template of the change from `server`, completes and signs it. `decided` is the part of the content
     /// that this server determines.
-    async fn signed(
+    async fn signed_event(
         &self,
         change: &MembershipChange,
         server: &ServerName,
-        (handshake, decided): (Handshake, &Object),
-    ) -> Result<Signed, MembershipError> {
+        handshake: Handshake,
+        decided: &Object,
+    ) -> Result<SignedEvent, MembershipError> {
         let (rooms, user) = (&self.rooms, &change.target);
         let template = self.receiver.peers.template(server, &change.room_id, user, handshake).await?;
-        let (room_id, own, here) = (&change.room_id, rooms.server_name(), self.here.as_deref());
-        let checked = template::check(&template, &TemplateRequest { room_id, user, handshake, server, own, here });
+        let (room_id, own, joined_room) = (&change.room_id, rooms.server_name(), self.joined_room.as_deref());
+        let checked =
+            template::check(&template, &TemplateRequest { room_id, user, handshake, server, own, joined_room });
         let checked = checked.map_err(|problem| malformed(server, problem))?;
-        let shown = (handshake != Handshake::Leave).then_some(user);
-        let profile = profile::member_content(rooms, handshake.as_str(), shown).await?;
+        let named = (handshake != Handshake::Leave).then_some(user);
+        let profile = profile::member_content(rooms, handshake.as_str(), named).await?;
         let mut decided = decided.clone();
         if let Some(authoriser) = &checked.authoriser {
             decided.insert("join_authorised_via_users_server", authoriser.as_str());
@@ -446,12 +452,13 @@ impl Remote {
             origin_server_ts: self.receiver.writer.clock.now_ms(),
         };
         let pdu = event.build(checked.version, &self.receiver.writer.signing_key, rooms.server_name());
-        Ok(Signed { version: checked.version, pdu: pdu.map_err(SendError::from)? })
+        Ok(SignedEvent { version: checked.version, pdu: pdu.map_err(SendError::from)? })
     }
 }
 
-/// Returns the entries of a state that the authorization rules need for an event.
-fn deciding(state: &[Arc<StateEntry>], pdu: &Pdu) -> impl Iterator<Item = EventNid> {
+/// Returns the entries of a state that authorize an event
+/// (<https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection>).
+fn auth_entries(state: &[Arc<StateEntry>], pdu: &Pdu) -> impl Iterator<Item = EventNid> {
     let keys = auth_types::auth_event_keys(pdu.rules(), pdu.event_type(), pdu.sender(), pdu.state_key(), pdu.content());
     let decides = move |entry: &&Arc<StateEntry>| {
         keys.iter().any(|(event_type, key)| **event_type == *entry.event_type && **key == *entry.state_key)
@@ -460,7 +467,7 @@ fn deciding(state: &[Arc<StateEntry>], pdu: &Pdu) -> impl Iterator<Item = EventN
 }
 
 /// Returns the more informative of two failures: a refusal rather than a missing response.
-fn worse(before: MembershipError, now: MembershipError) -> MembershipError {
+fn more_informative(before: MembershipError, now: MembershipError) -> MembershipError {
     match (&before, &now) {
         (MembershipError::Remote(PeerError::Refused { .. }), MembershipError::Remote(error))
             if !matches!(error, PeerError::Refused { .. }) =>

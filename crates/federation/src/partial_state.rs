@@ -22,13 +22,13 @@ use crate::receive::{
 
 /// How many rooms are resynced at once.
 const MAX_ROOMS: usize = 4;
-/// How long to wait after no server has returned a room's state: twice as long each time. A request to resync ends the
-/// wait, but not before the minimum.
+/// How long to wait after no server has returned a room's state; doubled each time. A request to resync ends the wait,
+/// but not before `MIN_PAUSE`.
 const MIN_PAUSE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const MAX_PAUSE: Duration = Duration::from_secs(3_600);
 
-/// Completes the state of rooms. A server has one.
+/// Completes the state of rooms. There is one per server.
 pub struct PartialStateResync {
     receiver: Arc<PduReceiver>,
     permits: Semaphore,
@@ -52,7 +52,7 @@ impl PartialStateResync {
         Self { receiver, permits: Semaphore::new(MAX_ROOMS) }
     }
 
-    /// Completes the state of rooms until the database is closed, first that of rooms which an earlier run left.
+    /// Completes the state of rooms until the database is closed, beginning with rooms left by an earlier run.
     pub async fn run(self: Arc<Self>) {
         let rooms = &self.receiver.rooms;
         let mut running: JoinSet<RoomNid> = JoinSet::new();
@@ -72,7 +72,7 @@ impl PartialStateResync {
                     }
                 }
                 Err(DbError::Closed) => return,
-                Err(error) => tracing::warn!("rooms with partial state wait: {error}"),
+                Err(error) => tracing::warn!("rooms with partial state cannot be listed: {error}"),
             }
             loop {
                 tokio::select! {
@@ -92,7 +92,7 @@ impl PartialStateResync {
         }
     }
 
-    /// Tries until the room's state is complete, or no user of this server is in the room any more.
+    /// Retries until the room's state is complete, or no user of this server is in the room any more.
     async fn complete(&self, nid: RoomNid) {
         let rooms = &self.receiver.rooms;
         let mut pause = FIRST_PAUSE;
@@ -148,7 +148,7 @@ impl PartialStateResync {
                 Err(error) => tracing::info!(room = %room.id, "{server} did not return the room's state: {error}"),
             }
         }
-        tracing::warn!(room = %room.id, "no server returns the room's state; events of others wait until one does");
+        tracing::warn!(room = %room.id, "no server returned the room's state; events of other servers stay staged until one does");
         Ok(false)
     }
 

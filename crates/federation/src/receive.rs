@@ -45,7 +45,7 @@ use verify::PduVerifier;
 
 use crate::peers::Peers;
 
-pub(crate) use auth_events::complete as complete_auth_events;
+pub(crate) use auth_events::fetch_auth_events;
 pub(crate) use deadline::Deadline;
 pub use invites::receive_invite;
 pub(crate) use invites::{is_end_of_invite, may_end};
@@ -53,10 +53,10 @@ pub(crate) use receive_state::{ReceiveStateError, ReceivedState, receive_state};
 pub(crate) use source::RemoteSource;
 pub(crate) use state_after::state_after;
 
-/// How many responses that may be as large as a room are read at a time.
+/// How many responses that may contain a whole room's state are read at a time.
 const MAX_LARGE_RESPONSES: usize = 8;
 
-/// The outcomes for events, in the order they were tried.
+/// The outcomes of adding events, in the order in which they were tried.
 pub(crate) type Outcomes = Vec<(EventId, Result<Accepted, ReceiveError>)>;
 
 /// Receives the events that other servers send.
@@ -66,35 +66,35 @@ pub struct PduReceiver {
     pub(crate) writer: Arc<RoomWriter>,
     pub(crate) peers: Arc<dyn Peers>,
     pub(crate) verifier: PduVerifier,
-    /// Notified when this server has joined a room with part of its state.
+    /// Notified when this server has joined a room with partial state.
     pub(crate) joined_partially: Arc<Notify>,
     state_limits: Arc<StateFetchLimits>,
-    /// Permits to read responses that may be as large as a room.
+    /// Permits to read responses that may contain a whole room's state.
     large_responses: Arc<Semaphore>,
 }
 
 /// Why an event was not received. Nothing of it is stored.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReceiveError {
-    /// Not an event of its room's version.
+    /// The event does not have the format of its room's version.
     #[error("malformed event: {0}")]
     Malformed(#[from] PduError),
     /// A required signature is missing or wrong.
     #[error("{0}")]
     Signature(#[from] SignatureError),
-    /// An invite by a user of a server that is not in the room.
+    /// The invite is by a user of a server that is not in the room.
     #[error("your server is not in the room")]
     InviterNotInRoom,
     /// The room has another version.
     #[error("the room has another version")]
     OtherVersion,
-    /// Not an invite of one of our users.
+    /// The event is not an invite of a user of this server.
     #[error("not an invite of a user of this server")]
     NotAnInvite,
-    /// This server accepts no more invites, for now or at all.
+    /// A limit of this server on invites is reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// It has more stripped state than is accepted.
+    /// The invite comes with too much stripped state.
     #[error(transparent)]
     StrippedState(#[from] TooMuchStrippedState),
     /// The event belongs to another room.
@@ -104,15 +104,15 @@ pub enum ReceiveError {
     #[error("this server is not in the room")]
     NotInRoom,
     /// The room's `m.room.server_acl` denies the sending server.
-    #[error("the room's access control list does not let your server in")]
+    #[error("the room's access control list denies your server")]
     DeniedByAcl,
-    /// Prev events or auth events are missing, and no server that was asked has them.
+    /// Prev events or auth events are missing, and the servers that were asked did not return them.
     #[error("events that it refers to could not be found")]
     MissingEvents,
-    /// It cannot be read or checked because of a bug: parsing or checking it panics.
+    /// Checking the event panicked, because of a bug.
     #[error("a bug of this server keeps the event from being checked")]
     Panicked,
-    /// Other writers changed the room first, repeatedly.
+    /// Other changes of the room came first, repeatedly.
     #[error("the room changed too often; try again")]
     Contended,
     /// The database failed.
@@ -121,13 +121,13 @@ pub enum ReceiveError {
 }
 
 impl ReceiveError {
-    /// Whether the event may be received later: it waits for other events, or the database failed.
-    pub(crate) fn may_pass(&self) -> bool {
+    /// Whether the event may be received later: other events are missing, or the database failed.
+    pub(crate) fn is_temporary(&self) -> bool {
         matches!(self, Self::MissingEvents | Self::Contended | Self::Db(_))
     }
 
-    /// Whether the event is at fault when the database fails, and not the database.
-    pub(crate) fn is_of_one(&self) -> bool {
+    /// Whether the event itself causes the database's error.
+    pub(crate) fn is_caused_by_event(&self) -> bool {
         matches!(self, Self::Db(error) if error.is_of_one())
     }
 }
@@ -158,22 +158,22 @@ impl PduReceiver {
         }
     }
 
-    /// Receives one event that `origin` asks this server to pass on (`send_join`, `send_leave`, `send_knock`), and
-    /// fetches what is missing from there. Its signatures and hash have been verified.
+    /// Receives the event of a `send_join`, `send_leave` or `send_knock` request of `origin`, which is asked for missing
+    /// events. The event's signatures and hash have been verified.
     ///
     /// # Errors
     /// When events before it cannot be found, or the database fails.
     pub async fn accept(&self, origin: &ServerName, room: &Arc<Room>, pdu: Pdu) -> Result<Accepted, ReceiveError> {
         let id = pdu.event_id().clone();
         let is_own = pdu.sender().server_name() == self.rooms.server_name().as_str();
-        // A join of our own through another server: that server passes it on.
+        // A join of this server's user through another server is sent to the room's servers by that server.
         let arrival = if is_own { Arrival::Sent } else { Arrival::Handed { event: &id, by: origin } };
         let deadline = &Deadline::of_request(&self.writer.clock);
         let source = RemoteSource { receiver: self, room, server: origin, deadline };
         let outcomes = self.process_arrival(&source, vec![pdu], arrival).await?;
         match outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id) {
             Some((_, outcome)) => outcome,
-            // It has been received from elsewhere meanwhile.
+            // It has been received from another server meanwhile.
             None => self.outcome_of(room, &id).await?.ok_or(ReceiveError::MissingEvents),
         }
     }
@@ -201,8 +201,8 @@ impl PduReceiver {
         }))
     }
 
-    /// Adds the events of a room that need no other server. Returns their outcomes, and the events that do. Events that
-    /// are in the graph already are in neither.
+    /// Adds the events that need no other server. Returns their outcomes, and the events that need one. Events that are
+    /// in the graph already are in neither.
     pub(crate) async fn add_ready(
         &self,
         room: &Arc<Room>,
@@ -230,7 +230,7 @@ impl PduReceiver {
             return Ok(Outcomes::new());
         }
         let found = with_missing(source, &new).await?;
-        auth_events::complete(source, &found.events).await?;
+        fetch_auth_events(source, &found.events).await?;
         let missing_from = |pdu: &Pdu, missing: &[&EventId]| Some(found.missing_from(pdu, missing));
         let states = fetch_states(source, &found.events, missing_from).await?;
         let pdus = policy::with_recommendations(&self.writer, room, found.events.clone()).await;
@@ -238,13 +238,13 @@ impl PduReceiver {
         if !found.any_fetched {
             return Ok(outcomes);
         }
-        // An event may follow fetched events that could not be added, because nobody has the events before them. The
-        // state before it may be available nevertheless.
+        // Fetched events that could not be added may come before one of the new events, whose state may be available
+        // nevertheless.
         let is_missing = |id: &EventId| {
             outcomes.iter().any(|(it, outcome)| it == id && matches!(outcome, Err(ReceiveError::MissingEvents)))
         };
-        let asked_for: HashSet<&EventId> = new.iter().map(Pdu::event_id).collect();
-        let is_left = |pdu: &&Pdu| asked_for.contains(pdu.event_id()) && is_missing(pdu.event_id());
+        let new_ids: HashSet<&EventId> = new.iter().map(Pdu::event_id).collect();
+        let is_left = |pdu: &&Pdu| new_ids.contains(pdu.event_id()) && is_missing(pdu.event_id());
         let left: Vec<Pdu> = pdus.iter().filter(is_left).cloned().collect();
         if !left.is_empty() {
             let states = fetch_states(source, &left, missing_from).await?;

@@ -1,4 +1,4 @@
-//! The queue of each origin in a room: its events that need something from another server.
+//! The queue of each origin in a room: events of the origin that need events or states from another server.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use plexus_store::{DbError, RoomNid, event_key, repo};
 
 use super::Inbox;
 use super::room_queues::{BATCH_SIZE, Busy};
-use super::staged::{name_of, parse};
+use super::staged::{id_for_log, parse};
 use crate::receive::{Deadline, Outcomes, ReceiveError, RemoteSource};
 
 impl Inbox {
-    /// Works on the queue of `origin` in a room.
+    /// Starts the task that processes the queue of `origin` in a room, or notes that the queue has grown.
     pub(super) fn wake_origin(self: &Arc<Self>, room: RoomNid, origin: String) {
         let mut busy = self.queues.busy();
         let of_room = busy.origins.entry(room).or_default();
@@ -25,7 +25,7 @@ impl Inbox {
     }
 
     async fn run_origin(self: Arc<Self>, room: RoomNid, origin: String) {
-        let mut end = End { inbox: &self, room, origin: &origin, listed: true };
+        let mut end = RemoveOnEnd { inbox: &self, room, origin: &origin, listed: true };
         let _pass = self.queues.per_origin.enter(&origin).await;
         let Ok(_permit) = self.queues.origin_permits.acquire().await else { return };
         loop {
@@ -51,7 +51,7 @@ impl Inbox {
         }
     }
 
-    /// Adds the next events, with the missing events before them. Returns `false` when there are none.
+    /// Adds the next staged events, and the missing events before them. Returns `false` when there are none.
     async fn process_some(&self, nid: RoomNid, origin: &str) -> Result<bool, ReceiveError> {
         let rooms = &self.receiver.rooms;
         let by = origin.to_owned();
@@ -76,7 +76,7 @@ impl Inbox {
         Ok(true)
     }
 
-    /// Adds each event by itself: one of them cannot be read or written.
+    /// Adds each event by itself, because one of them cannot be read or written.
     async fn process_singly(
         &self,
         origin: &ServerName,
@@ -89,7 +89,7 @@ impl Inbox {
             let source = RemoteSource { receiver: &self.receiver, room, server: origin, deadline };
             match self.receiver.process(&source, pdus).await {
                 Ok(outcomes) => _ = self.settle(room, vec![event.clone()], &outcomes).await?,
-                Err(error @ ReceiveError::Db(_)) if error.is_of_one() => {
+                Err(error @ ReceiveError::Db(_)) if error.is_caused_by_event() => {
                     self.staged.defer(room.nid, event, &error).await?;
                 }
                 Err(error) => return Err(error),
@@ -104,9 +104,9 @@ impl Inbox {
         for event in staged {
             let outcome = outcomes.iter().find(|(id, _)| event_key::encode(id) == event.event_id);
             match outcome.map(|(_, outcome)| outcome) {
-                Some(Err(error)) if error.may_pass() => self.staged.defer(room.nid, &event, error).await?,
+                Some(Err(error)) if error.is_temporary() => self.staged.defer(room.nid, &event, error).await?,
                 Some(Err(error)) => {
-                    let id = name_of(&event.event_id);
+                    let id = id_for_log(&event.event_id);
                     tracing::info!(event = id, room = %room.id, "dropped: {error}");
                     done.push(event);
                 }
@@ -128,18 +128,18 @@ fn unlist(busy: &mut Busy, room: RoomNid, origin: &str) {
 }
 
 /// Removes an origin's queue from the list when it ends, also by a panic.
-struct End<'a> {
+struct RemoveOnEnd<'a> {
     inbox: &'a Inbox,
     room: RoomNid,
     origin: &'a str,
     listed: bool,
 }
 
-impl Drop for End<'_> {
+impl Drop for RemoveOnEnd<'_> {
     fn drop(&mut self) {
         if self.listed {
             unlist(&mut self.inbox.queues.busy(), self.room, self.origin);
         }
-        self.inbox.queues.one_has_ended();
+        self.inbox.queues.notify_ended();
     }
 }

@@ -18,16 +18,16 @@ use super::staged::parse;
 use super::{Inbox, admit};
 use crate::receive::ReceiveError;
 
-/// How many rooms are worked on at once.
+/// How many rooms are processed at once.
 const MAX_ROOMS: usize = 64;
-/// How many queues of origins are worked on at once. Mostly they wait for the origin.
+/// How many queues of origins are processed at once. Most of the time they wait for the origin.
 const MAX_ORIGIN_QUEUES: usize = 64;
-/// How many of them belong to one origin, each for another room.
+/// How many queues of one origin, each of another room, are processed at once.
 const MAX_QUEUES_PER_ORIGIN: usize = 4;
 /// How many staged events are read and added at a time.
 pub(super) const BATCH_SIZE: u32 = 50;
 
-/// The queues that are being worked on. In memory only, owned by the inbox.
+/// The queues that are being processed. In memory only, owned by the inbox.
 pub(super) struct Queues {
     state: Mutex<Busy>,
     ended: Notify,
@@ -36,7 +36,7 @@ pub(super) struct Queues {
     pub(super) per_origin: Gates,
 }
 
-/// The queues that are being worked on; `true` when more was staged since the queue last read.
+/// The queues that are being processed. A queue is `true` if events were staged since it last read them.
 #[derive(Default)]
 pub(super) struct Busy {
     rooms: HashMap<RoomNid, bool>,
@@ -60,7 +60,7 @@ impl Queues {
         self.state.lock()
     }
 
-    pub(super) fn one_has_ended(&self) {
+    pub(super) fn notify_ended(&self) {
         self.ended.notify_waiters();
     }
 }
@@ -72,7 +72,7 @@ impl Busy {
 }
 
 impl Inbox {
-    /// Works on the room's queue: events have been staged, by `origin` if one is given.
+    /// Starts the task that processes the room's queue, or notes that the queue has grown. `origin` sent the new events.
     pub(super) fn wake(self: &Arc<Self>, room: RoomNid, origin: Option<&str>) {
         if let Some(room) = self.receiver.rooms.loaded(room).filter(|room| room.view().is_partial()) {
             room.wanted.notify_one();
@@ -106,7 +106,7 @@ impl Inbox {
     }
 
     async fn run_room(self: Arc<Self>, room: RoomNid) {
-        let mut end = End { inbox: &self, room, listed: true };
+        let mut end = RemoveOnEnd { inbox: &self, room, listed: true };
         loop {
             if let Err(error) = self.wait_for_state(room).await {
                 self.staged.stall(room, &error.into());
@@ -141,7 +141,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Adds the staged events of a room that need no other server, and starts the queues of the origins of the others.
+    /// Adds the staged events that need no other server, and starts the queues of the origins of all others.
     async fn add_staged(self: &Arc<Self>, nid: RoomNid) -> Result<(), ReceiveError> {
         let rooms = &self.receiver.rooms;
         let mut after = i64::MIN;
@@ -188,7 +188,7 @@ impl Inbox {
             };
             match admit(room, &origin, &pdu) {
                 Ok(()) if room.view().is_out_of_band() => match self.end_invite(room, &pdu).await {
-                    // The other events do not wait for it.
+                    // It does not delay the other events.
                     Err(error) if error.is_of_one() => {
                         self.staged.defer(room.nid, &event, &error.into()).await?;
                         continue;
@@ -214,7 +214,7 @@ impl Inbox {
         let origin_of: HashMap<_, _> =
             staged.iter().map(|(event, pdu)| (pdu.event_id().clone(), event.origin.clone())).collect();
         let (outcomes, later) = match self.receiver.add_ready(room, pdus).await {
-            // One event is at fault. The queues of the origins try each by itself.
+            // One event causes the error. The queues of the origins try each by itself.
             Err(ReceiveError::Db(error)) if error.is_of_one() => {
                 tracing::error!(room = %room.id, "staged events cannot be added together: {error}");
                 return Ok(staged.iter().map(|(event, _)| event.origin.clone()).collect());
@@ -225,7 +225,7 @@ impl Inbox {
             later.iter().filter_map(|pdu| origin_of.get(pdu.event_id()).cloned()).collect();
         for (id, outcome) in &outcomes {
             match outcome {
-                Err(error) if error.may_pass() => unready.extend(origin_of.get(id).cloned()),
+                Err(error) if error.is_temporary() => unready.extend(origin_of.get(id).cloned()),
                 Err(error) => tracing::info!(event = %id, room = %room.id, "dropped: {error}"),
                 Ok(_) => {}
             }
@@ -235,17 +235,17 @@ impl Inbox {
 }
 
 /// Removes a room's queue from the list when it ends, also by a panic.
-struct End<'a> {
+struct RemoveOnEnd<'a> {
     inbox: &'a Inbox,
     room: RoomNid,
     listed: bool,
 }
 
-impl Drop for End<'_> {
+impl Drop for RemoveOnEnd<'_> {
     fn drop(&mut self) {
         if self.listed {
             self.inbox.queues.busy().rooms.remove(&self.room);
         }
-        self.inbox.queues.one_has_ended();
+        self.inbox.queues.notify_ended();
     }
 }

@@ -1,6 +1,6 @@
 //! Staged events: received, acknowledged, and not yet added to their rooms. An event that cannot be added is deferred
 //! and tried again at growing intervals: events before it may arrive, or the server that has them may be reached again.
-//! Meanwhile it holds up no other event.
+//! Meanwhile it delays no other event.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use crate::receive::ReceiveError;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
-/// How long to wait, in seconds, after each time that an event could not be added. Afterwards it is dropped; it is
-/// fetched again when an event arrives that follows it.
-const PAUSES: [u64; 10] =
+/// The pauses, in seconds, after each failure to add an event. After the last one it is dropped; it is fetched again when
+/// an event that follows it arrives.
+const RETRY_PAUSES: [u64; 10] =
     [10, MINUTE, 5 * MINUTE, 20 * MINUTE, HOUR, 3 * HOUR, 8 * HOUR, 24 * HOUR, 48 * HOUR, 72 * HOUR];
-/// How many events of one server are kept for later. Further events are dropped at once, to bound the space on disk.
+/// How many deferred events of one server are kept. Further ones are dropped at once, to bound the space on disk.
 const MAX_DEFERRED_PER_ORIGIN: u32 = 2_000;
 /// How long the staged events of a room wait after the database failed.
 const DATABASE_RETRY_INTERVAL: Duration = Duration::from_secs(30);
@@ -38,12 +38,16 @@ pub(super) struct StagedEvents {
 }
 
 impl StagedEvents {
-    pub fn new(db: Database, clock: Clock) -> Self {
+    pub(crate) fn new(db: Database, clock: Clock) -> Self {
         Self { db, clock, stalled: Mutex::default(), more: Notify::new() }
     }
 
-    /// Wakes the rooms whose events are due, and waits until more may be.
-    pub async fn next_due(&self, wake_at: &mut Option<Duration>, mut wake: impl FnMut(RoomNid)) -> Result<(), DbError> {
+    /// Calls `wake` for each room with events that are due, and waits until the next may be due.
+    pub(crate) async fn next_due(
+        &self,
+        wake_at: &mut Option<Duration>,
+        mut wake: impl FnMut(RoomNid),
+    ) -> Result<(), DbError> {
         let more = self.more.notified();
         tokio::pin!(more);
         more.as_mut().enable();
@@ -55,7 +59,7 @@ impl StagedEvents {
             }
             Err(DbError::Closed) => return Err(DbError::Closed),
             Err(error) => {
-                tracing::warn!("deferred events wait longer: {error}");
+                tracing::warn!("deferred events cannot be retried now: {error}");
                 Some(DATABASE_RETRY_INTERVAL)
             }
         };
@@ -80,21 +84,21 @@ impl StagedEvents {
         Ok(())
     }
 
-    /// Wakes the room later: its staged events cannot be added because the database fails.
-    pub fn stall(&self, room: RoomNid, why: &ReceiveError) {
-        tracing::warn!(room, "staged events wait for {} s: {why}", DATABASE_RETRY_INTERVAL.as_secs());
+    /// Notes that the staged events of a room cannot be added because the database fails. The room is woken later.
+    pub(crate) fn stall(&self, room: RoomNid, why: &ReceiveError) {
+        tracing::warn!(room, "staged events are retried in {} s: {why}", DATABASE_RETRY_INTERVAL.as_secs());
         self.stalled.lock().insert(room);
         self.more.notify_one();
     }
 
-    /// Defers a staged event that could not be added; drops it when that has happened too often.
-    pub async fn defer(&self, room: RoomNid, event: &Staged, why: &ReceiveError) -> Result<(), DbError> {
+    /// Defers a staged event that could not be added, or drops it after too many failures.
+    pub(crate) async fn defer(&self, room: RoomNid, event: &Staged, why: &ReceiveError) -> Result<(), DbError> {
         let (nid, origin) = (event.staged_nid, event.origin.clone());
         let counts =
             self.db.read(move |tx| repo::received::failures(tx, nid, &origin, MAX_DEFERRED_PER_ORIGIN)).await?;
         let (failures, others) = counts;
-        let pause = usize::try_from(failures).ok().and_then(|failures| PAUSES.get(failures));
-        let (id, origin) = (name_of(&event.event_id), &event.origin);
+        let pause = usize::try_from(failures).ok().and_then(|failures| RETRY_PAUSES.get(failures));
+        let (id, origin) = (id_for_log(&event.event_id), &event.origin);
         let Some(pause) = pause.filter(|_| others < MAX_DEFERRED_PER_ORIGIN) else {
             tracing::warn!(
                 room,
@@ -106,8 +110,8 @@ impl StagedEvents {
             return self.unstage(std::slice::from_ref(event)).await;
         };
         let retry_ms = self.clock.now_ms().saturating_add(pause * 1_000);
-        self.db.write(move |tx| repo::received::set_aside(tx, nid, retry_ms)).await?;
-        if why.is_of_one() {
+        self.db.write(move |tx| repo::received::defer(tx, nid, retry_ms)).await?;
+        if why.is_caused_by_event() {
             tracing::error!(
                 room,
                 event = id,
@@ -123,13 +127,13 @@ impl StagedEvents {
     }
 
     /// Deletes staged events that have been added or refused.
-    pub async fn unstage(&self, staged: &[Staged]) -> Result<(), DbError> {
+    pub(crate) async fn unstage(&self, staged: &[Staged]) -> Result<(), DbError> {
         let nids: Vec<i64> = staged.iter().map(|event| event.staged_nid).collect();
         if nids.is_empty() { Ok(()) } else { self.db.write(move |tx| repo::received::unstage(tx, &nids)).await }
     }
 
     /// Returns the events that can be read, and defers the others.
-    pub async fn readable(&self, room: RoomNid, staged: Vec<Staged>) -> Result<Vec<Staged>, DbError> {
+    pub(crate) async fn readable(&self, room: RoomNid, staged: Vec<Staged>) -> Result<Vec<Staged>, DbError> {
         let mut readable = Vec::with_capacity(staged.len());
         for event in staged {
             match &event.json {
@@ -144,8 +148,8 @@ impl StagedEvents {
     }
 }
 
-/// Returns an event id for log messages, whatever the room's version.
-pub(super) fn name_of(stored: &[u8]) -> String {
+/// Returns a stored event id for log messages; the room's version need not be known.
+pub(super) fn id_for_log(stored: &[u8]) -> String {
     match event_key::decode(stored, RoomVersion::V12) {
         Ok(id) => id.to_string(),
         Err(_) => String::from_utf8_lossy(stored).into_owned(),
@@ -171,6 +175,6 @@ fn take_due(tx: &mut plexus_store::Tx<'_>, now_ms: u64) -> Result<(Vec<RoomNid>,
         Some(at_ms) if at_ms <= now_ms => {}
         next => return Ok((Vec::new(), next)),
     }
-    let rooms = repo::received::take_up(tx, now_ms)?;
+    let rooms = repo::received::take_due(tx, now_ms)?;
     Ok((rooms, repo::received::next_retry(tx)?))
 }

@@ -27,7 +27,7 @@ impl From<ReceiveError> for MembershipError {
             ReceiveError::Contended => Self::Send(SendError::Contended),
             ReceiveError::Malformed(error @ PduError::TooLarge(_)) => Self::Send(BuildError::Pdu(error).into()),
             error => {
-                tracing::info!("an event through another server was not accepted: {error}");
+                tracing::info!("a membership could not be changed through another server: {error}");
                 Self::BadState
             }
         }

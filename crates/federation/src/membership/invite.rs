@@ -1,4 +1,4 @@
-//! Invites of users of other servers (server-server API, "Inviting to a room").
+//! Invites users of other servers (<https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room>).
 
 use std::time::Duration;
 
@@ -15,14 +15,15 @@ use crate::peers::Peers;
 use crate::receive::{PduReceiver, ReceiveError};
 use crate::serve;
 
-/// How long an invite waits for the name and avatar of a user of another server.
-const INVITE_PROFILE_WAIT: Duration = Duration::from_secs(1);
-/// The name and avatar of a user of another server; empty if that server does not answer within
-/// [`INVITE_PROFILE_WAIT`].
+/// How long an invite waits for the profile of a user of another server.
+const PROFILE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Returns the display name and avatar of a user of another server, or nothing if that server does not respond within
+/// [`PROFILE_TIMEOUT`].
 pub(super) async fn remote_profile(peers: &dyn Peers, server: &ServerName, user: &UserId) -> Object {
     #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
-    let asked = tokio::time::timeout(INVITE_PROFILE_WAIT, peers.profile(server, user, INVITE_PROFILE_WAIT)).await;
-    let mut profile = match asked {
+    let response = tokio::time::timeout(PROFILE_TIMEOUT, peers.profile(server, user, PROFILE_TIMEOUT)).await;
+    let mut profile = match response {
         Ok(Ok(profile)) => profile,
         Ok(Err(error)) => {
             tracing::debug!("{user} is invited without name and avatar: {error}");
@@ -51,7 +52,7 @@ pub(super) async fn signed(
     let events = events.into_iter().filter_map(|event| RawValue::from_string(event).ok()).collect();
     let signed = receiver.peers.invite(server, invite, events).await?;
     let copy = Pdu::parse_remote(signed.get(), room.version).map_err(ReceiveError::from)?;
-    // Only the signature is used of what came back: no server would accept the invite without it.
+    // Only the signature of the returned event is used. No server would accept the invite without it.
     let signed = receiver.verifier.with_valid_signatures(invite, &copy, server.as_str()).await;
     signed.map_err(ReceiveError::from)?.ok_or(MembershipError::RemoteUser)
 }

@@ -1,6 +1,5 @@
-//! What is taken from a template that another server makes (`make_join` and its kin): where in the room's graph the
-//! event goes, and who lets the user in. A server could name anything in it, and this server signs the event: all else
-//! it says itself.
+//! Checks the templates of `make_join`, `make_knock` and `make_leave`. Only the event's place in the room's graph and the
+//! authorizing user are used. This server signs the event, so it determines everything else.
 
 use plexus_protocol::event::{MAX_AUTH_EVENTS, MAX_PREV_EVENTS};
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
@@ -12,7 +11,7 @@ use plexus_rooms::write::build::MAX_DEPTH;
 
 use crate::peers::{EventTemplate, Handshake};
 
-/// What a template was asked for.
+/// The request for a template.
 pub(super) struct TemplateRequest<'a> {
     pub room_id: &'a RoomId,
     pub user: &'a UserId,
@@ -21,18 +20,18 @@ pub(super) struct TemplateRequest<'a> {
     pub server: &'a ServerName,
     /// This server.
     pub own: &'a ServerName,
-    /// The room, when this server is in it.
-    pub here: Option<&'a Room>,
+    /// The room, if this server is in it.
+    pub joined_room: Option<&'a Room>,
 }
 
-/// What is used of a template.
+/// The parts of a template that are used.
 #[derive(Debug)]
 pub(super) struct CheckedTemplate {
     pub version: RoomVersion,
     pub prev_events: Vec<EventId>,
     pub auth_events: Vec<EventId>,
     pub depth: u64,
-    /// A user of the server that made the template, who lets the user in (client-server API, "Restricted rooms").
+    /// The user of the server that made the template who authorizes a restricted join.
     pub authoriser: Option<UserId>,
 }
 
@@ -40,35 +39,35 @@ pub(super) struct CheckedTemplate {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(template: &EventTemplate, asked: &TemplateRequest<'_>) -> Result<CheckedTemplate, &'static str> {
+pub(super) fn check(template: &EventTemplate, request: &TemplateRequest<'_>) -> Result<CheckedTemplate, &'static str> {
     let EventTemplate { room_version: version, event } = template;
     let is = |name: &str, value: &str| event.get_str(name) == Some(value);
     let stated = event.get_object("content").and_then(|content| content.get_str("membership"));
     if !is("type", "m.room.member")
-        || !is("state_key", asked.user.as_str())
-        || !is("sender", asked.user.as_str())
-        || event.get_str("room_id").is_some_and(|room| room != asked.room_id.as_str())
-        || stated != Some(asked.handshake.as_str())
+        || !is("state_key", request.user.as_str())
+        || !is("sender", request.user.as_str())
+        || event.get_str("room_id").is_some_and(|room| room != request.room_id.as_str())
+        || stated != Some(request.handshake.as_str())
     {
-        return Err("the template is not for what was asked");
+        return Err("the template is not for the requested change");
     }
-    if asked.here.is_some_and(|room| room.version != *version) {
-        return Err("the template is of another room version");
+    if request.joined_room.is_some_and(|room| room.version != *version) {
+        return Err("the template has another room version");
     }
     let prev_events = references(event, "prev_events", MAX_PREV_EVENTS, *version)?;
     if prev_events.is_empty() {
-        return Err("the template follows no event");
+        return Err("the template has no prev_events");
     }
     Ok(CheckedTemplate {
         version: *version,
         prev_events,
         auth_events: references(event, "auth_events", MAX_AUTH_EVENTS, *version)?,
         depth: event.get("depth").and_then(Value::as_u64).ok_or("the template has no depth")?.min(MAX_DEPTH),
-        authoriser: authoriser(event, *version, asked)?,
+        authoriser: authoriser(event, *version, request)?,
     })
 }
 
-/// Events that a template refers to, as the room version writes references; each once.
+/// Returns the events that a template refers to, in the format of the room version.
 fn references(event: &Object, name: &str, most: usize, version: RoomVersion) -> Result<Vec<EventId>, &'static str> {
     let entries = event.get_array(name).ok_or("prev_events and auth_events must be lists")?;
     if entries.len() > most {
@@ -84,7 +83,7 @@ fn references(event: &Object, name: &str, most: usize, version: RoomVersion) -> 
         };
         let id =
             id.and_then(|id| EventId::try_from(id).ok()).filter(|id| id.server_name().is_some() == named_by_server);
-        let id = id.ok_or("the template refers to something that is no event id of its room version")?;
+        let id = id.ok_or("the template refers to an invalid event id")?;
         if ids.contains(&id) {
             return Err("the template refers to an event twice");
         }
@@ -94,29 +93,29 @@ fn references(event: &Object, name: &str, most: usize, version: RoomVersion) -> 
 }
 
 /// Returns the user that authorizes a restricted join
-/// (<https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms>). It must be a user of the server that made the
-/// template, which has to sign the join too, and is never one of this server, which decides and signs by itself.
+/// (<https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms>): a user of the server that made the template,
+/// which must sign the join too, and never a user of this server, which authorizes joins without asking others.
 fn authoriser(
     event: &Object,
     version: RoomVersion,
-    asked: &TemplateRequest<'_>,
+    request: &TemplateRequest<'_>,
 ) -> Result<Option<UserId>, &'static str> {
-    if asked.handshake != Handshake::Join || !version.rules().auth.restricted_joins {
+    if request.handshake != Handshake::Join || !version.rules().auth.restricted_joins {
         return Ok(None);
     }
-    // Where members are missing from the room's state, nothing is known of the authoriser, nor whether one is needed.
-    let here = asked.here.map(Room::view).filter(|view| !view.is_partial());
+    // With partial state it is unknown who is in the room, and whether an authoriser is needed.
+    let view = request.joined_room.map(Room::view).filter(|view| !view.is_partial());
     let named = event.get_object("content").and_then(|content| content.get("join_authorised_via_users_server"));
     let Some(named) = named else {
-        // Where this server is in the room it asks others for nothing else.
-        return if here.is_some() { Err("the template names nobody who lets the user in") } else { Ok(None) };
+        // A server that is in the room only asks others because the join needs an authoriser.
+        return if view.is_some() { Err("the template names no authoriser") } else { Ok(None) };
     };
-    let named = named.as_str().and_then(|user| UserId::try_from(user).ok()).ok_or("the authoriser is no user id")?;
-    if named.server_name() != asked.server.as_str() || named.server_name() == asked.own.as_str() {
-        return Err("the template names a user of another server as authoriser");
+    let named = named.as_str().and_then(|user| UserId::try_from(user).ok()).ok_or("the authoriser is not a user id")?;
+    if named.server_name() != request.server.as_str() || named.server_name() == request.own.as_str() {
+        return Err("the template names an authoriser on another server");
     }
-    if here.is_some_and(|view| !restricted::is_authoriser(&view, &named)) {
-        return Err("the template names an authoriser who has not the power to let others in");
+    if view.is_some_and(|view| !restricted::is_authoriser(&view, &named)) {
+        return Err("the template names an authoriser without the power to invite");
     }
     Ok(Some(named))
 }

@@ -1,4 +1,4 @@
-//! A room's state as it arrives from another server: the body of a `send_join` or `state` response, in parts.
+//! Reads the body of a `send_join` or `state` response in parts, while it arrives.
 
 mod reader;
 
@@ -13,7 +13,7 @@ use super::{PeerResponse, StatePart, StateParts};
 
 pub use reader::{StateReadError, StateReader};
 
-/// How long each chunk of a response that has begun may take.
+/// How long to wait for each chunk of the body.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A `send_join` or `state` response that is still arriving.
@@ -25,12 +25,12 @@ pub(super) struct RemoteState {
 }
 
 impl RemoteState {
-    pub fn new(from: ServerName, response: StreamedResponse) -> Self {
+    pub(crate) fn new(from: ServerName, response: StreamedResponse) -> Self {
         Self { from, response, reader: Some(StateReader::new()) }
     }
 
     /// A response to version 1 of `send_join`.
-    pub fn with_status(from: ServerName, response: StreamedResponse) -> Self {
+    pub(crate) fn with_status(from: ServerName, response: StreamedResponse) -> Self {
         Self { from, response, reader: Some(StateReader::with_status()) }
     }
 

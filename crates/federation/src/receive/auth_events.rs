@@ -9,9 +9,9 @@ use plexus_rooms::write::outliers;
 
 use super::{ReceiveError, RemoteSource, lookup};
 
-/// Fetches and stores the auth events of `pdus` that are not known. An event whose auth events cannot be fetched is
-/// refused when it is authorized.
-pub(crate) async fn complete(source: &RemoteSource<'_>, pdus: &[Pdu]) -> Result<(), ReceiveError> {
+/// Fetches and stores the auth events of `pdus` that are not stored. An event whose auth events cannot be fetched fails
+/// when it is added.
+pub(crate) async fn fetch_auth_events(source: &RemoteSource<'_>, pdus: &[Pdu]) -> Result<(), ReceiveError> {
     let RemoteSource { receiver, room, server, .. } = *source;
     let db = &receiver.writer.db;
     let among: HashSet<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
@@ -28,11 +28,11 @@ pub(crate) async fn complete(source: &RemoteSource<'_>, pdus: &[Pdu]) -> Result<
         };
         match source.ask(Box::pin(asking)).await {
             Ok(chain) => {
-                let chain = receiver.verifier.open(room, chain).await;
+                let chain = receiver.verifier.parse_and_verify(room, chain).await;
                 outliers::store(&receiver.writer, room, chain).await?;
             }
             Err(error) => {
-                tracing::info!(event = %pdu.event_id(), room = %room.id, "no auth chain: {error}");
+                tracing::info!(event = %pdu.event_id(), room = %room.id, "{server} did not return the auth chain: {error}");
             }
         }
         fetch_each(source, pdu, &among).await?;
@@ -40,12 +40,12 @@ pub(crate) async fn complete(source: &RemoteSource<'_>, pdus: &[Pdu]) -> Result<
     Ok(())
 }
 
-/// Fetches each auth event of `pdu` that is still missing by itself.
+/// Fetches, one by one, the auth events of `pdu` that are still missing.
 async fn fetch_each(source: &RemoteSource<'_>, pdu: &Pdu, among: &HashSet<EventId>) -> Result<(), ReceiveError> {
     let RemoteSource { receiver, room, server, .. } = *source;
     for id in lookup::unknown_auth_events(&receiver.writer.db, std::slice::from_ref(pdu), among).await? {
         if let Ok(raw) = source.ask(receiver.peers.event(server, &id)).await {
-            let events = receiver.verifier.open(room, vec![raw]).await;
+            let events = receiver.verifier.parse_and_verify(room, vec![raw]).await;
             outliers::store(&receiver.writer, room, events).await?;
         }
     }

@@ -1,5 +1,5 @@
-//! Fetches the events from before this server came into a room, or from a long absence, when somebody pages back that
-//! far (<https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>).
+//! Fetches events from before this server joined a room, or from a time when it was unreachable, when a user pages back
+//! that far (<https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,29 +14,30 @@ use plexus_rooms::write::past::{self, Filled, Hole, PastEvents};
 use plexus_store::repo::events::StoredEvent;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid, Tx, repo};
 
-use super::deadline::most_states;
+use super::deadline::max_states_per_batch;
 use super::fetch_missing::last_gap;
 use super::state_before::fetch_states;
 use super::walk_back::{Bounds, Cut, Fetched, walk_back};
-use super::{Deadline, PduReceiver, ReceiveError, RemoteSource, auth_events, lookup};
+use super::{Deadline, PduReceiver, ReceiveError, RemoteSource, fetch_auth_events, lookup};
 
-/// How many events are fetched in one go from before the timeline, and into a gap. Where a gap is no larger, no other
-/// server has to be asked for a state.
+/// How many events are fetched at once from before the timeline, and into a gap. A gap that is no larger is filled without
+/// requesting a state.
 const MAX_EVENTS: usize = 100;
 const MAX_EVENTS_IN_GAP: usize = 1_000;
-/// How long a user who pages into a gap waits: clients give up after about a minute.
+/// How long a user who pages into a gap waits. Clients time out after about a minute.
 const FILL_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a gap that no server could fill is left alone, so that paging over it does not wait each time.
+/// How long to wait before trying again to fill a gap that no server could fill, so that not every paging over it waits.
 const UNFILLED_PAUSE: Duration = Duration::from_secs(60);
-/// How many servers are asked.
+/// How many servers are asked for events.
 const MAX_SERVERS: usize = 3;
-/// How many of the oldest events are searched for missing prev events.
+/// How many of the oldest events are examined for missing prev events.
 const MAX_OLDEST: u64 = 20;
 
-/// The events after a hole whose prev events may be missing, each with its number, and the position before which what
-/// is fetched gets its place.
+/// The events right after a hole, whose prev events may be missing.
 struct Edge {
+    /// Each event with its number.
     events: Vec<(EventNid, Pdu)>,
+    /// Fetched events get positions below this one.
     before: Position,
 }
 
@@ -59,7 +60,7 @@ impl PduReceiver {
     pub async fn fill_gap(&self, room: &Arc<Room>, gap_nid: EventNid) -> Result<Filled, ReceiveError> {
         let Some(gap) = room.view().gaps.get(gap_nid) else { return Ok(Filled::Some) };
         let (receiver, room) = (self.clone(), Arc::clone(room));
-        // It continues after the client has stopped waiting.
+        // It continues when the client stops waiting.
         let background = self.writer.background.clone();
         let filling = background
             .spawn_abortable("filling of a gap", async move { receiver.fetch_past(&room, Hole::Gap(gap)).await });
@@ -102,16 +103,16 @@ impl PduReceiver {
             return Ok(Filled::Some);
         }
         let deadline = Deadline::of_request(&self.writer.clock);
-        let mut comes_closer = false;
-        for server in ways_back(&self.rooms, room, &ends) {
+        let mut is_partly_filled = false;
+        for server in servers_to_ask(&self.rooms, room, &ends) {
             let source = RemoteSource { receiver: self, room, server: &server, deadline: &deadline };
             match fetch_past_from(&source, hole, &ends, edge.events.clone()).await? {
                 Filled::Some => return Ok(Filled::Some),
-                Filled::NotYet => comes_closer = true,
-                Filled::Nothing => tracing::info!(room = %room.id, "{server} does not return the events before"),
+                Filled::NotYet => is_partly_filled = true,
+                Filled::Nothing => tracing::info!(room = %room.id, "{server} returned no earlier events"),
             }
         }
-        if comes_closer {
+        if is_partly_filled {
             return Ok(Filled::NotYet);
         }
         if let Hole::Gap(gap) = hole {
@@ -122,13 +123,13 @@ impl PduReceiver {
 }
 
 /// Returns the oldest events of the timeline, before its first gap. Events that cannot be read are left out.
-pub(super) async fn oldest(db: &Database, room: &Room) -> Result<Vec<Pdu>, DbError> {
+pub(super) async fn oldest_events(db: &Database, room: &Room) -> Result<Vec<Pdu>, DbError> {
     let (nid, version) = (room.nid, room.version);
     let rows = db.read(move |tx| before_first_gap(tx, nid)).await?;
     Ok(rows.iter().filter_map(|row| plexus_store::readable(stored_events::parse(row, version))).collect())
 }
 
-/// Fetches events that come before `ends`, which are those of the `edge` with missing prev events.
+/// Fetches events before `ends`, the events of `edge` whose prev events are missing.
 async fn fetch_past_from(
     source: &RemoteSource<'_>,
     hole: Hole,
@@ -148,8 +149,8 @@ async fn fetch_past_from(
     let all: Vec<Pdu> = ends.iter().chain(&events).cloned().collect();
     let missing = lookup::unknown_prev_events(db, room.nid, &all).await?;
     let judged = lookup::in_graph(db, room.nid, &events).await?;
-    let most_states = most_states(room.view().state.len());
-    let cut = Cut { from: ends, is_placed: true, missing: &missing, judged: &judged, most_states };
+    let max_states = max_states_per_batch(room.view().state.len());
+    let cut = Cut { from: ends, is_placed: true, missing: &missing, judged: &judged, max_states };
     let pdus = cut.newest(events);
     if pdus.is_empty() {
         let is_older = missing.iter().all(|id| older.contains(id));
@@ -158,7 +159,7 @@ async fn fetch_past_from(
         }
         return Ok(if is_older { Filled::Some } else { Filled::Nothing });
     }
-    auth_events::complete(source, &pdus).await?;
+    fetch_auth_events(source, &pdus).await?;
     let given = fetch_states(source, &pdus, |_, _| None).await?;
     let unknown = lookup::unknown_prev_events(db, room.nid, &pdus).await?;
     let is_lacking = |pdu: &Pdu| {
@@ -167,7 +168,7 @@ async fn fetch_past_from(
     };
     let lacks_states = pdus.iter().any(is_lacking);
     let (writer, room) = (Arc::clone(writer), Arc::clone(room));
-    // The client that pages back may hang up: this is completed nevertheless, in memory too.
+    // It is completed even if the client disconnects.
     let past = PastEvents { hole, pdus, given, lacks_states, edge, older };
     let background = writer.background.clone();
     let placing = background.spawn("storing of past events", async move { past::add(&writer, &room, past).await });
@@ -209,8 +210,8 @@ fn before_first_gap(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<StoredEvent>, 
     Ok(oldest)
 }
 
-/// Returns the servers to ask: those of the senders of the oldest events, then others in the room.
-pub(super) fn ways_back(rooms: &Rooms, room: &Room, oldest: &[Pdu]) -> Vec<ServerName> {
+/// Returns the servers to ask for past events: the servers of the oldest events' senders, then others in the room.
+pub(super) fn servers_to_ask(rooms: &Rooms, room: &Room, oldest: &[Pdu]) -> Vec<ServerName> {
     let view = room.view();
     let senders = oldest.iter().map(|pdu| pdu.sender().server_name());
     let of_room = room.id.server_name();

@@ -43,22 +43,22 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// Returns the deadline of queued events, for which no request waits.
-    pub fn of_queue(clock: &Clock) -> Self {
+    pub(crate) fn of_queue(clock: &Clock) -> Self {
         Self { clock: clock.clone(), until: clock.monotonic() + QUEUE_TIMEOUT, waits: false }
     }
 
     /// Returns the deadline of work for which a request waits.
-    pub fn of_request(clock: &Clock) -> Self {
+    pub(crate) fn of_request(clock: &Clock) -> Self {
         Self { clock: clock.clone(), until: clock.monotonic() + REQUEST_TIMEOUT, waits: true }
     }
 
     /// Returns a deadline after half of the time that is left.
-    pub fn half(&self) -> Self {
+    pub(crate) fn half(&self) -> Self {
         Self { until: self.clock.monotonic() + self.left() / 2, ..self.clone() }
     }
 
     /// Whether any time is left.
-    pub fn is_left(&self) -> bool {
+    pub(crate) fn is_left(&self) -> bool {
         !self.left().is_zero()
     }
 
@@ -67,12 +67,12 @@ impl Deadline {
     }
 
     /// Waits for `pause` if a request waits anyway and there is time. Returns whether it did.
-    pub async fn pause(&self, pause: Duration) -> bool {
+    pub(crate) async fn pause(&self, pause: Duration) -> bool {
         self.waits && pause < self.left() && self.limit(self.clock.sleep(pause)).await.is_some()
     }
 
     /// Returns the output of `work`, or `None` at the deadline.
-    pub async fn limit<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn limit<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             done = work => Some(done),
@@ -81,7 +81,7 @@ impl Deadline {
     }
 
     /// Returns the response of `server`, or an error at the deadline.
-    pub async fn ask<T>(&self, server: &ServerName, asked: PeerResponse<'_, T>) -> Result<T, PeerError> {
+    pub(crate) async fn ask<T>(&self, server: &ServerName, asked: PeerResponse<'_, T>) -> Result<T, PeerError> {
         self.limit(asked).await.unwrap_or_else(|| Err(PeerError::timeout(server)))
     }
 }
@@ -95,7 +95,7 @@ fn cost(events: usize) -> Duration {
 
 /// Returns how many states of the given size may be fetched for one batch: fewer than the burst of a server, so that
 /// one batch does not exceed it.
-pub(super) fn most_states(events: usize) -> usize {
+pub(super) fn max_states_per_batch(events: usize) -> usize {
     let at_once = (STATE_INTERVAL * MAX_STATES_PER_SERVER).as_millis() / cost(events).as_millis().max(1);
     usize::try_from(at_once * 4 / 5).map_or(0, |states| states.min(MAX_STATES_PER_BATCH as usize))
 }
@@ -114,7 +114,13 @@ impl StateFetchLimits {
     ///
     /// # Errors
     /// When the limit is reached: how long to wait.
-    pub fn take(&self, room: RoomNid, server: &ServerName, events: usize, now: Duration) -> Result<(), Duration> {
+    pub(crate) fn take(
+        &self,
+        room: RoomNid,
+        server: &ServerName,
+        events: usize,
+        now: Duration,
+    ) -> Result<(), Duration> {
         let mut full_at = self.full_at.lock();
         if full_at.len() >= MAX_REMEMBERED {
             full_at.retain(|_, at| *at > now);
@@ -136,7 +142,7 @@ impl StateFetchLimits {
     }
 
     /// Counts the events of a state beyond the expected number.
-    pub fn add(&self, room: RoomNid, server: &ServerName, expected: usize, events: usize) {
+    pub(crate) fn add(&self, room: RoomNid, server: &ServerName, expected: usize, events: usize) {
         let more = cost(events).saturating_sub(cost(expected));
         let mut full_at = self.full_at.lock();
         for name in [server.as_str(), ""] {
@@ -190,7 +196,7 @@ mod tests {
             let limits = StateFetchLimits::default();
             let fetched = (0..100).filter(|_| limits.take(1, &server, events, Duration::ZERO).is_ok()).count();
             assert_eq!(fetched, expected, "{events}");
-            assert!(most_states(events) < fetched);
+            assert!(max_states_per_batch(events) < fetched);
         }
         let limits = StateFetchLimits::default();
         let fetched = (0..100).filter(|_| {

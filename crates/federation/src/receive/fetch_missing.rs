@@ -1,4 +1,4 @@
-//! Fetches the events before a received one that are missing here.
+//! Fetches missing events before received ones.
 
 use std::collections::HashSet;
 
@@ -10,23 +10,23 @@ use plexus_rooms::write::outliers;
 use plexus_store::repo::timeline_gaps::START;
 use plexus_store::{Database, DbError, EventNid, Position, repo};
 
-use super::deadline::most_states;
+use super::deadline::max_states_per_batch;
 use super::walk_back::{Bounds, Cut, Fetched, walk_back};
 use super::{ReceiveError, RemoteSource, lookup};
 
-/// How many events are fetched after a long absence. What is missing beyond them is a gap in the timeline, which is
-/// filled when somebody pages back to it.
+/// How many missing events are fetched. Earlier ones become a gap in the timeline, which is filled when a user pages back
+/// to it.
 const MAX_EVENTS: usize = 2_000;
 
-/// Events that are not in the graph, with those that they follow as far as they could be had.
+/// Events that are not in the graph, with the missing events before them that could be fetched.
 pub(super) struct WithMissing {
     /// Prev events first.
     pub events: Vec<Pdu>,
     /// Whether some of them were fetched.
     pub any_fetched: bool,
-    /// What is missing and older than the last gap that was known.
+    /// Missing events that are older than the last gap.
     older: HashSet<EventId>,
-    /// That gap.
+    /// The newest gap before these events.
     last_gap: LastGap,
 }
 
@@ -35,21 +35,21 @@ pub(super) struct WithMissing {
 pub(super) struct LastGap {
     /// The gap's number, or [`START`].
     gap_nid: EventNid,
-    /// The depth of the event after it: what is not deeper belongs into the gap, or before it.
+    /// The depth of the event after it. Events that are not deeper belong into the gap or before it.
     pub depth: u64,
 }
 
 impl WithMissing {
-    /// Where prev events of an event belong that are missing.
-    pub fn missing_from(&self, pdu: &Pdu, missing: &[&EventId]) -> MissingFrom {
+    /// Returns the gap to which the missing prev events of an event belong.
+    pub(crate) fn missing_from(&self, pdu: &Pdu, missing: &[&EventId]) -> MissingFrom {
         let is_old =
             pdu.depth() <= self.last_gap.depth.saturating_add(1) || missing.iter().all(|id| self.older.contains(*id));
         if is_old { MissingFrom::OldGap(self.last_gap.gap_nid) } else { MissingFrom::NewGap }
     }
 }
 
-/// Adds to events that are not in the graph yet the events before them, as far as the server returns them and they can
-/// be of use (<https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>).
+/// Returns new events with the missing events before them, as far as the server returns them and they can be added
+/// (<https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>).
 pub(super) async fn with_missing(source: &RemoteSource<'_>, new: &[Pdu]) -> Result<WithMissing, ReceiveError> {
     let RemoteSource { receiver, room, .. } = *source;
     let db = &receiver.writer.db;
@@ -59,16 +59,16 @@ pub(super) async fn with_missing(source: &RemoteSource<'_>, new: &[Pdu]) -> Resu
     let all: Vec<Pdu> = new.iter().chain(&events).cloned().collect();
     let missing = lookup::unknown_prev_events(db, room.nid, &all).await?;
     let judged = HashSet::new();
-    let most_states = most_states(room.view().state.len());
-    let cut = Cut { from: new, is_placed: false, missing: &missing, judged: &judged, most_states };
+    let max_states = max_states_per_batch(room.view().state.len());
+    let cut = Cut { from: new, is_placed: false, missing: &missing, judged: &judged, max_states };
     let fetched = cut.newest(events);
     let any_fetched = !fetched.is_empty();
     let events = outliers::prev_events_first(fetched.into_iter().chain(new.iter().cloned()).collect());
     Ok(WithMissing { events, any_fetched, older, last_gap })
 }
 
-/// Returns the newest open gap before the position `top`: older events are fetched when somebody pages back. Without a
-/// gap it is the time before the event by which this server came into the room.
+/// Returns the newest open gap before the position `top`; events before it are fetched when a user pages back. Without a
+/// gap, returns the start of the timeline.
 pub(super) async fn last_gap(db: &Database, room: &Room, top: Position) -> Result<LastGap, DbError> {
     if let Some(gap) = room.view().gaps.newest_open(top) {
         return Ok(LastGap { gap_nid: gap.gap_nid, depth: gap.depth.unsigned_abs() });

@@ -1,4 +1,4 @@
-//! Invites of this server's users to rooms of other servers, and events that end them.
+//! Receives invites of this server's users to rooms of other servers, and the events that end them.
 
 use plexus_protocol::event::{Pdu, sign};
 use plexus_protocol::id::{ServerName, UserId};
@@ -46,37 +46,36 @@ pub async fn receive_invite(
     if view.is_out_of_band() {
         out_of_band::set_membership(writer, &room, &stripped.along(&signed, "invite_room_state")).await?;
     } else if view.local_joined.is_empty() {
-        // Nobody is in the room, so nobody could invite. Its stored events must not be opened to the user.
+        // No user of this server is in the room any more, and its stored events must not become visible to the user.
         return Err(ReceiveError::InviterNotInRoom);
     }
     Ok(signed)
 }
 
-/// Whether an event may end `waiting`, the invite or knock of one of our users in a room that this server is not in.
-/// The authorization rules cannot be applied: no more is known of the room than what came along. As in Synapse, the
-/// event has to name what it ends among its auth events: so its sender's server is in the room, and the event ends
-/// nothing later. Then the inviter's server is believed, and anybody else unless the power levels that came along speak
-/// against them.
-pub(crate) fn may_end(waiting: &Pdu, end: &Pdu) -> bool {
+/// Whether an event may end `pending`, the invite or knock of a user of this server in a room that this server is not in.
+/// The authorization rules cannot be applied, because only the stripped state is known. As in Synapse, the event must
+/// name `pending` among its auth events, which shows that its sender's server is in the room, and that it does not end a
+/// later invite. It is then accepted from the inviter's server, and from others unless the power levels in the stripped
+/// state forbid it.
+pub(crate) fn may_end(pending: &Pdu, end: &Pdu) -> bool {
     let sender = end.sender();
     let is_own = end.state_key() == Some(sender.as_str());
     let is_inviters =
-        Membership::of(waiting) == Some(Membership::Invite) && sender.server_name() == waiting.sender().server_name();
-    end.auth_events().contains(waiting.event_id()) && (is_own || is_inviters || has_power_to_end(waiting, end))
+        Membership::of(pending) == Some(Membership::Invite) && sender.server_name() == pending.sender().server_name();
+    end.auth_events().contains(pending.event_id()) && (is_own || is_inviters || has_power_to_end(pending, end))
 }
 
-/// Whether the power levels that came with an invite or knock let the sender of its end kick or ban. Where none came,
-/// they do.
-fn has_power_to_end(waiting: &Pdu, end: &Pdu) -> bool {
-    let along = stripped::sent_along(waiting);
-    let of_type = |event_type| along.iter().find(|event| event.get_str("type") == Some(event_type));
+/// Whether the sender of `end` may kick or ban by the power levels in the stripped state; also if there are none.
+fn has_power_to_end(pending: &Pdu, end: &Pdu) -> bool {
+    let stripped_state = stripped::sent_along(pending);
+    let of_type = |event_type| stripped_state.iter().find(|event| event.get_str("type") == Some(event_type));
     let content = |event_type| of_type(event_type).and_then(|event| event.get_object("content"));
     let Some(content_of_levels) = content("m.room.power_levels") else { return true };
     let sender = of_type("m.room.create").and_then(|create| create.get_str("sender"));
     let named = content("m.room.create").and_then(|create| create.get_array("additional_creators"));
     let creators = sender.into_iter().chain(named.into_iter().flatten().filter_map(Value::as_str));
     let creators: Vec<UserId> = creators.filter_map(|creator| UserId::try_from(creator).ok()).collect();
-    let levels = PowerLevels::new(waiting.rules(), &creators, Some(content_of_levels));
+    let levels = PowerLevels::new(pending.rules(), &creators, Some(content_of_levels));
     let needed = match Membership::of(end) {
         Some(Membership::Ban) => levels.ban(),
         _ => levels.kick(),
@@ -85,11 +84,11 @@ fn has_power_to_end(waiting: &Pdu, end: &Pdu) -> bool {
         && end.state_key().is_none_or(|target| levels.user(end.sender()) > levels.user_by_str(target))
 }
 
-/// Whether an event ends the invite or knock of one of our users in a room that this server is not in.
+/// Whether an event ends the invite or knock of a user of this server in a room that this server is not in.
 pub(crate) fn is_end_of_invite(room: &Room, pdu: &Pdu) -> bool {
     let view = room.view();
     let Some(user) = pdu.state_key().filter(|_| pdu.event_type() == "m.room.member") else { return false };
-    let waits = matches!(view.state.membership(user), Some(Membership::Invite | Membership::Knock));
+    let is_pending = matches!(view.state.membership(user), Some(Membership::Invite | Membership::Knock));
     let ends = matches!(Membership::of(pdu), Some(Membership::Leave | Membership::Ban));
-    view.is_out_of_band() && waits && ends
+    view.is_out_of_band() && is_pending && ends
 }

@@ -1,4 +1,4 @@
-//! Which events of a room are stored, and which are in its graph.
+//! Looks up which events of a room are stored, and which are in its graph.
 
 use std::collections::HashSet;
 

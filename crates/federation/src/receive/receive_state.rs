@@ -19,11 +19,11 @@ use super::PduReceiver;
 use super::spool::{Spool, Stored};
 use crate::peers::{RawPdu, StatePart, StateParts};
 
-/// How many parts are checked while the next one arrives.
+/// How many parts of the state are checked while the next one arrives.
 const MAX_CHECKS: usize = 2;
 /// How many events are judged and written, or looked up, at a time.
 const BATCH_SIZE: usize = 1_000;
-/// How many events a room's state may consist of, with its auth chain and the events that these refer to.
+/// How many events a state may have, with its auth chain and all auth events that these name.
 const MAX_EVENTS: usize = 2_000_000;
 
 /// A room's state as another server returned it, stored.
@@ -46,18 +46,18 @@ pub(crate) struct ReceivedState {
 pub(crate) enum ReceiveStateError {
     #[error(transparent)]
     Remote(#[from] PeerError),
-    #[error("the state is made of too many events")]
+    #[error("the state has too many events")]
     TooMany,
     #[error("the state has no create event of the room's version")]
     NoCreate,
-    #[error("the events cannot be kept while they are checked: {0}")]
+    #[error("the events cannot be stored temporarily: {0}")]
     Spool(#[from] std::io::Error),
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// Reads a state that another server returns to its end, checks it, and stores it as outliers. Rejected events are no
-/// part of the state.
+/// Reads all of a state that another server returns, checks it, and stores its events as outliers. Rejected events are
+/// not part of the state.
 pub(crate) async fn receive_state(
     receiver: &PduReceiver,
     room: &Arc<Room>,
@@ -85,7 +85,7 @@ pub(crate) async fn receive_state(
             StatePart::AuthChain(events) => (events, false),
         };
         let (verifier, of_room) = (receiver.verifier.clone(), Arc::clone(room));
-        checking.spawn(async move { Ok((verifier.open_unknown(&of_room, events).await?, of_state)) });
+        checking.spawn(async move { Ok((verifier.parse_and_verify_new(&of_room, events).await?, of_state)) });
         while checking.len() >= MAX_CHECKS {
             let found;
             (spool, found) = keep(spool, &mut checking, room.version).await?;
@@ -108,8 +108,8 @@ pub(crate) async fn receive_state(
     Ok(received)
 }
 
-/// Returns which events of a state are needed before the others: those with an empty state key, of users of this
-/// server, and those that replace an event which is known already.
+/// Returns a function that says whether an event of the state is needed before the others: it has an empty state key, is
+/// about a user of this server, or replaces an event of the state that is here.
 fn is_needed_first(room: &Room, own: &ServerName) -> Box<dyn Fn(&Pdu) -> bool + Send> {
     let (view, own) = (room.view(), own.clone());
     Box::new(move |pdu| {
@@ -119,7 +119,7 @@ fn is_needed_first(room: &Room, own: &ServerName) -> Box<dyn Fn(&Pdu) -> bool + 
     })
 }
 
-/// Stores the checked events. While some are written, the next are read and judged.
+/// Stores the checked events. While a batch is written, the next one is read and judged.
 async fn store(writer: &RoomWriter, room: &Arc<Room>, spool: Spool) -> Result<Spool, ReceiveStateError> {
     let ordering = tokio::task::spawn_blocking(move || {
         let order = spool.auth_events_first();
@@ -160,7 +160,7 @@ pub(super) async fn usable_state(db: &Database, room: &Room, ids: &[EventId]) ->
     Ok(nids)
 }
 
-/// Reads events back, and packs them for the database.
+/// Reads events from the spool, and packs them for the database.
 async fn read(
     mut spool: Spool,
     numbers: Vec<u32>,
@@ -178,10 +178,10 @@ async fn read(
     reading.await.map_err(std::io::Error::other)?
 }
 
-/// Events with where they are stored, if they are, and whether they are of the state.
+/// Events, each with its place if it is stored; and whether they are part of the state, not of its auth chain.
 type Checked = Result<(Vec<(Pdu, Option<Stored>)>, bool), DbError>;
 
-/// Adds the next events that have been checked to the spool. Returns whether the room's create event is among them.
+/// Adds the next checked events to the spool. Returns whether the room's create event is among them.
 async fn keep(
     mut spool: Spool,
     checking: &mut JoinSet<Checked>,
@@ -189,9 +189,9 @@ async fn keep(
 ) -> Result<(Spool, bool), ReceiveStateError> {
     let Some(checked) = checking.join_next().await else { return Ok((spool, false)) };
     let (events, of_state) = checked.map_err(std::io::Error::other)??;
-    let stated = |create: &Pdu| create.content().get_str("room_version").unwrap_or("1") == version.as_str();
-    let has_create = of_state && events.iter().any(|(pdu, _)| pdu.is_state("m.room.create", "") && stated(pdu));
-    // It writes to a file.
+    let has_version = |create: &Pdu| create.content().get_str("room_version").unwrap_or("1") == version.as_str();
+    let has_create = of_state && events.iter().any(|(pdu, _)| pdu.is_state("m.room.create", "") && has_version(pdu));
+    // The spool writes to a file.
     let adding = tokio::task::spawn_blocking(move || spool.add(&events, of_state).map(|()| spool));
     let spool = adding.await.map_err(std::io::Error::other)??;
     if spool.len() > MAX_EVENTS { Err(ReceiveStateError::TooMany) } else { Ok((spool, has_create)) }

@@ -1,4 +1,4 @@
-//! One server that is asked about one room.
+//! A server that is asked about a room.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) struct RemoteSource<'a> {
 
 impl RemoteSource<'_> {
     /// Waits for the response of the server, until the deadline.
-    pub async fn ask<T>(&self, asked: PeerResponse<'_, T>) -> Result<T, PeerError> {
-        self.deadline.ask(self.server, asked).await
+    pub(crate) async fn ask<T>(&self, response: PeerResponse<'_, T>) -> Result<T, PeerError> {
+        self.deadline.ask(self.server, response).await
     }
 }

@@ -1,5 +1,5 @@
-//! Events of a state that wait until all have arrived. Which auth events they refer to is kept in memory; the JSON of
-//! many events is kept in a temporary file.
+//! Keeps the events of a state until all have arrived: ids and auth events in memory, the JSON of many events in a
+//! temporary file.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,17 +15,18 @@ use plexus_store::EventNid;
 use plexus_store::repo::events::Verdict;
 use tempfile::SpooledTempFile;
 
-/// Under which number an event is stored, and what was made of it.
+/// The number of a stored event, and the verdict on it.
 pub(super) type Stored = (EventNid, Verdict);
 
-/// How many bytes of JSON stay in memory; more go into a temporary file, which ends with the program.
+/// How many bytes of JSON are kept in memory. More is written to a temporary file, which the system removes when the
+/// program ends.
 const MAX_BYTES_IN_MEMORY: usize = 8 * 1024 * 1024;
 
 /// Events of one room, each once.
 pub(super) struct Spool {
     file: SpooledTempFile,
     end: u64,
-    /// The number of each event that is here or referred to.
+    /// The number of each event that was added or is named as an auth event.
     numbers: HashMap<EventId, u32>,
     events: Vec<Option<Spooled>>,
     /// The events of the state, in the order received.
@@ -37,27 +38,28 @@ pub(super) struct Spool {
 
 struct Spooled {
     id: EventId,
-    /// Where its JSON is, unless it is stored.
-    at: u64,
+    /// Where its JSON begins in the file, unless the event is stored.
+    offset: u64,
     length: usize,
     /// The numbers of its auth events.
     auth_events: Box<[u32]>,
-    /// The entry that it sets; `None` until it is received as part of the state.
-    sets: Option<Sets>,
+    /// The entry of the state that it is; `None` until it is received as part of the state.
+    entry: Option<Entry>,
     first: bool,
-    /// Where it is, once it is stored.
+    /// Its place, once it is stored.
     stored: Option<Stored>,
 }
 
-struct Sets {
+/// The key of a state event, and the membership of a member event.
+struct Entry {
     event_type: Arc<str>,
     state_key: Arc<str>,
     membership: Option<Membership>,
 }
 
 impl Spool {
-    /// `is_first`: which events of the state are needed first.
-    pub fn new(is_first: Box<dyn Fn(&Pdu) -> bool + Send>) -> Self {
+    /// Returns an empty spool. `is_first` says whether an event of the state is needed before the others.
+    pub(crate) fn new(is_first: Box<dyn Fn(&Pdu) -> bool + Send>) -> Self {
         Self {
             file: SpooledTempFile::new(MAX_BYTES_IN_MEMORY),
             end: 0,
@@ -69,13 +71,13 @@ impl Spool {
         }
     }
 
-    /// Returns how many events are here or referred to.
-    pub fn len(&self) -> usize {
+    /// Returns how many events were added or are named as auth events.
+    pub(crate) fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Adds events. For events that are stored already, only their place is kept.
-    pub fn add(&mut self, events: &[(Pdu, Option<Stored>)], of_state: bool) -> io::Result<()> {
+    /// Adds events. Of events that are stored already, only the place is kept.
+    pub(crate) fn add(&mut self, events: &[(Pdu, Option<Stored>)], of_state: bool) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(self.end))?;
         for (pdu, stored) in events {
             let number = self.number(pdu.event_id());
@@ -85,10 +87,10 @@ impl Spool {
                     *place = Some(spooled);
                 }
             }
-            if of_state && self.get(number).is_some_and(|spooled| spooled.sets.is_none()) {
-                let sets = self.sets(pdu);
-                if let (Some(sets), Some(Some(spooled))) = (sets, self.events.get_mut(number as usize)) {
-                    spooled.sets = Some(sets);
+            if of_state && self.get(number).is_some_and(|spooled| spooled.entry.is_none()) {
+                let entry = self.entry(pdu);
+                if let (Some(entry), Some(Some(spooled))) = (entry, self.events.get_mut(number as usize)) {
+                    spooled.entry = Some(entry);
                     self.state.push(number);
                 }
             }
@@ -97,20 +99,20 @@ impl Spool {
     }
 
     fn spooled(&mut self, pdu: &Pdu, stored: Option<Stored>) -> io::Result<Spooled> {
-        let (id, at, first) = (pdu.event_id().clone(), self.end, (self.is_first)(pdu));
+        let (id, offset, first) = (pdu.event_id().clone(), self.end, (self.is_first)(pdu));
         if stored.is_some() {
-            return Ok(Spooled { id, at, length: 0, auth_events: Box::default(), sets: None, first, stored });
+            return Ok(Spooled { id, offset, length: 0, auth_events: Box::default(), entry: None, first, stored });
         }
         let json = pdu.json().as_bytes();
         self.file.write_all(json)?;
         self.end += json.len() as u64;
         let named: Vec<EventId> = pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect();
         let auth_events = named.iter().map(|id| self.number(id)).collect();
-        Ok(Spooled { id, at, length: json.len(), auth_events, sets: None, first, stored })
+        Ok(Spooled { id, offset, length: json.len(), auth_events, entry: None, first, stored })
     }
 
-    /// What an event sets in the state, if it is a state event.
-    fn sets(&mut self, pdu: &Pdu) -> Option<Sets> {
+    /// Returns the entry of the state that an event is, if it is a state event.
+    fn entry(&mut self, pdu: &Pdu) -> Option<Entry> {
         let state_key = pdu.state_key()?.into();
         let event_type = match self.types.get(pdu.event_type()) {
             Some(event_type) => Arc::clone(event_type),
@@ -121,11 +123,11 @@ impl Spool {
             }
         };
         let membership = (&*event_type == "m.room.member").then(|| Membership::of(pdu)).flatten();
-        Some(Sets { event_type, state_key, membership })
+        Some(Entry { event_type, state_key, membership })
     }
 
-    /// Notes where events are stored now.
-    pub fn set_stored<'a>(&mut self, stored: impl Iterator<Item = (&'a EventId, Stored)>) {
+    /// Sets the places of events that have been stored.
+    pub(crate) fn set_stored<'a>(&mut self, stored: impl Iterator<Item = (&'a EventId, Stored)>) {
         for (id, stored) in stored {
             let number = self.numbers.get(id).map_or(usize::MAX, |number| *number as usize);
             if let Some(Some(spooled)) = self.events.get_mut(number) {
@@ -146,10 +148,10 @@ impl Spool {
 
     /// Returns the stored entries of the state in the order received, without rejected events, and whether each is
     /// needed first. Their events are not in memory.
-    pub fn state(&self) -> impl Iterator<Item = (StateEntry, bool)> {
+    pub(crate) fn state(&self) -> impl Iterator<Item = (StateEntry, bool)> {
         self.state.iter().filter_map(|number| self.get(*number)).filter_map(|spooled| {
             let (nid, verdict) = spooled.stored?;
-            let Sets { event_type, state_key, membership } = spooled.sets.as_ref()?;
+            let Entry { event_type, state_key, membership } = spooled.entry.as_ref()?;
             let entry = StateEntry::stored(Arc::clone(event_type), Arc::clone(state_key), nid, *membership);
             (verdict != Verdict::Rejected).then_some((entry, spooled.first))
         })
@@ -161,7 +163,7 @@ impl Spool {
 
     /// Returns the events that are not stored, each after those of its auth events that are here. Events whose auth
     /// events form a cycle are left out.
-    pub fn auth_events_first(&self) -> Vec<u32> {
+    pub(crate) fn auth_events_first(&self) -> Vec<u32> {
         let waits = |number: u32| self.get(number).is_some_and(|spooled| spooled.stored.is_none());
         let mut waiting: Vec<u32> = vec![0; self.events.len()];
         let mut after: Vec<Vec<u32>> = vec![Vec::new(); self.events.len()];
@@ -195,12 +197,12 @@ impl Spool {
         ordered
     }
 
-    /// Reads events back.
-    pub fn read(&mut self, numbers: &[u32], version: RoomVersion) -> io::Result<Vec<Pdu>> {
+    /// Reads events that were added.
+    pub(crate) fn read(&mut self, numbers: &[u32], version: RoomVersion) -> io::Result<Vec<Pdu>> {
         let mut pdus = Vec::with_capacity(numbers.len());
         for number in numbers {
             let Some(Some(spooled)) = self.events.get(*number as usize) else { continue };
-            self.file.seek(SeekFrom::Start(spooled.at))?;
+            self.file.seek(SeekFrom::Start(spooled.offset))?;
             let mut json = vec![0; spooled.length];
             self.file.read_exact(&mut json)?;
             let json = String::from_utf8(json).map_err(io::Error::other)?;

@@ -56,7 +56,7 @@ async fn state_event(source: &RemoteSource<'_>, event: &EventId) -> Result<Optio
             tracing::info!(%event, room = %room.id, "{error}");
             ReceiveError::MissingEvents
         })?;
-        let events = receiver.verifier.open(room, vec![raw]).await;
+        let events = receiver.verifier.parse_and_verify(room, vec![raw]).await;
         outliers::store(&receiver.writer, room, events).await?;
     }
     let known = event_lookup::known(db, id).await?;

@@ -27,9 +27,9 @@ struct FetchedState {
     size: usize,
 }
 
-/// Fetches the state before each of the events that follow an unknown one. Events that are in the graph already are
-/// left out, and so are events whose state the server does not return, or not yet: they cannot be added.
-/// `missing_from` returns where the missing prev events of an event belong, if that is to be noted.
+/// Fetches the state before each event that has unknown prev events. Events that are in the graph are left out, and so
+/// are events whose state the server does not return or may not be asked for now: they cannot be added. `missing_from`
+/// returns the gap to which the missing prev events of an event belong, if it is to be stored.
 pub(super) async fn fetch_states(
     source: &RemoteSource<'_>,
     pdus: &[Pdu],
@@ -47,7 +47,7 @@ pub(super) async fn fetch_states(
     for pdu in pdus.iter().filter(follows_unknown).filter(|pdu| !judged.contains(pdu.event_id())) {
         let expected = room.view().state.len();
         if !is_within_limits(source, expected).await {
-            tracing::info!(event = %pdu.event_id(), room = %room.id, "{server} is asked for no more states for now");
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "{server} has been asked for too many states");
             continue;
         }
         let fetched = fetch_state(source, pdu.event_id()).await;
@@ -60,7 +60,7 @@ pub(super) async fn fetch_states(
                 given.insert(pdu.event_id().clone(), GivenState { state, missing_from });
             }
             Err(ReceiveError::MissingEvents) => {
-                tracing::info!(event = %pdu.event_id(), room = %room.id, "{server} has no state before it");
+                tracing::info!(event = %pdu.event_id(), room = %room.id, "{server} did not return the state before it");
             }
             Err(error) => return Err(error),
         }
@@ -68,8 +68,7 @@ pub(super) async fn fetch_states(
     Ok(given)
 }
 
-/// Whether the server may be asked for a state of the room now. Where somebody waits anyway, this waits until it may,
-/// if there is time.
+/// Whether the server may be asked for a state of the room. Within the deadline of a request, this waits until it may.
 async fn is_within_limits(source: &RemoteSource<'_>, expected: usize) -> bool {
     let RemoteSource { receiver, room, server, deadline } = *source;
     loop {
@@ -81,7 +80,7 @@ async fn is_within_limits(source: &RemoteSource<'_>, expected: usize) -> bool {
     }
 }
 
-/// Fetches and stores the state before an event. Rejected events are no part of it.
+/// Fetches and stores the state before an event. Rejected events are not part of it.
 ///
 /// # Errors
 /// [`ReceiveError::MissingEvents`] also when the server does not return some of the events.
@@ -95,7 +94,7 @@ pub(super) async fn fetch_whole_state(
     }
 }
 
-/// Fetches and stores the state before an event, as far as the server returns it. Rejected events are no part of it.
+/// Fetches and stores the state before an event, as far as the server returns it. Rejected events are not part of it.
 async fn fetch_state(source: &RemoteSource<'_>, event: &EventId) -> Result<FetchedState, ReceiveError> {
     let RemoteSource { receiver, room, server, .. } = *source;
     let db = &receiver.writer.db;
@@ -112,7 +111,7 @@ async fn fetch_state(source: &RemoteSource<'_>, event: &EventId) -> Result<Fetch
     let size = state.len() + unknown.len();
     let has_gaps = !fetch_events(source, event, unknown).await?;
     let nids = usable_state(db, room, &state).await?;
-    // A state without this room's create event is of another room.
+    // A state without this room's create event belongs to another room.
     let view = room.view();
     let create = view.event_nid("m.room.create", "");
     if create.is_none_or(|create| nids.contains(&create)) && !nids.is_empty() {
@@ -149,7 +148,7 @@ async fn fetch_events(source: &RemoteSource<'_>, event: &EventId, unknown: Vec<E
         }
     }
     let is_complete = raw.len() == unknown.len();
-    let events = receiver.verifier.open(room, raw).await;
+    let events = receiver.verifier.parse_and_verify(room, raw).await;
     outliers::store(&receiver.writer, room, events).await?;
     Ok(is_complete)
 }

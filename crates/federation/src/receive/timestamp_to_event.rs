@@ -1,5 +1,5 @@
-//! The event nearest to a time, also where this server does not have the room's past (client-server API,
-//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event>).
+//! Finds the event nearest to a time, also where this server does not have that part of the room's history
+//! (<https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event>).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use plexus_rooms::read::timeline;
 use plexus_rooms::write::past::Filled;
 use plexus_store::Database;
 
-use super::backfill::{oldest, ways_back};
+use super::backfill::{oldest_events, servers_to_ask};
 use super::{PduReceiver, ReceiveError, lookup};
 use crate::peers::NearestEvent;
 
-/// How often the room is paged back, by 100 events each time, until the event is here.
+/// How many times 100 past events are fetched to reach the event.
 const MAX_PAGES: usize = 10;
-/// How long all other servers together may take: a user waits.
+/// How long all requests to other servers may take together.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What is looked for.
+/// A user's request for the event nearest to a time.
 #[derive(Clone, Copy)]
-struct Wanted<'w> {
+struct TimeQuery<'w> {
     user: &'w UserId,
     /// Unix ms.
     ts: u64,
     direction: Direction,
 }
 
-impl Wanted<'_> {
+impl TimeQuery<'_> {
     /// Whether an event at `ts` is in the right direction, and nearer than one at `than`.
     fn is_nearer(&self, ts: u64, than: Option<u64>) -> bool {
         match self.direction {
@@ -42,8 +42,8 @@ impl Wanted<'_> {
 }
 
 impl PduReceiver {
-    /// The event nearest to a time (Unix ms), if `user` may see it. Other servers are asked if the time lies before the
-    /// events that this server has.
+    /// Returns the event nearest to a time (Unix ms), if `user` may see it. Other servers are asked if the time is before
+    /// the events that this server has.
     ///
     /// # Errors
     /// When the database fails.
@@ -55,53 +55,53 @@ impl PduReceiver {
         ts: u64,
         direction: Direction,
     ) -> Result<Option<NearestEvent>, ReceiveError> {
-        let wanted = Wanted { user, ts, direction };
+        let query = TimeQuery { user, ts, direction };
         let here = timeline::event_near(room, ts, direction).await?;
-        if !is_conclusive(&self.writer.db, room, wanted, here.as_deref()).await? {
-            let request = ask_other_servers(self, room, wanted, here.as_deref());
+        if !is_conclusive(&self.writer.db, room, query, here.as_deref()).await? {
+            let request = ask_other_servers(self, room, query, here.as_deref());
             if let Ok(found) = tokio::time::timeout(REMOTE_TIMEOUT, request).await
                 && let Some(found) = found?
             {
                 return Ok(Some(found));
             }
         }
-        shown(room, user, here).await
+        if_visible(room, user, here).await
     }
 }
 
-/// Whether there can be no nearer event than `here`. Nothing comes before the oldest event that is here once its
-/// predecessors are; what is newer than that has come in order.
+/// Whether no event can be nearer than `here`, which is so unless the history before the oldest events is missing and may
+/// have a nearer one.
 async fn is_conclusive(
     db: &Database,
     room: &Room,
-    wanted: Wanted<'_>,
+    query: TimeQuery<'_>,
     here: Option<&TimelineEvent>,
 ) -> Result<bool, ReceiveError> {
-    let is_beyond_the_past = match (wanted.direction, here) {
+    let is_beyond_the_past = match (query.direction, here) {
         (Direction::Backward, Some(_)) | (Direction::Forward, None) => true,
-        (Direction::Forward, Some(event)) if event.pdu.origin_server_ts() == wanted.ts => true,
-        (Direction::Forward, Some(_)) => timeline::event_near(room, wanted.ts, Direction::Backward).await?.is_some(),
+        (Direction::Forward, Some(event)) if event.pdu.origin_server_ts() == query.ts => true,
+        (Direction::Forward, Some(_)) => timeline::event_near(room, query.ts, Direction::Backward).await?.is_some(),
         (Direction::Backward, None) => false,
     };
     // Other servers refuse a server that is not in the room.
     if is_beyond_the_past || room.view().local_joined.is_empty() {
         return Ok(true);
     }
-    let oldest = oldest(db, room).await?;
+    let oldest = oldest_events(db, room).await?;
     Ok(lookup::unknown_prev_events(db, room.nid, &oldest).await?.is_empty())
 }
 
 async fn ask_other_servers(
     receiver: &PduReceiver,
     room: &Arc<Room>,
-    wanted: Wanted<'_>,
+    query: TimeQuery<'_>,
     here: Option<&TimelineEvent>,
 ) -> Result<Option<NearestEvent>, ReceiveError> {
     let known = here.map(|event| event.pdu.origin_server_ts());
-    for server in ways_back(&receiver.rooms, room, &oldest(&receiver.writer.db, room).await?) {
-        match receiver.peers.timestamp_to_event(&server, &room.id, wanted.ts, wanted.direction).await {
-            Ok(near) if wanted.is_nearer(near.origin_server_ts, known) => {
-                if let Some(found) = fetch_near(receiver, room, wanted, &server, near, known).await? {
+    for server in servers_to_ask(&receiver.rooms, room, &oldest_events(&receiver.writer.db, room).await?) {
+        match receiver.peers.timestamp_to_event(&server, &room.id, query.ts, query.direction).await {
+            Ok(near) if query.is_nearer(near.origin_server_ts, known) => {
+                if let Some(found) = fetch_near(receiver, room, query, &server, near, known).await? {
                     return Ok(Some(found));
                 }
             }
@@ -112,12 +112,12 @@ async fn ask_other_servers(
     Ok(None)
 }
 
-/// Pages back until the event that a server named is here: the client is about to ask for what is around it. An
-/// event that lies too far back is checked and not kept.
+/// Fetches past events until the event that a server returned is here, since the client will request the events around
+/// it. An event that is too far back is only verified.
 async fn fetch_near(
     receiver: &PduReceiver,
     room: &Arc<Room>,
-    wanted: Wanted<'_>,
+    query: TimeQuery<'_>,
     server: &ServerName,
     near: NearestEvent,
     known: Option<u64>,
@@ -131,20 +131,25 @@ async fn fetch_near(
         }
     }
     if timeline::event(room, &near.event_id).await?.is_some() {
-        let nearest = timeline::event_near(room, wanted.ts, wanted.direction).await?;
-        return shown(room, wanted.user, nearest).await;
+        let nearest = timeline::event_near(room, query.ts, query.direction).await?;
+        return if_visible(room, query.user, nearest).await;
     }
-    if !shows_the_past(&room.view(), wanted.user) {
+    if !may_see_earlier_history(&room.view(), query.user) {
         return Ok(None);
     }
     let Ok(raw) = receiver.peers.event(server, &near.event_id).await else { return Ok(None) };
-    let opened = receiver.verifier.open(room, vec![raw]).await.into_iter().find(|pdu| *pdu.event_id() == near.event_id);
-    let ts = opened.map(|pdu| pdu.origin_server_ts()).filter(|ts| wanted.is_nearer(*ts, known));
+    let opened = receiver
+        .verifier
+        .parse_and_verify(room, vec![raw])
+        .await
+        .into_iter()
+        .find(|pdu| *pdu.event_id() == near.event_id);
+    let ts = opened.map(|pdu| pdu.origin_server_ts()).filter(|ts| query.is_nearer(*ts, known));
     Ok(ts.map(|origin_server_ts| NearestEvent { origin_server_ts, ..near }))
 }
 
-/// The event, if the user may see it.
-async fn shown(
+/// Returns the event if the user may see it.
+async fn if_visible(
     room: &Room,
     user: &UserId,
     event: Option<Arc<TimelineEvent>>,
@@ -156,8 +161,8 @@ async fn shown(
     }))
 }
 
-/// Whether the user sees what was said before this server came into the room.
-fn shows_the_past(view: &RoomView, user: &UserId) -> bool {
+/// Whether the user may see events from before this server joined the room.
+fn may_see_earlier_history(view: &RoomView, user: &UserId) -> bool {
     let visibility = view.content_str("m.room.history_visibility", "history_visibility").unwrap_or("shared");
     view.state.membership(user.as_str()) == Some(Membership::Join) && matches!(visibility, "shared" | "world_readable")
 }

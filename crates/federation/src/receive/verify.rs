@@ -19,7 +19,7 @@ use super::panics::{check_each, parse};
 use super::spool::Stored;
 use crate::peers::{Peers, RawPdu};
 
-/// From how many events on the work is spread over all cores.
+/// From how many events on the work is spread over all cores, and off the async threads.
 const MIN_SPREAD: usize = 64;
 
 /// Checks the signatures and hashes of received events
@@ -32,9 +32,9 @@ pub(crate) struct PduVerifier {
 }
 
 impl PduVerifier {
-    /// Checks that every server has signed that must have, and the hash of the content: an event whose hash is wrong is
-    /// returned redacted. Returns a result for each event, in order.
-    pub async fn verify(&self, pdus: Vec<Pdu>) -> Vec<Result<Pdu, ReceiveError>> {
+    /// Checks that all required servers have signed, and the content hash. An event whose hash does not match is returned
+    /// redacted. Returns a result for each event, in order.
+    pub(crate) async fn verify(&self, pdus: Vec<Pdu>) -> Vec<Result<Pdu, ReceiveError>> {
         let keys = Arc::new(self.peers.keys(keys_of(&pdus)).await);
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let share = if pdus.len() < MIN_SPREAD { pdus.len() } else { pdus.len().div_ceil(cores) };
@@ -60,15 +60,19 @@ impl PduVerifier {
         checked
     }
 
-    /// Parses and verifies events of a room that another server returned. Events that fail are left out.
-    pub async fn open(&self, room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
+    /// Parses and verifies events of a room. Events that fail are left out.
+    pub(crate) async fn parse_and_verify(&self, room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
         let pdus = parsed(room, raw).await;
-        self.sound(room, pdus).await
+        self.valid(room, pdus).await
     }
 
-    /// Like [`Self::open`], and returns where events are stored. Stored events are not verified again. Where ids are
-    /// not hashes (room versions 1 and 2), a stored event replaces the one that was returned under its id.
-    pub async fn open_unknown(&self, room: &Room, raw: Vec<RawPdu>) -> Result<Vec<(Pdu, Option<Stored>)>, DbError> {
+    /// Like [`Self::parse_and_verify`], without verifying stored events again; returns each with its place if it is
+    /// stored. Where ids are not hashes (room versions 1 and 2), a stored event replaces a received one with its id.
+    pub(crate) async fn parse_and_verify_new(
+        &self,
+        room: &Room,
+        raw: Vec<RawPdu>,
+    ) -> Result<Vec<(Pdu, Option<Stored>)>, DbError> {
         let mut pdus = parsed(room, raw).await;
         let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
         let known = event_lookup::known(&self.db, &ids).await?;
@@ -83,7 +87,7 @@ impl PduVerifier {
         }
         let stored = |pdu: &Pdu| known.get(pdu.event_id()).filter(|known| known.room_nid == room.nid);
         let (old, new): (Vec<Pdu>, Vec<Pdu>) = pdus.into_iter().partition(|pdu| stored(pdu).is_some());
-        let new = self.sound(room, new).await;
+        let new = self.valid(room, new).await;
         let with_place = |pdu: Pdu| {
             let stored = stored(&pdu).map(|known| (known.event_nid, known.verdict));
             (pdu, stored)
@@ -92,11 +96,16 @@ impl PduVerifier {
     }
 
     /// Adds the valid signatures of `server` on a copy of an event to the event. Nothing else of the copy is used.
-    /// Returns `None` if it has none.
+    /// Returns `None` if the copy has none.
     ///
     /// # Errors
     /// When the event has no room for them.
-    pub async fn with_valid_signatures(&self, pdu: &Pdu, copy: &Pdu, server: &str) -> Result<Option<Pdu>, PduError> {
+    pub(crate) async fn with_valid_signatures(
+        &self,
+        pdu: &Pdu,
+        copy: &Pdu,
+        server: &str,
+    ) -> Result<Option<Pdu>, PduError> {
         let of = |key_id| WantedKey { server: server.to_owned(), key_id, at_ms: valid_at(pdu) };
         let keys = self.peers.keys(sign::key_ids_of(copy, server).into_iter().map(of).collect()).await;
         let found = |server: &str, key_id: &str| keys.get(&(server.to_owned(), key_id.to_owned())).copied();
@@ -104,18 +113,18 @@ impl PduVerifier {
     }
 
     /// Returns the events that pass [`Self::verify`].
-    async fn sound(&self, room: &Room, pdus: Vec<Pdu>) -> Vec<Pdu> {
+    async fn valid(&self, room: &Room, pdus: Vec<Pdu>) -> Vec<Pdu> {
         let ids: Vec<_> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
-        let mut sound = Vec::with_capacity(pdus.len());
+        let mut valid = Vec::with_capacity(pdus.len());
         for (id, result) in ids.into_iter().zip(self.verify(pdus).await) {
             match result {
-                Ok(pdu) => sound.push(pdu),
+                Ok(pdu) => valid.push(pdu),
                 Err(error) => {
                     tracing::info!(event = %id, room = %room.id, "an event of another server is dropped: {error}");
                 }
             }
         }
-        sound
+        valid
     }
 }
 
@@ -132,12 +141,12 @@ impl Part {
         check_each(&self.pdus, |pdus| {
             let found = |server: &str, key_id: &str| self.keys.get(&(server.to_owned(), key_id.to_owned())).copied();
             let results = sign::verify_all(pdus, &found, self.entropy);
-            pdus.iter().zip(results).map(|(pdu, result)| result.map(|()| sound(pdu))).collect()
+            pdus.iter().zip(results).map(|(pdu, result)| result.map(|()| redacted_if_altered(pdu))).collect()
         })
     }
 }
 
-/// Events of the room, parsed.
+/// Parses events. Malformed events and events of other rooms are left out.
 async fn parsed(room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
     let version = room.version;
     let mut pdus = if raw.len() < MIN_SPREAD {
@@ -152,7 +161,7 @@ async fn parsed(room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
     pdus
 }
 
-/// Parses events, each once; what is malformed is left out.
+/// Parses events, each once. Malformed events are left out.
 fn parse_all(raw: &[RawPdu], version: RoomVersion) -> Vec<Pdu> {
     let mut seen = HashSet::new();
     let mut pdus = Vec::with_capacity(raw.len());
@@ -169,6 +178,7 @@ fn parse_all(raw: &[RawPdu], version: RoomVersion) -> Vec<Pdu> {
     pdus
 }
 
+/// Returns the keys with which the events must be signed.
 fn keys_of(pdus: &[Pdu]) -> Vec<WantedKey> {
     let mut wanted = HashSet::new();
     for pdu in pdus {
@@ -180,11 +190,13 @@ fn keys_of(pdus: &[Pdu]) -> Vec<WantedKey> {
     wanted.into_iter().collect()
 }
 
-/// When a key must have been valid that signed the event; 0 where that does not matter.
+/// Returns the time (Unix ms) at which the keys that signed the event must have been valid; 0 in room versions that do
+/// not require it.
 fn valid_at(pdu: &Pdu) -> u64 {
     if pdu.rules().enforce_key_validity { pdu.origin_server_ts() } else { 0 }
 }
 
-fn sound(pdu: &Pdu) -> Pdu {
+/// Returns the event, redacted if its content hash does not match.
+fn redacted_if_altered(pdu: &Pdu) -> Pdu {
     if pdu.content_hash_matches() { pdu.clone() } else { redact::redact(pdu) }
 }

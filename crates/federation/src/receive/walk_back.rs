@@ -1,4 +1,4 @@
-//! Fetches the events before others, page by page, from another server
+//! Fetches the events before given events, page by page, from another server
 //! (<https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>).
 
 use std::cmp::Ordering;
@@ -12,7 +12,7 @@ use plexus_store::DbError;
 use super::{RemoteSource, lookup};
 use crate::peers::MissingEventsRequest;
 
-/// How many events `/get_missing_events` is asked for; servers return no more.
+/// How many events `/get_missing_events` is asked for. Servers return no more than this.
 const MISSING_EVENTS_LIMIT: u32 = 20;
 /// How many events `/backfill` is asked for at a time.
 const BACKFILL_LIMIT: u32 = 100;
@@ -20,7 +20,7 @@ const BACKFILL_LIMIT: u32 = 100;
 const MAX_ENDS: usize = 20;
 /// How many bytes of fetched events are held in memory.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
-/// How many more of the fetched events must be kept for it to be worth fetching one more state.
+/// How many more fetched events must be kept to justify fetching one more state.
 const EVENTS_WORTH_A_STATE: usize = 50;
 
 /// How far back events are fetched.
@@ -28,8 +28,8 @@ const EVENTS_WORTH_A_STATE: usize = 50;
 pub(super) struct Bounds {
     /// The maximum number of events.
     pub events: usize,
-    /// Only events of a greater depth: older ones belong to an older gap, or to the time before this server joined the
-    /// room.
+    /// Only events of a greater depth are kept. Others belong to an older gap, or to the time before this server joined
+    /// the room.
     pub min_depth: Option<u64>,
 }
 
@@ -39,17 +39,17 @@ impl Bounds {
     }
 }
 
-/// What was fetched.
+/// The fetched events.
 #[derive(Default)]
 pub(super) struct Fetched {
     /// In no particular order.
     pub events: Vec<Pdu>,
-    /// Prev events that were not kept because they are not within the bounds.
+    /// The ids of events that were not kept because they are outside the bounds.
     pub older: HashSet<EventId>,
 }
 
-/// Fetches the events before `from` that are not in the graph, the newest first, until all of them are here, a bound is
-/// reached, or the server returns no more. This may take half of the time that is left.
+/// Fetches the events before `from` that are not in the graph, the newest first, until none is missing, a bound is
+/// reached, or the server returns no more. It uses at most half of the time that is left.
 pub(super) async fn walk_back(source: &RemoteSource<'_>, from: &[Pdu], bounds: Bounds) -> Result<Fetched, DbError> {
     let deadline = &source.deadline.half();
     let source = &RemoteSource { deadline, ..*source };
@@ -72,7 +72,7 @@ pub(super) async fn walk_back(source: &RemoteSource<'_>, from: &[Pdu], bounds: B
         let mut page = page(source, &ends, few).await;
         page = connected(&all, lookup::without_place(db, room.nid, page).await?);
         page.retain(|pdu| !known.contains(pdu.event_id()) && !fetched.older.contains(pdu.event_id()));
-        // Depths are claims of the senders. If a few events are all that is missing, they belong to no older gap.
+        // Depths are chosen by senders and may be wrong. If only a few events are missing, they belong to no older gap.
         let is_all = few && {
             let found: HashSet<&EventId> = page.iter().map(Pdu::event_id).collect();
             let before_page = lookup::unknown_prev_events(db, room.nid, &page).await?;
@@ -98,7 +98,7 @@ pub(super) async fn walk_back(source: &RemoteSource<'_>, from: &[Pdu], bounds: B
     Ok(fetched)
 }
 
-/// Fetches some of the events that come before `ends`: a `few`, or as many as `/backfill` returns.
+/// Fetches events before `ends`: a `few` by `/get_missing_events`, or more by `/backfill`.
 async fn page(source: &RemoteSource<'_>, ends: &[EventId], few: bool) -> Vec<Pdu> {
     let RemoteSource { receiver, room, server, .. } = *source;
     let asked = if few {
@@ -113,7 +113,9 @@ async fn page(source: &RemoteSource<'_>, ends: &[EventId], few: bool) -> Vec<Pdu
         receiver.peers.backfill(server, &room.id, ends, BACKFILL_LIMIT)
     };
     match source.ask(asked).await {
-        Ok(raw) => receiver.verifier.open(room, raw.into_iter().take(BACKFILL_LIMIT as usize).collect()).await,
+        Ok(raw) => {
+            receiver.verifier.parse_and_verify(room, raw.into_iter().take(BACKFILL_LIMIT as usize).collect()).await
+        }
         Err(error) => {
             tracing::info!(room = %room.id, "{server} does not return the events before an event: {error}");
             Vec::new()
@@ -121,7 +123,7 @@ async fn page(source: &RemoteSource<'_>, ends: &[EventId], few: bool) -> Vec<Pdu
     }
 }
 
-/// Returns the events of `found` that come before `from`, directly or not: others were not requested.
+/// Returns the events of `found` that are ancestors of `from`. Others were not requested.
 fn connected(from: &[Pdu], found: Vec<Pdu>) -> Vec<Pdu> {
     let mut left: HashMap<EventId, Pdu> = found.into_iter().map(|pdu| (pdu.event_id().clone(), pdu)).collect();
     let mut kept = Vec::new();
@@ -135,31 +137,32 @@ fn connected(from: &[Pdu], found: Vec<Pdu>) -> Vec<Pdu> {
     kept
 }
 
-/// Where to cut off what was fetched: the state before each event whose prev events are missing has to be asked for.
+/// Chooses which fetched events to keep: the state before each kept event whose prev events are missing has to be
+/// requested.
 pub(super) struct Cut<'a> {
-    /// The events that what was fetched comes before.
+    /// The events before which events were fetched.
     pub from: &'a [Pdu],
-    /// Whether those are placed. Otherwise they need a state too, and nothing may be kept.
+    /// Whether `from` are in the graph. Otherwise they need a state too, and it may be best to keep nothing.
     pub is_placed: bool,
-    /// What is missing, given what was fetched.
+    /// The events that are missing in spite of the fetched ones.
     pub missing: &'a HashSet<EventId>,
     /// The fetched events that are in the graph: the state before them is known.
     pub judged: &'a HashSet<EventId>,
-    /// How many states may be asked for in one go, where fewer leave much behind: while many users speak at once, there
-    /// are as many branches everywhere.
-    pub most_states: usize,
+    /// How many states may be requested at once where fewer would discard many events: a room in which many users send
+    /// at the same time has many branches everywhere.
+    pub max_states: usize,
 }
 
 /// A cut that keeps some of the newest events.
 #[derive(Clone, Copy)]
 struct Kept {
     events: usize,
-    /// How many states have to be asked for.
+    /// How many states have to be requested.
     states: usize,
 }
 
 impl Kept {
-    /// Compares the events for each state. Where they are as many, fewer states are better.
+    /// Compares by events per state, then by fewer states.
     fn cmp_yield(&self, other: &Self) -> Ordering {
         let by_state = (self.events * other.states).cmp(&(other.events * self.states));
         by_state.then(other.states.cmp(&self.states))
@@ -167,9 +170,9 @@ impl Kept {
 }
 
 impl Cut<'_> {
-    /// The newest of the fetched events, prev events first, down to a place where few of them have prev events that are
-    /// missing. All of them when nothing is missing.
-    pub fn newest(&self, fetched: Vec<Pdu>) -> Vec<Pdu> {
+    /// Returns the newest of the fetched events, prev events first, down to where few of them have missing prev events.
+    /// Returns all of them if nothing is missing.
+    pub(crate) fn newest(&self, fetched: Vec<Pdu>) -> Vec<Pdu> {
         let mut newest_first = outliers::prev_events_first(fetched);
         newest_first.reverse();
         newest_first.sort_by_key(|pdu| std::cmp::Reverse(pdu.depth()));
@@ -177,10 +180,10 @@ impl Cut<'_> {
         outliers::prev_events_first(newest_first)
     }
 
-    /// What each cut keeps.
+    /// Returns what each possible cut keeps.
     fn cuts(&self, newest_first: &[Pdu]) -> Vec<Kept> {
         let fetched_ids: HashSet<&EventId> = newest_first.iter().map(Pdu::event_id).collect();
-        // Of each event that is kept the number of prev events that are not.
+        // Kept events to the number of their prev events that are not kept.
         let mut lacking: HashMap<&EventId, usize> = HashMap::new();
         let mut children: HashMap<&EventId, Vec<&EventId>> = HashMap::new();
         let mut kept: HashSet<&EventId> = HashSet::new();
@@ -209,14 +212,14 @@ impl Cut<'_> {
         cuts
     }
 
-    /// How many events the best cut keeps.
+    /// Returns how many events the best cut keeps.
     fn best(&self, cuts: &[Kept]) -> usize {
         let fewest = cuts.iter().map(|kept| kept.states).min().unwrap_or(0);
-        let most = fewest.max(self.most_states);
+        let most = fewest.max(self.max_states);
         let worth = |kept: &&Kept| kept.events + (most - kept.states) * EVENTS_WORTH_A_STATE;
         let Some(best) = cuts.iter().filter(|kept| kept.states <= most).max_by_key(worth) else { return 0 };
-        // Where branches never meet, a cut with few states keeps few events. Then the states are asked for in several
-        // goes: events that have been judged stay in the graph.
+        // Where branches never meet, a cut with few states keeps few events. Then the states are requested in several
+        // rounds: events that have been judged stay in the graph.
         let is_poor = best.events < best.states * EVENTS_WORTH_A_STATE;
         let best = if self.is_placed && is_poor { cuts.iter().max_by(|a, b| a.cmp_yield(b)) } else { Some(best) };
         best.map_or(0, |kept| kept.events)
@@ -228,7 +231,7 @@ mod tests {
     use super::*;
     use plexus_protocol::rules::RoomVersion;
 
-    /// Events of version 2, whose ids may be anything: id, depth, prev events.
+    /// Returns an event of room version 2, in which ids are free.
     fn event(id: &str, depth: u64, prev_events: &[&str]) -> Pdu {
         let reference = |id: &&str| format!(r#"["${id}:x",{{}}]"#);
         let prev_events: Vec<String> = prev_events.iter().map(reference).collect();
@@ -256,9 +259,9 @@ mod tests {
         (from, is_placed): (&[Pdu], bool),
         fetched: Vec<Pdu>,
         missing: &HashSet<EventId>,
-        most_states: usize,
+        max_states: usize,
     ) -> Vec<Pdu> {
-        Cut { from, is_placed, missing, judged: &HashSet::new(), most_states }.newest(fetched)
+        Cut { from, is_placed, missing, judged: &HashSet::new(), max_states }.newest(fetched)
     }
 
     #[test]
@@ -304,7 +307,7 @@ mod tests {
         // Into a gap they are fetched in several goes.
         assert_eq!(newest((&last, true), fetched.clone(), &oldest, 4).len(), fetched.len());
         let judged = missing(&["e0x1", "e1x1", "e2x1"]);
-        let cut = Cut { from: &last, is_placed: false, missing: &oldest, judged: &judged, most_states: 2 };
+        let cut = Cut { from: &last, is_placed: false, missing: &oldest, judged: &judged, max_states: 2 };
         assert_eq!(cut.newest(fetched.clone()).len(), fetched.len());
     }
 

@@ -1,4 +1,4 @@
-//! Who may ask about a room at all.
+//! Checks whether a server may make requests about a room.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use plexus_rooms::model::rooms::Rooms;
 
 use super::ServeError;
 
-/// A room for a server that has joined users in it.
+/// Returns a room for a server that has joined users in it.
 pub(super) async fn room_for_member(
     rooms: &Rooms,
     origin: &ServerName,
@@ -24,13 +24,13 @@ pub(super) async fn room_for_member(
     Ok(room)
 }
 
-/// Refuses a server that has no joined users in the room, or that the room keeps out.
+/// Checks that a server has joined users in the room, and that the room's access control list allows it.
 pub(super) fn admit_member(room: &Room, origin: &ServerName) -> Result<(), ServeError> {
     let view = room.view();
     if !view.servers.contains(origin.as_str()) {
         return Err(ServeError::NotInRoom);
     }
-    // Who sees what may depend on members that are not known yet.
+    // Which events the server's users may see can depend on members that are missing from partial state.
     let all_see = matches!(view.history_visibility, HistoryVisibility::Shared | HistoryVisibility::WorldReadable);
     if view.is_partial() && !all_see {
         return Err(ServeError::UnknownEvent);
@@ -38,7 +38,7 @@ pub(super) fn admit_member(room: &Room, origin: &ServerName) -> Result<(), Serve
     admit(room, origin)
 }
 
-/// A room that this server is in, for a server that wants something of it from outside.
+/// Returns a room that this server is in, for a server that need not be in it.
 pub(super) async fn room_for_outsider(
     rooms: &Rooms,
     origin: &ServerName,
@@ -47,7 +47,7 @@ pub(super) async fn room_for_outsider(
     let room = rooms.get(room).await?.ok_or(ServeError::UnknownRoom)?;
     admit(&room, origin)?;
     let view = room.view();
-    // With partial state nobody can be admitted and members are unknown: as if this server were not in the room.
+    // With partial state no join can be authorized: as if this server were not in the room.
     if view.local_joined.is_empty() || view.is_partial() {
         return Err(ServeError::UnknownRoom);
     }

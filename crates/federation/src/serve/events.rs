@@ -1,4 +1,4 @@
-//! Events as they go out to other servers.
+//! Reads the events that are returned to other servers.
 
 use std::collections::HashMap;
 
@@ -12,31 +12,31 @@ use plexus_store::repo::event_graph::{self, GraphEvent};
 use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key};
 
-/// An event that may be returned.
+/// A stored event.
 pub(super) struct FoundEvent {
     pub row: GraphEvent,
     pub pdu: Pdu,
 }
 
 impl FoundEvent {
-    /// `None`, with a line in the log, when it cannot be read.
+    /// Parses a row. Returns `None`, and logs it, if the event cannot be read.
     fn new(row: GraphEvent, version: RoomVersion) -> Option<Self> {
         let pdu = plexus_store::readable(parse(&row, version))?;
         Some(Self { row, pdu })
     }
 
-    /// Whether it has its place in the room's graph.
-    pub fn is_placed(&self) -> bool {
+    /// Whether the event is in the room's graph.
+    pub(crate) fn is_placed(&self) -> bool {
         self.row.known.snapshot_nid.is_some()
     }
 
-    /// Whether the event is rejected: it is not returned.
-    pub fn is_rejected(&self) -> bool {
+    /// Whether the event is rejected. Rejected events are not returned.
+    pub(crate) fn is_rejected(&self) -> bool {
         self.row.known.verdict == Verdict::Rejected
     }
 
-    /// The event as it is stored; what is left of it when it was redacted, or is not `visible`.
-    pub fn into_json(self, visible: bool) -> String {
+    /// Returns the event's JSON, redacted if it was redacted or is not `visible`.
+    pub(crate) fn into_json(self, visible: bool) -> String {
         if visible && self.row.redacted_by.is_none() {
             self.pdu.json().to_owned()
         } else {
@@ -45,8 +45,8 @@ impl FoundEvent {
     }
 }
 
-/// Events of a room by id, outliers and rejected ones too; unknown ones, those that cannot be read and those of other
-/// rooms are left out.
+/// Returns events of a room by id, including outliers and rejected events. Unknown and unreadable events and events of
+/// other rooms are left out.
 pub(super) fn by_ids(
     tx: &mut Tx<'_>,
     room: (RoomNid, RoomVersion),
@@ -75,12 +75,12 @@ pub(super) fn by_ids(
 /// without names and reasons.
 ///
 /// # Errors
-/// When one of them cannot be read: a state or an auth chain with a gap would be taken for a whole one.
+/// When one of them cannot be read: an incomplete state or auth chain would be taken for a complete one.
 pub async fn pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<String>, DbError> {
     read_pdus(room, nids).await?.into_iter().collect()
 }
 
-/// As [`pdus`], without those that cannot be read.
+/// Like [`pdus`], without events that cannot be read.
 pub(super) async fn readable_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<String>, DbError> {
     Ok(read_pdus(room, nids).await?.into_iter().filter_map(plexus_store::readable).collect())
 }
@@ -103,7 +103,7 @@ async fn read_pdus(room: &Room, nids: &[EventNid]) -> Result<Vec<Result<String, 
         .await
 }
 
-/// The keys of a member event, beside `membership`, that the authorization rules read.
+/// The keys of a member event's content, beside `membership`, that the authorization rules read.
 const READ_BY_AUTH_RULES: [&str; 2] = ["third_party_invite", "join_authorised_via_users_server"];
 
 /// Whether the row is a member event that is returned redacted because its sender or its target has been erased.
@@ -114,8 +114,8 @@ fn is_erased_member(row: &GraphEvent, version: RoomVersion, erased: &ErasedUsers
     parse(row, version).is_ok_and(|pdu| hides_member(&pdu, |user| erased.contains(user)))
 }
 
-/// Whether a member event is returned redacted, given which users have been erased. One whose redacted copy lacks what
-/// the authorization rules read is not: other servers would reject it, and what follows from it.
+/// Whether a member event is returned redacted, given which users have been erased. It is not if its redacted form lacks
+/// keys that the authorization rules read: other servers would reject it and the events that depend on it.
 fn hides_member(pdu: &Pdu, is_erased: impl Fn(&str) -> bool) -> bool {
     if pdu.event_type() != "m.room.member"
         || !(is_erased(pdu.sender().as_str()) || pdu.state_key().is_some_and(is_erased))
@@ -126,7 +126,7 @@ fn hides_member(pdu: &Pdu, is_erased: impl Fn(&str) -> bool) -> bool {
     READ_BY_AUTH_RULES.iter().all(|key| redacted.get(key) == pdu.content().get(key))
 }
 
-/// The event of a row, not redacted.
+/// Parses the event of a row, which is not redacted.
 pub(super) fn parse(row: &GraphEvent, version: RoomVersion) -> Result<Pdu, DbError> {
     stored_events::parse_event((row.known.event_nid, &row.known.event_id), &row.json, version)
 }

@@ -1,4 +1,4 @@
-//! Events, and those before them.
+//! Serves single events, and events before others.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -43,7 +43,7 @@ pub async fn event(rooms: &Rooms, origin: &ServerName, event_id: &EventId) -> Re
     json.ok_or(ServeError::UnknownEvent)
 }
 
-/// `GET /backfill/{roomId}`: the events `from` and what is before them, the deepest first; `limit` in all, at most
+/// `GET /backfill/{roomId}`: the events `from` and events before them, the deepest first; `limit` in all, at most
 /// [`MAX_BACKFILL`].
 pub async fn backfill(
     rooms: &Rooms,
@@ -61,7 +61,7 @@ pub async fn backfill(
     Ok(json.await?)
 }
 
-/// `POST /get_missing_events/{roomId}`: what is between events, oldest first; at most [`MAX_MISSING`].
+/// `POST /get_missing_events/{roomId}`: the events between others, oldest first; at most [`MAX_MISSING`].
 pub async fn missing_events(
     rooms: &Rooms,
     origin: &ServerName,
@@ -114,7 +114,7 @@ fn before_and(tx: &mut Tx<'_>, room: &Room, mut from: Vec<EventId>, limit: usize
     Ok(found)
 }
 
-/// What leads to the latest events, breadth first as far as the earliest; in order of depth.
+/// Returns ancestors of the latest events, searched breadth first until the earliest events; in order of depth.
 fn between(tx: &mut Tx<'_>, room: &Room, query: MissingEventsRequest) -> Result<Vec<FoundEvent>, DbError> {
     let MissingEventsRequest { mut earliest, mut latest, limit, min_depth } = query;
     let limit = MAX_MISSING.min(limit as usize);
@@ -140,7 +140,7 @@ fn between(tx: &mut Tx<'_>, room: &Room, query: MissingEventsRequest) -> Result<
     Ok(found)
 }
 
-/// The predecessors of events that have not been seen yet, at most [`MAX_NAMED`].
+/// Returns the prev events of `events` that have not been seen yet, at most [`MAX_NAMED`].
 fn unseen<'a>(seen: &mut HashSet<EventId>, events: impl IntoIterator<Item = &'a FoundEvent>) -> Vec<EventId> {
     let before = events.into_iter().flat_map(|event| event.pdu.prev_events());
     before.filter(|id| seen.insert(EventId::clone(id))).take(MAX_NAMED).cloned().collect()

@@ -1,4 +1,5 @@
-//! Invites of our users by users of other servers (server-server API, "Inviting to a room").
+//! Checks invites of this server's users by users of other servers
+//! (<https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room>).
 
 use plexus_protocol::event::Pdu;
 use plexus_rooms::read::stripped::StrippedState;
@@ -8,11 +9,11 @@ use super::send_membership::SentMembershipError;
 use crate::peers::RawPdu;
 use crate::receive::{PduReceiver, ReceiveError};
 
-/// Checks that the room of an invite, if this server knows it, admits the inviting server; and from room version 12 on,
-/// that the state which came with the invite belongs to the room, is complete and signed. Returns that state, stripped.
+/// Checks that the room of an invite, if this server knows it, allows the inviting server; and from room version 12 on,
+/// that the invite's `invite_room_state` belongs to the room, is complete and signed. Returns it as stripped state.
 ///
 /// # Errors
-/// When it is not, or when it is too much.
+/// When it is not, or is too large.
 pub async fn check_room_state(
     receiver: &PduReceiver,
     invite: &Pdu,

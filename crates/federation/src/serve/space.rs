@@ -1,4 +1,4 @@
-//! Spaces (<https://spec.matrix.org/v1.19/server-server-api/#spaces>).
+//! Serves the hierarchy of spaces (<https://spec.matrix.org/v1.19/server-server-api/#spaces>).
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ const MAX_CHILDREN: usize = 50;
 pub struct Hierarchy {
     /// The space.
     pub room: Arc<Room>,
-    /// The `m.space.child` events of all its children, also of children in neither list.
+    /// The `m.space.child` events of all children, also of children in neither list below.
     pub children: Vec<SpaceChild>,
-    /// The children that users of the asking server could enter or read.
+    /// The children that users of the requesting server can join or read.
     pub accessible: Vec<Arc<Room>>,
-    /// The children that they could not.
+    /// The children that they cannot join or read.
     pub inaccessible: Vec<RoomId>,
 }
 
@@ -44,7 +44,7 @@ pub async fn hierarchy(
     children.truncate(MAX_CHILDREN);
     let (mut accessible, mut inaccessible) = (Vec::new(), Vec::new());
     for child in &children {
-        // Of rooms that nobody here is in nothing certain is known.
+        // The state of a room that this server is not in may be outdated.
         let known = rooms.get_readable(&child.room_id).await?.filter(|room| !room.view().local_joined.is_empty());
         let Some(child) = known else { continue };
         if is_accessible(rooms, &child, origin).await? {
@@ -56,7 +56,7 @@ pub async fn hierarchy(
     Ok(Hierarchy { room, children, accessible, inaccessible })
 }
 
-/// Whether users of the server could enter or read the room.
+/// Whether users of the server can join or read the room.
 async fn is_accessible(rooms: &Rooms, room: &Room, origin: &ServerName) -> Result<bool, DbError> {
     let view = room.view();
     if !view.allows_server(origin) {

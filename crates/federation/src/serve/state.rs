@@ -1,4 +1,4 @@
-//! States and auth chains.
+//! Serves states and auth chains.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -24,19 +24,19 @@ use crate::peers::StateIds;
 
 /// How long a request for state waits while the room is partially joined.
 const PARTIAL_STATE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many events are read at a time.
-const READ_AT_ONCE: usize = 2_000;
+/// How many event ids are read at a time.
+const BATCH_SIZE: usize = 2_000;
 
-/// The state before an event, as event numbers: read with [`super::pdus`], part by part.
+/// The state before an event, as event numbers. The events are read with [`super::pdus`], part by part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StateBefore {
-    /// The state.
+    /// The state events.
     pub state: Vec<EventNid>,
-    /// What allowed it.
+    /// The events of their auth chains.
     pub auth_chain: Vec<EventNid>,
 }
 
-/// `GET /state/{roomId}`: the room, and its state before an event.
+/// `GET /state/{roomId}`: returns the room, and its state before an event.
 pub async fn state_before(
     rooms: &Rooms,
     origin: &ServerName,
@@ -44,7 +44,7 @@ pub async fn state_before(
     event: &EventId,
 ) -> Result<(Arc<Room>, StateBefore), ServeError> {
     let room = room_for_member(rooms, origin, room).await?;
-    // The server that asks may have to hear from this one before anybody there can go on.
+    // A short wait is usually enough, and saves the other server a retry.
     if !rooms.full_state_within(&room, PARTIAL_STATE_TIMEOUT).await || room.view().is_partial() {
         return Err(ServeError::UnknownEvent);
     }
@@ -64,7 +64,7 @@ pub async fn state_ids_before(
     Ok(StateIds { state: ids(&room, &state).await?, auth_chain: ids(&room, &auth_chain).await? })
 }
 
-/// `GET /event_auth/{roomId}/{eventId}`: the room, and what allowed an event.
+/// `GET /event_auth/{roomId}/{eventId}`: returns the room, and the auth chain of an event.
 pub async fn auth_chain(
     rooms: &Rooms,
     origin: &ServerName,
@@ -79,8 +79,8 @@ pub async fn auth_chain(
     Ok((room, chain))
 }
 
-/// Returns the response to a join: the state before it, and the auth chain of both. With `omit_members`, the state has
-/// only the member events that the room is named after and that of the joined user, and no event is in both.
+/// Returns the state before a join, and the auth chain of both. With `omit_members`, the state has only the member
+/// events of the joined user and of the room's heroes if it has no name, and the auth chain has no events of the state.
 pub async fn joined_state(room: &Room, join: &Pdu, omit_members: bool) -> Result<StateBefore, ServeError> {
     let mut state = before(room, join.event_id()).await?;
     if omit_members {
@@ -100,8 +100,8 @@ pub async fn joined_state(room: &Room, join: &Pdu, omit_members: bool) -> Result
     Ok(StateBefore { state, auth_chain })
 }
 
-/// Returns the stripped state of the room as whole events, with the member event of `sender` if they have one (`PUT
-/// /send_knock`, `PUT /invite`). It is no larger than what this server accepts.
+/// Returns the stripped state of the room as whole events (`PUT /send_knock`, `PUT /invite`), with the member event of
+/// `sender`. It is no larger than this server would accept.
 pub async fn stripped_state_events(
     rooms: &Rooms,
     room: &Room,
@@ -120,7 +120,7 @@ pub async fn stripped_state_events(
     Ok(events)
 }
 
-/// Returns the state keys of the user who joins, and of the users after which a room without a name is named.
+/// Returns the state keys of the joining user and, if the room has no name, of its heroes.
 fn named_members(view: &RoomView, joined: &UserId) -> Vec<Vec<u8>> {
     let mut named = vec![joined.clone()];
     if view.event_nid("m.room.name", "").is_none() && view.event_nid("m.room.canonical_alias", "").is_none() {
@@ -129,7 +129,7 @@ fn named_members(view: &RoomView, joined: &UserId) -> Vec<Vec<u8>> {
     named.into_iter().map(|user| user.as_str().as_bytes().to_vec()).collect()
 }
 
-/// The state before an event that has its place in the room's graph.
+/// Returns the state before an event that is in the room's graph.
 async fn before(room: &Room, event: &EventId) -> Result<BTreeMap<Key, EventNid>, ServeError> {
     let (wanted, of_room) = ([event.clone()], (room.nid, room.version));
     let state = room.db.read(move |tx| {
@@ -143,14 +143,14 @@ async fn before(room: &Room, event: &EventId) -> Result<BTreeMap<Key, EventNid>,
     state.await?.ok_or(ServeError::UnknownEvent)
 }
 
-/// The auth chain of state events.
+/// Returns the auth chain of state events.
 async fn chain_of(room: &Room, events: &[EventNid]) -> Result<Vec<EventNid>, DbError> {
     let mut index = room.auth.lock().await;
     index.include(&room.db, (room.nid, room.version), events.iter().copied()).await?;
     room.auth_bytes.store(index.weight(), Ordering::Relaxed);
     let mut nodes: Vec<_> = events.iter().filter_map(|event| index.node(*event)).collect();
     let mut chain = index.graph().auth_chain(&nodes);
-    // The room's id stands for the create event among auth events of version 12 and later.
+    // From version 12 on, the room id implies the create event as an auth event.
     if room.version.rules().create_event_is_room_id {
         nodes.clear();
         nodes.extend(index.graph().create());
@@ -159,7 +159,7 @@ async fn chain_of(room: &Room, events: &[EventNid]) -> Result<Vec<EventNid>, DbE
     Ok(chain.into_iter().filter_map(|node| index.nid(node)).collect())
 }
 
-/// The auth chain of an event, which need not be a state event, and of state events.
+/// Returns the auth chain of an event, which need not be a state event, and of state events.
 async fn chain_of_new(room: &Room, event: &Pdu, state: &[EventNid]) -> Result<Vec<EventNid>, DbError> {
     let named: Vec<EventId> = event.auth_events().iter().cloned().chain(outliers::create_of(event)).collect();
     let of_room = (room.nid, room.version);
@@ -172,10 +172,10 @@ async fn chain_of_new(room: &Room, event: &Pdu, state: &[EventNid]) -> Result<Ve
     Ok(chain)
 }
 
-/// The ids of events, in no particular order.
+/// Returns the ids of events, in no particular order.
 async fn ids(room: &Room, nids: &[EventNid]) -> Result<Vec<EventId>, DbError> {
     let mut ids = Vec::with_capacity(nids.len());
-    for part in nids.chunks(READ_AT_ONCE) {
+    for part in nids.chunks(BATCH_SIZE) {
         let part = part.to_vec();
         for key in room.db.read(move |tx| event_graph::ids(tx, &part)).await? {
             let id = event_key::decode(&key, room.version);

@@ -1,4 +1,4 @@
-//! Which events of a room a server's users may see, by the state at each event
+//! Decides which events of a room a server's users may see, by the state at each event
 //! (<https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>).
 
 use std::collections::HashMap;
@@ -17,12 +17,12 @@ use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::events::{FoundEvent, parse};
 
-/// A server that looks at a room.
+/// Decides which events of a room may be returned to a server. It remembers the states that it has read.
 pub(super) struct VisibilityFilter {
     room: std::sync::Arc<Room>,
     server: String,
     reader: Reader,
-    /// Keys of the state that matter, once they are looked up.
+    /// The keys of the state that visibility depends on, once they are looked up.
     keys: Option<Keys>,
     visibilities: HashMap<EventNid, HistoryVisibility>,
     memberships: HashMap<EventNid, Option<Membership>>,
@@ -31,13 +31,13 @@ pub(super) struct VisibilityFilter {
 
 struct Keys {
     visibility: Option<Key>,
-    /// The member events of the server's users, those who are joined now first.
+    /// The member events of the server's users.
     members: Vec<Key>,
 }
 
 impl VisibilityFilter {
-    /// `server` looks at `room`.
-    pub fn new(room: std::sync::Arc<Room>, server: &ServerName) -> Self {
+    /// Returns the visibility of events of `room` for `server`.
+    pub(crate) fn new(room: std::sync::Arc<Room>, server: &ServerName) -> Self {
         Self {
             room,
             server: server.as_str().to_owned(),
@@ -49,9 +49,9 @@ impl VisibilityFilter {
         }
     }
 
-    /// The event's JSON, redacted when none of the server's users may see it, or its sender's content is erased and
-    /// none of them was in the room when it was sent.
-    pub fn json(&mut self, tx: &mut Tx<'_>, event: FoundEvent) -> Result<String, DbError> {
+    /// Returns the event's JSON. It is redacted if none of the server's users may see it, or if its sender has been
+    /// erased and none of them was in the room when it was sent.
+    pub(crate) fn json(&mut self, tx: &mut Tx<'_>, event: FoundEvent) -> Result<String, DbError> {
         let is_erased = is_erased(&self.room, event.row.known.event_nid, &event.pdu);
         let visible = self.sees(tx, &event)? && (!is_erased || self.was_joined(tx, &event)?);
         Ok(event.into_json(visible))
@@ -69,12 +69,12 @@ impl VisibilityFilter {
         Ok(false)
     }
 
-    /// Whether the server's users may see the event. Every server in the room may see outliers, which are part of auth
-    /// chains and states.
+    /// Whether the server's users may see the event. Outliers, which are part of auth chains and states, are visible to
+    /// every server in the room.
     fn sees(&mut self, tx: &mut Tx<'_>, event: &FoundEvent) -> Result<bool, DbError> {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(true) };
         let before_it = self.state_for_server(tx, before)?;
-        // Only a server with a member asks: that member joined after what they were not in the room for.
+        // The server has a joined member, who joined after events that it was not in the room for.
         if before_it.allows(true) {
             return Ok(true);
         }
@@ -85,14 +85,14 @@ impl VisibilityFilter {
         Ok(behind.allows(true))
     }
 
-    /// What decides about the one of the server's users who may see most.
+    /// Returns the state that decides what the server's user with the widest view may see.
     fn state_for_server(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid) -> Result<StateForUser, DbError> {
         if let Some(known) = self.states.get(&snapshot) {
             return Ok(*known);
         }
         let visibility = self.visibility(tx, snapshot)?;
         let membership = match visibility {
-            // Whoever it is.
+            // The membership does not matter.
             HistoryVisibility::WorldReadable | HistoryVisibility::Shared => None,
             HistoryVisibility::Invited | HistoryVisibility::Joined => {
                 if self.has_member(tx, snapshot, Membership::Join)? {
@@ -143,7 +143,7 @@ impl VisibilityFilter {
         Ok(found)
     }
 
-    /// Who left stays part of the state, so that the current state names everybody who ever was a member.
+    /// Returns the keys. The current state has the member events of all users that ever were members.
     fn keys(&mut self, tx: &mut Tx<'_>) -> Result<&Keys, DbError> {
         if self.keys.is_none() {
             let view = self.room.view();
@@ -158,7 +158,7 @@ impl VisibilityFilter {
             let visibility = find_type(tx, "m.room.history_visibility")?.zip(find_state_key(tx, "")?);
             self.keys = Some(Keys { visibility, members: members.unwrap_or_default() });
         }
-        // Filled just above.
+        // It was set above.
         self.keys.as_ref().ok_or_else(|| DbError::bad_data("state_keys", "not looked up"))
     }
 }

@@ -103,12 +103,12 @@ pub fn count_of(tx: &mut Tx<'_>, origin: &str, most: u32) -> Result<u32, DbError
     )
 }
 
-/// Returns the rooms with staged events that are not set aside.
+/// Returns the rooms with staged events that are not deferred.
 pub fn staged_rooms(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
     tx.query("SELECT DISTINCT room_nid FROM staged_pdus WHERE retry_ts = 0", &[], first)
 }
 
-/// Returns how often adding a staged event has failed, and how many events its sender has set aside, counted up to
+/// Returns how often adding a staged event has failed, and how many deferred events its sender has, counted up to
 /// `most`.
 pub fn failures(tx: &mut Tx<'_>, staged_nid: i64, origin: &str, most: u32) -> Result<(i64, u32), DbError> {
     let failures = tx.query_opt("SELECT failures FROM staged_pdus WHERE staged_nid = $1", &[&staged_nid], first)?;
@@ -120,8 +120,8 @@ pub fn failures(tx: &mut Tx<'_>, staged_nid: i64, origin: &str, most: u32) -> Re
     Ok((failures.unwrap_or(0), others))
 }
 
-/// Sets a staged event aside, after another failure to add it, until `retry_ts` (Unix ms).
-pub fn set_aside(tx: &mut Tx<'_>, staged_nid: i64, retry_ts: u64) -> Result<(), DbError> {
+/// Defers a staged event that could not be added to `retry_ts` (Unix ms), and counts the failure.
+pub fn defer(tx: &mut Tx<'_>, staged_nid: i64, retry_ts: u64) -> Result<(), DbError> {
     tx.execute_later(
         "UPDATE staged_pdus SET failures = failures + 1, retry_ts = $2 WHERE staged_nid = $1",
         &[&staged_nid, &retry_ts],
@@ -129,13 +129,13 @@ pub fn set_aside(tx: &mut Tx<'_>, staged_nid: i64, retry_ts: u64) -> Result<(), 
     Ok(())
 }
 
-/// Returns when the first of the events set aside is to be tried again, in Unix ms.
+/// Returns when the next deferred event is due, in Unix ms.
 pub fn next_retry(tx: &mut Tx<'_>) -> Result<Option<u64>, DbError> {
     tx.query_opt("SELECT retry_ts FROM staged_pdus WHERE retry_ts > 0 ORDER BY retry_ts LIMIT 1", &[], first)
 }
 
-/// Ends the waiting of events that are to be tried again by `upto` (Unix ms); returns their rooms.
-pub fn take_up(tx: &mut Tx<'_>, upto: u64) -> Result<Vec<RoomNid>, DbError> {
+/// Stages the deferred events that are due by `upto` (Unix ms) again. Returns their rooms.
+pub fn take_due(tx: &mut Tx<'_>, upto: u64) -> Result<Vec<RoomNid>, DbError> {
     let rooms =
         tx.query("SELECT DISTINCT room_nid FROM staged_pdus WHERE retry_ts > 0 AND retry_ts <= $1", &[&upto], first)?;
     tx.execute_later("UPDATE staged_pdus SET retry_ts = 0 WHERE retry_ts > 0 AND retry_ts <= $1", &[&upto])?;

@@ -27,7 +27,7 @@ async fn what_fails_waits_until_its_time_has_come_and_keeps_nobody_waiting() {
         let failing = all[1].0;
         assert_eq!(db.read(received::next_retry).await.unwrap(), None);
         for time in 1..=3 {
-            db.write(move |tx| received::set_aside(tx, failing, time * 1_000)).await.unwrap();
+            db.write(move |tx| received::defer(tx, failing, time * 1_000)).await.unwrap();
             assert_eq!(waiting().await.len(), 2);
             let counts = db.read(move |tx| {
                 let by_a = received::staged_by(tx, 1, "a", 50)?.len();
@@ -35,14 +35,14 @@ async fn what_fails_waits_until_its_time_has_come_and_keeps_nobody_waiting() {
             });
             assert_eq!(counts.await.unwrap(), (1, 1, (i64::try_from(time).unwrap(), 1)));
             assert_eq!(db.read(received::next_retry).await.unwrap(), Some(time * 1_000));
-            let take_up = async |upto: u64| db.write(move |tx| received::take_up(tx, upto)).await.unwrap();
-            assert_eq!(take_up(time * 1_000 - 1).await, Vec::<i64>::new());
+            let take_due = async |upto: u64| db.write(move |tx| received::take_due(tx, upto)).await.unwrap();
+            assert_eq!(take_due(time * 1_000 - 1).await, Vec::<i64>::new());
             assert_eq!(waiting().await.len(), 2);
-            assert_eq!(take_up(time * 1_000).await, vec![1_i64]);
+            assert_eq!(take_due(time * 1_000).await, vec![1_i64]);
             assert_eq!(waiting().await.len(), 3);
         }
         // Who sends it once more may have what it lacks.
-        db.write(move |tx| received::set_aside(tx, failing, 9_000)).await.unwrap();
+        db.write(move |tx| received::defer(tx, failing, 9_000)).await.unwrap();
         let by_another = [staged(2, "b"), staged(1, "b")];
         db.write(move |tx| received::stage(tx, &by_another)).await.unwrap();
         let by_b = db.read(|tx| received::staged_by(tx, 1, "b", 50)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Takes the body of a `send_join` or `state` response apart while it arrives, without IO.
+//! Splits the body of a `send_join` or `state` response into parts, without IO.
 
 use std::collections::VecDeque;
 
@@ -11,54 +11,57 @@ use crate::peers::{RawPdu, StatePart};
 
 const WANTED: Wanted = Wanted {
     elements_of: &["state", "pdus", "auth_chain"],
-    // An event has at most 65,536 bytes; `unsigned`, which counts for nothing, may add to that on the way.
+    // An event has at most 65,536 bytes without `unsigned`, which other servers may add.
     max_element: 128 * 1024,
     members: &["event", "members_omitted", "servers_in_room"],
     // A server name has at most 255 bytes, and rooms have thousands of servers.
     max_member: 8 * 1024 * 1024,
 };
 
-/// How many servers of a room are kept: more than any room has.
+/// How many servers of a room are kept; no room has as many.
 const MAX_SERVERS: usize = 50_000;
-/// How many events a part holds: enough for their signatures to be verified as a batch.
+/// How many events a part has. The signatures of a part are verified as a batch.
 const EVENTS_PER_PART: usize = 1_024;
 
 /// Why a body is not a response to `send_join` or `state`.
 #[derive(Debug, thiserror::Error)]
 pub enum StateReadError {
+    /// The body is not JSON, or too large in parts.
     #[error(transparent)]
     Pieces(#[from] PiecesError),
+    /// A member of the object has the wrong type.
     #[error(transparent)]
     Member(#[from] serde_json::Error),
+    /// The body of a version 1 response is not `[200, {...}]`.
     #[error("not an array of 200 and an object")]
     Status,
 }
 
-/// What the object is in.
+/// How much of the array envelope the object has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Around {
-    /// Nothing.
-    Nothing,
-    /// `[200, …]`, of which so many bytes have been read: version 1 of `send_join`.
+enum Envelope {
+    /// There is no array.
+    None,
+    /// The number of bytes of [`STATUS`] that have been read.
     Begin(usize),
-    /// The object of such an array, or the rest of it.
+    /// The array's beginning.
     Within,
-    /// The array has ended.
+    /// The whole array.
     End,
 }
 
-/// How the body of a response of version 1 begins, but for whitespace.
+/// The beginning of the array envelope the body of version 1 of `send_join`, without whitespace.
 const STATUS: &[u8] = b"[200,";
 
 /// Reads the body chunk by chunk. It holds one part of the events and one member at a time.
 #[derive(Debug)]
 pub struct StateReader {
-    around: Around,
+    envelope: Envelope,
     object: ObjectReader,
     parts: VecDeque<StatePart>,
     /// Events of the array that is being read.
     events: Vec<RawPdu>,
-    /// The name of that array.
+    /// The name of the array that is being read.
     list: &'static str,
 }
 
@@ -69,20 +72,20 @@ impl Default for StateReader {
 }
 
 impl StateReader {
-    /// A reader at the start of a body.
+    /// Returns a reader of a body that is an object.
     #[must_use]
     pub fn new() -> Self {
-        Self::within(Around::Nothing)
+        Self::within(Envelope::None)
     }
 
-    /// A reader at the start of a body of version 1 of `send_join`, which says the status once more.
+    /// Returns a reader of a body of version 1 of `send_join`: an array of the status and the object.
     #[must_use]
     pub fn with_status() -> Self {
-        Self::within(Around::Begin(0))
+        Self::within(Envelope::Begin(0))
     }
 
-    fn within(around: Around) -> Self {
-        Self { around, object: ObjectReader::new(WANTED), parts: VecDeque::new(), events: Vec::new(), list: "" }
+    fn within(envelope: Envelope) -> Self {
+        Self { envelope, object: ObjectReader::new(WANTED), parts: VecDeque::new(), events: Vec::new(), list: "" }
     }
 
     /// Reads the next chunk of the body.
@@ -93,32 +96,34 @@ impl StateReader {
         let chunk = self.read_begin(chunk)?;
         let mut pieces = Vec::new();
         match self.object.read(chunk, |piece| pieces.push(piece)) {
-            // The end of the array; nobody needs what may follow it.
-            Err(PiecesError::Syntax { byte: b']', .. }) if self.around == Around::Within && self.object.has_ended() => {
-                self.around = Around::End;
+            // The end of the array.
+            Err(PiecesError::Syntax { byte: b']', .. })
+                if self.envelope == Envelope::Within && self.object.has_ended() =>
+            {
+                self.envelope = Envelope::End;
             }
             read => read?,
         }
-        pieces.into_iter().try_for_each(|piece| self.take(piece))
+        pieces.into_iter().try_for_each(|piece| self.add(piece))
     }
 
-    /// Reads what is before the object. Returns the rest of the chunk.
+    /// Reads the array's beginning. Returns the rest of the chunk.
     fn read_begin<'c>(&mut self, chunk: &'c [u8]) -> Result<&'c [u8], StateReadError> {
         let mut rest = chunk;
-        while let Around::Begin(read) = self.around {
+        while let Envelope::Begin(read) = self.envelope {
             let Some(expected) = STATUS.get(read) else {
-                self.around = Around::Within;
+                self.envelope = Envelope::Within;
                 break;
             };
             let Some((byte, behind)) = rest.split_first() else { break };
             if byte == expected {
-                self.around = Around::Begin(read + 1);
+                self.envelope = Envelope::Begin(read + 1);
             } else if !byte.is_ascii_whitespace() {
                 return Err(StateReadError::Status);
             }
             rest = behind;
         }
-        Ok(if self.around == Around::End { &[] } else { rest })
+        Ok(if self.envelope == Envelope::End { &[] } else { rest })
     }
 
     /// Returns the next part that is complete.
@@ -126,33 +131,33 @@ impl StateReader {
         self.parts.pop_front()
     }
 
-    /// Ends the body once [`Self::next_part`] has returned `None`. Returns the remaining events of the last array.
+    /// Ends the body, after [`Self::next_part`] has returned `None`. Returns the last events.
     ///
     /// # Errors
-    /// When the body breaks off.
+    /// When the body is incomplete.
     pub fn finish(mut self) -> Result<Option<StatePart>, StateReadError> {
         self.end_list();
-        if matches!(self.around, Around::Begin(_) | Around::Within) {
+        if matches!(self.envelope, Envelope::Begin(_) | Envelope::Within) {
             return Err(StateReadError::Status);
         }
         self.object.finish()?;
         Ok(self.parts.pop_front())
     }
 
-    fn take(&mut self, piece: Piece) -> Result<(), StateReadError> {
+    fn add(&mut self, piece: Piece) -> Result<(), StateReadError> {
         match piece {
             Piece::Element(list, json) => {
                 if list != self.list || self.events.len() >= EVENTS_PER_PART {
                     self.end_list();
                     self.list = list;
                 }
-                // What is not JSON cannot be an event; the events around it may be good.
+                // An element that is not JSON is left out; the events envelope it may be valid.
                 if let Ok(Ok(event)) = String::from_utf8(json).map(RawValue::from_string) {
                     self.events.push(event);
                 }
             }
             Piece::Member("event", json) => {
-                // Servers older than restricted rooms send no `event`, or `null`.
+                // Servers without restricted rooms send no `event`, or `null`.
                 if let Some(event) = member::<Option<RawPdu>>(&json)? {
                     self.parts.push_back(StatePart::Join(event));
                 }
@@ -190,7 +195,7 @@ fn member<T: DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
 mod tests {
     use super::*;
 
-    /// How many state events there are in a body that comes in chunks of `size` bytes.
+    /// Returns the number of state events in a body that arrives in chunks of `size` bytes.
     fn read(body: &str, size: usize) -> Result<usize, StateReadError> {
         let mut reader = StateReader::with_status();
         for chunk in body.as_bytes().chunks(size) {
