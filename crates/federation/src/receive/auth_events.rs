@@ -1,5 +1,5 @@
 //! Fetches auth events that are not stored
-//! (<https://spec.matrix.org/v1.19/server-server-api/#retrieving-event-authorisation-information>).
+//! (<https://spec.matrix.org/v1.19/server-server-api/#retrieving-event-authorization-information>).
 
 use std::collections::HashSet;
 
