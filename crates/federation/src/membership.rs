@@ -26,7 +26,7 @@ use plexus_rooms::model::state_map::StateEntry;
 use plexus_rooms::read::stripped::StrippedState;
 use plexus_rooms::write::append::Sent;
 use plexus_rooms::write::error::SendError;
-use plexus_rooms::write::graph::{self, Accepted, PartialState};
+use plexus_rooms::write::graph::{self, AddOutcome, PartialJoinState};
 use plexus_rooms::write::peer_error::PeerError;
 use plexus_rooms::write::{out_of_band, partial_state};
 use plexus_store::EventNid;
@@ -258,16 +258,16 @@ impl RemoteChange {
         let accepted = if view.local_joined.is_empty() {
             self.enter(&room, &join, server, received).await?
         } else if view.is_partial() {
-            graph::add_beside(&self.receiver.writer, &room, &join).await?
+            graph::add_join_to_partial_room(&self.receiver.writer, &room, &join).await?
         } else {
             drop(entering);
             // This server is in the room: the other one was only needed to authorize the join.
             self.receiver.accept(server, &room, join).await?
         };
         match accepted {
-            Accepted::Timeline(position) => Ok(Sent { event_id, position: Some(position) }),
-            Accepted::Known => Ok(Sent { event_id, position: None }),
-            Accepted::SoftFailed | Accepted::Rejected => {
+            AddOutcome::InTimeline(position) => Ok(Sent { event_id, position: Some(position) }),
+            AddOutcome::AlreadyAdded => Ok(Sent { event_id, position: None }),
+            AddOutcome::SoftFailed | AddOutcome::Rejected => {
                 Err(malformed(server, "the state it returned does not allow the join"))
             }
         }
@@ -290,19 +290,24 @@ impl RemoteChange {
         join: &Pdu,
         server: &ServerName,
         received: ReceivedState,
-    ) -> Result<Accepted, MembershipError> {
+    ) -> Result<AddOutcome, MembershipError> {
         let ReceivedState { state, mut first, members_omitted, servers, .. } = received;
         first.extend(auth_entries(&state, join));
         let small = state.len() <= MAX_STATE_AT_ONCE;
         let nids = |state: &[Arc<StateEntry>]| state.iter().map(|entry| entry.nid).collect::<Vec<_>>();
         if small && !members_omitted {
-            return Ok(graph::enter(&self.receiver.writer, room, join, nids(&state), None).await?);
+            return Ok(graph::add_join(&self.receiver.writer, room, join, nids(&state), None).await?);
         }
-        let partial = PartialState { via: server.clone(), servers, given: small };
-        let accepted =
-            graph::enter(&self.receiver.writer, room, join, if small { nids(&state) } else { first }, Some(&partial))
-                .await?;
-        if !matches!(accepted, Accepted::Timeline(_)) {
+        let partial = PartialJoinState { resident: server.clone(), servers, is_stored: small };
+        let accepted = graph::add_join(
+            &self.receiver.writer,
+            room,
+            join,
+            if small { nids(&state) } else { first },
+            Some(&partial),
+        )
+        .await?;
+        if !matches!(accepted, AddOutcome::InTimeline(_)) {
             return Ok(accepted);
         }
         let (receiver, room) = (Arc::clone(&self.receiver), Arc::clone(room));

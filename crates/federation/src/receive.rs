@@ -28,12 +28,13 @@ use fetch_missing::with_missing;
 use plexus_protocol::event::sign::SignatureError;
 use plexus_protocol::event::{Pdu, PduError};
 use plexus_protocol::id::{EventId, ServerName};
+use plexus_rooms::AddError;
 use plexus_rooms::model::event_lookup;
 use plexus_rooms::model::limits::LimitError;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::rooms::Rooms;
 use plexus_rooms::read::stripped::TooMuchStrippedState;
-use plexus_rooms::write::graph::{Accepted, AddError, Arrival, GivenStates, add_all};
+use plexus_rooms::write::graph::{AddOutcome, EventSource, GivenStates, add_all};
 use plexus_rooms::write::writer::RoomWriter;
 use plexus_rooms::write::{outliers, policy};
 use plexus_store::DbError;
@@ -57,7 +58,7 @@ pub(crate) use state_after::state_after;
 const MAX_LARGE_RESPONSES: usize = 8;
 
 /// The outcomes of adding events, in the order in which they were tried.
-pub(crate) type Outcomes = Vec<(EventId, Result<Accepted, ReceiveError>)>;
+pub(crate) type Outcomes = Vec<(EventId, Result<AddOutcome, ReceiveError>)>;
 
 /// Receives the events that other servers send.
 #[derive(Clone)]
@@ -163,14 +164,15 @@ impl PduReceiver {
     ///
     /// # Errors
     /// When events before it cannot be found, or the database fails.
-    pub async fn accept(&self, origin: &ServerName, room: &Arc<Room>, pdu: Pdu) -> Result<Accepted, ReceiveError> {
+    pub async fn accept(&self, origin: &ServerName, room: &Arc<Room>, pdu: Pdu) -> Result<AddOutcome, ReceiveError> {
         let id = pdu.event_id().clone();
         let is_own = pdu.sender().server_name() == self.rooms.server_name().as_str();
         // A join of this server's user through another server is sent to the room's servers by that server.
-        let arrival = if is_own { Arrival::Sent } else { Arrival::Handed { event: &id, by: origin } };
+        let event_source =
+            if is_own { EventSource::Federation } else { EventSource::Submitted { event: &id, by: origin } };
         let deadline = &Deadline::of_request(&self.writer.clock);
         let source = RemoteSource { receiver: self, room, server: origin, deadline };
-        let outcomes = self.process_arrival(&source, vec![pdu], arrival).await?;
+        let outcomes = self.process_from(&source, vec![pdu], event_source).await?;
         match outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id) {
             Some((_, outcome)) => outcome,
             // It has been received from another server meanwhile.
@@ -184,20 +186,20 @@ impl PduReceiver {
         room: &Arc<Room>,
         pdus: &[Pdu],
         given: &GivenStates,
-        arrival: Arrival<'_>,
+        event_source: EventSource<'_>,
     ) -> Result<Outcomes, ReceiveError> {
-        let outcomes = add_all(&self.writer, room, pdus, given, arrival).await?;
+        let outcomes = add_all(&self.writer, room, pdus, given, event_source).await?;
         Ok(outcomes.into_iter().map(|(id, outcome)| (id, outcome.map_err(ReceiveError::from))).collect())
     }
 
     /// Returns the outcome of an event that is in the graph already.
-    async fn outcome_of(&self, room: &Room, id: &EventId) -> Result<Option<Accepted>, DbError> {
+    async fn outcome_of(&self, room: &Room, id: &EventId) -> Result<Option<AddOutcome>, DbError> {
         let known = event_lookup::known(&self.writer.db, std::slice::from_ref(id)).await?;
         let placed = known.get(id).filter(|known| known.snapshot_nid.is_some() && known.room_nid == room.nid);
         Ok(placed.map(|known| match known.verdict {
-            Verdict::Accepted => Accepted::Known,
-            Verdict::SoftFailed => Accepted::SoftFailed,
-            Verdict::Rejected => Accepted::Rejected,
+            Verdict::Accepted => AddOutcome::AlreadyAdded,
+            Verdict::SoftFailed => AddOutcome::SoftFailed,
+            Verdict::Rejected => AddOutcome::Rejected,
         }))
     }
 
@@ -209,20 +211,20 @@ impl PduReceiver {
         pdus: Vec<Pdu>,
     ) -> Result<(Outcomes, Vec<Pdu>), ReceiveError> {
         let Separated { ready, later } = ready::separate(&self.writer.db, room, pdus).await?;
-        let outcomes = self.add_all(room, &ready, &GivenStates::new(), Arrival::Sent).await?;
+        let outcomes = self.add_all(room, &ready, &GivenStates::new(), EventSource::Federation).await?;
         Ok((outcomes, later))
     }
 
     /// Adds events of a room, and the missing events before them. Returns the outcome of each event that was tried.
     pub(crate) async fn process(&self, source: &RemoteSource<'_>, pdus: Vec<Pdu>) -> Result<Outcomes, ReceiveError> {
-        self.process_arrival(source, pdus, Arrival::Sent).await
+        self.process_from(source, pdus, EventSource::Federation).await
     }
 
-    async fn process_arrival(
+    async fn process_from(
         &self,
         source: &RemoteSource<'_>,
         pdus: Vec<Pdu>,
-        arrival: Arrival<'_>,
+        event_source: EventSource<'_>,
     ) -> Result<Outcomes, ReceiveError> {
         let room = source.room;
         let new = lookup::without_place(&self.writer.db, room.nid, outliers::prev_events_first(pdus)).await?;
@@ -231,10 +233,10 @@ impl PduReceiver {
         }
         let found = with_missing(source, &new).await?;
         fetch_auth_events(source, &found.events).await?;
-        let missing_from = |pdu: &Pdu, missing: &[&EventId]| Some(found.missing_from(pdu, missing));
-        let states = fetch_states(source, &found.events, missing_from).await?;
+        let gap_of = |pdu: &Pdu, missing: &[&EventId]| Some(found.gap_of(pdu, missing));
+        let states = fetch_states(source, &found.events, gap_of).await?;
         let pdus = policy::with_recommendations(&self.writer, room, found.events.clone()).await;
-        let mut outcomes = self.add_all(room, &pdus, &states, arrival).await?;
+        let mut outcomes = self.add_all(room, &pdus, &states, event_source).await?;
         if !found.any_fetched {
             return Ok(outcomes);
         }
@@ -247,9 +249,9 @@ impl PduReceiver {
         let is_left = |pdu: &&Pdu| new_ids.contains(pdu.event_id()) && is_missing(pdu.event_id());
         let left: Vec<Pdu> = pdus.iter().filter(is_left).cloned().collect();
         if !left.is_empty() {
-            let states = fetch_states(source, &left, missing_from).await?;
+            let states = fetch_states(source, &left, gap_of).await?;
             outcomes.retain(|(id, _)| left.iter().all(|pdu| pdu.event_id() != id));
-            outcomes.extend(self.add_all(room, &left, &states, arrival).await?);
+            outcomes.extend(self.add_all(room, &left, &states, event_source).await?);
         }
         Ok(outcomes)
     }

@@ -3,7 +3,6 @@
 pub mod directory;
 pub mod relations;
 pub mod stripped;
-pub mod summaries;
 pub mod summary;
 pub mod timeline;
 pub mod user_directory;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::EventId;
 use plexus_rooms::model::room::Room;
-use plexus_rooms::write::graph::MissingFrom;
+use plexus_rooms::write::graph::GapRef;
 use plexus_rooms::write::outliers;
 use plexus_store::repo::timeline_gaps::START;
 use plexus_store::{Database, DbError, EventNid, Position, repo};
@@ -41,10 +41,10 @@ pub(super) struct LastGap {
 
 impl WithMissing {
     /// Returns the gap to which the missing prev events of an event belong.
-    pub(crate) fn missing_from(&self, pdu: &Pdu, missing: &[&EventId]) -> MissingFrom {
+    pub(crate) fn gap_of(&self, pdu: &Pdu, missing: &[&EventId]) -> GapRef {
         let is_old =
             pdu.depth() <= self.last_gap.depth.saturating_add(1) || missing.iter().all(|id| self.older.contains(*id));
-        if is_old { MissingFrom::OldGap(self.last_gap.gap_nid) } else { MissingFrom::NewGap }
+        if is_old { GapRef::Known(self.last_gap.gap_nid) } else { GapRef::New }
     }
 }
 
@@ -119,8 +119,8 @@ mod tests {
         for (depth, missing, is_old) in
             [(11, vec![&new], true), (12, vec![&new], false), (12, vec![&old], true), (12, vec![&old, &new], false)]
         {
-            let from = known.missing_from(&event_at(depth), &missing);
-            assert_eq!(matches!(from, MissingFrom::OldGap(nid) if nid == gap_nid), is_old, "{depth} {missing:?}");
+            let from = known.gap_of(&event_at(depth), &missing);
+            assert_eq!(matches!(from, GapRef::Known(nid) if nid == gap_nid), is_old, "{depth} {missing:?}");
         }
     }
 }

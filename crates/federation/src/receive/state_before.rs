@@ -7,7 +7,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::EventId;
 use plexus_rooms::PeerError;
 use plexus_rooms::model::event_lookup;
-use plexus_rooms::write::graph::{GivenState, GivenStates, MissingFrom};
+use plexus_rooms::write::graph::{GapRef, GivenState, GivenStates};
 use plexus_rooms::write::outliers;
 use plexus_store::EventNid;
 
@@ -28,12 +28,12 @@ struct FetchedState {
 }
 
 /// Fetches the state before each event that has unknown prev events. Events that are in the graph are left out, and so
-/// are events whose state the server does not return or may not be asked for now: they cannot be added. `missing_from`
+/// are events whose state the server does not return or may not be asked for now: they cannot be added. `gap_of`
 /// returns the gap to which the missing prev events of an event belong, if it is to be stored.
 pub(super) async fn fetch_states(
     source: &RemoteSource<'_>,
     pdus: &[Pdu],
-    missing_from: impl Fn(&Pdu, &[&EventId]) -> Option<MissingFrom>,
+    gap_of: impl Fn(&Pdu, &[&EventId]) -> Option<GapRef>,
 ) -> Result<GivenStates, ReceiveError> {
     let RemoteSource { receiver, room, server, .. } = *source;
     let db = &receiver.writer.db;
@@ -56,8 +56,8 @@ pub(super) async fn fetch_states(
         match fetched {
             Ok(FetchedState { state, .. }) => {
                 let missing: Vec<&EventId> = pdu.prev_events().iter().filter(|id| unknown.contains(*id)).collect();
-                let missing_from = missing_from(pdu, &missing);
-                given.insert(pdu.event_id().clone(), GivenState { state, missing_from });
+                let gap = gap_of(pdu, &missing);
+                given.insert(pdu.event_id().clone(), GivenState { state, gap });
             }
             Err(ReceiveError::MissingEvents) => {
                 tracing::info!(event = %pdu.event_id(), room = %room.id, "{server} did not return the state before it");

@@ -12,7 +12,7 @@ use plexus_rooms::actions::membership::restricted;
 use plexus_rooms::model::event_lookup;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::rooms::Rooms;
-use plexus_rooms::write::graph::Accepted;
+use plexus_rooms::write::graph::AddOutcome;
 use plexus_rooms::write::writer::RoomWriter;
 use plexus_store::repo::events::{Known, Verdict};
 
@@ -149,7 +149,7 @@ async fn accept(
     let is_new_join = Membership::of(pdu) == Some(Membership::Join) && !is_joined;
     let counted = is_new_join.then(|| limits.join_of_room(&room.id)).transpose().map_err(ServeError::from)?;
     let accepted = receiver.accept(origin, room, pdu.clone()).await?;
-    let allowed = !matches!(accepted, Accepted::SoftFailed | Accepted::Rejected);
+    let allowed = !matches!(accepted, AddOutcome::SoftFailed | AddOutcome::Rejected);
     if let Some(counted) = counted.filter(|_| allowed) {
         counted.succeeded();
     }

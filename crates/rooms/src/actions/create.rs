@@ -15,14 +15,15 @@ use plexus_store::DbError;
 use crate::actions::membership::checked_content;
 use crate::actions::profile;
 use crate::actions::send::aliases_of;
-use crate::model::head::{self, Head};
+use crate::model::head::Head;
 use crate::model::limits::{Authority, LimitError};
 use crate::model::room::Room;
+use crate::model::room_view::RoomView;
 use crate::model::rooms::Rooms;
 use crate::write::build::{self, Built};
 use crate::write::draft::Draft;
-use crate::write::error::SendError;
-use crate::write::persist::{Append, Creation, PendingEvent, PersistError};
+use crate::write::error::{PersistError, SendError};
+use crate::write::pending::{Append, Creation, PendingEvent};
 use crate::write::writer::RoomWriter;
 
 pub use content::default_power_levels;
@@ -152,7 +153,8 @@ impl RoomCreator {
             match permit.send(append).await {
                 Ok(Ok(_)) => {
                     counted.succeeded();
-                    return Ok(room);
+                    // Another request may have loaded the room as soon as it was committed.
+                    return Ok(self.rooms.get_nid(room.nid).await.ok().flatten().unwrap_or(room));
                 }
                 // There is a room with this id.
                 Ok(Err(PersistError::Stale)) => {}
@@ -172,7 +174,7 @@ impl RoomCreator {
             Some(room_id) => Some(room_id.clone()),
             None => Some(self.new_room_id()?),
         };
-        let mut head = Head::of(&head::empty_view(version), 0);
+        let mut head = Head::of(&RoomView::empty(version), 0);
         let mut events: Vec<PendingEvent> = Vec::new();
         for draft in self.drafts(new).await? {
             let built = build::build(&self.writer, room_id.as_ref(), version, &head, &draft).await.map_err(
@@ -189,9 +191,9 @@ impl RoomCreator {
         }
         let Some(room_id) = room_id else { return Err(CreateError::Other(SendError::UnknownRoom)) };
         let nid = self.writer.nids.take(1).await?;
-        let view = head::empty_view(version);
+        let view = RoomView::empty(version);
         let room =
-            Arc::new(self.rooms.new_room((nid, room_id, version), (0, self.rooms.shared.events.redactions()), view));
+            Arc::new(self.rooms.new_room((nid, room_id, version), (0, self.rooms.memory.events.redactions()), view));
         *room.head.lock().await = head;
         let creation =
             Creation { alias: new.alias.as_ref().map(|it| it.as_str().to_owned()), published: new.published };

@@ -45,7 +45,7 @@ impl GuestRemoval {
                     false
                 }
             };
-            let ended = self.rooms.shared.guest_access_ended.notified();
+            let ended = self.rooms.memory.guest_access_ended.notified();
             tokio::select! {
                 () = ended => {}
                 () = self.rooms.clock.sleep(PAUSE), if !is_done => {}

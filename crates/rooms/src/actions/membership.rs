@@ -23,7 +23,7 @@ use crate::write::append::{self, Sent};
 use crate::write::build::{self, Built};
 use crate::write::draft::Draft;
 use crate::write::error::SendError;
-use crate::write::graph::{self, Accepted};
+use crate::write::graph::{self, AddOutcome};
 use crate::write::writer::RoomWriter;
 use crate::write::{head_lock, policy};
 
@@ -242,7 +242,7 @@ impl MembershipChanger {
             return Err(SendError::Forbidden(AuthRejection::NotFederated).into());
         }
         let mut invite = match self.build_invite(room, change, Object::new(), decided).await? {
-            Built::Event(pending, _) => pending.pdu,
+            Built::Event(pending, _) => pending.judged.pdu,
             Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
         };
         // The room allows it. The other server is asked only as often as the limits say, whatever it answers.
@@ -250,18 +250,18 @@ impl MembershipChanger {
         let profile = if self.invite_profiles { remote.profile(&server, &change.target).await } else { Object::new() };
         if !profile.is_empty() {
             invite = match self.build_invite(room, change, profile, decided).await? {
-                Built::Event(pending, _) => pending.pdu,
+                Built::Event(pending, _) => pending.judged.pdu,
                 Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
             };
         }
         let signed = remote.sign_invite(room, &server, &invite).await?;
         let event_id = signed.event_id().clone();
         let signed = &policy::recommended_here(&self.writer, room, signed).await?;
-        match graph::add_own(&self.writer, room, signed, None).await? {
-            Accepted::Timeline(position) => Ok(Sent { event_id, position: Some(position) }),
-            Accepted::Known => Ok(Sent { event_id, position: None }),
+        match graph::add_local(&self.writer, room, signed, None).await? {
+            AddOutcome::InTimeline(position) => Ok(Sent { event_id, position: Some(position) }),
+            AddOutcome::AlreadyAdded => Ok(Sent { event_id, position: None }),
             // The inviter has lost the right to it meanwhile.
-            Accepted::SoftFailed | Accepted::Rejected => Err(SendError::Contended.into()),
+            AddOutcome::SoftFailed | AddOutcome::Rejected => Err(SendError::Contended.into()),
         }
     }
 

@@ -118,7 +118,7 @@ async fn replace(writer: &Arc<RoomWriter>, creator: &RoomCreator, upgrade: &Upgr
     let room_id = creator.new_room_id()?;
     let built = append::build_on_head(writer, room, &tombstone(sender, &room_id)).await.map_err(CreateError::Other)?;
     let Built::Event(pending, _) = built else { return Err(CreateError::Other(SendError::Contended)) };
-    let pdu = policy::recommended_here(writer, room, pending.pdu).await.map_err(CreateError::Other)?;
+    let pdu = policy::recommended_here(writer, room, pending.judged.pdu).await.map_err(CreateError::Other)?;
     let mut new = replacement::new_room(&writer.rooms, upgrade, Some(pdu.event_id())).await?;
     new.room_id = Some(room_id);
     let new = creator.create(new).await?;

@@ -95,6 +95,13 @@ impl CurrentState {
         heroes::heroes(&self.state, user)
     }
 
+    /// Whether the room's members can be found by every user: the room is public or world readable, and this server is in
+    /// it.
+    pub(crate) fn shows_members_to_all(&self) -> bool {
+        let is_open = self.join_rule == JoinRule::Public || self.history_visibility == HistoryVisibility::WorldReadable;
+        is_open && !self.local_joined.is_empty()
+    }
+
     /// The server that has to recommend events of such a kind.
     pub(crate) fn policy_server(&self, event_type: &str, state_key: Option<&str>) -> Option<PolicyServer> {
         let policy =

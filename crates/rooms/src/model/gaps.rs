@@ -40,7 +40,7 @@ impl Gaps {
     }
 
     /// Whether as many are open as may be.
-    pub(crate) fn are_most_open(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.0.iter().filter(|gap| gap.is_open).count() >= MOST_OPEN
     }
 
@@ -111,8 +111,8 @@ mod tests {
             let gaps = (0..open + closed).zip(1..).map(|(at, number)| gap(number * (RESERVED + 1), 0, at < open));
             Gaps::new(gaps.collect())
         };
-        assert!(!of(MOST_OPEN - 1, 50).are_most_open());
-        assert!(of(MOST_OPEN, 0).are_most_open());
+        assert!(!of(MOST_OPEN - 1, 50).is_full());
+        assert!(of(MOST_OPEN, 0).is_full());
         let gaps = of(3, 1);
         let tops = [1, 2, 3, 4].map(|number| number * (RESERVED + 1));
         assert!(tops.iter().all(|top| gaps.covers(top - 1) && gaps.covers(top - RESERVED) && !gaps.covers(*top)));

@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use plexus_protocol::rules::RoomVersion;
-
-use crate::model::current_state::{self, CurrentState};
-use crate::model::gaps::Gaps;
+use crate::model::current_state::CurrentState;
 use crate::model::graph_tip::Tip;
-use crate::model::room::RoomView;
-use crate::model::state_map::StateMap;
+use crate::model::room_view::RoomView;
 
 /// The room as the next event sees it.
 #[derive(Clone)]
@@ -32,19 +28,5 @@ impl Head {
     /// Whether nothing that it is made of is on its way to the database.
     pub fn is_committed(&self, view: &RoomView) -> bool {
         !self.hidden && self.tip == view.tip && Arc::ptr_eq(&self.current, &view.current)
-    }
-}
-
-/// A room without any event.
-pub(crate) fn empty_view(version: RoomVersion) -> RoomView {
-    RoomView {
-        position: 0,
-        tip: Tip::empty(),
-        current: Arc::new(current_state::current_state(version, StateMap::default(), "")),
-        recent: Arc::new([]),
-        recent_after: 0,
-        merged: 0,
-        gaps: Gaps::default(),
-        partial: None,
     }
 }

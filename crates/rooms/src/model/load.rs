@@ -14,7 +14,7 @@ use plexus_store::{DbError, EventNid, RoomNid, Tx, event_key, repo};
 use crate::model::current_state::current_state;
 use crate::model::gaps::Gaps;
 use crate::model::graph_tip::{Extremity, Tip};
-use crate::model::room::RoomView;
+use crate::model::room_view::RoomView;
 use crate::model::state_map::{StateEntry, StateMap};
 use crate::model::stored_events::{bad_event, hydrate};
 use crate::model::timeline_event::TimelineEvent;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use plexus_protocol::id::ServerName;
 use plexus_store::repo::partial_joins::PartialJoin;
 
-use crate::model::room::{Room, RoomView};
+use crate::model::room::Room;
+use crate::model::room_view::RoomView;
 
 /// The rest of a room's state takes too long to come.
 #[derive(Clone, Copy, Debug, thiserror::Error)]

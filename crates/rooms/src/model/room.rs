@@ -1,25 +1,21 @@
-//! A room in use, and the immutable view of it that readers hold.
+//! A room in use.
 
 use std::collections::HashMap;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use plexus_protocol::id::{EventId, RoomId};
+use plexus_protocol::id::RoomId;
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::repo::partial_joins::PartialJoin;
-use plexus_store::{Database, DbError, EventNid, Position, RoomNid};
+use plexus_store::{Database, DbError, EventNid, RoomNid};
 use tokio::sync::{Mutex, Notify};
 
 use crate::model::auth_index::AuthIndex;
-use crate::model::current_state::CurrentState;
 use crate::model::erased_users::ErasedUsers;
 use crate::model::event_cache::EventCache;
-use crate::model::gaps::Gaps;
-use crate::model::graph_tip::Tip;
 use crate::model::head::Head;
+use crate::model::room_view::RoomView;
 use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::TimelineEvent;
 
@@ -51,7 +47,7 @@ pub struct Room {
     /// Held by an upgrade; the tombstone of the last one, if it succeeded.
     pub(crate) upgrading: Mutex<Option<EventNid>>,
     /// Held while events that may be stored already are looked up and written.
-    pub(crate) intake: Mutex<()>,
+    pub(crate) adding: Mutex<()>,
     /// Notified when somebody wants the state to be full, or a server of the room was heard of.
     pub wanted: Notify,
     /// Notified when the state is full.
@@ -61,6 +57,10 @@ pub struct Room {
     revision: AtomicI64,
     /// The newest revision that is known to be committed, when memory could not follow; the view may be newer.
     known_revision: AtomicI64,
+    /// The number of times that memory may have missed commits to the room.
+    doubts: AtomicU64,
+    /// The number of those after which the room has been read.
+    settled_doubts: AtomicU64,
     /// Held while view and revision are replaced.
     replacing: parking_lot::Mutex<()>,
     /// At least the time of the newest live event that is not late. Only writers of events look at it.
@@ -95,12 +95,14 @@ impl Room {
             backfilling: Mutex::default(),
             entering: Mutex::default(),
             upgrading: Mutex::default(),
-            intake: Mutex::default(),
+            adding: Mutex::default(),
             wanted: Notify::new(),
             filled: Notify::new(),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
             known_revision: AtomicI64::new(revision),
+            doubts: AtomicU64::new(0),
+            settled_doubts: AtomicU64::new(0),
             replacing: parking_lot::Mutex::default(),
             latest_ts: AtomicI64::new(i64::MIN),
             redactions: AtomicU64::new(redactions),
@@ -152,17 +154,25 @@ impl Room {
         self.known_revision.fetch_max(revision, Ordering::AcqRel);
     }
 
-    /// The revision that has to be read, if memory lacks it.
-    pub(crate) fn outdated(&self) -> Option<i64> {
-        let known = self.known_revision.load(Ordering::Acquire);
-        (known > self.revision()).then_some(known)
+    /// Whether the database may have a revision that memory lacks.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.known_revision.load(Ordering::Acquire) > self.revision()
+            || self.doubts() > self.settled_doubts.load(Ordering::Acquire)
     }
 
-    /// Ends the doubt about a revision that turned out not to exist, when the room was read.
-    pub(crate) fn end_doubt(&self, doubted: i64) {
-        let known = self.revision();
-        // An error says that a newer one is known.
-        let _ = self.known_revision.compare_exchange(doubted, known, Ordering::AcqRel, Ordering::Acquire);
+    /// Notes that memory may have missed commits to the room.
+    pub(crate) fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Returns the number of times that the room was doubted.
+    pub(crate) fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::Acquire)
+    }
+
+    /// Notes that the room has been read since it was doubted for the `count`th time.
+    pub(crate) fn settle_doubts(&self, count: u64) {
+        self.settled_doubts.fetch_max(count, Ordering::AcqRel);
     }
 
     /// Whether an event that goes into the timeline now is late ([`plexus_store::repo::events::near_time`]); if not, it
@@ -220,79 +230,5 @@ impl Room {
             Err(error) if error.is_bad_data() => Ok(plexus_store::readable(Err(error))),
             read => read.map(Some),
         }
-    }
-}
-
-/// A room at one moment; never changes. Derefs to its [`CurrentState`].
-#[derive(Clone)]
-pub struct RoomView {
-    /// Position of the newest timeline event.
-    pub position: Position,
-    pub tip: Tip,
-    /// The current state and what is derived from it.
-    pub current: Arc<CurrentState>,
-    /// The newest timeline events, newest last: every one with a position above `recent_after`.
-    pub recent: Arc<[Arc<TimelineEvent>]>,
-    /// See `recent`; 0 when `recent` reaches back to the room's first event.
-    pub recent_after: Position,
-    /// Position of the newest change of the current state that was not made by the event at that position but by state
-    /// resolution, or by joining; 0 when there was none since `recent_after`.
-    pub(crate) merged: Position,
-    /// Where events are or were missing. `recent` does not reach back over the newest of them.
-    pub gaps: Gaps,
-    /// When the room's state was not told or stored as a whole as this server came into it.
-    pub(crate) partial: Option<Arc<PartialJoin>>,
-}
-
-impl Deref for RoomView {
-    type Target = CurrentState;
-
-    fn deref(&self) -> &CurrentState {
-        &self.current
-    }
-}
-
-impl RoomView {
-    /// Whether the current state has changed since a position otherwise than by the timeline's own events: state
-    /// resolution has put another event in place, or taken one out.
-    #[must_use]
-    pub fn merged_since(&self, position: Position) -> bool {
-        self.merged > position
-    }
-
-    /// Whether the room is encrypted.
-    #[must_use]
-    pub fn is_encrypted(&self) -> bool {
-        self.state.get("m.room.encryption", "").is_some()
-    }
-
-    /// Whether part of the room's state is missing: member events, above all, that other servers have not told yet.
-    /// Nothing of others is judged by it.
-    #[must_use]
-    pub fn is_partial(&self) -> bool {
-        self.partial.as_ref().is_some_and(|join| join.full_position.is_none())
-    }
-
-    /// Returns the position from which on clients see the room that this server is in; `None`: not yet. `lazily`: for
-    /// clients that load members when they need them.
-    #[must_use]
-    pub fn shown_from(&self, lazily: bool) -> Option<Position> {
-        match &self.partial {
-            None => Some(0),
-            Some(join) if lazily => join.told_position,
-            Some(join) => join.full_position,
-        }
-    }
-
-    /// Whether others are in the room and this server is not: what it knows of the room is old, or came with an invite.
-    /// A room that its last local member has left, and nobody else is in, is still this server's to judge.
-    #[must_use]
-    pub fn is_out_of_band(&self) -> bool {
-        self.local_joined.is_empty() && (self.tip.extremities.is_empty() || !self.servers.is_empty())
-    }
-
-    /// The forward extremities: what the next event names as `prev_events`.
-    pub fn extremities(&self) -> impl Iterator<Item = &EventId> {
-        self.tip.extremities.iter().map(|extremity| &extremity.event_id)
     }
 }

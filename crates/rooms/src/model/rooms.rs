@@ -1,33 +1,35 @@
 //! The rooms in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use plexus_base::config::PrejoinStateEntry;
 use plexus_base::{Clock, KeyedLocks};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{RoomId, ServerName};
-use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::{self, state_snapshots};
 use plexus_store::{Database, DbError, RoomNid};
 use tokio::sync::Notify;
 
 use crate::model::cache_size::CacheSize;
+use crate::model::engine_memory::EngineMemory;
 use crate::model::erased_users::ErasedUsers;
 use crate::model::event_cache::EventCache;
 use crate::model::interner::Interner;
+use crate::model::load::{self, LoadedRoom};
+use crate::model::loaded_rooms::LoadedRooms;
 use crate::model::memberships::Memberships;
 use crate::model::partial_state::StatePending;
 use crate::model::profile_cache::ProfileCache;
-use crate::model::room::{Room, RoomView};
+use crate::model::room::Room;
+use crate::model::room_view::RoomView;
 use crate::model::state_map::{OWN_CONTENT_ONLY, StateEntry};
-use crate::model::{load, stored_events};
-use crate::read::summaries::Summaries;
-use crate::read::user_directory::DirectoryProgress;
+use crate::model::stored_events;
+use crate::model::summary_cache::SummaryCache;
+use crate::model::user_directory_progress::UserDirectoryProgress;
 
 /// How long a request waits for the rest of a room's state.
 const FULL_STATE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -40,9 +42,9 @@ pub struct Rooms {
     pub clock: Clock,
     pub server_name: ServerName,
     pub(crate) profiles: Arc<ProfileCache>,
-    pub(crate) summaries: Summaries,
+    pub(crate) summaries: SummaryCache,
     pub(crate) stripped_state_types: Vec<PrejoinStateEntry>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) memory: Arc<EngineMemory>,
     load_locks: KeyedLocks,
 }
 
@@ -59,75 +61,41 @@ pub struct RoomsDeps {
     pub forget_on_leave: bool,
 }
 
-/// What commits update. Owned by this process: it follows the commits ([`crate::write::follower`]).
-pub struct Shared {
-    pub server_name: ServerName,
-    pub memberships: Memberships,
-    pub interner: Interner,
-    pub events: Arc<EventCache>,
-    pub erased: ErasedUsers,
-    pub directory: DirectoryProgress,
-    pub snapshots: Arc<state_snapshots::Recent>,
-    forget_on_leave: bool,
-    /// Notified when guest access has ended in a room.
-    pub guest_access_ended: Notify,
-    /// Notified when a user of this server has joined a room or knocked on one.
-    pub local_user_entered: Notify,
-    registry: Mutex<Registry>,
-    tick: AtomicU64,
-    cache_bytes: usize,
-}
-
-impl Shared {
-    /// Whether a user with this membership forgets the room at once.
-    pub fn forgets(&self, kind: Membership) -> bool {
-        self.forget_on_leave && matches!(kind, Membership::Leave | Membership::Ban)
-    }
-}
-
-#[derive(Default)]
-struct Registry {
-    rooms: HashMap<RoomNid, Arc<Room>>,
-    nids: HashMap<RoomId, RoomNid>,
-    bytes: usize,
-}
-
 impl Rooms {
     pub fn new(deps: RoomsDeps) -> Self {
         let RoomsDeps { db, clock, server_name, cache_bytes, stripped_state_types, forget_on_leave } = deps;
-        let shared = Arc::new(Shared {
+        let events = Arc::new(EventCache::new(cache_bytes / 4));
+        let memory = Arc::new(EngineMemory {
             server_name: server_name.clone(),
+            rooms: LoadedRooms::new(Arc::clone(&events), cache_bytes),
             memberships: Memberships::new(db.clone()),
             interner: Interner::default(),
-            events: Arc::new(EventCache::new(cache_bytes / 4)),
+            events,
             erased: ErasedUsers::default(),
-            directory: DirectoryProgress::default(),
+            directory: UserDirectoryProgress::default(),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             forget_on_leave,
             guest_access_ended: Notify::new(),
             local_user_entered: Notify::new(),
-            registry: Mutex::default(),
-            tick: AtomicU64::new(1),
-            cache_bytes,
         });
         let profiles = Arc::new(ProfileCache::new(db.clone(), cache_bytes / 64));
-        db.add_listener(&shared);
+        db.add_listener(&memory);
         db.add_listener(&profiles);
         Self {
             profiles,
-            summaries: Summaries::new(),
+            summaries: SummaryCache::new(),
             load_locks: KeyedLocks::new(LOAD_LOCKS),
             db,
             clock,
             server_name,
             stripped_state_types,
-            shared,
+            memory,
         }
     }
 
     /// Waits until a user of this server has joined a room or knocked on one since the last call. For one caller.
     pub async fn local_user_entered(&self) {
-        self.shared.local_user_entered.notified().await;
+        self.memory.local_user_entered.notified().await;
     }
 
     /// Waits until all of a room's state is here, or this server has left it.
@@ -151,15 +119,15 @@ impl Rooms {
     /// twice that time.
     pub async fn run_expiry(self: Arc<Self>, unused: Duration) {
         loop {
-            let before = self.shared.tick.load(Ordering::Relaxed);
+            let before = self.memory.rooms.uses();
             self.clock.sleep(unused).await;
-            self.shared.expire(before);
+            self.memory.rooms.remove_unused(before);
         }
     }
 
     /// The room with an id; `None` when this server does not know it.
     pub async fn get(&self, id: &RoomId) -> Result<Option<Arc<Room>>, DbError> {
-        if let Some(nid) = self.shared.nid_of(id) {
+        if let Some(nid) = self.memory.rooms.nid_of(id) {
             return self.get_nid(nid).await;
         }
         let key = id.clone();
@@ -170,53 +138,56 @@ impl Rooms {
         }
     }
 
-    /// The room with a number.
+    /// Returns the room with a number.
+    ///
+    /// # Errors
+    /// When the database fails, or the room cannot be read.
     pub async fn get_nid(&self, nid: RoomNid) -> Result<Option<Arc<Room>>, DbError> {
-        if let Some(room) = self.loaded(nid).filter(|room| room.outdated().is_none()) {
+        if let Some(room) = self.loaded(nid).filter(|room| !room.is_outdated()) {
             return Ok(Some(room));
         }
         let _one_at_a_time = self.load_locks.lock(&nid).await;
         if let Some(room) = self.loaded(nid) {
-            match room.outdated() {
-                None => return Ok(Some(room)),
-                Some(known) if self.update(&room, known).await? => return Ok(Some(room)),
-                Some(_) => self.shared.forget(nid),
+            if !room.is_outdated() || self.update(&room).await? {
+                return Ok(Some(room));
             }
+            self.memory.rooms.remove(nid);
         }
-        let redactions = self.shared.events.redactions();
-        Ok(self.read(nid, redactions).await?.map(|loaded| {
-            let load::LoadedRoom { nid, id, version, revision, latest_ts, view } = loaded;
-            let room = Arc::new(self.new_room((nid, id, version), (revision, redactions), view));
-            room.latest_ts.store(latest_ts, Ordering::Relaxed);
-            self.shared.insert(&room)
-        }))
+        let loading = self.memory.rooms.start_loading(nid);
+        let redactions = self.memory.events.redactions();
+        let Some(loaded) = self.read(nid, redactions).await? else { return Ok(None) };
+        let LoadedRoom { nid, id, version, revision, latest_ts, view } = loaded;
+        let room = Arc::new(self.new_room((nid, id, version), (revision, redactions), view));
+        room.latest_ts.store(latest_ts, Ordering::Relaxed);
+        Ok(Some(loading.insert(&room)))
     }
 
-    async fn read(&self, nid: RoomNid, redactions: u64) -> Result<Option<load::LoadedRoom>, DbError> {
+    async fn read(&self, nid: RoomNid, redactions: u64) -> Result<Option<LoadedRoom>, DbError> {
         let server_name = self.server_name.clone();
         self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), redactions)).await
     }
 
     /// Reads a room in memory that is out of date. Returns whether it is the same room: not when its version was
     /// corrected.
-    async fn update(&self, room: &Room, known: i64) -> Result<bool, DbError> {
+    async fn update(&self, room: &Arc<Room>) -> Result<bool, DbError> {
+        let doubts = room.doubts();
         let Some(loaded) = self.read(room.nid, room.redactions()).await? else { return Ok(false) };
         if loaded.version != room.version {
             return Ok(false);
         }
         let before = room.view();
-        // First: what was built on the view before is void, and the next writer takes the head from the database.
+        // First: events built on the view before are void, and the next writer reads the head from the database.
         room.epoch.fetch_add(1, Ordering::Release);
         room.latest_ts.fetch_max(loaded.latest_ts, Ordering::Relaxed);
         room.replace(loaded.revision, loaded.view);
-        room.end_doubt(known);
-        self.shared.changed(room);
+        room.settle_doubts(doubts);
+        self.memory.rooms.advanced(room, loaded.revision);
         let after = room.view();
         if before.is_partial() && (!after.is_partial() || after.local_joined.is_empty()) {
             room.filled.notify_waiters();
         }
         if before.guests_can_join && !after.guests_can_join {
-            self.shared.guest_access_ended.notify_one();
+            self.memory.guest_access_ended.notify_one();
         }
         Ok(true)
     }
@@ -275,13 +246,13 @@ impl Rooms {
         (revision, redactions): (i64, u64),
         view: RoomView,
     ) -> Room {
-        let shared = (Arc::clone(&self.shared.events), self.shared.erased.clone());
+        let shared = (Arc::clone(&self.memory.events), self.memory.erased.clone());
         Room::new(self.db.clone(), shared, identity, (revision, redactions), view)
     }
 
     /// The event of a state entry as it federates, from memory or the database.
     pub(crate) async fn entry_pdu(&self, version: RoomVersion, entry: &StateEntry) -> Result<Pdu, DbError> {
-        let cache = &self.shared.events;
+        let cache = &self.memory.events;
         match entry.pdu_in_memory().or_else(|| cache.pdu(entry.nid)) {
             Some(pdu) => Ok(pdu),
             None => {
@@ -305,13 +276,13 @@ impl Rooms {
     /// The room with a number, when it is in memory.
     #[must_use]
     pub fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
-        self.shared.loaded(nid)
+        self.memory.rooms.get(nid)
     }
 
     /// The users whose content is erased.
     #[must_use]
     pub fn erased_users(&self) -> ErasedUsers {
-        self.shared.erased.clone()
+        self.memory.erased.clone()
     }
 
     /// The profiles of this server's users.
@@ -323,14 +294,13 @@ impl Rooms {
     /// Which rooms each user is in.
     #[must_use]
     pub fn memberships(&self) -> &Memberships {
-        &self.shared.memberships
+        &self.memory.memberships
     }
 
     /// How many rooms are in memory, and about how many bytes they take.
     #[must_use]
     pub fn in_memory(&self) -> (usize, usize) {
-        let registry = self.shared.registry.lock();
-        (registry.rooms.len(), registry.bytes)
+        self.memory.rooms.size()
     }
 
     /// What its caches hold.
@@ -338,11 +308,11 @@ impl Rooms {
     pub fn caches(&self) -> [CacheSize; 5] {
         let (entries, bytes) = self.in_memory();
         let rooms = CacheSize { name: "rooms", entries: entries as u64, bytes: bytes as u64 };
-        let (entries, bytes) = self.shared.snapshots.size();
+        let (entries, bytes) = self.memory.snapshots.size();
         let snapshots = CacheSize { name: "state_snapshots", entries, bytes };
         let (entries, bytes) = self.profiles.size();
         let profiles = CacheSize { name: "profiles", entries, bytes };
-        [rooms, self.shared.events.size(), snapshots, profiles, self.summaries.size()]
+        [rooms, self.memory.events.size(), snapshots, profiles, self.summaries.size()]
     }
 
     /// This server's name.
@@ -363,126 +333,4 @@ fn readable(
         }
         read => read,
     }
-}
-
-impl Shared {
-    fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
-        let registry = self.registry.lock();
-        let room = registry.rooms.get(&nid)?;
-        room.touch(self.tick.fetch_add(1, Ordering::Relaxed));
-        Some(Arc::clone(room))
-    }
-
-    fn nid_of(&self, id: &RoomId) -> Option<RoomNid> {
-        self.registry.lock().nids.get(id).copied()
-    }
-
-    /// Takes a room into the registry; answers the one that was there before, if any.
-    pub fn insert(&self, room: &Arc<Room>) -> Arc<Room> {
-        let mut registry = self.registry.lock();
-        if let Some(other) = registry.rooms.get(&room.nid) {
-            return Arc::clone(other);
-        }
-        room.touch(self.tick.fetch_add(1, Ordering::Relaxed));
-        registry.rooms.insert(room.nid, Arc::clone(room));
-        registry.nids.insert(room.id.clone(), room.nid);
-        let bytes = weight(room);
-        room.bytes.store(bytes, Ordering::Relaxed);
-        registry.bytes += bytes;
-        registry.evict(self.cache_bytes);
-        Arc::clone(room)
-    }
-
-    /// Drops a room from memory: it is read anew when it is asked for.
-    pub fn forget(&self, nid: RoomNid) {
-        self.registry.lock().remove(nid);
-    }
-
-    /// Whether a room is one of these, and not one that another engine in the process has.
-    pub(crate) fn owns(&self, room: &Room) -> bool {
-        room.uses(&self.events)
-    }
-
-    /// Notes that a room has a newer revision than memory may have; `redacts`: stored events may have been redacted.
-    pub(crate) fn mark_outdated(&self, nid: RoomNid, revision: i64, redacts: bool) {
-        if redacts {
-            self.events.clear();
-        }
-        let room = self.registry.lock().rooms.get(&nid).map(Arc::clone);
-        if let Some(room) = room {
-            if redacts {
-                room.note_redaction();
-            }
-            room.mark_outdated(revision);
-        }
-    }
-
-    /// Notes that all rooms in memory may be out of date.
-    pub(crate) fn doubt_rooms(&self) {
-        self.events.clear();
-        for room in self.registry.lock().rooms.values() {
-            room.note_redaction();
-            room.mark_outdated(room.revision() + 1);
-        }
-    }
-
-    /// Drops the rooms that were last used before a tick and that nobody holds.
-    fn expire(&self, before: u64) {
-        let mut registry = self.registry.lock();
-        let idle = registry.idle();
-        idle.into_iter().filter(|(used, _)| *used < before).for_each(|(_, nid)| registry.remove(nid));
-    }
-
-    /// Accounts for a room that a commit has changed.
-    pub fn changed(&self, room: &Room) {
-        let bytes = weight(room);
-        let mut registry = self.registry.lock();
-        let before = room.bytes.swap(bytes, Ordering::Relaxed);
-        registry.bytes = (registry.bytes + bytes).saturating_sub(before);
-        registry.evict(self.cache_bytes);
-    }
-}
-
-impl Registry {
-    /// Over the budget, drops the least recently used rooms that nobody holds until a tenth of the budget is free.
-    fn evict(&mut self, budget: usize) {
-        if self.bytes <= budget {
-            return;
-        }
-        let mut idle = self.idle();
-        idle.sort_unstable();
-        for (_, nid) in idle {
-            if self.bytes <= budget - budget / 10 {
-                break;
-            }
-            self.remove(nid);
-        }
-    }
-
-    /// The rooms that nobody holds, each with the tick of its last use.
-    fn idle(&self) -> Vec<(u64, RoomNid)> {
-        let idle = self.rooms.values().filter(|room| Arc::strong_count(room) == 1);
-        idle.map(|room| (room.last_used(), room.nid)).collect()
-    }
-
-    fn remove(&mut self, nid: RoomNid) {
-        if let Some(room) = self.rooms.remove(&nid) {
-            self.nids.remove(&room.id);
-            self.bytes = self.bytes.saturating_sub(room.bytes.load(Ordering::Relaxed));
-        }
-    }
-}
-
-/// About how many bytes a room takes.
-fn weight(room: &Room) -> usize {
-    let view = room.view();
-    const ROOM: usize = 3_072;
-    // The state events that a room keeps when they are no longer among the recent ones.
-    const KEPT: usize = 11_500;
-    const STATE_ENTRY: usize = 192;
-    let kept = if view.recent_after > 0 { KEPT } else { 0 };
-    let recent: usize = view.recent.iter().map(|event| event.weight()).sum();
-    let asked_for = ROOM + kept + view.state.len() * STATE_ENTRY + recent;
-    // What an allocator takes beyond what it is asked for.
-    asked_for + asked_for / 8 + room.auth_bytes.load(Ordering::Relaxed)
 }

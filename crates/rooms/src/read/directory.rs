@@ -9,8 +9,9 @@ use plexus_store::DbError;
 use serde::{Deserialize, Serialize};
 
 use crate::model::room::Room;
+use crate::model::room_summary::RoomSummary;
 use crate::model::rooms::Rooms;
-use crate::read::summary::{RoomSummary, published_rooms};
+use crate::read::summary::published_rooms;
 
 /// The most rooms of a page.
 const MAX_LIMIT: usize = 500;

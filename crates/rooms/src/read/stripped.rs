@@ -10,7 +10,8 @@ use plexus_protocol::json::{self, MAX_NESTING, Object, Value};
 use plexus_store::DbError;
 use serde_json::value::RawValue;
 
-use crate::model::room::{Room, RoomView};
+use crate::model::room::Room;
+use crate::model::room_view::RoomView;
 use crate::model::rooms::Rooms;
 use crate::model::state_map::StateEntry;
 

@@ -8,47 +8,19 @@ use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::membership::Membership;
 use plexus_protocol::visibility::HistoryVisibility;
-use plexus_store::{DbError, repo};
+use plexus_store::{DbError, RoomNid, repo};
 use serde::Serialize;
 
 use crate::model::current_state::SPACE;
 use crate::model::memberships::UserRooms;
-use crate::model::room::{Room, RoomView};
+use crate::model::room::Room;
+use crate::model::room_summary::RoomSummary;
+use crate::model::room_view::RoomView;
 use crate::model::rooms::Rooms;
 use crate::read::timeline;
 
 /// The type of the allow rules that this server knows.
 const MEMBERSHIP_RULE: &str = "m.room_membership";
-
-/// A room from outside, as the client-server API writes it.
-#[derive(Clone, Debug, Serialize)]
-pub struct RoomSummary {
-    /// `room_id`
-    pub room_id: String,
-    /// `m.room.name`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// `m.room.topic`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub topic: Option<String>,
-    /// `m.room.canonical_alias`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub canonical_alias: Option<String>,
-    /// `m.room.avatar`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub avatar_url: Option<String>,
-    /// How many users are joined.
-    pub num_joined_members: u64,
-    /// Whether anybody may read the history.
-    pub world_readable: bool,
-    /// Whether guests may join.
-    pub guest_can_join: bool,
-    /// `m.room.join_rules`
-    pub join_rule: &'static str,
-    /// `type` of `m.room.create`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub room_type: Option<String>,
-}
 
 /// What only summaries and hierarchies tell.
 #[derive(Clone, Debug, Serialize)]
@@ -64,29 +36,6 @@ pub struct SummaryDetails {
     /// For a restricted room the rooms whose members it lets in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_room_ids: Vec<String>,
-}
-
-impl RoomSummary {
-    /// The summary of a room as it is now.
-    #[must_use]
-    pub fn of(room: &Room) -> Self {
-        let view = room.view();
-        let text = |event_type, member| {
-            view.content_str(event_type, member).filter(|text| !text.is_empty()).map(str::to_owned)
-        };
-        Self {
-            room_id: room.id.as_str().to_owned(),
-            name: text("m.room.name", "name"),
-            topic: text("m.room.topic", "topic"),
-            canonical_alias: text("m.room.canonical_alias", "alias"),
-            avatar_url: text("m.room.avatar", "url"),
-            num_joined_members: view.joined_count,
-            world_readable: view.history_visibility == HistoryVisibility::WorldReadable,
-            guest_can_join: view.guests_can_join,
-            join_rule: view.join_rule.as_str(),
-            room_type: text("m.room.create", "type"),
-        }
-    }
 }
 
 impl SummaryDetails {
@@ -137,11 +86,25 @@ pub async fn published_rooms(rooms: &Rooms) -> Result<Vec<RoomSummary>, DbError>
     let published = rooms.db.read(repo::rooms::published).await?;
     let mut summaries = Vec::with_capacity(published.len());
     for (nid, revision) in published {
-        let summary = rooms.summaries.get(rooms, nid, revision).await?;
+        let summary = summary(rooms, nid, revision).await?;
         summaries.extend(summary.filter(|room| room.num_joined_members > 0));
     }
     summaries.sort_by(|a, b| b.num_joined_members.cmp(&a.num_joined_members).then_with(|| a.room_id.cmp(&b.room_id)));
     Ok(summaries)
+}
+
+/// Returns the summary of a room at `revision`, the room's newest in the database, or later; `None` if there is no such
+/// room or it cannot be read.
+async fn summary(rooms: &Rooms, nid: RoomNid, revision: i64) -> Result<Option<RoomSummary>, DbError> {
+    if let Some(summary) = rooms.summaries.get(nid, revision) {
+        return Ok(Some(summary));
+    }
+    let Some(room) = rooms.get_readable_nid(nid).await? else { return Ok(None) };
+    // Read before the view, so that it is never newer than the summary.
+    let revision = room.revision();
+    let summary = RoomSummary::of(&room);
+    rooms.summaries.insert(nid, revision, summary.clone());
+    Ok(Some(summary))
 }
 
 /// Whether the user (or, with `None`, anybody) may be shown the room's summary: members and invited users, and everybody

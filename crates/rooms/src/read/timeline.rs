@@ -3,7 +3,6 @@
 //! A timeline's order is that of positions. A token names the place after the event at its position: reading backward from
 //! `p` begins with the event at `p`, reading forward with the one after it.
 
-mod past;
 mod visibility;
 
 use std::collections::HashMap;
@@ -24,7 +23,7 @@ pub use crate::model::direction::Direction;
 pub use crate::model::gaps::Gaps;
 pub use visibility::is_erased;
 pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
-pub(crate) use visibility::{Place, Sight, without_erased};
+pub(crate) use visibility::{EventPosition, ReaderVisibility, without_erased};
 
 /// How many events one reader reads at a time.
 const READ_AT_ONCE: usize = 2_000;

@@ -7,16 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_protocol::id::UserId;
-use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::json::{Object, Value};
-use plexus_protocol::visibility::HistoryVisibility;
 use plexus_store::repo::profiles::longest;
 use plexus_store::repo::user_directory::{self, Profile, Scope, StaleMembership};
 use plexus_store::words::words;
 use plexus_store::{DbError, RoomNid, Tx};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::Semaphore;
 
-use crate::model::current_state::CurrentState;
 use crate::model::rooms::Rooms;
 
 /// How many memberships, or users, one transaction indexes: some milliseconds of the writer's time.
@@ -52,39 +49,6 @@ pub struct FoundUser {
     pub avatar_url: Option<String>,
 }
 
-/// How far the directory is behind the rooms. Owned by [`Rooms`]; counted on the writer's thread.
-#[derive(Debug)]
-pub struct DirectoryProgress {
-    /// Counts the commits that changed something to be indexed.
-    changes: watch::Sender<u64>,
-    /// How many of them are indexed.
-    done: watch::Sender<u64>,
-    /// Notified when a search waits for the changes.
-    wanted: Notify,
-}
-
-impl Default for DirectoryProgress {
-    fn default() -> Self {
-        // The first change is what an earlier run of the program has left.
-        Self { changes: watch::Sender::new(1), done: watch::Sender::new(0), wanted: Notify::new() }
-    }
-}
-
-impl DirectoryProgress {
-    /// Records a commit that changed something to be indexed.
-    pub fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
-    }
-}
-
-impl CurrentState {
-    /// Whether everybody finds the room's members: anybody may join or read it, and this server is in it.
-    pub(crate) fn shows_members_to_all(&self) -> bool {
-        let is_open = self.join_rule == JoinRule::Public || self.history_visibility == HistoryVisibility::WorldReadable;
-        is_open && !self.local_joined.is_empty()
-    }
-}
-
 /// The user directory. A server has one.
 pub struct UserDirectory {
     rooms: Arc<Rooms>,
@@ -100,8 +64,8 @@ impl UserDirectory {
 
     /// Indexes changes, for ever.
     pub async fn run(self: Arc<Self>) {
-        let progress = &self.rooms.shared.directory;
-        let mut changes = progress.changes.subscribe();
+        let progress = &self.rooms.memory.directory;
+        let mut changes = progress.changes();
         let mut has_old = true;
         loop {
             let seen = *changes.borrow_and_update();
@@ -114,13 +78,13 @@ impl UserDirectory {
             match indexed.await {
                 Ok(()) => {
                     has_old = false;
-                    progress.done.send_replace(seen);
+                    progress.record_indexed(seen);
                     if changes.changed().await.is_err() {
                         return;
                     }
                     tokio::select! {
                         () = self.rooms.clock.sleep(GATHERED) => {}
-                        () = progress.wanted.notified() => {}
+                        () = progress.requested() => {}
                     }
                 }
                 Err(DbError::Closed) => return,
@@ -173,7 +137,7 @@ impl UserDirectory {
         if wanted.is_empty() || search.limit == 0 {
             return Ok((Vec::new(), false));
         }
-        self.catch_up().await;
+        self.rooms.memory.directory.catch_up(&self.rooms.clock, PATIENCE).await;
         let _permit = self.searches.acquire().await.map_err(|_| DbError::Closed)?;
         self.rooms
             .db
@@ -182,21 +146,6 @@ impl UserDirectory {
                 Ok(best(candidates, &wanted, &search))
             })
             .await
-    }
-
-    /// Waits until everything that has changed so far is indexed, but not for long.
-    async fn catch_up(&self) {
-        let progress = &self.rooms.shared.directory;
-        let wanted = *progress.changes.borrow();
-        let mut done = progress.done.subscribe();
-        if *done.borrow() < wanted {
-            progress.wanted.notify_one();
-        }
-        tokio::select! {
-            biased;
-            _ = done.wait_for(|done| *done >= wanted) => {}
-            () = self.rooms.clock.sleep(PATIENCE) => {}
-        }
     }
 }
 

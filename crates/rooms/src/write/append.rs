@@ -12,9 +12,9 @@ use crate::model::room::Room;
 use crate::model::timeline_event::Transaction;
 use crate::write::build::{self, Built};
 use crate::write::draft::{Draft, Redacts};
-use crate::write::error::SendError;
-use crate::write::graph::{self, Accepted};
-use crate::write::persist::{Append, PersistError};
+use crate::write::error::{PersistError, SendError};
+use crate::write::graph::{self, AddOutcome};
+use crate::write::pending::Append;
 use crate::write::transactions::TransactionKey;
 use crate::write::writer::RoomWriter;
 use crate::write::{head_lock, policy, redactions};
@@ -84,11 +84,11 @@ pub(crate) async fn send_built(
     pdu: &Pdu,
     transaction: Option<&(TransactionKey, Transaction)>,
 ) -> Result<Sent, SendError> {
-    match graph::add_own(writer, room, pdu, transaction).await? {
-        Accepted::Timeline(position) => Ok(Sent { event_id: pdu.event_id().clone(), position: Some(position) }),
-        Accepted::Known => Ok(Sent { event_id: pdu.event_id().clone(), position: None }),
+    match graph::add_local(writer, room, pdu, transaction).await? {
+        AddOutcome::InTimeline(position) => Ok(Sent { event_id: pdu.event_id().clone(), position: Some(position) }),
+        AddOutcome::AlreadyAdded => Ok(Sent { event_id: pdu.event_id().clone(), position: None }),
         // The sender has lost the right to it meanwhile.
-        Accepted::SoftFailed | Accepted::Rejected => Err(SendError::Contended),
+        AddOutcome::SoftFailed | AddOutcome::Rejected => Err(SendError::Contended),
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn append_recommended(
     policy_server: &PolicyServer,
 ) -> Result<Sent, SendError> {
     let pdu = match build_on_head(writer, room, draft).await? {
-        Built::Event(pending, _) => pending.pdu,
+        Built::Event(pending, _) => pending.judged.pdu,
         Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
     };
     let pdu = policy::recommended(writer, policy_server, &pdu).await?;

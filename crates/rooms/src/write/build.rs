@@ -9,7 +9,7 @@ use plexus_protocol::id::{EventId, RoomId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::events::Verdict;
-use plexus_store::{DbError, EventNid, pdu_json};
+use plexus_store::{DbError, EventNid};
 
 use crate::model::current_state::{self, StateChange};
 use crate::model::graph_tip::{Extremity, Tip};
@@ -22,7 +22,7 @@ use crate::write::auth_state::{self, AuthState};
 use crate::write::content;
 use crate::write::draft::Draft;
 use crate::write::error::SendError;
-use crate::write::persist::{PendingEvent, PendingSnapshot, Sending};
+use crate::write::pending::{Forwarding, JudgedEvent, PendingEvent, PendingSnapshot};
 use crate::write::redactions::PendingRedaction;
 use crate::write::writer::RoomWriter;
 
@@ -32,7 +32,7 @@ const MAX_PREV_EVENTS: usize = 20;
 pub const MAX_DEPTH: u64 = (1 << 53) - 1;
 
 /// What came of a draft.
-pub enum Built {
+pub(crate) enum Built {
     /// A new event, and the room after it.
     Event(Box<PendingEvent>, Head),
     /// The state is what it was to become: the event that made it so.
@@ -41,7 +41,7 @@ pub enum Built {
 
 /// Builds the next event on `head` and checks that the room allows it. `room_id` is `None` for a create event that
 /// gives the room its id.
-pub async fn build(
+pub(crate) async fn build(
     writer: &RoomWriter,
     room_id: Option<&RoomId>,
     version: RoomVersion,
@@ -139,25 +139,19 @@ fn pending(
         changes = vec![change];
         event = Some(kept);
     }
-    let pending = PendingEvent {
-        nid,
-        packed: pdu_json::pack(pdu.json()).map_err(DbError::from)?,
-        stored: false,
-        in_timeline: true,
-        verdict: Verdict::Accepted,
+    let judged = JudgedEvent {
         snapshot_before: Some(head.tip.snapshot),
         snapshots,
+        ..JudgedEvent::new(nid, pdu, false, Verdict::Accepted)?
+    };
+    let pending = PendingEvent {
         changes,
         replaced: replaced.and_then(|(nid, before)| Some(Replaced::of(nid, &before?))),
         _kept: event,
         transaction: draft.transaction.clone(),
-        redacted_by: None,
         redacts,
-        tip: next.tip.clone(),
-        current: Arc::clone(&next.current),
-        sending: Sending::Own,
-        missing: None,
-        pdu,
+        forwarding: Forwarding::Own,
+        ..PendingEvent::new(judged, &next)
     };
     Ok(Built::Event(Box::new(pending), next))
 }

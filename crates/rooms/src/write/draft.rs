@@ -1,27 +1,29 @@
 //! An event that is to be built.
 
+use plexus_protocol::event::{Pdu, redact};
 use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::json::Object;
+use plexus_store::EventNid;
 
-use crate::model::timeline_event::Transaction;
-use crate::write::redactions::Target;
+use crate::model::timeline_event::{TimelineEvent, Transaction};
 use crate::write::transactions::TransactionKey;
 
 /// An event to be built on a room's head.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    pub sender: UserId,
-    pub event_type: String,
-    pub state_key: Option<String>,
-    pub content: Object,
-    pub redacts: Option<Redacts>,
+    pub(crate) sender: UserId,
+    pub(crate) event_type: String,
+    pub(crate) state_key: Option<String>,
+    pub(crate) content: Object,
+    pub(crate) redacts: Option<Redacts>,
     /// Unix ms; now when `None`.
-    pub origin_server_ts: Option<u64>,
-    pub transaction: Option<(TransactionKey, Transaction)>,
+    pub(crate) origin_server_ts: Option<u64>,
+    pub(crate) transaction: Option<(TransactionKey, Transaction)>,
 }
 
 impl Draft {
-    /// A state event.
+    /// Creates a state event.
+    #[must_use]
     pub fn state(sender: &UserId, event_type: &str, state_key: &str, content: Object) -> Self {
         Self {
             sender: sender.clone(),
@@ -35,10 +37,26 @@ impl Draft {
     }
 }
 
-/// What a redaction redacts.
+/// The event that a redaction names.
 #[derive(Clone, Debug)]
-pub struct Redacts {
-    pub event_id: EventId,
-    /// The event, when it is known.
-    pub target: Option<Target>,
+pub(crate) struct Redacts {
+    pub(crate) event_id: EventId,
+    /// The event, if it is stored.
+    pub(crate) target: Option<RedactionTarget>,
+}
+
+/// A stored event to be redacted.
+#[derive(Clone, Debug)]
+pub(crate) struct RedactionTarget {
+    pub(crate) nid: EventNid,
+    /// Whether it is in the timeline. An outlier may get there later.
+    pub(crate) in_timeline: bool,
+    /// The event as the redaction leaves it.
+    pub(crate) redacted: Pdu,
+}
+
+impl RedactionTarget {
+    pub(crate) fn of(event: &TimelineEvent) -> Self {
+        Self { nid: event.nid, in_timeline: event.position != 0, redacted: redact::redact(&event.pdu) }
+    }
 }

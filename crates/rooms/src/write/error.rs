@@ -3,13 +3,11 @@
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::event::PduError;
 use plexus_protocol::event::build::BuildError;
-use plexus_store::DbError;
+use plexus_store::{DbError, repo};
 
 use crate::model::partial_state::StatePending;
 use crate::write::content::ContentError;
-use crate::write::graph::AddError;
 use crate::write::peer_error::PeerError;
-use crate::write::persist::PersistError;
 
 /// Why an event was not sent. Nothing has been stored.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +85,36 @@ pub enum SendError {
     Db(#[from] DbError),
 }
 
+/// Why an event was not added to a room's graph. Nothing of it is stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AddError {
+    /// Events that it refers to are missing.
+    #[error("events that it refers to could not be found")]
+    MissingEvents,
+    /// Other writers were faster, again and again.
+    #[error("the room changed too often; try again")]
+    Contended,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+/// Why events were not committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PersistError {
+    /// What they were built on was not committed, or somebody else has written to the room: build again.
+    #[error("the room has changed")]
+    Stale,
+    /// The transaction id has been used before.
+    #[error("the transaction id has been used before")]
+    DuplicateTransaction,
+    /// The alias of the new room exists.
+    #[error("the alias exists")]
+    AliasTaken,
+    #[error(transparent)]
+    Db(DbError),
+}
+
 impl From<BuildError> for SendError {
     fn from(error: BuildError) -> Self {
         match error {
@@ -112,6 +140,36 @@ impl From<PersistError> for SendError {
             // A transaction id seen before is looked up where it is known which.
             PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken => Self::Contended,
             PersistError::Db(error) => Self::Db(error),
+        }
+    }
+}
+
+impl From<PersistError> for AddError {
+    fn from(error: PersistError) -> Self {
+        match error {
+            PersistError::Db(error) => Self::Db(error),
+            PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken => Self::Contended,
+        }
+    }
+}
+
+impl From<DbError> for PersistError {
+    fn from(error: DbError) -> Self {
+        match error {
+            error if repo::rooms::is_stale(&error) => Self::Stale,
+            error if repo::transactions::is_used(&error) => Self::DuplicateTransaction,
+            error if repo::aliases::is_taken(&error) => Self::AliasTaken,
+            error => Self::Db(error),
+        }
+    }
+}
+
+impl PersistError {
+    /// Whether what was to be written is at fault, and not the database.
+    pub(super) fn is_of_one(&self) -> bool {
+        match self {
+            Self::Db(error) => error.is_of_one(),
+            Self::Stale | Self::DuplicateTransaction | Self::AliasTaken => true,
         }
     }
 }

@@ -6,12 +6,13 @@
 use plexus_protocol::membership::Membership;
 use plexus_store::{Change, CommitListener, HandedOver, RoomNid};
 
-use crate::model::rooms::Shared;
+use crate::model::engine_memory::EngineMemory;
+use crate::model::room::Room;
 use crate::write::partial_state::{CompletedState, OlderMemberships};
 use crate::write::past::{MovedGap, RedactedPast};
 use crate::write::persist::AppendedBatch;
 
-impl CommitListener for Shared {
+impl CommitListener for EngineMemory {
     fn apply(&self, changes: &[Change]) {
         let mut members_changed = false;
         for change in changes {
@@ -37,28 +38,35 @@ impl CommitListener for Shared {
                 Change::Erased { user, .. } => self.erased.add(user),
                 Change::Missed { .. } => {
                     self.memberships.drop_all();
-                    self.doubt_rooms();
+                    self.rooms.doubt_all();
                     members_changed = true;
                 }
                 _ => {}
             }
         }
         if members_changed {
-            self.directory.changed();
+            self.directory.record_change();
         }
     }
 }
 
-fn apply_to_room(shared: &Shared, nid: RoomNid, revision: i64, redacts: bool, object: &HandedOver) {
-    if let Some(batch) = object.get::<AppendedBatch>().filter(|batch| batch.is_of(shared)) {
-        batch.apply(shared, nid, revision);
-    } else if let Some(completed) = object.get::<CompletedState>().filter(|it| shared.owns(&it.room)) {
-        completed.apply(shared, revision);
-    } else if let Some(redacted) = object.get::<RedactedPast>().filter(|it| shared.owns(&it.room)) {
-        redacted.apply(shared, revision);
-    } else if let Some(moved) = object.get::<MovedGap>().filter(|it| shared.owns(&it.room)) {
+fn apply_to_room(memory: &EngineMemory, nid: RoomNid, revision: i64, redacts: bool, object: &HandedOver) {
+    let owns = |room: &Room| memory.rooms.owns(room);
+    let room = if let Some(batch) = object.get::<AppendedBatch>().filter(|batch| batch.is_of(memory)) {
+        return batch.apply(memory, nid, revision);
+    } else if let Some(completed) = object.get::<CompletedState>().filter(|it| owns(&it.room)) {
+        completed.apply(memory, revision);
+        &completed.room
+    } else if let Some(redacted) = object.get::<RedactedPast>().filter(|it| owns(&it.room)) {
+        redacted.apply(memory, revision);
+        &redacted.room
+    } else if let Some(moved) = object.get::<MovedGap>().filter(|it| owns(&it.room)) {
         moved.apply(revision);
+        &moved.room
     } else {
-        shared.mark_outdated(nid, revision, redacts);
+        return memory.rooms.mark_outdated(nid, revision, redacts);
+    };
+    if let Some(other) = memory.rooms.advanced(room, revision) {
+        other.mark_outdated(revision);
     }
 }

@@ -9,7 +9,8 @@ use tokio::sync::MutexGuard;
 use crate::model::head::Head;
 use crate::model::load;
 use crate::model::room::Room;
-use crate::write::persist::{Append, PersistError};
+use crate::write::error::PersistError;
+use crate::write::pending::Append;
 use crate::write::writer::RoomWriter;
 
 /// The room's head, to build on. After a failed commit it is taken from the database again.

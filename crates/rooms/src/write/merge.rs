@@ -15,7 +15,7 @@ use crate::model::auth_index::{self, AuthIndex};
 use crate::model::room::Room;
 use crate::model::state_at::{self, StateAt};
 use crate::model::state_map::{StateEntry, StateMap};
-use crate::write::persist::PendingSnapshot;
+use crate::write::pending::PendingSnapshot;
 use crate::write::writer::RoomWriter;
 
 /// What branches come to.
@@ -23,7 +23,7 @@ use crate::write::writer::RoomWriter;
 pub struct Merged {
     pub at: StateAt,
     /// To be stored when it is not the state of one of the branches.
-    pub new: Option<PendingSnapshot>,
+    pub(crate) new: Option<PendingSnapshot>,
 }
 
 type Key = (Arc<str>, Arc<str>);

@@ -9,16 +9,16 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::events::Verdict;
 use plexus_store::repo::rooms::RoomRow;
 use plexus_store::repo::state_snapshots::SnapshotRef;
-use plexus_store::{DbError, pdu_json, repo};
+use plexus_store::{DbError, repo};
 
 use crate::model::current_state::{self, StateChange};
 use crate::model::event_lookup;
 use crate::model::room::Room;
 use crate::model::state_map::{StateEntry, shared_type};
 use crate::model::timeline_event::TimelineEvent;
-use crate::write::graph::AddError;
+use crate::write::error::AddError;
 use crate::write::head_lock;
-use crate::write::persist::{Append, PendingEvent, Sending};
+use crate::write::pending::{Append, JudgedEvent, PendingEvent};
 use crate::write::writer::RoomWriter;
 
 /// The room with an id, made known if it is not. A room of which nothing but its id and version is known takes the
@@ -56,7 +56,7 @@ async fn must_be_there(writer: &RoomWriter, id: &RoomId) -> Result<Arc<Room>, Db
 /// graph here.
 pub async fn set_membership(writer: &RoomWriter, room: &Arc<Room>, pdu: &Pdu) -> Result<(), AddError> {
     let Some(state_key) = pdu.state_key() else { return Err(AddError::MissingEvents) };
-    let _one_at_a_time = room.intake.lock().await;
+    let _one_at_a_time = room.adding.lock().await;
     let known = event_lookup::known(&writer.db, std::slice::from_ref(pdu.event_id())).await?;
     let known = known.get(pdu.event_id());
     let mut head = head_lock::settled_head(writer, room).await?;
@@ -72,26 +72,8 @@ pub async fn set_membership(writer: &RoomWriter, room: &Arc<Room>, pdu: &Pdu) ->
     let server_name = writer.server_name.as_str();
     let mut next = head.clone();
     next.current = Arc::new(current_state::with_changes(&head.current, [&change], room.version, server_name));
-    let pending = PendingEvent {
-        nid,
-        pdu: pdu.clone(),
-        packed: pdu_json::pack(pdu.json()).map_err(DbError::from)?,
-        stored: known.is_some(),
-        in_timeline: false,
-        verdict: Verdict::Accepted,
-        snapshot_before: None,
-        snapshots: Vec::new(),
-        changes: vec![change],
-        replaced: None,
-        _kept: Some(event),
-        transaction: None,
-        redacted_by: None,
-        redacts: None,
-        tip: next.tip.clone(),
-        current: Arc::clone(&next.current),
-        sending: Sending::No,
-        missing: None,
-    };
+    let judged = JudgedEvent::new(nid, pdu.clone(), known.is_some(), Verdict::Accepted)?;
+    let pending = PendingEvent { changes: vec![change], _kept: Some(event), ..PendingEvent::new(judged, &next) };
     let permit = writer.persister.reserve().await?;
     let epoch = head.epoch;
     *head = next;

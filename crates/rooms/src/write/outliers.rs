@@ -10,12 +10,13 @@ use plexus_protocol::auth::{self, AuthEvent};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::EventId;
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::repo::events::{NewEvent, Verdict};
+use plexus_store::repo::events::Verdict;
 use plexus_store::{Database, DbError, EventNid, RoomNid, Tx, event_key, pdu_json, repo};
 
 use crate::model::interner::{Lookups, NewTexts};
 use crate::model::room::Room;
 use crate::model::{auth_index, event_lookup};
+use crate::write::event_rows::EventRow;
 use crate::write::writer::RoomWriter;
 
 /// How many are written in one transaction, so that other writers need not wait for all.
@@ -94,10 +95,10 @@ pub async fn write_judged(
         return Ok(Vec::new());
     }
     let first = writer.nids.take(2 * i64::try_from(judged.outliers.len()).unwrap_or(i64::MAX / 2)).await?;
-    let (shared, writing) = (&writer.rooms.shared, Arc::clone(&writer.rooms.shared));
+    let (memory, writing) = (&writer.rooms.memory, Arc::clone(&writer.rooms.memory));
     let written = writer.db.write(move |tx| write(tx, (room, first), &judged.outliers, writing.interner.lookups()));
     let (stored, texts) = written.await?;
-    shared.interner.keep(texts);
+    memory.interner.keep(texts);
     Ok(stored)
 }
 
@@ -190,28 +191,24 @@ fn write(
     lookups.prepare(tx, pdus().map(|pdu| pdu.sender().as_str()), pdus().filter_map(Pdu::state_key))?;
     let mut stored = Vec::with_capacity(outliers.len());
     let mut rows = Vec::with_capacity(outliers.len());
-    for ((Outlier { pdu, packed, verdict }, event_id), at) in outliers.iter().zip(keys).zip(0..) {
-        if let Some(known) = known.get(&event_id) {
+    for ((Outlier { pdu, packed, verdict }, key), at) in outliers.iter().zip(keys).zip(0..) {
+        if let Some(known) = known.get(&key) {
             stored.push(*known);
             continue;
         }
         let event_nid = first + 2 * at;
         stored.push((event_nid, *verdict));
-        rows.push(NewEvent {
-            event_nid,
-            event_id,
-            room_nid: room,
+        let row = EventRow {
+            nid: event_nid,
+            room,
+            pdu,
+            packed,
+            verdict: *verdict,
+            snapshot_before: None,
             position: None,
             late: false,
-            depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
-            type_nid: lookups.event_type(tx, pdu.event_type())?,
-            state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
-            sender_nid: lookups.user(tx, pdu.sender())?,
-            origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
-            snapshot_nid: None,
-            verdict: *verdict,
-            json: packed.clone(),
-        });
+        };
+        rows.push(row.build(tx, &mut lookups)?);
     }
     repo::events::insert(tx, &rows)?;
     Ok((stored, lookups.into_new()))

@@ -15,15 +15,15 @@ use plexus_store::repo::state_snapshots::{self, Key};
 use plexus_store::{Change, DbError, EventNid, HandedOver, Position, Tx};
 
 use crate::model::current_state::{self, CurrentState};
+use crate::model::engine_memory::EngineMemory;
 use crate::model::interner::NewTexts;
 use crate::model::partial_state::unfinished;
-use crate::model::room::{Room, RoomView};
-use crate::model::rooms::Shared;
+use crate::model::room::Room;
+use crate::model::room_view::RoomView;
 use crate::model::state_at;
 use crate::model::state_map::{StateEntry, StateMap};
-use crate::write::graph::AddError;
+use crate::write::error::{AddError, PersistError};
 use crate::write::head_lock;
-use crate::write::persist::PersistError;
 use crate::write::writer::RoomWriter;
 
 /// How many entries are written in one transaction, so that other writers need not wait for all.
@@ -71,9 +71,9 @@ async fn add_entries(
     entries: Vec<Arc<StateEntry>>,
     joined_at: Position,
 ) -> Result<Vec<(Key, EventNid)>, DbError> {
-    let (shared, room) = (Arc::clone(&writer.rooms.shared), Arc::clone(room));
-    let (keys, texts) = writer.db.write(move |tx| fill_some(tx, &shared, &room, &entries, joined_at)).await?;
-    writer.rooms.shared.interner.keep(texts);
+    let (memory, room) = (Arc::clone(&writer.rooms.memory), Arc::clone(room));
+    let (keys, texts) = writer.db.write(move |tx| fill_some(tx, &memory, &room, &entries, joined_at)).await?;
+    writer.rooms.memory.interner.keep(texts);
     Ok(keys)
 }
 
@@ -108,7 +108,7 @@ async fn finish(
 
 fn fill_some(
     tx: &mut Tx<'_>,
-    shared: &Arc<Shared>,
+    memory: &Arc<EngineMemory>,
     room: &Arc<Room>,
     entries: &[Arc<StateEntry>],
     joined_at: Position,
@@ -118,7 +118,7 @@ fn fill_some(
         .filter(|entry| &*entry.event_type == "m.room.member")
         .filter_map(|entry| Some((&*entry.state_key, UserId::try_from(&*entry.state_key).ok()?)))
         .collect();
-    let mut lookups = shared.interner.lookups();
+    let mut lookups = memory.interner.lookups();
     lookups.prepare(tx, users.keys().copied(), entries.iter().map(|entry| &*entry.state_key))?;
     let mut deltas = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -139,10 +139,10 @@ fn fill_some(
         let (Some(user), Some(kind)) = (users.get(&*entry.state_key), entry.membership) else { continue };
         if added.contains(&(delta.type_nid, delta.state_key_nid)) {
             // Our own users learn of it now.
-            let is_own = user.server_name() == shared.server_name.as_str();
+            let is_own = user.server_name() == memory.server_name.as_str();
             let position = if is_own { tx.next_position()? } else { joined_at };
             let (room_nid, event_nid) = (room.nid, entry.nid);
-            let forgotten = shared.forgets(kind);
+            let forgotten = memory.forgets(kind);
             let membership = RoomMembership { room: room_nid, kind, position, event_nid, forgotten };
             rows.push((Member { user_nid: lookups.user(tx, user)?, is_local: is_own }, membership));
             if is_own {
@@ -208,15 +208,14 @@ pub(crate) struct CompletedState {
 
 impl CompletedState {
     /// Takes the room in memory to a revision. Runs on the writer thread.
-    pub(crate) fn apply(&self, shared: &Shared, revision: i64) {
+    pub(crate) fn apply(&self, memory: &EngineMemory, revision: i64) {
         let Self { room, view, current, join } = self;
         let (current, partial) = (Arc::clone(current), Some(Arc::clone(join)));
         room.advance(revision, || RoomView { current, partial, ..RoomView::clone(view) });
         // The next writer takes the head from the database.
         room.epoch.fetch_add(1, Ordering::Release);
-        shared.changed(room);
         room.filled.notify_waiters();
-        shared.directory.changed();
+        memory.directory.record_change();
     }
 }
 

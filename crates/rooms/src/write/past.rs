@@ -5,28 +5,31 @@ mod judged;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use judged::{Judged, Past, Unwritten};
+use judged::{JudgedCount, PastEvent, Unwritten};
 use plexus_protocol::auth::{self, AuthEvent};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::redact::redaction_target;
-use plexus_protocol::event::relation::relation_of;
 use plexus_protocol::id::EventId;
-use plexus_store::repo::events::{Known, NewEvent, Verdict};
-use plexus_store::repo::relations::RelationRow;
+use plexus_store::repo;
+use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::repo::timeline_gaps::{Gap, START};
-use plexus_store::repo::{self, state_snapshots};
-use plexus_store::{DbError, EventNid, HandedOver, Position, RoomNid, Tx, event_key, pdu_json};
+use plexus_store::{DbError, EventNid, HandedOver, Position, RoomNid, Tx, event_key};
 
 use crate::model::current_state::CurrentState;
+use crate::model::engine_memory::EngineMemory;
 use crate::model::event_lookup;
 use crate::model::head::Head;
 use crate::model::interner::{Lookups, NewTexts};
-use crate::model::room::{Room, RoomView};
-use crate::model::rooms::Shared;
+use crate::model::room::Room;
+use crate::model::room_view::RoomView;
 use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
+use crate::write::error::{AddError, PersistError};
+use crate::write::event_rows::GraphRows;
+use crate::write::graph::candidate::Candidate;
 use crate::write::graph::state_before::{self, state_after};
-use crate::write::graph::{AddError, Candidate, GivenStates, auth_events_of};
-use crate::write::persist::{PersistError, Sending, apply_redactions};
+use crate::write::graph::{GivenStates, auth_events_of};
+use crate::write::pending::{Forwarding, JudgedEvent};
+use crate::write::persist::apply_redactions;
 use crate::write::redactions::{self, PendingRedaction};
 use crate::write::writer::RoomWriter;
 use crate::write::{auth_state, head_lock, outliers};
@@ -87,8 +90,8 @@ impl PastEvents {
 
 /// Judges events by the state before each, and puts them into their hole, before what has been put there already.
 pub async fn add(writer: &RoomWriter, room: &Arc<Room>, past: PastEvents) -> Result<Filled, AddError> {
-    let _one_at_a_time = room.intake.lock().await;
-    let mut judged = Judged::default();
+    let _one_at_a_time = room.adding.lock().await;
+    let mut judged = JudgedCount::default();
     for pdus in past.pdus.chunks(PLACED_AT_ONCE) {
         judge_some(writer, room, pdus, &past.given, &mut judged).await?;
     }
@@ -106,7 +109,7 @@ async fn judge_some(
     room: &Arc<Room>,
     pdus: &[Pdu],
     given: &GivenStates,
-    judged: &mut Judged,
+    judged: &mut JudgedCount,
 ) -> Result<(), AddError> {
     // Held until the commit: nothing is on its way into the room that redacts one of the events or that one of them
     // redacts, and its state may hold what is redacted.
@@ -137,7 +140,7 @@ async fn judge_some(
             missing: None,
             entering: false,
             partial: None,
-            sending: Sending::No,
+            forwarding: Forwarding::No,
             transaction: None,
         };
         let past = match judge(writer, room, &head, &candidate).await {
@@ -146,7 +149,7 @@ async fn judge_some(
             Err(error) => return Err(error),
         };
         judged.new += 1;
-        let rejected = past.verdict == Verdict::Rejected;
+        let rejected = past.judged.verdict == Verdict::Rejected;
         auth_events.insert(pdu.event_id().clone(), AuthEvent { pdu: pdu.clone(), rejected });
         let is_needed = past.is_needed_by_later_ones();
         unwritten.add(room.nid, past);
@@ -218,7 +221,7 @@ async fn judge(
     room: &Arc<Room>,
     head: &Head,
     candidate: &Candidate<'_>,
-) -> Result<Past, AddError> {
+) -> Result<PastEvent, AddError> {
     let pdu = candidate.pdu;
     let before = state_before::state_before(writer, room, head, candidate).await?;
     let state = auth_state::auth_state(&writer.rooms, room.version, &before.at.state, pdu).await?;
@@ -233,10 +236,13 @@ async fn judge(
     };
     let redacted_by = redactions::early_redaction(room, pdu).await?;
     let redacts = redactions::resolve_target(room, &before.at, pdu).await?.filter(|_| verdict == Verdict::Accepted);
-    let snapshot_nid = before.at.snapshot.nid;
-    let snapshots = state_after(nid, pdu, verdict, before).new;
-    let stored = candidate.stored.is_some();
-    Ok(Past { nid, stored, pdu: pdu.clone(), verdict, snapshot_nid, snapshots, redacted_by, redacts })
+    let judged = JudgedEvent {
+        snapshot_before: Some(before.at.snapshot),
+        snapshots: state_after(nid, pdu, verdict, before).new,
+        redacted_by,
+        ..JudgedEvent::new(nid, pdu.clone(), candidate.stored.is_some(), verdict)?
+    };
+    Ok(PastEvent { judged, redacts })
 }
 
 async fn write_past(
@@ -245,15 +251,15 @@ async fn write_past(
     head: &mut Head,
     unwritten: Unwritten,
 ) -> Result<(), AddError> {
-    let past = unwritten.past;
+    let past = unwritten.events;
     if past.is_empty() {
         return Ok(());
     }
-    let (nid, shared) = (room.nid, Arc::clone(&writer.rooms.shared));
-    let redactions: Vec<_> = past.iter().flat_map(Past::redactions).collect();
+    let (nid, memory) = (room.nid, Arc::clone(&writer.rooms.memory));
+    let redactions: Vec<_> = past.iter().flat_map(PastEvent::redactions).collect();
     if redactions.is_empty() {
-        let texts = writer.db.write(move |tx| write(tx, nid, &past, shared.interner.lookups())).await?;
-        writer.rooms.shared.interner.keep(texts);
+        let texts = writer.db.write(move |tx| write(tx, nid, &past, memory.interner.lookups())).await?;
+        writer.rooms.memory.interner.keep(texts);
         return Ok(());
     }
     let mut current = Arc::clone(&head.current);
@@ -268,7 +274,7 @@ async fn write_past(
     let texts = writer
         .db
         .write(move |tx| {
-            let texts = write(tx, nid, &past, shared.interner.lookups())?;
+            let texts = write(tx, nid, &past, memory.interner.lookups())?;
             for (redaction, because) in &pending {
                 repo::events::set_redacted(tx, redaction.target.nid, because.nid)?;
                 repo::redactions::add(tx, &[redaction.target.nid], now_ms)?;
@@ -282,7 +288,7 @@ async fn write_past(
             Ok::<_, PersistError>(texts)
         })
         .await?;
-    writer.rooms.shared.interner.keep(texts);
+    writer.rooms.memory.interner.keep(texts);
     head.current = current;
     Ok(())
 }
@@ -311,13 +317,13 @@ pub(crate) struct RedactedPast {
 
 impl RedactedPast {
     /// Takes the room in memory to a revision. Runs on the writer thread, while the room's head is held.
-    pub(crate) fn apply(&self, shared: &Shared, revision: i64) {
+    pub(crate) fn apply(&self, memory: &EngineMemory, revision: i64) {
         let applied = self.redactions.iter().map(|(redaction, because)| AppliedRedaction {
             target: redaction.target.nid,
-            left: &redaction.target.left,
+            left: &redaction.target.redacted,
             because,
         });
-        apply_redactions(shared, &self.room, revision, &self.current, applied);
+        apply_redactions(memory, &self.room, revision, &self.current, applied);
     }
 }
 
@@ -343,64 +349,18 @@ fn order_past(tx: &mut Tx<'_>, room: RoomNid, hole: Hole, keys: &[Vec<u8>]) -> R
 }
 
 /// Stores judged events without positions.
-fn write(tx: &mut Tx<'_>, room: RoomNid, past: &[Past], mut lookups: Lookups<'_>) -> Result<NewTexts, DbError> {
-    let mut snapshots = state_snapshots::Writer::default();
-    let (mut new, mut stored, mut early_redactions, mut relations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for past in past {
-        if past.stored {
-            stored.push(row(tx, room, past, &mut lookups)?);
-        } else {
-            new.push(row(tx, room, past, &mut lookups)?);
-        }
-        for snapshot in &past.snapshots {
-            let mut changes = Vec::with_capacity(snapshot.changes.len());
-            for (event_type, state_key, event) in &snapshot.changes {
-                changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
-            }
-            snapshots.add(tx, room, snapshot.parent, snapshot.snapshot, changes)?;
-        }
-        if past.verdict != Verdict::Accepted {
+fn write(tx: &mut Tx<'_>, room: RoomNid, events: &[PastEvent], mut lookups: Lookups<'_>) -> Result<NewTexts, DbError> {
+    let mut rows = GraphRows::default();
+    for PastEvent { judged, redacts } in events {
+        rows.add(tx, &mut lookups, room, judged, None, false)?;
+        if judged.verdict != Verdict::Accepted {
             continue;
         }
-        if past.redacts.as_ref().is_none_or(|target| !target.placed)
-            && let Some(target) = redaction_target(&past.pdu)
-        {
-            early_redactions.push((event_key::encode(target), past.nid));
+        if redacts.as_ref().is_none_or(|target| !target.in_timeline) {
+            rows.add_early_redaction(judged);
         }
-        if let Some((target, rel_type)) = relation_of(&past.pdu) {
-            let (target, rel_type) = (event_key::encode(&target), rel_type.to_owned());
-            let sender_nid = lookups.user(tx, past.pdu.sender())?;
-            let (event_nid, room_nid, position) = (past.nid, room, None);
-            relations.push(RelationRow { event_nid, room_nid, sender_nid, position, target, rel_type });
-        }
+        rows.add_relation(tx, &mut lookups, room, judged, None)?;
     }
-    repo::events::insert(tx, &new)?;
-    repo::events::place(tx, &stored)?;
-    snapshots.finish(tx)?;
-    repo::redactions::add_early(tx, &early_redactions)?;
-    repo::relations::insert(tx, &relations)?;
+    rows.write(tx)?;
     Ok(lookups.into_new())
-}
-
-fn row(tx: &mut Tx<'_>, room: RoomNid, past: &Past, lookups: &mut Lookups<'_>) -> Result<NewEvent, DbError> {
-    let pdu = &past.pdu;
-    Ok(NewEvent {
-        event_nid: past.nid,
-        event_id: event_key::encode(pdu.event_id()),
-        room_nid: room,
-        position: None,
-        late: false,
-        depth: depth(pdu),
-        type_nid: lookups.event_type(tx, pdu.event_type())?,
-        state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
-        sender_nid: lookups.user(tx, pdu.sender())?,
-        origin_server_ts: i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX),
-        snapshot_nid: Some(past.snapshot_nid),
-        verdict: past.verdict,
-        json: if past.stored { Vec::new() } else { pdu_json::pack(pdu.json())? },
-    })
-}
-
-fn depth(pdu: &Pdu) -> i64 {
-    i64::try_from(pdu.depth()).unwrap_or(i64::MAX)
 }

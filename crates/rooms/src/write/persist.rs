@@ -13,175 +13,26 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use plexus_base::Clock;
-use plexus_protocol::event::Pdu;
-use plexus_protocol::id::ServerName;
-use plexus_store::repo::events::Verdict;
-use plexus_store::repo::partial_joins::PartialJoin;
-use plexus_store::repo::state_snapshots::SnapshotRef;
-use plexus_store::repo::timeline_gaps::Gap;
-use plexus_store::{Change, Database, DbError, EventNid, HandedOver, Position, Tx, repo};
+use plexus_store::{Change, Database, HandedOver, Tx, repo};
 use queue::{Queue, Request};
 use tokio::sync::oneshot;
 use write::{RoomMove, Written};
 
-use crate::model::current_state::{CurrentState, StateChange};
-use crate::model::graph_tip::Tip;
-use crate::model::room::Room;
-use crate::model::rooms::Shared;
-use crate::model::timeline_event::{Replaced, TimelineEvent, Transaction};
-use crate::write::redactions::PendingRedaction;
-use crate::write::transactions::TransactionKey;
+use crate::model::engine_memory::EngineMemory;
+use crate::write::error::PersistError;
+use crate::write::pending::Append;
 
 pub(crate) use apply::{AppendedBatch, apply_redactions};
 pub(crate) use queue::{Committed, Permit};
-
-/// An event that is signed and judged, but not committed.
-pub struct PendingEvent {
-    pub nid: EventNid,
-    pub pdu: Pdu,
-    /// The JSON as the database stores it; not needed when it is stored already.
-    pub packed: Vec<u8>,
-    /// There is a row of it: it was an outlier.
-    pub stored: bool,
-    /// Whether clients see it; else it was soft-failed or rejected, or is an invite to a room this server is not in.
-    pub in_timeline: bool,
-    pub verdict: Verdict,
-    /// State before the event; `None` for an outlier.
-    pub snapshot_before: Option<SnapshotRef>,
-    /// Snapshots it brings: merged states, and the state after a state event. Parents come first.
-    pub snapshots: Vec<PendingSnapshot>,
-    /// What becomes of the current state.
-    pub changes: Vec<StateChange>,
-    /// What a state event replaced in the current state.
-    pub replaced: Option<Replaced>,
-    /// What entries of `changes` refer to until the event is committed.
-    pub _kept: Option<Arc<TimelineEvent>>,
-    pub transaction: Option<(TransactionKey, Transaction)>,
-    /// The redaction that came before the event.
-    pub redacted_by: Option<Arc<TimelineEvent>>,
-    /// The event this redacts.
-    pub redacts: Option<PendingRedaction>,
-    /// The room after the event.
-    pub tip: Tip,
-    pub current: Arc<CurrentState>,
-    /// Whether other servers get it from this one.
-    pub sending: Sending,
-    /// What is missing before it.
-    pub missing: Option<Missing>,
-}
-
-/// Events that are missing from a room's graph.
-#[derive(Clone, Debug)]
-pub struct Missing {
-    /// The gap in the timeline that they are missing from, or [`plexus_store::repo::timeline_gaps::START`].
-    pub gap_nid: EventNid,
-    /// The gap's depth when it becomes known only now: it is right before the event.
-    pub opens_gap: Option<u64>,
-    /// Numbers of the events that name them as prev events.
-    pub extremities: Vec<EventNid>,
-}
-
-impl PendingEvent {
-    /// The gap that becomes known by the event, which gets this position.
-    fn opened_gap(&self, position: Position) -> Option<Gap> {
-        let missing = self.missing.as_ref()?;
-        let depth = i64::try_from(missing.opens_gap?).unwrap_or(i64::MAX);
-        Some(Gap { gap_nid: missing.gap_nid, depth, top: position, lowest: position, is_open: true })
-    }
-}
-
-/// Whether other servers get an event from this one.
-#[derive(Clone, Debug)]
-pub enum Sending {
-    /// No: they get it from its sender's server.
-    No,
-    /// A user of this server sent it.
-    Own,
-    /// The server handed it to this one to be passed on (`send_join` and its like).
-    HandedBy(ServerName),
-}
-
-/// A state to be stored as its difference to another.
-#[derive(Clone, Debug)]
-pub struct PendingSnapshot {
-    pub parent: SnapshotRef,
-    /// `parent.child(nid, changes.len())`, or one that can be extended.
-    pub snapshot: SnapshotRef,
-    /// Type, state key and event, or [`plexus_store::repo::state_snapshots::REMOVED`].
-    pub changes: Vec<(Arc<str>, Arc<str>, EventNid)>,
-}
-
-/// What the first commit of a room brings besides events.
-#[derive(Default)]
-pub struct Creation {
-    /// An alias for the new room.
-    pub alias: Option<String>,
-    /// Whether the room goes into the room directory.
-    pub published: bool,
-}
-
-/// One writer's events in one room: committed together or not at all.
-pub struct Append {
-    pub room: Arc<Room>,
-    /// The epoch of the head they were built on.
-    pub epoch: u64,
-    pub events: Vec<PendingEvent>,
-    pub creation: Option<Creation>,
-    /// When this server comes into the room by them.
-    pub entered: Option<Entered>,
-}
-
-/// How this server comes into a room.
-pub struct Entered {
-    /// When part of the state is missing yet.
-    pub partial: Option<Arc<PartialJoin>>,
-}
-
-/// Why events were not committed.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum PersistError {
-    /// What they were built on was not committed, or somebody else has written to the room: build again.
-    #[error("the room has changed")]
-    Stale,
-    /// The transaction id has been used before.
-    #[error("the transaction id has been used before")]
-    DuplicateTransaction,
-    /// The alias of the new room exists.
-    #[error("the alias exists")]
-    AliasTaken,
-    #[error(transparent)]
-    Db(DbError),
-}
-
-impl From<DbError> for PersistError {
-    fn from(error: DbError) -> Self {
-        match error {
-            error if repo::rooms::is_stale(&error) => Self::Stale,
-            error if repo::transactions::is_used(&error) => Self::DuplicateTransaction,
-            error if repo::aliases::is_taken(&error) => Self::AliasTaken,
-            error => Self::Db(error),
-        }
-    }
-}
-
-impl PersistError {
-    /// Whether what was to be written is at fault, and not the database.
-    fn is_of_one(&self) -> bool {
-        match self {
-            Self::Db(error) => error.is_of_one(),
-            Self::Stale | Self::DuplicateTransaction | Self::AliasTaken => true,
-        }
-    }
-}
 
 /// The sending end of the queue.
 pub(crate) struct Persister(Arc<Queue>);
 
 impl Persister {
     /// Starts the task; it ends when this is dropped and everything that was queued is written.
-    pub fn start(db: Database, clock: Clock, shared: Arc<Shared>) -> Self {
+    pub fn start(db: Database, clock: Clock, memory: Arc<EngineMemory>) -> Self {
         let queue = Arc::new(Queue::new());
-        tokio::spawn(run(Arc::new(Task { db, clock, shared, queue: Arc::clone(&queue) })));
+        tokio::spawn(run(Arc::new(Task { db, clock, memory, queue: Arc::clone(&queue) })));
         Self(queue)
     }
 
@@ -200,7 +51,7 @@ impl Drop for Persister {
 struct Task {
     db: Database,
     clock: Clock,
-    shared: Arc<Shared>,
+    memory: Arc<EngineMemory>,
     queue: Arc<Queue>,
 }
 
@@ -237,7 +88,7 @@ impl Batch {
         if appends.is_empty() {
             return Ok(None);
         }
-        let mut written = write::batch(tx, &self.task.shared, &appends, self.task.clock.now_ms())?;
+        let mut written = write::batch(tx, &self.task.memory, &appends, self.task.clock.now_ms())?;
         let positions = std::mem::take(&mut written.positions);
         let batch: Arc<dyn Any + Send + Sync> = Arc::new(AppendedBatch { appends, positions });
         for RoomMove { room, revision, position, redacts } in std::mem::take(&mut written.moves) {
@@ -257,8 +108,8 @@ impl Batch {
         match result {
             Ok(None) => {}
             Ok(Some(Written { last_positions, texts, snapshots, .. })) => {
-                self.task.shared.interner.keep(texts);
-                self.task.shared.snapshots.keep(snapshots);
+                self.task.memory.interner.keep(texts);
+                self.task.memory.snapshots.keep(snapshots);
                 for (request, position) in requests.into_iter().zip(last_positions) {
                     request.answer(Ok(position));
                 }

@@ -1,24 +1,14 @@
 //! Rooms whose events a policy server has to recommend (server-server API, "Policy Servers").
 
-use futures_util::future::{self, BoxFuture};
+use futures_util::future;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::build::BuildError;
-use plexus_protocol::id::ServerName;
-use plexus_protocol::json::Object;
 use plexus_protocol::policy::PolicyServer;
 
 use crate::model::room::Room;
 use crate::write::error::SendError;
 use crate::write::peer_error::PeerError;
 use crate::write::writer::RoomWriter;
-
-/// The policy servers of rooms.
-pub trait PolicyServers: Send + Sync {
-    /// Returns the signatures by which `server` recommends an event (`POST /_matrix/policy/v1/sign`), by server and key
-    /// id.
-    fn policy_signature<'a>(&'a self, server: &'a ServerName, pdu: &'a Pdu)
-    -> BoxFuture<'a, Result<Object, PeerError>>;
-}
 
 /// An event of this server with the recommendation of the room's policy server, if it has one.
 pub(crate) async fn recommended_here(writer: &RoomWriter, room: &Room, pdu: Pdu) -> Result<Pdu, SendError> {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
-use plexus_protocol::event::redact::{self, redaction_target};
+use plexus_protocol::event::redact::redaction_target;
 use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::{DbError, EventNid, event_key, repo};
+use plexus_store::{DbError, event_key, repo};
 
 use crate::model::current_state::{self, CurrentState};
 use crate::model::room::Room;
@@ -15,28 +15,12 @@ use crate::model::state_at::StateAt;
 use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::TimelineEvent;
 use crate::model::{event_lookup, stored_events};
-use crate::write::draft::Redacts;
+use crate::write::draft::{RedactionTarget, Redacts};
 use crate::write::error::SendError;
 
-/// An event to be redacted.
-#[derive(Clone, Debug)]
-pub struct Target {
-    pub nid: EventNid,
-    /// Whether it is in the timeline. What is only known as part of a state gets there when its predecessors are known.
-    pub placed: bool,
-    /// What is left of it.
-    pub left: Pdu,
-}
-
-impl Target {
-    pub fn of(event: &TimelineEvent) -> Self {
-        Self { nid: event.nid, placed: event.position != 0, left: redact::redact(&event.pdu) }
-    }
-}
-
 /// A redaction that is on its way to the database.
-pub struct PendingRedaction {
-    pub target: Target,
+pub(crate) struct PendingRedaction {
+    pub target: RedactionTarget,
     /// The target's entry in the current state, if it has one.
     pub entry: Option<Arc<StateEntry>>,
     /// What the entry refers to until the redaction is committed.
@@ -45,19 +29,28 @@ pub struct PendingRedaction {
 
 impl PendingRedaction {
     /// Redacts the target in the current state, if it is part of that.
-    pub fn new(target: Target, current: &mut Arc<CurrentState>, version: RoomVersion, server_name: &str) -> Self {
-        let left = Arc::new(TimelineEvent::new(target.nid, 0, target.left.clone(), None, None));
+    pub fn new(
+        target: RedactionTarget,
+        current: &mut Arc<CurrentState>,
+        version: RoomVersion,
+        server_name: &str,
+    ) -> Self {
+        let left = Arc::new(TimelineEvent::new(target.nid, 0, target.redacted.clone(), None, None));
         let entry = current_state::redact_in_state(current, &left, version, server_name);
         Self { target, entry, _kept: left }
     }
 }
 
 /// What a redaction redacts, when that is known and may be redacted by its sender.
-pub(crate) async fn resolve_target(room: &Room, state: &StateAt, pdu: &Pdu) -> Result<Option<Target>, DbError> {
+pub(crate) async fn resolve_target(
+    room: &Room,
+    state: &StateAt,
+    pdu: &Pdu,
+) -> Result<Option<RedactionTarget>, DbError> {
     let Some(target) = redaction_target(pdu) else { return Ok(None) };
     let Some(event) = event_lookup::known_event(room, target).await? else { return Ok(None) };
     let may = may_redact(&current_state::power_levels(room.version, &state.state), pdu, &event.pdu);
-    Ok(may.then(|| Target::of(&event)))
+    Ok(may.then(|| RedactionTarget::of(&event)))
 }
 
 /// The redaction of an event that came before it, if its sender may redact the event.
@@ -74,7 +67,7 @@ pub(crate) async fn early_redaction(room: &Room, pdu: &Pdu) -> Result<Option<Arc
 }
 
 /// Returns what a redaction by a user of this server redacts, if the user may redact it.
-pub async fn redacts(room: &Room, sender: &UserId, event_id: &EventId) -> Result<Redacts, SendError> {
+pub(crate) async fn redacts(room: &Room, sender: &UserId, event_id: &EventId) -> Result<Redacts, SendError> {
     let (event_id, view) = (event_id.clone(), room.view());
     let Some(target) = event_lookup::known_event(room, &event_id).await? else {
         // An event we may yet receive: only who may redact anything may redact it.
@@ -91,7 +84,7 @@ pub async fn redacts(room: &Room, sender: &UserId, event_id: &EventId) -> Result
     if !view.power_levels.can_redact(sender, pdu.sender()) {
         return Err(SendError::RedactionForbidden);
     }
-    Ok(Redacts { event_id, target: Some(Target::of(&target)) })
+    Ok(Redacts { event_id, target: Some(RedactionTarget::of(&target)) })
 }
 
 /// Until room version 2 the authorization rules say who may; from 3 on the sender's server or its power.

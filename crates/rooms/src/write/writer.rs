@@ -12,9 +12,8 @@ use plexus_store::Database;
 use crate::model::limits::MembershipLimits;
 use crate::model::nids::Nids;
 use crate::model::rooms::{Rooms, RoomsDeps};
+use crate::write::peers::{PolicyServers, RemoteAliases};
 use crate::write::persist::Persister;
-use crate::write::policy::PolicyServers;
-use crate::write::remote_aliases::RemoteAliases;
 use crate::write::transactions::Transactions;
 
 /// The settings and dependencies of the room engine.
@@ -82,7 +81,7 @@ impl RoomWriter {
         }));
         Arc::new(Self {
             nids: Nids::new(db.clone()),
-            persister: Persister::start(db.clone(), clock.clone(), Arc::clone(&rooms.shared)),
+            persister: Persister::start(db.clone(), clock.clone(), Arc::clone(&rooms.memory)),
             transactions: Transactions::new(db.clone()),
             last_creation: AtomicU64::new(0),
             rooms,

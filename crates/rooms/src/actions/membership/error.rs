@@ -4,8 +4,7 @@ use plexus_store::DbError;
 
 use crate::model::limits::LimitError;
 use crate::model::partial_state::StatePending;
-use crate::write::error::SendError;
-use crate::write::graph::AddError;
+use crate::write::error::{AddError, SendError};
 use crate::write::peer_error::PeerError;
 
 /// Why a membership was not changed.

@@ -5,7 +5,8 @@ use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::membership::Membership;
 
 use super::MembershipError;
-use crate::model::room::{Room, RoomView};
+use crate::model::room::Room;
+use crate::model::room_view::RoomView;
 use crate::model::rooms::Rooms;
 use crate::read::summary;
 

@@ -95,7 +95,7 @@ pub async fn bundle(
     let (nid, version, reader) = (room.nid, room.version, format.user.clone());
     let Found { related, older_replies, took_part } =
         room.db.read(move |tx| Found::read(tx, nid, &reader, &targets)).await?;
-    let related = super::seen(room, format.user, related).await?;
+    let related = super::visible(room, format.user, related).await?;
     if related.is_empty() {
         return Ok(HashMap::new());
     }

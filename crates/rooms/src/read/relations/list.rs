@@ -165,7 +165,7 @@ pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Resu
         })
         .await?;
     let mut latest: HashMap<Vec<u8>, Position> = HashMap::new();
-    for reply in super::seen(room, reader, replies).await? {
+    for reply in super::visible(room, reader, replies).await? {
         let position = latest.entry(reply.target).or_insert(reply.position);
         *position = reply.position.max(*position);
     }

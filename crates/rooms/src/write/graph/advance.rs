@@ -8,15 +8,14 @@ use plexus_protocol::id::EventId;
 use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::{DbError, EventNid};
 
-use super::Candidate;
-use super::state_before::StateAfter;
+use super::candidate::Candidate;
+use super::state_before::{self, StateAfter};
 use crate::model::current_state::{self, StateChange};
 use crate::model::graph_tip::{Extremity, Tip};
 use crate::model::head::Head;
 use crate::model::room::Room;
 use crate::model::state_at::StateAt;
 use crate::model::{auth_index, event_lookup};
-use crate::write::graph::state_before;
 use crate::write::merge;
 use crate::write::writer::RoomWriter;
 

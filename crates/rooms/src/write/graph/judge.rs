@@ -5,7 +5,7 @@ use plexus_protocol::auth;
 use plexus_store::DbError;
 use plexus_store::repo::events::Verdict;
 
-use super::Candidate;
+use super::candidate::Candidate;
 use crate::model::head::Head;
 use crate::model::room::Room;
 use crate::model::state_at::StateAt;

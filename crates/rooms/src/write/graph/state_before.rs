@@ -8,16 +8,16 @@ use plexus_store::repo::events::{Known, Verdict};
 use plexus_store::repo::state_snapshots::{REMOVED, SnapshotRef};
 use plexus_store::{DbError, EventNid};
 
-use super::Candidate;
+use super::candidate::Candidate;
 use crate::model::event_lookup;
 use crate::model::head::Head;
 use crate::model::room::Room;
 use crate::model::state_at::{self, StateAt, snapshot_after};
 use crate::model::state_map::{StateEntry, StateMap, shared_type};
 use crate::model::timeline_event::TimelineEvent;
-use crate::write::graph::AddError;
+use crate::write::error::AddError;
 use crate::write::merge;
-use crate::write::persist::PendingSnapshot;
+use crate::write::pending::PendingSnapshot;
 use crate::write::writer::RoomWriter;
 
 /// How many events are read at a time.

@@ -1,76 +1,73 @@
-//! Events of the past that have been judged, on their way to the database.
+//! Backfilled events that have been judged, on their way to the database.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use plexus_protocol::event::Pdu;
 use plexus_protocol::event::redact::redaction_target;
 use plexus_protocol::id::EventId;
-use plexus_store::repo::events::{Known, Verdict};
-use plexus_store::{EventNid, RoomNid, event_key};
+use plexus_store::repo::events::Known;
+use plexus_store::{RoomNid, event_key};
 
 use crate::model::timeline_event::TimelineEvent;
-use crate::write::persist::PendingSnapshot;
-use crate::write::redactions::Target;
+use crate::write::draft::RedactionTarget;
+use crate::write::event_rows::depth;
+use crate::write::pending::JudgedEvent;
 
-/// An event of the past, judged.
-pub(super) struct Past {
-    pub nid: EventNid,
-    pub stored: bool,
-    pub pdu: Pdu,
-    pub verdict: Verdict,
-    pub snapshot_nid: i64,
-    pub snapshots: Vec<PendingSnapshot>,
-    pub redacted_by: Option<Arc<TimelineEvent>>,
-    pub redacts: Option<Target>,
+/// A backfilled event that has been judged.
+pub(super) struct PastEvent {
+    pub(super) judged: JudgedEvent,
+    /// The event that it redacts.
+    pub(super) redacts: Option<RedactionTarget>,
 }
 
-impl Past {
-    /// What is redacted with it, each with its redaction: itself, by one that came before it, and what it redacts.
-    pub fn redactions(&self) -> Vec<(Target, Arc<TimelineEvent>)> {
-        let event = Arc::new(TimelineEvent::new(self.nid, 0, self.pdu.clone(), None, None));
-        let itself = self.redacted_by.clone().map(|because| (Target::of(&event), because));
+impl PastEvent {
+    /// Returns the redactions that take effect with it, each with its target: that of the event by one that arrived
+    /// earlier, and that which the event makes.
+    pub(super) fn redactions(&self) -> Vec<(RedactionTarget, Arc<TimelineEvent>)> {
+        let event = Arc::new(TimelineEvent::new(self.judged.nid, 0, self.judged.pdu.clone(), None, None));
+        let itself = self.judged.redacted_by.clone().map(|because| (RedactionTarget::of(&event), because));
         itself.into_iter().chain(self.redacts.clone().map(|target| (target, event))).collect()
     }
 
-    /// Whether events that come after it can be judged only when it is in the database: they may find a state there
-    /// that is new with it, or a redaction.
-    pub fn is_needed_by_later_ones(&self) -> bool {
-        let is_redacted = self.redacted_by.is_some();
-        !self.snapshots.is_empty() || is_redacted || redaction_target(&self.pdu).is_some()
+    /// Whether later events can be judged only when it is in the database, where they may look for a state that is new
+    /// with it, or for a redaction.
+    pub(super) fn is_needed_by_later_ones(&self) -> bool {
+        let judged = &self.judged;
+        !judged.snapshots.is_empty() || judged.redacted_by.is_some() || redaction_target(&judged.pdu).is_some()
     }
 }
 
-/// How many events of the past are in the graph and get positions.
+/// The number of backfilled events that are in the graph and get positions.
 #[derive(Default)]
-pub(super) struct Judged {
+pub(super) struct JudgedCount {
     /// Those that were judged just now.
-    pub new: usize,
+    pub(super) new: usize,
     /// Those that were judged before.
-    pub before: usize,
+    pub(super) before: usize,
 }
 
-/// Events of the past that have been judged and are written together.
+/// Backfilled events that have been judged and are written together.
 #[derive(Default)]
 pub(super) struct Unwritten {
-    pub past: Vec<Past>,
-    /// As they will be known.
-    pub known: HashMap<EventId, Known>,
+    pub(super) events: Vec<PastEvent>,
+    /// The events as a lookup will find them.
+    pub(super) known: HashMap<EventId, Known>,
 }
 
 impl Unwritten {
-    pub fn add(&mut self, room: RoomNid, past: Past) {
+    pub(super) fn add(&mut self, room: RoomNid, event: PastEvent) {
+        let judged = &event.judged;
         let known = Known {
-            event_nid: past.nid,
-            event_id: event_key::encode(past.pdu.event_id()),
+            event_nid: judged.nid,
+            event_id: event_key::encode(judged.pdu.event_id()),
             room_nid: room,
             position: None,
-            depth: super::depth(&past.pdu),
-            is_state: past.pdu.state_key().is_some(),
-            snapshot_nid: Some(past.snapshot_nid),
-            verdict: past.verdict,
+            depth: depth(&judged.pdu),
+            is_state: judged.pdu.state_key().is_some(),
+            snapshot_nid: judged.snapshot_before.map(|snapshot| snapshot.nid),
+            verdict: judged.verdict,
         };
-        self.known.insert(past.pdu.event_id().clone(), known);
-        self.past.push(past);
+        self.known.insert(judged.pdu.event_id().clone(), known);
+        self.events.push(event);
     }
 }

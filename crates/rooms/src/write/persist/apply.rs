@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering;
 use plexus_store::{Position, RoomNid};
 
 use super::write::leaves_guests_behind;
-use super::{Append, Entered, PendingEvent};
 use crate::model::current_state::{CurrentState, StateChange};
-use crate::model::room::{Room, RoomView};
-use crate::model::rooms::Shared;
+use crate::model::engine_memory::EngineMemory;
+use crate::model::room::Room;
+use crate::model::room_view::RoomView;
 use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::{AppliedRedaction, TimelineEvent};
-use crate::write::redactions::{PendingRedaction, Target};
+use crate::write::draft::RedactionTarget;
+use crate::write::pending::{Append, Entered, PendingEvent};
+use crate::write::redactions::PendingRedaction;
 
 /// How many recent events a room keeps in memory.
 const RECENT_EVENTS: usize = 64;
@@ -28,12 +30,12 @@ pub(crate) struct AppendedBatch {
 
 impl AppendedBatch {
     /// Whether this engine has built them.
-    pub(crate) fn is_of(&self, shared: &Shared) -> bool {
-        self.appends.first().is_some_and(|append| shared.owns(&append.room))
+    pub(crate) fn is_of(&self, memory: &EngineMemory) -> bool {
+        self.appends.first().is_some_and(|append| memory.rooms.owns(&append.room))
     }
 
     /// Takes one of the rooms in memory to a revision. Runs on the writer thread.
-    pub(crate) fn apply(&self, shared: &Shared, nid: RoomNid, revision: i64) {
+    pub(crate) fn apply(&self, memory: &EngineMemory, nid: RoomNid, revision: i64) {
         let mut events: Vec<(&PendingEvent, Option<Position>)> = Vec::new();
         let (mut room, mut entered, mut is_new) = (None, None, false);
         let mut was_given_up = false;
@@ -47,25 +49,31 @@ impl AppendedBatch {
             }
         }
         let Some(room) = room else { return };
-        apply_to_room(shared, room, revision, &events, entered);
+        apply_to_room(memory, room, revision, &events, entered);
         if was_given_up {
             // Its commit was in doubt, and others have built on the room without it since: that is stale now.
             room.epoch.fetch_add(1, Ordering::Release);
         }
-        if is_new {
-            shared.insert(room);
+        let other = if is_new {
+            Some(memory.rooms.insert(room)).filter(|registered| !Arc::ptr_eq(registered, room))
         } else {
-            shared.changed(room);
+            memory.rooms.advanced(room, revision)
+        };
+        if let Some(other) = other {
+            // Events that were built on it are void: their batch would be taken for one that knows these events.
+            other.epoch.fetch_add(1, Ordering::Release);
+            apply_to_room(memory, &other, revision, &events, entered);
+            memory.rooms.advanced(&other, revision);
         }
-        let is_member = |redaction: &PendingRedaction| redaction.target.left.event_type() == "m.room.member";
+        let is_member = |redaction: &PendingRedaction| redaction.target.redacted.event_type() == "m.room.member";
         if events.iter().filter_map(|(event, _)| event.redacts.as_ref()).any(is_member) {
-            shared.directory.changed();
+            memory.directory.record_change();
         }
     }
 }
 
 fn apply_to_room(
-    shared: &Shared,
+    memory: &EngineMemory,
     room: &Room,
     revision: i64,
     events: &[(&PendingEvent, Option<Position>)],
@@ -78,13 +86,13 @@ fn apply_to_room(
         next.partial = entered.partial.clone();
     }
     let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
-    let changes_what_is_shown = forget_redacted(shared, room, events.iter().map(|(pending, _)| *pending));
+    let changes_what_is_shown = forget_redacted(memory, room, events.iter().map(|(pending, _)| *pending));
     let as_of = room.redactions();
     for &(pending, position) in events {
         let Some(position) = position else { continue };
         let mut event = Arc::new(timeline_event(pending, position));
         if let Some(redaction) = &pending.redacts {
-            let Target { nid: target, left, .. } = &redaction.target;
+            let RedactionTarget { nid: target, redacted: left, .. } = &redaction.target;
             let redaction = AppliedRedaction { target: *target, left, because: &event };
             recent.redact(&redaction);
             // As a state event it may have replaced what it redacts.
@@ -121,10 +129,10 @@ fn apply_to_room(
     next.recent = recent.events.into();
     let is_given_up = next.is_partial() && next.local_joined.is_empty();
     let pending = events.iter().map(|(pending, _)| *pending);
-    let guests_have_to_leave = leaves_guests_behind(&view, &next.current, pending, &shared.server_name);
+    let guests_have_to_leave = leaves_guests_behind(&view, &next.current, pending, &memory.server_name);
     room.advance(revision, || next);
     if guests_have_to_leave {
-        shared.guest_access_ended.notify_one();
+        memory.guest_access_ended.notify_one();
     }
     if is_given_up {
         // Nobody waits for its state any longer.
@@ -134,15 +142,17 @@ fn apply_to_room(
 
 /// Memory no longer gives out what the events redact, or what shows that; whether other events may. Done before
 /// anything is remembered anew.
-fn forget_redacted<'a>(shared: &Shared, room: &Room, events: impl Iterator<Item = &'a PendingEvent>) -> bool {
+fn forget_redacted<'a>(memory: &EngineMemory, room: &Room, events: impl Iterator<Item = &'a PendingEvent>) -> bool {
     let mut shown_by_others = false;
     for pending in events {
-        if let Some(Target { nid, left, .. }) = pending.redacts.as_ref().map(|redaction| &redaction.target) {
-            shared.events.remove(*nid);
+        if let Some(RedactionTarget { nid, redacted: left, .. }) =
+            pending.redacts.as_ref().map(|redaction| &redaction.target)
+        {
+            memory.events.remove(*nid);
             shown_by_others |= TimelineEvent::is_shown_by_others(left);
         }
         if pending.redacted_by.is_some() {
-            shared.events.remove(pending.nid);
+            memory.events.remove(pending.nid);
             shown_by_others |= TimelineEvent::is_shown_by_others(&pending.pdu);
         }
     }
@@ -154,7 +164,7 @@ fn forget_redacted<'a>(shared: &Shared, room: &Room, events: impl Iterator<Item 
 
 /// Applies redactions that are no part of an [`Append`]. `current`: the current state after them.
 pub(crate) fn apply_redactions<'a>(
-    shared: &Shared,
+    memory: &EngineMemory,
     room: &Room,
     revision: i64,
     current: &Arc<CurrentState>,
@@ -164,14 +174,14 @@ pub(crate) fn apply_redactions<'a>(
     let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
     room.note_redaction();
     for redaction in redactions {
-        shared.events.remove(redaction.target);
+        memory.events.remove(redaction.target);
         recent.redact(&redaction);
     }
     let guest_access_ended = view.guests_can_join && !current.guests_can_join;
     let current = Arc::clone(current);
     room.advance(revision, || RoomView { current, recent: recent.events.into(), ..RoomView::clone(&view) });
     if guest_access_ended {
-        shared.guest_access_ended.notify_one();
+        memory.guest_access_ended.notify_one();
     }
 }
 

@@ -8,8 +8,8 @@ use plexus_protocol::membership::Membership;
 use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::{Position, RoomNid};
 
-use super::{PendingEvent, Sending};
 use crate::model::current_state::CurrentState;
+use crate::write::pending::{Forwarding, PendingEvent};
 
 /// The event's row, when there is another server that gets it from this one: one in the room before or after it, or
 /// that of the user whom it concerns.
@@ -20,10 +20,10 @@ pub(super) fn outgoing(
     event: &PendingEvent,
     before: &CurrentState,
 ) -> Option<Outgoing> {
-    let handed_by = match &event.sending {
-        Sending::No => return None,
-        Sending::Own => None,
-        Sending::HandedBy(server) => Some(server.to_string()),
+    let handed_by = match &event.forwarding {
+        Forwarding::No => return None,
+        Forwarding::Own => None,
+        Forwarding::SubmittedBy(server) => Some(server.to_string()),
     };
     let after = &event.current.servers;
     let mut also = BTreeSet::new();

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use plexus_store::{DbError, Position};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Append, PersistError};
+use crate::write::error::PersistError;
+use crate::write::pending::Append;
 
 /// How many requests may wait or be written; then writers wait.
 const QUEUE: usize = 1_024;

@@ -4,27 +4,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
-use plexus_protocol::event::redact::redaction_target;
-use plexus_protocol::event::relation::relation_of;
 use plexus_protocol::id::ServerName;
 use plexus_protocol::membership::Membership;
 use plexus_store::repo::current_state::Delta;
-use plexus_store::repo::events::NewEvent;
 use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::repo::memberships::{Member, RoomMembership};
-use plexus_store::repo::relations::RelationRow;
 use plexus_store::repo::rooms::{Advance, RoomRow};
 use plexus_store::repo::transactions::TransactionRow;
 use plexus_store::repo::{self, state_snapshots, timeline_gaps};
-use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx, event_key};
+use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx};
 
 use super::outgoing::outgoing;
-use super::{Append, PendingEvent, PersistError};
 use crate::model::current_state::{CurrentState, StateChange};
+use crate::model::engine_memory::EngineMemory;
 use crate::model::interner::{Lookups, NewTexts};
-use crate::model::room::{Room, RoomView};
-use crate::model::rooms::Shared;
+use crate::model::room::Room;
+use crate::model::room_view::RoomView;
 use crate::model::state_map::StateMap;
+use crate::write::error::PersistError;
+use crate::write::event_rows::{self, GraphRows};
+use crate::write::pending::{Append, PendingEvent};
 
 /// A batch that has been written, and is not committed yet.
 pub(crate) struct Written {
@@ -53,32 +52,31 @@ pub(crate) struct RoomMove {
 #[derive(Default)]
 struct Rows {
     now_ms: u64,
-    events: Vec<NewEvent>,
-    /// Events that were outliers.
-    placed: Vec<NewEvent>,
+    graph: GraphRows,
     deltas: Vec<Delta>,
     memberships: Vec<(Member, RoomMembership)>,
-    relations: Vec<RelationRow>,
     redactions: Vec<(EventNid, EventNid)>,
-    /// Redactions whose target has no place in the timeline yet, by its stored id.
-    early_redactions: Vec<(Vec<u8>, EventNid)>,
-    snapshots: state_snapshots::Writer,
     outgoing: Vec<Outgoing>,
     /// Each room as of the last event so far.
     current: HashMap<RoomNid, Arc<CurrentState>>,
 }
 
 /// Writes the batch. Nothing is waited for: the statements fail by themselves when somebody else was faster.
-pub fn batch(tx: &mut Tx<'_>, shared: &Shared, appends: &[Arc<Append>], now_ms: u64) -> Result<Written, PersistError> {
+pub fn batch(
+    tx: &mut Tx<'_>,
+    memory: &EngineMemory,
+    appends: &[Arc<Append>],
+    now_ms: u64,
+) -> Result<Written, PersistError> {
     transactions(tx, appends, now_ms)?;
-    let mut lookups = shared.interner.lookups();
-    let snapshots = state_snapshots::Writer::with(Arc::clone(&shared.snapshots));
-    let mut rows = Rows { now_ms, snapshots, ..Rows::default() };
+    let mut lookups = memory.interner.lookups();
+    let snapshots = state_snapshots::Writer::with(Arc::clone(&memory.snapshots));
+    let mut rows = Rows { now_ms, graph: GraphRows::new(snapshots), ..Rows::default() };
     let mut positions = Vec::with_capacity(appends.len());
     for append in appends {
         let mut own = Vec::with_capacity(append.events.len());
         for event in &append.events {
-            own.push(rows.add(tx, (append, shared), event, &mut lookups)?);
+            own.push(rows.add(tx, (append, memory), event, &mut lookups)?);
         }
         positions.push(own);
     }
@@ -87,7 +85,7 @@ pub fn batch(tx: &mut Tx<'_>, shared: &Shared, appends: &[Arc<Append>], now_ms: 
             repo::partial_joins::set(tx, append.room.nid, entered.partial.as_deref())?;
         }
     }
-    note_end_of_guest_access(tx, (appends, &shared.server_name), &positions, &rows.current)?;
+    note_end_of_guest_access(tx, (appends, &memory.server_name), &positions, &rows.current)?;
     set_open_rooms(tx, appends, &rows.current)?;
     // First, so that what was built on an old room is stale, also when another writer has built the very same event on
     // it.
@@ -95,16 +93,12 @@ pub fn batch(tx: &mut Tx<'_>, shared: &Shared, appends: &[Arc<Append>], now_ms: 
     let room_moves = moves.values().map(Moved::room_move).collect();
     create_rooms(tx, appends, &mut moves)?;
     repo::rooms::advance(tx, &moves.into_values().map(|moved| moved.advance).collect::<Vec<_>>())?;
-    repo::events::insert(tx, &rows.events)?;
-    repo::events::place(tx, &rows.placed)?;
+    let snapshots = rows.graph.write(tx)?;
     repo::current_state::apply(tx, &rows.deltas)?;
-    let snapshots = rows.snapshots.finish(tx)?;
     repo::memberships::set(tx, &last_of_each(rows.memberships))?;
-    repo::relations::insert(tx, &rows.relations)?;
     let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
     repo::federation_out::add(tx, &rows.outgoing)?;
     repo::redactions::add(tx, &redacted, now_ms)?;
-    repo::redactions::add_early(tx, &rows.early_redactions)?;
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
     }
@@ -263,7 +257,7 @@ impl Rows {
     fn add(
         &mut self,
         tx: &mut Tx<'_>,
-        (append, shared): (&Append, &Shared),
+        (append, memory): (&Append, &EngineMemory),
         event: &PendingEvent,
         lookups: &mut Lookups<'_>,
     ) -> Result<Option<Position>, DbError> {
@@ -274,70 +268,31 @@ impl Rows {
             tx.reserve_positions(timeline_gaps::RESERVED)?;
         }
         let position = if event.in_timeline || !event.changes.is_empty() { Some(tx.next_position()?) } else { None };
-        let origin_server_ts = i64::try_from(pdu.origin_server_ts()).unwrap_or(i64::MAX);
-        let row = NewEvent {
-            event_nid: event.nid,
-            event_id: event_key::encode(pdu.event_id()),
-            room_nid,
-            position: position.filter(|_| event.in_timeline),
-            late: event.in_timeline && append.room.comes_late(origin_server_ts, self.now_ms),
-            depth: i64::try_from(pdu.depth()).unwrap_or(i64::MAX),
-            type_nid: lookups.event_type(tx, pdu.event_type())?,
-            state_key_nid: pdu.state_key().map(|key| lookups.state_key(tx, key)).transpose()?,
-            sender_nid: lookups.user(tx, pdu.sender())?,
-            origin_server_ts,
-            snapshot_nid: event.snapshot_before.map(|snapshot| snapshot.nid),
-            verdict: event.verdict,
-            json: event.packed.clone(),
-        };
+        let late = event.in_timeline && append.room.comes_late(event_rows::origin_server_ts(pdu), self.now_ms);
+        self.graph.add(tx, lookups, room_nid, event, position.filter(|_| event.in_timeline), late)?;
         if let Some(missing) = &event.missing {
             timeline_gaps::add_backward_extremities(tx, room_nid, missing.gap_nid, &missing.extremities)?;
         }
         if let Some(gap) = position.and_then(|position| event.opened_gap(position)) {
             timeline_gaps::set(tx, room_nid, &gap)?;
         }
-        if event.stored {
-            self.placed.push(row);
-        } else {
-            self.events.push(row);
-        }
-        for snapshot in &event.snapshots {
-            let mut changes = Vec::with_capacity(snapshot.changes.len());
-            for (event_type, state_key, event) in &snapshot.changes {
-                changes.push(((lookups.event_type(tx, event_type)?, lookups.state_key(tx, state_key)?), *event));
-            }
-            self.snapshots.add(tx, room_nid, snapshot.parent, snapshot.snapshot, changes)?;
-        }
         if let Some(position) = position {
             for change in &event.changes {
-                self.change(tx, shared, &append.room, position, change, lookups)?;
+                self.change(tx, memory, &append.room, position, change, lookups)?;
             }
         }
         if let Some(position) = position.filter(|_| event.in_timeline) {
             let before = self.current.get(&room_nid).map_or_else(|| append.room.view().current.clone(), Arc::clone);
-            let outgoing = outgoing(shared.server_name.as_str(), room_nid, position, event, &before);
+            let outgoing = outgoing(memory.server_name.as_str(), room_nid, position, event, &before);
             tx.announce(Change::Event { room: room_nid, position, outgoing: outgoing.is_some() });
             self.outgoing.extend(outgoing);
-            if let Some((target, rel_type)) = relation_of(pdu) {
-                let (target, rel_type) = (event_key::encode(&target), rel_type.to_owned());
-                self.relations.push(RelationRow {
-                    event_nid: event.nid,
-                    room_nid,
-                    sender_nid: lookups.user(tx, pdu.sender())?,
-                    position: Some(position),
-                    target,
-                    rel_type,
-                });
-            }
+            self.graph.add_relation(tx, lookups, room_nid, event, Some(position))?;
         }
         self.current.insert(room_nid, Arc::clone(&event.current));
         self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target.nid, event.nid)));
         self.redactions.extend(event.redacted_by.as_ref().map(|redaction| (event.nid, redaction.nid)));
-        if event.in_timeline
-            && event.redacts.as_ref().is_none_or(|redaction| !redaction.target.placed)
-            && let Some(target) = redaction_target(pdu)
-        {
-            self.early_redactions.push((event_key::encode(target), event.nid));
+        if event.in_timeline && event.redacts.as_ref().is_none_or(|redaction| !redaction.target.in_timeline) {
+            self.graph.add_early_redaction(event);
         }
         Ok(position)
     }
@@ -346,7 +301,7 @@ impl Rows {
     fn change(
         &mut self,
         tx: &mut Tx<'_>,
-        shared: &Shared,
+        memory: &EngineMemory,
         room: &Room,
         position: Position,
         change: &StateChange,
@@ -364,9 +319,9 @@ impl Rows {
             membership: entry.and_then(|entry| entry.membership),
         });
         if let Some((user, kind, event_nid)) = change.membership() {
-            let forgotten = shared.forgets(kind);
+            let forgotten = memory.forgets(kind);
             let row = RoomMembership { room: room_nid, kind, event_nid, position, forgotten };
-            let is_local = user.server_name() == shared.server_name.as_str();
+            let is_local = user.server_name() == memory.server_name.as_str();
             self.memberships.push((Member { user_nid: lookups.user(tx, &user)?, is_local }, row));
             let is_join = |state: &StateMap| state.membership(user.as_str()) == Some(Membership::Join);
             let was_joined = match self.current.get(&room_nid) {

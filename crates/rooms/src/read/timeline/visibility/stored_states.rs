@@ -1,5 +1,5 @@
-//! What held at events that were fetched later, from before this server came into a room or from while it was away: the
-//! state that was stored with each.
+//! The states stored with backfilled events: events from before this server joined a room, or from while it was away.
+//! The history of the current state says nothing about them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use plexus_store::repo::interned::{find_state_key, find_type};
 use plexus_store::repo::state_snapshots::{Key, Reader};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
-use super::visibility::Place;
+use super::history::EventPosition;
 use crate::model::room::Room;
 use crate::model::state_at::snapshot_behind;
 use crate::model::stored_events;
 use crate::model::timeline_event::TimelineEvent;
 
-/// What decides about the user, before and behind each event.
-pub(super) type Moments = HashMap<EventNid, [StateForUser; 2]>;
+/// The states before and after each event.
+pub(super) type StatesAround = HashMap<EventNid, [StateForUser; 2]>;
 
-/// Reads it for those of the events that were fetched later.
-pub(super) async fn moments(room: &Room, user: &UserId, places: &[Place]) -> Result<Moments, DbError> {
-    // One that is fetched right now has no position yet.
+/// Reads the states around the backfilled ones of `events`.
+pub(super) async fn read(room: &Room, user: &UserId, events: &[EventPosition]) -> Result<StatesAround, DbError> {
     let view = room.view();
-    let was_fetched = |place: &&Place| place.position <= 0 || view.gaps.covers(place.position);
-    let nids: Vec<EventNid> = places.iter().filter(was_fetched).map(|place| place.nid).collect();
+    // A backfilled event that is just being written has no position yet.
+    let is_backfilled = |event: &&EventPosition| event.position <= 0 || view.gaps.covers(event.position);
+    let nids: Vec<EventNid> = events.iter().filter(is_backfilled).map(|event| event.nid).collect();
     if nids.is_empty() {
-        return Ok(Moments::new());
+        return Ok(StatesAround::new());
     }
     let (version, user) = (room.version, user.clone());
     room.db
@@ -43,29 +43,29 @@ pub(super) async fn moments(room: &Room, user: &UserId, places: &[Place]) -> Res
             let mut sides = Vec::with_capacity(nids.len());
             for row in event_graph::by_nids(tx, &nids)? {
                 let Some(before) = row.known.snapshot_nid else { continue };
-                let behind = snapshot_behind(&row.known).unwrap_or(before);
-                let before = keys.at(tx, &mut reader, before)?;
-                sides.push((row.known.event_nid, [before, keys.at(tx, &mut reader, behind)?]));
+                let after = snapshot_behind(&row.known).unwrap_or(before);
+                let before = keys.events_in(tx, &mut reader, before)?;
+                sides.push((row.known.event_nid, [before, keys.events_in(tx, &mut reader, after)?]));
             }
             let mut named: Vec<EventNid> =
                 sides.iter().flat_map(|(_, sides)| sides).flatten().flatten().copied().collect();
             named.sort_unstable();
             named.dedup();
-            let told = stored_events::by_nids(tx, version, &named)?;
-            let told: HashMap<EventNid, Arc<TimelineEvent>> =
-                told.into_iter().map(|event| (event.nid, event)).collect();
-            let moment = |[visibility, membership]: [Option<EventNid>; 2]| moment(&told, visibility, membership);
-            Ok(sides.into_iter().map(|(nid, sides)| (nid, sides.map(moment))).collect())
+            let read = stored_events::by_nids(tx, version, &named)?;
+            let events: HashMap<EventNid, Arc<TimelineEvent>> =
+                read.into_iter().map(|event| (event.nid, event)).collect();
+            let state = |[visibility, membership]: [Option<EventNid>; 2]| state(&events, visibility, membership);
+            Ok(sides.into_iter().map(|(nid, sides)| (nid, sides.map(state))).collect())
         })
         .await
 }
 
-fn moment(
-    told: &HashMap<EventNid, Arc<TimelineEvent>>,
+fn state(
+    events: &HashMap<EventNid, Arc<TimelineEvent>>,
     visibility: Option<EventNid>,
     membership: Option<EventNid>,
 ) -> StateForUser {
-    let pdu = |nid: Option<EventNid>| nid.and_then(|nid| told.get(&nid)).map(|event| &event.pdu);
+    let pdu = |nid: Option<EventNid>| nid.and_then(|nid| events.get(&nid)).map(|event| &event.pdu);
     let membership = pdu(membership).and_then(Membership::of);
     let visibility = match (visibility, pdu(visibility)) {
         (Some(_), None) => stored_events::UNREADABLE_VISIBILITY,
@@ -80,8 +80,8 @@ struct Keys {
 }
 
 impl Keys {
-    /// The events in a state that set the history visibility and the membership.
-    fn at(
+    /// Returns the events of a state that set the history visibility and the membership.
+    fn events_in(
         &self,
         tx: &mut Tx<'_>,
         reader: &mut Reader,

@@ -1,20 +1,19 @@
 //! Summaries of published rooms, so that listing the room directory does not load every room.
 
-use plexus_store::{DbError, RoomNid};
+use plexus_store::RoomNid;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::model::cache_size::CacheSize;
-use crate::model::rooms::Rooms;
-use crate::read::summary::RoomSummary;
+use crate::model::room_summary::RoomSummary;
 
-/// The most bytes of summaries.
-const BYTES: usize = 4 << 20;
-/// About how large a summary is in memory.
+/// The maximum size of the cache, in bytes.
+const MAX_BYTES: usize = 4 << 20;
+/// The size of a typical summary in memory, in bytes.
 const USUAL_WEIGHT: usize = 512;
 
-/// Room to the revision it had, and what it looked like. Owned by this process: one of another revision is replaced.
-pub(crate) struct Summaries {
+/// Summaries by room, each with the room's revision. Owned by this process: a summary of an older revision is not used.
+pub(crate) struct SummaryCache {
     cache: Cache<RoomNid, (i64, RoomSummary), ByWeight>,
 }
 
@@ -29,28 +28,23 @@ impl Weighter<RoomNid, (i64, RoomSummary)> for ByWeight {
     }
 }
 
-impl Summaries {
-    pub fn new() -> Self {
-        Self { cache: Cache::with_weighter(BYTES / USUAL_WEIGHT, BYTES as u64, ByWeight) }
+impl SummaryCache {
+    pub(crate) fn new() -> Self {
+        Self { cache: Cache::with_weighter(MAX_BYTES / USUAL_WEIGHT, MAX_BYTES as u64, ByWeight) }
     }
 
-    pub fn size(&self) -> CacheSize {
+    pub(crate) fn size(&self) -> CacheSize {
         CacheSize { name: "summaries", entries: self.cache.len() as u64, bytes: self.cache.weight() }
     }
 
-    /// The summary of a room, at least as new as `revision`, which is what the database says; `None` without the room.
-    pub async fn get(&self, rooms: &Rooms, nid: RoomNid, revision: i64) -> Result<Option<RoomSummary>, DbError> {
-        if let Some((known, summary)) = self.cache.get(&nid)
-            && known == revision
-        {
-            return Ok(Some(summary));
-        }
-        let Some(room) = rooms.get_readable_nid(nid).await? else { return Ok(None) };
-        // Memory follows the database a moment later: the revision is read first, and is never newer than the view.
-        let known = room.revision();
-        let summary = RoomSummary::of(&room);
-        self.cache.insert(nid, (known, summary.clone()));
-        Ok(Some(summary))
+    /// Returns the summary of a room as of a revision.
+    pub(crate) fn get(&self, nid: RoomNid, revision: i64) -> Option<RoomSummary> {
+        self.cache.get(&nid).filter(|(cached, _)| *cached == revision).map(|(_, summary)| summary)
+    }
+
+    /// Keeps a summary that is at least as new as `revision`.
+    pub(crate) fn insert(&self, nid: RoomNid, revision: i64, summary: RoomSummary) {
+        self.cache.insert(nid, (revision, summary));
     }
 }
 

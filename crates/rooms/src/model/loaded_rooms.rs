@@ -1,0 +1,236 @@
+//! The rooms in memory, within a budget of bytes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use plexus_protocol::id::RoomId;
+use plexus_store::RoomNid;
+
+use crate::model::event_cache::EventCache;
+use crate::model::room::Room;
+
+/// The rooms in memory. Owned by this process, which follows the commits.
+pub(crate) struct LoadedRooms {
+    registry: Mutex<Registry>,
+    /// The cache that the state events of these rooms are in.
+    events: Arc<EventCache>,
+    /// Counts uses of rooms, to find the least recently used.
+    uses: AtomicU64,
+    max_bytes: usize,
+}
+
+#[derive(Default)]
+struct Registry {
+    rooms: HashMap<RoomNid, Arc<Room>>,
+    nids: HashMap<RoomId, RoomNid>,
+    /// The rooms that are being read from the database.
+    loading: HashMap<RoomNid, MissedCommits>,
+    bytes: usize,
+}
+
+/// The commits that have been applied while a room was read: the reading may have missed them.
+#[derive(Clone, Copy, Default)]
+struct MissedCommits {
+    /// The newest revision.
+    revision: i64,
+    /// Whether stored events may have been redacted.
+    redacts: bool,
+    /// Whether there may have been others.
+    doubtful: bool,
+}
+
+/// A room that is being read from the database. Commits that are applied until it is inserted are noted.
+pub(crate) struct Loading<'a> {
+    rooms: &'a LoadedRooms,
+    nid: RoomNid,
+}
+
+impl Loading<'_> {
+    /// Adds the room as it was read. Returns the room that is in memory: another one if that was added meanwhile.
+    pub(crate) fn insert(self, room: &Arc<Room>) -> Arc<Room> {
+        self.rooms.insert(room)
+    }
+}
+
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.rooms.registry.lock().loading.remove(&self.nid);
+    }
+}
+
+impl LoadedRooms {
+    /// Creates an empty set of rooms. They take at most `max_bytes`, unless more are in use.
+    pub(crate) fn new(events: Arc<EventCache>, max_bytes: usize) -> Self {
+        Self { registry: Mutex::default(), events, uses: AtomicU64::new(1), max_bytes }
+    }
+
+    /// Returns the number of rooms, and their approximate size in bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let registry = self.registry.lock();
+        (registry.rooms.len(), registry.bytes)
+    }
+
+    /// Returns a number that is greater than that of every earlier use of a room.
+    pub(crate) fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self, nid: RoomNid) -> Option<Arc<Room>> {
+        let registry = self.registry.lock();
+        let room = registry.rooms.get(&nid)?;
+        room.touch(self.uses.fetch_add(1, Ordering::Relaxed));
+        Some(Arc::clone(room))
+    }
+
+    pub(crate) fn nid_of(&self, id: &RoomId) -> Option<RoomNid> {
+        self.registry.lock().nids.get(id).copied()
+    }
+
+    /// Starts to note commits to a room that is about to be read. A room is read by one task at a time.
+    pub(crate) fn start_loading(&self, nid: RoomNid) -> Loading<'_> {
+        self.registry.lock().loading.insert(nid, MissedCommits::default());
+        Loading { rooms: self, nid }
+    }
+
+    /// Adds a room. Returns the room that is in memory: another one if that was added before.
+    pub(crate) fn insert(&self, room: &Arc<Room>) -> Arc<Room> {
+        let mut registry = self.registry.lock();
+        if let Some(other) = registry.rooms.get(&room.nid) {
+            return Arc::clone(other);
+        }
+        if let Some(missed) = registry.loading.get(&room.nid) {
+            missed.mark(room);
+        }
+        room.touch(self.uses.fetch_add(1, Ordering::Relaxed));
+        registry.rooms.insert(room.nid, Arc::clone(room));
+        registry.nids.insert(room.id.clone(), room.nid);
+        let bytes = weight(room);
+        room.bytes.store(bytes, Ordering::Relaxed);
+        registry.bytes += bytes;
+        registry.evict(self.max_bytes);
+        Arc::clone(room)
+    }
+
+    /// Removes a room. It is read again when it is next used.
+    pub(crate) fn remove(&self, nid: RoomNid) {
+        self.registry.lock().remove(nid);
+    }
+
+    /// Whether a room belongs to these, and not to another engine in the process.
+    pub(crate) fn owns(&self, room: &Room) -> bool {
+        room.uses(&self.events)
+    }
+
+    /// Updates the size of a room whose view has been taken to a revision. Returns the room that is in memory instead,
+    /// if there is another: a room that is new, or whose version was corrected, may have been loaded a second time.
+    pub(crate) fn advanced(&self, room: &Arc<Room>, revision: i64) -> Option<Arc<Room>> {
+        let bytes = weight(room);
+        let mut registry = self.registry.lock();
+        if let Some(missed) = registry.loading.get_mut(&room.nid) {
+            missed.revision = missed.revision.max(revision);
+        }
+        let registered = registry.rooms.get(&room.nid)?;
+        if !Arc::ptr_eq(registered, room) {
+            return Some(Arc::clone(registered));
+        }
+        let before = room.bytes.swap(bytes, Ordering::Relaxed);
+        registry.bytes = (registry.bytes + bytes).saturating_sub(before);
+        registry.evict(self.max_bytes);
+        None
+    }
+
+    /// Notes that a room has a revision that memory may lack. `redacts`: whether stored events may have been redacted.
+    pub(crate) fn mark_outdated(&self, nid: RoomNid, revision: i64, redacts: bool) {
+        if redacts {
+            self.events.clear();
+        }
+        let missed = MissedCommits { revision, redacts, doubtful: false };
+        let mut registry = self.registry.lock();
+        if let Some(known) = registry.loading.get_mut(&nid) {
+            known.add(missed);
+        }
+        if let Some(room) = registry.rooms.get(&nid) {
+            missed.mark(room);
+        }
+    }
+
+    /// Notes that memory may have missed commits to any room.
+    pub(crate) fn doubt_all(&self) {
+        self.events.clear();
+        let missed = MissedCommits { revision: 0, redacts: true, doubtful: true };
+        let mut registry = self.registry.lock();
+        registry.loading.values_mut().for_each(|known| known.add(missed));
+        registry.rooms.values().for_each(|room| missed.mark(room));
+    }
+
+    /// Removes the rooms that nobody holds and that were last used before `use_number`, from [`Self::uses`].
+    pub(crate) fn remove_unused(&self, use_number: u64) {
+        let mut registry = self.registry.lock();
+        let idle = registry.idle();
+        idle.into_iter().filter(|(used, _)| *used < use_number).for_each(|(_, nid)| registry.remove(nid));
+    }
+}
+
+impl MissedCommits {
+    fn add(&mut self, other: Self) {
+        self.revision = self.revision.max(other.revision);
+        self.redacts |= other.redacts;
+        self.doubtful |= other.doubtful;
+    }
+
+    fn mark(self, room: &Room) {
+        if self.redacts {
+            room.note_redaction();
+        }
+        if self.doubtful {
+            room.doubt();
+        }
+        room.mark_outdated(self.revision);
+    }
+}
+
+impl Registry {
+    /// Over the budget, removes the least recently used rooms that nobody holds until a tenth of the budget is free.
+    fn evict(&mut self, max_bytes: usize) {
+        if self.bytes <= max_bytes {
+            return;
+        }
+        let mut idle = self.idle();
+        idle.sort_unstable();
+        for (_, nid) in idle {
+            if self.bytes <= max_bytes - max_bytes / 10 {
+                break;
+            }
+            self.remove(nid);
+        }
+    }
+
+    /// Returns the rooms that nobody holds, each with the number of its last use.
+    fn idle(&self) -> Vec<(u64, RoomNid)> {
+        let idle = self.rooms.values().filter(|room| Arc::strong_count(room) == 1);
+        idle.map(|room| (room.last_used(), room.nid)).collect()
+    }
+
+    fn remove(&mut self, nid: RoomNid) {
+        if let Some(room) = self.rooms.remove(&nid) {
+            self.nids.remove(&room.id);
+            self.bytes = self.bytes.saturating_sub(room.bytes.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// Returns the approximate size of a room in bytes.
+fn weight(room: &Room) -> usize {
+    let view = room.view();
+    const ROOM: usize = 3_072;
+    // The state events that a room keeps in memory when they are no longer among the recent ones.
+    const KEPT_STATE: usize = 11_500;
+    const STATE_ENTRY: usize = 192;
+    let kept = if view.recent_after > 0 { KEPT_STATE } else { 0 };
+    let recent: usize = view.recent.iter().map(|event| event.weight()).sum();
+    let requested = ROOM + kept + view.state.len() * STATE_ENTRY + recent;
+    // An allocator takes about an eighth more than it is asked for.
+    requested + requested / 8 + room.auth_bytes.load(Ordering::Relaxed)
+}
