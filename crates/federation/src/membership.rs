@@ -17,7 +17,7 @@ use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::actions::membership::{MembershipChange, MembershipError, RemoteMemberships, Via, of_change};
+use plexus_rooms::actions::membership::{MembershipChange, MembershipError, RemoteMemberships, Via};
 use plexus_rooms::actions::profile;
 use plexus_rooms::actions::upgrade::successor;
 use plexus_rooms::model::room::Room;
@@ -409,7 +409,7 @@ impl RemoteChange {
             sender: change.target.clone(),
             event_type: "m.room.member".to_owned(),
             state_key: Some(change.target.to_string()),
-            content: of_change(change, Object::from([("membership", "leave")]), &Object::new())?,
+            content: change.member_content(Object::from([("membership", "leave")]), &Object::new())?,
             unsigned: None,
             redacts: None,
             prev_events: before.clone(),
@@ -448,7 +448,7 @@ impl RemoteChange {
             sender: user.clone(),
             event_type: "m.room.member".to_owned(),
             state_key: Some(user.to_string()),
-            content: of_change(change, profile, &decided)?,
+            content: change.member_content(profile, &decided)?,
             unsigned: None,
             redacts: None,
             prev_events: checked.prev_events,

@@ -3,6 +3,7 @@
 pub mod auto_join;
 pub mod create;
 pub mod guest_removal;
+mod member_content;
 pub mod membership;
 pub mod profile;
 pub mod send;

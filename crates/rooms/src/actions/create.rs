@@ -12,7 +12,7 @@ use plexus_protocol::json::{Object, Value};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::DbError;
 
-use crate::actions::membership::checked_content;
+use crate::actions::member_content::checked_content;
 use crate::actions::profile;
 use crate::actions::send::aliases_of;
 use crate::model::head::Head;

@@ -1,6 +1,5 @@
 //! Joining, inviting, leaving, knocking, kicking, banning, forgetting.
 
-mod content;
 mod error;
 mod join;
 mod remote;
@@ -15,6 +14,7 @@ use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 use plexus_store::repo;
 
+use crate::actions::member_content::checked_content;
 use crate::actions::profile;
 use crate::model::limits::{Authority, Counted};
 use crate::model::room::Room;
@@ -27,8 +27,6 @@ use crate::write::graph::{self, AddOutcome};
 use crate::write::writer::RoomWriter;
 use crate::write::{head_lock, policy};
 
-pub(crate) use content::checked_content;
-pub use content::of_change;
 pub use error::MembershipError;
 pub use remote::{RemoteMemberships, Via};
 pub use third_party::Redemption;
@@ -50,6 +48,24 @@ pub struct MembershipChange {
     pub via: Vec<ServerName>,
     /// Which limits apply.
     pub authority: Authority,
+}
+
+impl MembershipChange {
+    /// Returns the content of the member event: `profile` (the membership, and the name and avatar that are shown), the
+    /// fields that the client adds, and `decided`, the fields that this server sets.
+    ///
+    /// # Errors
+    /// When the client's name or avatar is not a string, or too long.
+    pub fn member_content(&self, profile: Object, decided: &Object) -> Result<Object, SendError> {
+        let mut content = checked_content(profile, &self.content, self.sender == self.target)?;
+        if let Some(reason) = &self.reason {
+            content.insert("reason", reason.as_str());
+        }
+        for (key, value) in decided.iter() {
+            content.insert(key, value.clone());
+        }
+        Ok(content)
+    }
 }
 
 /// Changes memberships of and by local users.
@@ -274,7 +290,7 @@ impl MembershipChanger {
         decided: &Object,
     ) -> Result<Built, MembershipError> {
         profile.insert("membership", "invite");
-        let content = of_change(change, profile, decided)?;
+        let content = change.member_content(profile, decided)?;
         let draft = Draft::state(&change.sender, "m.room.member", change.target.as_str(), content);
         // Not held any longer: the other server has to be waited for, and other events may come first.
         let head = head_lock::lock_head(&self.writer, room).await?;
@@ -302,7 +318,7 @@ impl MembershipChanger {
         decided: &Object,
     ) -> Result<Draft, MembershipError> {
         let profile = profile::member_content(&self.rooms, membership, shown).await?;
-        let content = of_change(change, profile, decided)?;
+        let content = change.member_content(profile, decided)?;
         Ok(Draft::state(&change.sender, "m.room.member", change.target.as_str(), content))
     }
 }

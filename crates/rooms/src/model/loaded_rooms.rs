@@ -234,3 +234,88 @@ fn weight(room: &Room) -> usize {
     // An allocator takes about an eighth more than it is asked for.
     requested + requested / 8 + room.auth_bytes.load(Ordering::Relaxed)
 }
+
+#[cfg(test)]
+mod tests {
+    use plexus_protocol::rules::RoomVersion;
+    use plexus_store::Database;
+
+    use super::*;
+    use crate::model::erased_users::ErasedUsers;
+    use crate::model::room_view::RoomView;
+
+    const NID: RoomNid = 7;
+
+    fn rooms_and_room(db: Database, revision: i64) -> (LoadedRooms, Arc<Room>) {
+        let events = Arc::new(EventCache::new(1 << 20));
+        let rooms = LoadedRooms::new(Arc::clone(&events), 1 << 20);
+        let identity = (NID, RoomId::try_from("!room:localhost").unwrap(), RoomVersion::V11);
+        let redactions = events.redactions();
+        let view = RoomView::empty(RoomVersion::V11);
+        let room = Room::new(db, (events, ErasedUsers::default()), identity, (revision, redactions), view);
+        (rooms, Arc::new(room))
+    }
+
+    #[test]
+    fn a_commit_while_a_room_is_read_makes_it_outdated() {
+        for database in plexus_testkit::databases() {
+            let (rooms, room) = rooms_and_room(database.db(), 5);
+            let loading = rooms.start_loading(NID);
+            let before = room.redactions();
+            rooms.mark_outdated(NID, 6, true);
+            let inserted = loading.insert(&room);
+            assert!(inserted.is_outdated());
+            assert_ne!(inserted.redactions(), before);
+
+            // The commit was read, or came before the reading.
+            let (rooms, room) = rooms_and_room(database.db(), 6);
+            rooms.mark_outdated(NID, 6, false);
+            let loading = rooms.start_loading(NID);
+            rooms.mark_outdated(NID, 6, false);
+            assert!(!loading.insert(&room).is_outdated());
+        }
+    }
+
+    #[test]
+    fn doubt_while_a_room_is_read_makes_it_outdated() {
+        for database in plexus_testkit::databases() {
+            let (rooms, room) = rooms_and_room(database.db(), 5);
+            let loading = rooms.start_loading(NID);
+            rooms.doubt_all();
+            assert!(loading.insert(&room).is_outdated());
+        }
+    }
+
+    #[test]
+    fn settled_doubt_hides_no_commit() {
+        for database in plexus_testkit::databases() {
+            let (rooms, room) = rooms_and_room(database.db(), 5);
+            rooms.insert(&room);
+            rooms.doubt_all();
+            let doubts = room.doubts();
+            // The very revision that was doubted is committed while the room is read, which misses it.
+            rooms.mark_outdated(NID, 6, false);
+            room.settle_doubts(doubts);
+            assert!(room.is_outdated());
+            room.replace(6, RoomView::empty(RoomVersion::V11));
+            assert!(!room.is_outdated());
+            // Doubt that arises while the room is read is not settled by it.
+            let doubts = room.doubts();
+            rooms.doubt_all();
+            room.settle_doubts(doubts);
+            assert!(room.is_outdated());
+        }
+    }
+
+    #[test]
+    fn the_room_in_memory_is_returned_for_a_second_one() {
+        for database in plexus_testkit::databases() {
+            let (rooms, room) = rooms_and_room(database.db(), 1);
+            let (_, created) = rooms_and_room(database.db(), 1);
+            assert!(Arc::ptr_eq(&rooms.insert(&room), &room));
+            assert!(Arc::ptr_eq(&rooms.insert(&created), &room));
+            assert!(rooms.advanced(&created, 2).is_some_and(|other| Arc::ptr_eq(&other, &room)));
+            assert!(rooms.advanced(&room, 2).is_none());
+        }
+    }
+}

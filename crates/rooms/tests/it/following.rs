@@ -15,7 +15,7 @@ use plexus_rooms::write::out_of_band;
 use plexus_rooms::{NewEvent, Preset, Room, RoomCreator};
 use plexus_store::repo::log::{LogPage, changes_after};
 use plexus_store::repo::users::User;
-use plexus_store::{Change, CommitListener, Position, RoomNid, repo};
+use plexus_store::{Change, CommitListener, HandedOver, Position, RoomNid, repo};
 use plexus_testkit::TestDatabase;
 
 use crate::fixture::{Fixture, change, message, new_room, user};
@@ -219,6 +219,48 @@ fn a_follower_that_has_missed_too_much_reads_everything_again() {
         // From there on it goes on as before.
         engines.act(0).await;
         assert!(!engines.log(upto).await.changes.contains(&Change::Missed { position: upto }));
+        engines.assert_agree().await;
+    });
+}
+
+#[test]
+fn the_log_says_whether_events_were_redacted() {
+    run(|engines| async move {
+        let Engines { writer, room, database, .. } = &engines;
+        for redacts in [false, true] {
+            let before = database.committed();
+            let nid = room.nid;
+            let db = database.db();
+            let touch = db.write(move |tx| {
+                let revision = repo::rooms::by_nid(tx, nid)?.unwrap().revision;
+                repo::rooms::touch(tx, nid, revision, redacts, HandedOver::default())
+            });
+            touch.await.unwrap();
+            let page = engines.log(before).await;
+            let said: Vec<bool> = page
+                .changes
+                .iter()
+                .map(|change| matches!(change, Change::Room { room, redacts: true, .. } if *room == nid))
+                .collect();
+            assert_eq!(said, [redacts]);
+            engines.assert_agree().await;
+        }
+        writer.send(room, ALICE, "hello").await.unwrap();
+        engines.assert_agree().await;
+    });
+}
+
+#[test]
+fn a_writer_that_has_missed_changes_goes_on() {
+    run(|engines| async move {
+        let Engines { writer, room, database, .. } = &engines;
+        for number in 0..6 {
+            let position = database.committed();
+            database.db().apply(vec![Change::Missed { position }], position);
+            engines.act(number).await;
+            engines.assert_agree().await;
+        }
+        writer.send(room, ALICE, "hello").await.unwrap();
         engines.assert_agree().await;
     });
 }

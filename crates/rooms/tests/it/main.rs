@@ -11,6 +11,7 @@ mod follower;
 mod following;
 mod found_by_time;
 mod guests;
+mod loaded_twice;
 mod membership;
 mod redaction;
 mod relations;

@@ -31,8 +31,9 @@ impl Shared {
     pub(super) fn apply(&self, mut changes: Vec<Change>, position: Option<Position>, answer: impl FnOnce()) {
         let listeners: Vec<_> = self.listeners.read().iter().filter_map(Weak::upgrade).collect();
         if !changes.is_empty() {
+            let upto = position.unwrap_or_else(|| self.committed());
             for listener in &listeners {
-                guard(|| listener.apply(&changes));
+                call(&changes, upto, |changes| listener.apply(changes));
             }
             // Nobody holds what was attached when the answer comes.
             changes.iter_mut().for_each(Change::detach);
@@ -44,7 +45,7 @@ impl Shared {
         if position.is_some() || !changes.is_empty() {
             let position = position.unwrap_or_else(|| self.committed());
             for listener in &listeners {
-                guard(|| listener.published(position, &changes));
+                call(&changes, position, |changes| listener.published(position, changes));
             }
         }
     }
@@ -82,9 +83,17 @@ impl Database {
     }
 }
 
-/// A listener that panics must not end the writer.
-fn guard(call: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(call)).is_err() {
-        tracing::error!("a commit listener panicked; memory may lag behind the database");
+/// Calls a listener. A panic must not end the writer: a listener that panics may have applied a part of the changes, and
+/// is called again as one that has missed them.
+fn call(changes: &[Change], upto: Position, listener: impl Fn(&[Change])) {
+    if catch_unwind(AssertUnwindSafe(|| listener(changes))).is_ok() {
+        return;
+    }
+    tracing::error!("a commit listener panicked; what it holds in memory is read again");
+    // All erased users are in memory: nobody reads them again.
+    let erased = changes.iter().filter(|change| matches!(change, Change::Erased { .. })).cloned();
+    let missed: Vec<Change> = std::iter::once(Change::Missed { position: upto }).chain(erased).collect();
+    if catch_unwind(AssertUnwindSafe(|| listener(&missed))).is_err() {
+        tracing::error!("a commit listener panicked again; memory may lag behind the database");
     }
 }

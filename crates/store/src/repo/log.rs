@@ -193,7 +193,7 @@ impl Page {
     fn others(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         for change in other_changes::between(tx, self.after, self.upto)? {
             match change {
-                Change::Room { room, position, .. } => self.room(room, position, true),
+                Change::Room { room, position, redacts, .. } => self.room(room, position, redacts),
                 Change::Tokens { hashes: more, position } => match self.changes.last_mut() {
                     Some(Change::Tokens { hashes, position: same }) if *same == position => hashes.extend(more),
                     _ => self.changes.push(Change::Tokens { hashes: more, position }),

@@ -17,6 +17,8 @@ const ONE_TIME_KEYS: i64 = 6;
 
 const NO_ROOM: RoomNid = 0;
 const NO_DETAIL: &[u8] = &[];
+/// The detail of a room whose stored events may have been redacted.
+const REDACTS: &[u8] = &[1];
 
 const INSERT: &str =
     "INSERT INTO other_changes (position, kind, room_nid, user_id, detail) VALUES ($1, $2, $3, $4, $5)";
@@ -43,7 +45,8 @@ pub fn record_room(
     object: HandedOver,
 ) -> Result<(), DbError> {
     let position = tx.next_position()?;
-    tx.execute_later(INSERT, &[&position, &ROOM, &room, &"", &NO_DETAIL])?;
+    let detail = if redacts { REDACTS } else { NO_DETAIL };
+    tx.execute_later(INSERT, &[&position, &ROOM, &room, &"", &detail])?;
     tx.announce(Change::Room { room, revision, position, redacts, object });
     Ok(())
 }
@@ -120,7 +123,10 @@ fn change(row: &Row<'_>) -> Result<Change, DbError> {
     let (position, kind, room) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let user = || row.get_with(3, |user: String| UserId::try_from(user));
     Ok(match kind {
-        ROOM => Change::Room { room, revision: 0, position, redacts: true, object: HandedOver::default() },
+        ROOM => {
+            let redacts = row.get::<Vec<u8>>(4)? == REDACTS;
+            Change::Room { room, revision: 0, position, redacts, object: HandedOver::default() }
+        }
         TOKENS => Change::Tokens { hashes: vec![row.get(4)?], position },
         PROFILE => Change::Profile { user: row.get(3)?, position },
         ERASED => Change::Erased { user: row.get(3)?, position },

@@ -255,3 +255,52 @@ async fn a_second_server_is_refused() {
         assert!(matches!(&error, OpenError::InUse(place) if *place == db.place().options().place()), "{error}");
     }
 }
+
+/// Panics at the changes of one commit, and keeps all others.
+#[derive(Default)]
+struct Panicking {
+    at: AtomicI64,
+    applied: Mutex<Vec<Change>>,
+    published: Mutex<Vec<Change>>,
+}
+
+impl Panicking {
+    fn keep(&self, changes: &[Change], kept: &Mutex<Vec<Change>>) {
+        let at = self.at.load(Ordering::SeqCst);
+        let panics = |change: &Change| change.position() == at && !matches!(change, Change::Missed { .. });
+        assert!(!changes.iter().any(panics), "on purpose");
+        kept.lock().extend_from_slice(changes);
+    }
+}
+
+impl CommitListener for Panicking {
+    fn apply(&self, changes: &[Change]) {
+        self.keep(changes, &self.applied);
+    }
+
+    fn published(&self, _: Position, changes: &[Change]) {
+        self.keep(changes, &self.published);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_panics_has_missed_the_commit() {
+    for test in databases() {
+        let db = test.db();
+        db.write(create).await.unwrap();
+        let listener = Arc::<Panicking>::default();
+        db.add_listener(&listener);
+        db.write(|tx| note(tx, "first")).await.unwrap();
+        let panics_at = db.committed() + 1;
+        listener.at.store(panics_at, Ordering::SeqCst);
+        db.write(|tx| note(tx, "second")).await.unwrap();
+        db.write(|tx| note(tx, "third")).await.unwrap();
+        db.close().await;
+        for kept in [&listener.applied, &listener.published] {
+            let kept = kept.lock();
+            assert_eq!(kept.get(1), Some(&Change::Missed { position: panics_at }), "{kept:?}");
+            let positions: Vec<Position> = kept.iter().map(Change::position).collect();
+            assert_eq!(positions, [panics_at - 1, panics_at, panics_at + 1]);
+        }
+    }
+}

@@ -1,35 +1,24 @@
-//! What member events say: what a client may add, and what only the server does.
+//! The content of member events: what clients may set, and what only this server sets.
 
 use plexus_protocol::json::{Object, Value};
 use plexus_store::repo::profiles;
 
-use super::MembershipChange;
 use crate::write::error::SendError;
 
-/// What only the server says. Clients send these back when they change a name in a room, or make them up: other servers
-/// drop the join of a user that names an authoriser who has not signed it, and with it whatever the user sends
-/// afterwards.
-const DECIDED_BY_SERVER: [&str; 4] = ["join_authorised_via_users_server", "kind", "membership", "third_party_invite"];
-/// Copied from the user's profile. Only users themselves show another name and avatar in a room.
-const PROFILE: [&str; 2] = ["avatar_url", "displayname"];
+/// The fields that only the server sets. Clients send them back when they change a name in a room, or make them up: other
+/// servers drop a join that names an authorising user whose server has not signed it, and with it all later events of
+/// the user.
+const SERVER_FIELDS: [&str; 4] = ["join_authorised_via_users_server", "kind", "membership", "third_party_invite"];
+/// The fields that are copied from the user's profile. Only users themselves may show another name or avatar in a room.
+const PROFILE_FIELDS: [&str; 2] = ["avatar_url", "displayname"];
 
-/// The content of the member event that makes a change: `profile` (the membership, and the name and avatar that are
-/// shown), what the client adds, and what the server has decided.
-pub fn of_change(change: &MembershipChange, profile: Object, decided: &Object) -> Result<Object, SendError> {
-    let mut content = checked_content(profile, &change.content, change.sender == change.target)?;
-    if let Some(reason) = &change.reason {
-        content.insert("reason", reason.as_str());
-    }
-    for (key, value) in decided.iter() {
-        content.insert(key, value.clone());
-    }
-    Ok(content)
-}
-
-/// `content` with what a client may add to it. `own`: the event is about its sender.
+/// Adds to `content` the fields of `by_client` that a client may set. `own`: whether the event is about its sender.
+///
+/// # Errors
+/// When a name or avatar is not a string, or too long.
 pub(crate) fn checked_content(mut content: Object, by_client: &Object, own: bool) -> Result<Object, SendError> {
     for (key, value) in by_client.iter() {
-        if DECIDED_BY_SERVER.contains(&key) || (PROFILE.contains(&key) && !own) {
+        if SERVER_FIELDS.contains(&key) || (PROFILE_FIELDS.contains(&key) && !own) {
             continue;
         }
         check_profile_field(key, value)?;
@@ -38,9 +27,9 @@ pub(crate) fn checked_content(mut content: Object, by_client: &Object, own: bool
     Ok(content)
 }
 
-/// Names and avatars are text or null, and no longer than in a profile.
+/// Checks that a name or avatar is a string or null, and no longer than in a profile.
 fn check_profile_field(key: &str, value: &Value) -> Result<(), SendError> {
-    let Some(longest) = profiles::longest(key).filter(|_| PROFILE.contains(&key)) else { return Ok(()) };
+    let Some(longest) = profiles::longest(key).filter(|_| PROFILE_FIELDS.contains(&key)) else { return Ok(()) };
     match value.as_str() {
         Some(text) if text.chars().count() > longest => {
             Err(SendError::MemberContent("The display name or avatar URL is too long"))
