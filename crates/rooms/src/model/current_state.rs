@@ -95,8 +95,7 @@ impl CurrentState {
         heroes::heroes(&self.state, user)
     }
 
-    /// Whether the room's members can be found by every user: the room is public or world readable, and this server is in
-    /// it.
+    /// Whether every user can find the room's members: the room is public or world readable, and this server is in it.
     pub(crate) fn shows_members_to_all(&self) -> bool {
         let is_open = self.join_rule == JoinRule::Public || self.history_visibility == HistoryVisibility::WorldReadable;
         is_open && !self.local_joined.is_empty()

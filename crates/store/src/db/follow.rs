@@ -83,8 +83,8 @@ impl Database {
     }
 }
 
-/// Calls a listener. A panic must not end the writer: a listener that panics may have applied a part of the changes, and
-/// is called again as one that has missed them.
+/// Calls a listener. A panic must not end the writer: a listener that panics may have applied a part of the changes,
+/// and is called again as one that has missed them.
 fn call(changes: &[Change], upto: Position, listener: impl Fn(&[Change])) {
     if catch_unwind(AssertUnwindSafe(|| listener(changes))).is_ok() {
         return;
