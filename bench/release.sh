@@ -25,8 +25,8 @@ trap 'rm -rf "$work"' EXIT
 
 # With --target the flags are not those of build scripts and macros.
 build() {
-    CARGO_TARGET_DIR=$target/$1 RUSTFLAGS=$2 cargo build --profile guided -p plexus-server --target "$host" >&2
-    binary=$target/$1/$host/guided/plexus
+    CARGO_TARGET_DIR=$target/$1 RUSTFLAGS=$2 cargo build --profile dist -p plexus-server --target "$host" >&2
+    binary=$target/$1/$host/dist/plexus
 }
 CARGO_TARGET_DIR=$target cargo build --release -p plexus-bench >&2
 build counting "-Cprofile-generate=$work/counts"

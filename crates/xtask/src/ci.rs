@@ -109,6 +109,9 @@ fn left_out(root: &Path, step: &str) -> Vec<&'static str> {
         ("test", !is_on_path("chromium"), "the login page in a browser: install chromium"),
         ("test", !is_on_path("fail2ban-server"), "fail2ban's reading of the log: install fail2ban"),
         ("test", lacks("/lib/systemd/systemd-journald"), "logging to the journal: install systemd"),
+        ("test", lacks("tests/packaging/root.tar"), "the package and the container: run tests/packaging/install.sh"),
+        ("test", !is_on_path("lintian"), "the Debian package: install lintian"),
+        ("test", !is_on_path("buildah"), "the container: install buildah"),
         ("test", env::var_os("PLEXUS_SEEDS").is_none(), "most of the simulation's seeds: set PLEXUS_SEEDS=1000"),
         ("fuzz", !is_on_path("c++"), "all of it: install g++"),
     ];

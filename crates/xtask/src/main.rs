@@ -1,11 +1,12 @@
 //! Development tasks, run as `cargo xtask TASK`.
 //!
 //! [`ci`] is everything a change must pass. [`tidy`] keeps the rules that no compiler checks. [`whereis`] finds the
-//! file of an endpoint.
+//! file of an endpoint. [`dist`] makes what is released.
 
 #![warn(unreachable_pub)]
 
 mod ci;
+mod dist;
 mod expression;
 mod modules;
 mod requests;
@@ -21,6 +22,8 @@ const USAGE: &str = "\
 Usage:
   cargo xtask ci [STEP...]         everything a change must pass, or only the steps named
   cargo xtask tidy [--update]      the rules of style and structure; --update lowers the list of exceptions
+  cargo xtask dist [OPTIONS]       what is released, in target/dist or --output DIR; --binary PATH packs a program
+                                   that is built already, --pgo builds it by a profile of a run under load
   cargo xtask where METHOD /path   the file of an endpoint, and where it is tested";
 
 /// Why a task failed.
@@ -30,6 +33,8 @@ enum Error {
     Read(#[from] workspace::ReadError),
     #[error(transparent)]
     Ci(#[from] ci::Error),
+    #[error(transparent)]
+    Dist(#[from] dist::Error),
     #[error(transparent)]
     Tidy(#[from] tidy::Error),
     #[error(transparent)]
@@ -53,6 +58,7 @@ fn run(arguments: &[&str]) -> Result<(), Error> {
     let root = workspace::root();
     match arguments {
         ["ci", steps @ ..] => ci::run(&root, steps)?,
+        ["dist", options @ ..] => dist::run(&root, options)?,
         ["tidy"] => tidy::check(&root)?,
         ["tidy", "--update"] => tidy::update(&root)?,
         ["where", method, path] => whereis::run(&root, method, path)?,

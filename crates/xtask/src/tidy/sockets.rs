@@ -58,8 +58,10 @@ mod tests {
         let text =
             "fn a() {\n TcpStream::connect(b);\n net::UdpSocket::bind(c);\n TcpStream::peek();\n lookup_host(d);\n}";
         assert_eq!(lines("crates/rooms/src/a.rs", text), [2, 3, 5]);
-        assert_eq!(lines("crates/net/src/a.rs", text), []);
-        assert_eq!(lines("crates/server/tests/it/a.rs", text), []);
-        assert_eq!(lines("crates/media/src/a.rs", "#[cfg(test)] mod tests { fn a() { TcpStream::connect(b); } }"), []);
+        assert!(lines("crates/net/src/a.rs", text).is_empty());
+        assert!(lines("crates/server/tests/it/a.rs", text).is_empty());
+        assert!(
+            lines("crates/media/src/a.rs", "#[cfg(test)] mod tests { fn a() { TcpStream::connect(b); } }").is_empty()
+        );
     }
 }
