@@ -35,9 +35,21 @@ pub struct MaybeAuth(pub Option<Arc<Requester>>);
 #[derive(Debug, Clone)]
 pub(crate) struct Authenticated(pub(crate) UserId);
 
-/// Where the extractors note the user for the request's log line.
+/// Where the extractors note the user, for the layers around the handler. Among the extensions of each request.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LoggedUser(pub(crate) Arc<OnceLock<UserId>>);
+pub struct LoggedUser(pub(crate) Arc<OnceLock<UserId>>);
+
+impl LoggedUser {
+    /// Returns the user, once the access token has been accepted.
+    pub fn get(&self) -> Option<&UserId> {
+        self.0.get()
+    }
+
+    /// Notes the user, unless somebody has.
+    pub fn set(&self, user: &UserId) {
+        self.0.get_or_init(|| user.clone());
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for MaybeAuth
 where
@@ -83,7 +95,7 @@ fn seen(parts: &Parts) -> Seen<'_> {
 fn note(parts: &mut Parts, requester: &Requester) {
     parts.extensions.insert(Authenticated(requester.user_id.clone()));
     if let Some(logged) = parts.extensions.get::<LoggedUser>() {
-        logged.0.get_or_init(|| requester.user_id.clone());
+        logged.set(&requester.user_id);
     }
 }
 

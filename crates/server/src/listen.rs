@@ -30,6 +30,7 @@ pub use bind::{BindError, address_of};
 use connection::Connections;
 pub use slots::ConnectionLimits;
 use slots::Slots;
+use unread::UnreadResponses;
 
 /// How long to wait after the system refused to accept a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -158,7 +159,7 @@ impl Serving {
         limits: ConnectionLimits,
     ) -> Self {
         let slots = Slots::new(limits, clock.clone());
-        let unread = unread::budget(clock);
+        let unread = UnreadResponses::new(clock);
         let mut accepting = JoinSet::new();
         for listener in bound {
             let mut router = match listener.kind {

@@ -68,10 +68,12 @@ struct Share {
 #[derive(Debug)]
 pub struct HeldBytes {
     budget: Arc<ByteBudget>,
-    sender: Sender,
+    /// Those whose shares it counts towards. Behind an address that is not known may be many clients, of which nobody
+    /// can say who takes more than a share.
+    senders: Vec<Sender>,
     small: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
-    /// The part of it that counts towards its sender's share.
+    /// The part of it that counts towards its senders' shares.
     share: Share,
 }
 
@@ -85,8 +87,10 @@ impl ByteBudget {
 
     /// Begins to count a body of `sender`, which holds nothing yet.
     pub fn hold(self: &Arc<Self>, sender: Sender) -> HeldBytes {
-        let budget = Arc::clone(self);
-        HeldBytes { budget, sender, small: None, large: None, share: Share::default() }
+        let (budget, senders) = (Arc::clone(self), Vec::new());
+        let mut held = HeldBytes { budget, senders, small: None, large: None, share: Share::default() };
+        held.count_for(sender);
+        held
     }
 
     /// Returns how many bytes bodies hold now.
@@ -108,6 +112,13 @@ impl ByteBudget {
 }
 
 impl HeldBytes {
+    /// Counts what is taken from now on towards the share of `sender` too.
+    pub fn count_for(&mut self, sender: Sender) {
+        if sender != Sender::Unknown(None) && !self.senders.contains(&sender) {
+            self.senders.push(sender);
+        }
+    }
+
     /// Takes `more` bytes, waiting a little for others to make room.
     ///
     /// # Errors
@@ -128,17 +139,19 @@ impl HeldBytes {
     }
 
     fn take_share(&mut self, more: Share) -> Result<(), ApiError> {
-        // Behind such an address may be many clients, of which nobody can say who takes more than a share.
-        if self.sender != Sender::Unknown(None) {
-            let mut shares = self.budget.shares.lock();
-            let held = shares.get(&self.sender).copied().unwrap_or_default();
-            let held = Share { small: held.small + more.small, large: held.large + more.large };
-            let size = self.budget.size;
-            if held.small > size.small_share && more.small > 0 || held.large > size.share && more.large > 0 {
-                return Err(refused());
-            }
-            shares.insert(self.sender.clone(), held);
+        let size = self.budget.size;
+        let mut shares = self.budget.shares.lock();
+        let after = |sender: &Sender| {
+            let held = shares.get(sender).copied().unwrap_or_default();
+            Share { small: held.small + more.small, large: held.large + more.large }
+        };
+        let taken: Vec<(Sender, Share)> = self.senders.iter().map(|sender| (sender.clone(), after(sender))).collect();
+        let is_too_much =
+            |held: &Share| held.small > size.small_share && more.small > 0 || held.large > size.share && more.large > 0;
+        if taken.iter().any(|(_, held)| is_too_much(held)) {
+            return Err(refused());
         }
+        shares.extend(taken);
         self.share.small += more.small;
         self.share.large += more.large;
         Ok(())
@@ -147,15 +160,14 @@ impl HeldBytes {
 
 impl Drop for HeldBytes {
     fn drop(&mut self) {
-        if self.sender == Sender::Unknown(None) {
-            return;
-        }
         let mut shares = self.budget.shares.lock();
-        let Some(held) = shares.get_mut(&self.sender) else { return };
-        held.small = held.small.saturating_sub(self.share.small);
-        held.large = held.large.saturating_sub(self.share.large);
-        if held.small == 0 && held.large == 0 {
-            shares.remove(&self.sender);
+        for sender in &self.senders {
+            let Some(held) = shares.get_mut(sender) else { continue };
+            held.small = held.small.saturating_sub(self.share.small);
+            held.large = held.large.saturating_sub(self.share.large);
+            if held.small == 0 && held.large == 0 {
+                shares.remove(sender);
+            }
         }
     }
 }
@@ -230,6 +242,24 @@ mod tests {
         let mut proxied = [(); 3].map(|()| budget.hold(Sender::Unknown(None)));
         assert!(proxied.iter_mut().all(|held| grows(held, SMALL_BODY_BYTES)));
         drop(proxied);
+        assert_eq!((budget.held(), budget.shares.lock().len()), (0, 0));
+    }
+
+    #[test]
+    fn a_body_counts_towards_all_its_senders_or_none() {
+        let budget = ByteBudget::new(SIZE, Clock::manual(0));
+        let user = || Sender::User(UserId::try_from("@a:b.example").unwrap());
+        let of_user = |last: u8| {
+            let mut held = budget.hold(from(last));
+            held.count_for(user());
+            held
+        };
+        let (mut one, mut two, mut three) = (of_user(1), of_user(2), of_user(3));
+        assert!(grows(&mut one, SMALL_BODY_BYTES) && grows(&mut two, SMALL_BODY_BYTES));
+        assert!(!grows(&mut three, 1), "more than the share of the user, at whatever address");
+        drop(three);
+        assert!(!budget.shares.lock().contains_key(&from(3)));
+        drop((one, two));
         assert_eq!((budget.held(), budget.shares.lock().len()), (0, 0));
     }
 

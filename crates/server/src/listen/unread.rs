@@ -1,8 +1,11 @@
-//! How many bytes of responses may be in memory that clients have not read yet.
+//! How many bytes of responses may be in memory that clients have not read yet, and how slowly they may be read.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
@@ -10,32 +13,127 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use parking_lot::Mutex;
 use plexus_base::Clock;
+use plexus_http::auth::LoggedUser;
 use plexus_http::body::{BudgetSize, ByteBudget, HeldBytes, Sender};
 use plexus_http::peer;
 
 const MIB: usize = 1024 * 1024;
 
-/// The budget of the process, and the share of one address. Responses that are written while they are sent count
-/// nothing: little of them is in memory.
+/// The budget of the process, and the share of one address and of one user. Responses that are written while they are
+/// sent count nothing: little of them is in memory.
 const UNREAD: BudgetSize = BudgetSize { small: 64 * MIB, small_share: 16 * MIB, large: 256 * MIB, share: 64 * MIB };
 
 /// A larger response counts as this much, so that there is no size that cannot be sent: the first sync of a large
 /// account may be one.
 const MAX_COUNTED_BYTES: usize = 32 * MIB;
 
-/// Returns the budget for unread responses. A process has one.
-pub(super) fn budget(clock: &Clock) -> Arc<ByteBudget> {
-    ByteBudget::new(UNREAD, clock.clone())
+/// The least rate at which a large response must be read on average, after [`GRACE`]; below that it is dropped once the
+/// next one needs memory. A phone with a bad connection reads more than twice as fast.
+const LEAST_BYTES_PER_SECOND: u64 = 4 * 1024;
+/// How far behind that rate a reader may be: a train in a tunnel.
+const GRACE: Duration = Duration::from_secs(120);
+/// The largest piece in which a large response is handed on; each is a copy, so that a response can be dropped although
+/// one of its pieces is being sent. Smaller responses are handed on whole.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The responses that clients have not read yet. A process has one.
+pub(super) struct UnreadResponses {
+    budget: Arc<ByteBudget>,
+    clock: Clock,
+    /// The large ones, by when they must have been read further (monotonic time), and their numbers.
+    due: Mutex<BTreeMap<(Duration, u64), Weak<Watched>>>,
+    next: AtomicU64,
+}
+
+/// A large response; `None` once it was dropped.
+type Watched = Mutex<Option<Unread>>;
+
+/// What is left of a large response.
+struct Unread {
+    body: Body,
+    /// The part of the body's last frame that has not been handed on.
+    rest: Bytes,
+    /// When the response was made, on the monotonic clock.
+    began: Duration,
+    /// How many bytes have been handed on.
+    read: u64,
+    /// Under which time it is in [`UnreadResponses::due`].
+    due: Duration,
+    _held: HeldBytes,
+}
+
+/// The client reads too slowly.
+#[derive(Debug, thiserror::Error)]
+#[error("the response was read too slowly")]
+struct TooSlow;
+
+impl UnreadResponses {
+    /// Counts nothing yet.
+    pub(super) fn new(clock: &Clock) -> Arc<Self> {
+        Self::of_size(UNREAD, clock)
+    }
+
+    fn of_size(size: BudgetSize, clock: &Clock) -> Arc<Self> {
+        let (due, next) = (Mutex::default(), AtomicU64::default());
+        Arc::new(Self { budget: ByteBudget::new(size, clock.clone()), clock: clock.clone(), due, next })
+    }
+
+    /// Drops the large responses that are read too slowly.
+    fn drop_slow(&self) {
+        let now = self.clock.monotonic();
+        let mut slow = Vec::new();
+        {
+            let mut all = self.due.lock();
+            while let Some(first) = all.first_entry()
+                && first.key().0 < now
+            {
+                let ((_, number), response) = first.remove_entry();
+                let Some(shared) = response.upgrade() else { continue };
+                let mut unread = shared.lock();
+                let Some(left) = unread.as_mut() else { continue };
+                left.due = left.began + GRACE + Duration::from_secs(left.read / LEAST_BYTES_PER_SECOND);
+                if left.due < now {
+                    slow.extend(unread.take());
+                } else {
+                    all.insert((left.due, number), response);
+                }
+            }
+        }
+        if !slow.is_empty() {
+            tracing::info!("{} responses are dropped: their clients read too slowly", slow.len());
+        }
+    }
+
+    /// Returns the body of a large response that is dropped if it is read too slowly.
+    fn watch(self: &Arc<Self>, body: Body, held: HeldBytes) -> WatchedBody {
+        let began = self.clock.monotonic();
+        let due = began + GRACE;
+        let unread = Unread { body, rest: Bytes::new(), began, read: 0, due, _held: held };
+        let unread = Arc::new(Mutex::new(Some(unread)));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.due.lock().insert((due, number), Arc::downgrade(&unread));
+        WatchedBody { unread, number, all: Arc::clone(self) }
+    }
 }
 
 /// Counts a response from when it is made until it has been sent. In place of one for which there is no room the client
 /// gets `M_LIMIT_EXCEEDED`.
-pub(super) async fn count(State(budget): State<Arc<ByteBudget>>, request: Request, next: Next) -> Response {
-    let mut held = budget.hold(Sender::Unknown(peer::source(request.extensions(), request.headers())));
+pub(super) async fn count(State(all): State<Arc<UnreadResponses>>, request: Request, next: Next) -> Response {
+    let mut held = all.budget.hold(Sender::Unknown(peer::source(request.extensions(), request.headers())));
+    let logged = request.extensions().get::<LoggedUser>().cloned();
     let response = next.run(request).await;
     let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
+    if let Some(user) = logged.as_ref().and_then(LoggedUser::get) {
+        held.count_for(Sender::User(user.clone()));
+    }
+    let is_large = bytes > PIECE_BYTES;
+    if is_large {
+        all.drop_slow();
+    }
     match held.grow(bytes.min(MAX_COUNTED_BYTES)).await {
+        Ok(()) if is_large => response.map(|body| Body::new(all.watch(body, held))),
         Ok(()) => response.map(|body| Body::new(CountedBody { body, _held: held })),
         Err(error) => error.into_response(),
     }
@@ -64,15 +162,84 @@ impl HttpBody for CountedBody {
     }
 }
 
+/// See [`UnreadResponses::watch`].
+struct WatchedBody {
+    unread: Arc<Watched>,
+    number: u64,
+    all: Arc<UnreadResponses>,
+}
+
+impl HttpBody for WatchedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut *self.unread.lock() {
+            Some(unread) => unread.poll_frame(cx),
+            None => Poll::Ready(Some(Err(axum::Error::new(TooSlow)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.unread.lock().as_ref().is_some_and(|unread| unread.rest.is_empty() && unread.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.unread.lock().as_ref().map_or_else(SizeHint::default, Unread::size_hint)
+    }
+}
+
+impl Drop for WatchedBody {
+    fn drop(&mut self) {
+        let due = self.unread.lock().as_ref().map(|unread| unread.due);
+        if let Some(due) = due {
+            self.all.due.lock().remove(&(due, self.number));
+        }
+    }
+}
+
+impl Unread {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                ended => return Poll::Ready(ended),
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        self.read = self.read.saturating_add(piece.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(&piece)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.body.size_hint();
+        let rest = self.rest.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(hint.lower().saturating_add(rest));
+        hint
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
 
     use axum::Router;
     use plexus_http::Peer;
+    use plexus_protocol::id::UserId;
     use tower::ServiceExt as _;
 
     use super::*;
+
+    fn router(all: &Arc<UnreadResponses>, length: usize) -> Router {
+        let count = axum::middleware::from_fn_with_state(Arc::clone(all), count);
+        Router::new().fallback(async move || vec![b'x'; length]).layer(count)
+    }
 
     async fn ask(router: &Router, address: &str) -> Response {
         let address: IpAddr = address.parse().unwrap();
@@ -84,9 +251,9 @@ mod tests {
 
     #[tokio::test]
     async fn unread_responses_of_one_address_are_bounded() {
-        let budget = budget(&Clock::manual(0));
-        let count = axum::middleware::from_fn_with_state(Arc::clone(&budget), count);
-        let router = Router::new().fallback(async || vec![b'x'; 4 * MIB]).layer(count);
+        let all = UnreadResponses::new(&Clock::manual(0));
+        let router = router(&all, 4 * MIB);
+        let budget = &all.budget;
         let mut unread = Vec::new();
         for _ in 0..16 {
             unread.push(ask(&router, "192.0.2.1").await);
@@ -102,9 +269,84 @@ mod tests {
 
     #[tokio::test]
     async fn a_response_of_any_size_can_be_sent() {
-        let count = axum::middleware::from_fn_with_state(budget(&Clock::manual(0)), count);
-        let router = Router::new().fallback(async || vec![b'x'; 80 * MIB]).layer(count);
+        let router = router(&UnreadResponses::new(&Clock::manual(0)), 80 * MIB);
         let response = ask(&router, "192.0.2.1").await;
         assert_eq!((response.status().as_u16(), response.body().size_hint().exact()), (200, Some(80 * MIB as u64)));
+        assert_eq!(axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().len(), 80 * MIB);
+    }
+
+    #[tokio::test]
+    async fn unread_responses_of_one_user_are_bounded_whatever_the_addresses() {
+        let all = UnreadResponses::new(&Clock::manual(0));
+        let count = axum::middleware::from_fn_with_state(Arc::clone(&all), count);
+        let whoami = async |request: Request| {
+            let user = if request.uri().path() == "/a" { "@a:b.example" } else { "@c:b.example" };
+            request.extensions().get::<LoggedUser>().unwrap().set(&UserId::try_from(user).unwrap());
+            vec![b'x'; 4 * MIB]
+        };
+        let router = Router::new().fallback(whoami).layer(count);
+        let of = async |user: &str| {
+            let request = Request::builder().uri(user).extension(LoggedUser::default());
+            router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+        };
+        let mut unread = Vec::new();
+        for _ in 0..16 {
+            unread.push(of("/a").await);
+        }
+        assert!(unread.iter().all(|response| response.status() == 200));
+        assert_eq!(of("/a").await.status(), 429);
+        assert_eq!(of("/c").await.status(), 200, "another user is not concerned");
+    }
+
+    /// A budget for two responses of 4 MiB.
+    const TWO: BudgetSize = BudgetSize { small: MIB, small_share: MIB, large: 8 * MIB, share: 8 * MIB };
+
+    /// Returns the next piece of a body.
+    async fn piece(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?;
+        Some(frame.map(|frame| frame.into_data().unwrap()))
+    }
+
+    /// Reads `pieces` of a body every 10 s, while others need memory. Returns how many bytes came.
+    async fn read_slowly(pieces: usize) -> Result<usize, axum::Error> {
+        let clock = Clock::manual(0);
+        let all = UnreadResponses::of_size(TWO, &clock);
+        let router = router(&all, 4 * MIB);
+        let mut body = ask(&router, "192.0.2.1").await.into_body();
+        let mut read = 0;
+        loop {
+            for _ in 0..pieces {
+                let Some(piece) = piece(&mut body).await else { return Ok(read) };
+                read += piece?.len();
+            }
+            clock.advance(Duration::from_secs(10));
+            assert_eq!(ask(&router, "198.51.100.1").await.status(), 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_gets_everything_and_a_slower_one_does_not() {
+        // 6.4 KiB/s, and twice that.
+        assert_eq!(read_slowly(1).await.unwrap(), 4 * MIB);
+        assert_eq!(read_slowly(2).await.unwrap(), 4 * MIB);
+        let clock = Clock::manual(0);
+        let all = UnreadResponses::of_size(TWO, &clock);
+        let router = router(&all, 4 * MIB);
+        let mut slow = [ask(&router, "192.0.2.1").await.into_body(), ask(&router, "192.0.2.2").await.into_body()];
+        let mut read = 0;
+        while clock.monotonic() <= GRACE {
+            clock.advance(Duration::from_secs(30));
+            read += piece(&mut slow[0]).await.unwrap().unwrap().len();
+        }
+        assert_eq!((read, all.budget.held()), (5 * PIECE_BYTES, 8 * MIB));
+        // The one that has read something may go on for a moment, the other one makes room.
+        assert_eq!(ask(&router, "198.51.100.1").await.status(), 200);
+        assert!(piece(&mut slow[0]).await.unwrap().is_ok());
+        assert!(piece(&mut slow[1]).await.unwrap().is_err());
+        clock.advance(GRACE);
+        assert_eq!(ask(&router, "198.51.100.1").await.status(), 200);
+        assert!(piece(&mut slow[0]).await.unwrap().is_err());
+        drop(slow);
+        assert_eq!((all.budget.held(), all.due.lock().len()), (0, 0));
     }
 }
