@@ -16,8 +16,8 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use limits::OriginLimits;
-use plexus_base::Clock;
 use plexus_base::config::FederationLimits;
+use plexus_base::{Clock, RateLimiter};
 use plexus_net::{TooManySearches, percent_decode, percent_encode};
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::ServerName;
@@ -53,6 +53,8 @@ pub struct SignedRequests {
     server_name: ServerName,
     others: Arc<dyn OtherServers>,
     limits: OriginLimits,
+    /// Limits the warnings of paths that a reverse proxy changed.
+    warnings: Arc<RateLimiter<()>>,
 }
 
 /// The server that signed the request. Only behind [`signed`].
@@ -105,7 +107,8 @@ impl SignedRequests {
         limits: &FederationLimits,
         clock: Clock,
     ) -> Self {
-        Self { server_name, others, limits: OriginLimits::new(limits.clone(), clock) }
+        let warnings = Arc::new(RateLimiter::new(clock.clone(), WARNINGS_PER_SECOND, 1.0));
+        Self { server_name, others, limits: OriginLimits::new(limits.clone(), clock), warnings }
     }
 
     /// Returns the request with its [`Origin`] and its body among its extensions.
@@ -173,6 +176,7 @@ impl SignedRequests {
     ) -> Result<(), ApiError> {
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let (origin, destination) = (origin.clone(), self.server_name.clone());
+        let warnings = Arc::clone(&self.warnings);
         let check = move |body: &[u8]| {
             let is_signed = |uri: &str| {
                 let request =
@@ -190,10 +194,12 @@ impl SignedRequests {
             if encoded == target || !is_signed(&encoded)? {
                 return Err(unauthorized(format!("Invalid signature for server {origin}")));
             }
-            tracing::warn!(
-                "a reverse proxy in front of this server changes the paths of requests, and {origin} is refused for \
-                 it: {encoded} arrives as {target}; see docs/reverse-proxies.md"
-            );
+            if warnings.check(&()).is_ok() {
+                tracing::warn!(
+                    "a reverse proxy in front of this server changes the paths of requests, and {origin} is refused \
+                     for it: {encoded} arrives as {target}; see docs/reverse-proxies.md"
+                );
+            }
             Err(unauthorized(format!(
                 "Invalid signature for server {origin}: {encoded} was signed, but {target} arrived; a reverse proxy in \
                  front of this server changes the paths of requests"
@@ -205,6 +211,9 @@ impl SignedRequests {
 
 /// When a server whose key cannot be fetched now may try again, in ms: by then some fetches have ended.
 const SEARCH_LATER_MS: u64 = 10_000;
+
+/// How often it is logged that a reverse proxy changes paths: any server can sign a request so that it seems to.
+const WARNINGS_PER_SECOND: f64 = 1.0 / 60.0;
 
 /// The most signatures of a request that are checked.
 const MAX_SIGNATURES: usize = 4;

@@ -224,11 +224,13 @@ impl FederationClient {
         let gates = if call.is_for_keys { &self.keys_per_server } else { &self.per_server };
         let ready = async {
             let pass = gates.enter(destination.as_str()).await;
-            (pass, self.discovery.delegated(destination).await)
+            let delegated = self.discovery.delegated(destination).await;
+            let prevented = |cause| FederationError::Unreachable { destination: destination.clone(), cause };
+            Ok((pass, delegated.map_err(prevented)?))
         };
         #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
         let ready = tokio::time::timeout(timeout, ready).await;
-        ready.map_err(|_| FederationError::NotSent(destination.clone()))
+        ready.unwrap_or_else(|_| Err(FederationError::NotSent(destination.clone())))
     }
 
     /// One attempt: returns the head of a 2xx response, and the pass of the request.

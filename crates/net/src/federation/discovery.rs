@@ -18,6 +18,7 @@ use quick_cache::sync::Cache;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
+use super::error::UnreachableError;
 use crate::http::client::HttpClient;
 use crate::http::error::HttpError;
 use crate::http::purpose::Purpose;
@@ -56,6 +57,8 @@ struct Known {
     ask_at: Duration,
     /// How many requests in a row had no valid response.
     failures: u32,
+    /// Why nothing could be found out, if that lies on this side.
+    prevented: Option<Arc<UnreachableError>>,
 }
 
 #[derive(Deserialize)]
@@ -105,10 +108,13 @@ impl Discovery {
     }
 
     /// The name that `server` is reached as: its own, unless its .well-known says otherwise.
-    pub(super) async fn delegated(self: &Arc<Self>, server: &ServerName) -> ServerName {
+    ///
+    /// # Errors
+    /// When a forward proxy is out of order, so that nobody can say.
+    pub(super) async fn delegated(self: &Arc<Self>, server: &ServerName) -> Result<ServerName, Arc<UnreachableError>> {
         let (host, port) = server.host_port();
         if port.is_some() || matches!(server.host(), Host::Address(_)) {
-            return server.clone();
+            return Ok(server.clone());
         }
         let known = match self.fresh(host) {
             Some(known) => Some(known),
@@ -116,7 +122,11 @@ impl Discovery {
         };
         let now = self.clock.monotonic();
         let valid = known.as_ref().and_then(|known| known.delegated.as_ref()).filter(|(_, until)| *until > now);
-        valid.map_or_else(|| server.clone(), |(delegated, _)| delegated.clone())
+        match (valid, known.as_ref().and_then(|known| known.prevented.clone())) {
+            (Some((delegated, _)), _) => Ok(delegated.clone()),
+            (None, Some(prevented)) => Err(prevented),
+            (None, None) => Ok(server.clone()),
+        }
     }
 
     fn fresh(&self, host: &str) -> Option<Arc<Known>> {
@@ -150,19 +160,22 @@ impl Discovery {
         let known = match answer {
             Ok((delegated, keep)) => {
                 let delegated = Some((delegated, now + MAX_LIFETIME));
-                Known { delegated, ask_at: now + keep, failures: 0 }
+                Known { delegated, ask_at: now + keep, failures: 0, prevented: None }
             }
             // Nothing is known of the server then, and nothing is to be remembered once the proxy works again.
             Err(WellKnownError::Http(HttpError::Connect(error))) if error.is_of_proxy() => {
                 tracing::debug!("https://{host}/.well-known/matrix/server: {error}");
-                return before.unwrap_or_else(|| Arc::new(Known { delegated: None, ask_at: now, failures: 0 }));
+                let prevented = error.is_of_broken_proxy().then(|| Arc::new(error.into()));
+                return before
+                    .unwrap_or_else(|| Arc::new(Known { delegated: None, ask_at: now, failures: 0, prevented }));
             }
             Err(error) => {
                 tracing::debug!("https://{host}/.well-known/matrix/server: {error}");
                 // A server that does not respond for a while is still where it was.
                 let delegated = before.as_ref().filter(|_| error.may_pass()).and_then(|it| it.delegated.clone());
                 let failures = before.map_or(0, |before| before.failures);
-                Known { delegated, ask_at: now + failure_lifetime(failures), failures: failures.saturating_add(1) }
+                let ask_at = now + failure_lifetime(failures);
+                Known { delegated, ask_at, failures: failures.saturating_add(1), prevented: None }
             }
         };
         let known = Arc::new(known);

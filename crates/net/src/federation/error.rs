@@ -207,7 +207,7 @@ impl FederationError {
     }
 
     /// Whether a forward proxy is to blame.
-    fn is_of_proxy(&self) -> bool {
+    pub(super) fn is_of_proxy(&self) -> bool {
         match self {
             Self::Unreachable { cause, .. } => {
                 matches!(&**cause, UnreachableError::Connect(error) if error.is_of_proxy())

@@ -248,13 +248,15 @@ impl KeyRing {
         });
         futures_util::stream::iter(searches)
             .for_each_concurrent(at_once, |(server, keys, pass)| async move {
-                self.ask_server(&server, patience).await;
-                asked.store(true, Ordering::Relaxed);
+                let was_asked = self.ask_server(&server, patience).await;
+                asked.fetch_or(was_asked, Ordering::Relaxed);
                 let wanted = Wanted::from([(server, keys)]);
                 if !many {
                     self.ask_notaries(&wanted).await;
                 }
-                self.note_missing(&wanted);
+                if was_asked {
+                    self.note_missing(&wanted);
+                }
                 drop(pass);
             })
             .await;

@@ -17,7 +17,7 @@ use crate::dns::{Resolve, SystemLookup};
 use crate::http::connector::Connector;
 use crate::http::dial::{AddressGuards, Dialer};
 use crate::http::error::{ConnectError, HttpError, RedirectError};
-use crate::http::pool::{self, Lease, Pool, Sender, Slot, Turn};
+use crate::http::pool::{self, ConnectionKey, Lease, Pool, Sender, Slot, Turn};
 use crate::http::proxy::{Proxies, Proxy};
 use crate::http::purpose::{Limits, Policy, Purpose};
 use crate::http::redirect;
@@ -231,9 +231,9 @@ impl HttpClient {
             };
             Ok(sender.map_err(ConnectError::from)?)
         };
-        let key = format!("{}://{name}:{port}", if is_encrypted { "https" } else { "http" });
+        let place = format!("{}://{name}:{port}", if is_encrypted { "https" } else { "http" });
         let may_repeat = request.method().is_idempotent();
-        self.exchange(purpose, &key, open, request, may_repeat).await
+        self.exchange(purpose, &place, open, request, may_repeat).await
     }
 
     /// Sends a request that is not encrypted to a proxy, which passes it on: its target stays in the absolute form
@@ -249,20 +249,20 @@ impl HttpClient {
             let sender = pool::speak(self.connector.to_proxy(proxy).await?, slot).await;
             Ok(sender.map_err(ConnectError::from)?)
         };
-        let key = format!("proxy {}", proxy.name());
+        let place = format!("proxy {}", proxy.name());
         let may_repeat = request.method().is_idempotent();
-        let (response, lease) = self.exchange(purpose, &key, open, request, may_repeat).await?;
+        let (response, lease) = self.exchange(purpose, &place, open, request, may_repeat).await?;
         proxy.note_status(response.status())?;
         Ok((response, lease))
     }
 
-    /// Sends a request over an idle connection under `key`, or over one that `open` opens. Returns the head of the
+    /// Sends a request over an idle connection to `place`, or over one that `open` opens. Returns the head of the
     /// response, and the connection if it may be kept. A request that must not be repeated gets a new connection: when
     /// an idle one breaks, nobody knows whether the request was carried out (RFC 9110, section 9.2.2).
     pub(crate) async fn exchange<E: From<HttpError>>(
         &self,
         purpose: Purpose,
-        key: &str,
+        place: &str,
         open: impl AsyncFnOnce(Slot) -> Result<Sender, E>,
         request: Request<Full<Bytes>>,
         may_repeat: bool,
@@ -271,7 +271,8 @@ impl HttpClient {
             let mut sender = open(self.pool.slot().await).await?;
             return Ok((sender.send_request(request).await.map_err(HttpError::from)?, None));
         }
-        while may_repeat && let Some(mut lease) = self.pool.take(key).await {
+        let key = ConnectionKey::new(purpose, place);
+        while may_repeat && let Some(mut lease) = self.pool.take(&key).await {
             match lease.sender.send_request(request.clone()).await {
                 Ok(response) => return Ok((response, Some(lease))),
                 // The other side closed a connection that had been idle: nothing is wrong.
@@ -280,7 +281,7 @@ impl HttpClient {
             }
         }
         let sender = open(self.pool.slot().await).await?;
-        let mut lease = self.pool.lease(key, sender);
+        let mut lease = self.pool.lease(&key, sender);
         let response = lease.sender.send_request(request).await.map_err(HttpError::from)?;
         Ok((response, Some(lease)))
     }

@@ -85,4 +85,9 @@ impl ConnectError {
             _ => false,
         }
     }
+
+    /// Whether a forward proxy is out of order, and has not merely refused this target.
+    pub(crate) fn is_of_broken_proxy(&self) -> bool {
+        self.is_of_proxy() && !matches!(self, Self::Proxy { fault: ProxyFault::Refused { .. }, .. })
+    }
 }

@@ -14,10 +14,12 @@ use plexus_base::Clock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::http::purpose::{Addresses, Certificates, Policy, Purpose};
+
 /// How long a connection is kept for another request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The most idle connections to one server.
-const MAX_IDLE_PER_SERVER: usize = 4;
+/// The most idle connections of one kind to one place.
+const MAX_IDLE_PER_KEY: usize = 4;
 /// The most headers of a response.
 const MAX_HEADERS: usize = 256;
 
@@ -30,7 +32,7 @@ pub(crate) type Slot = Option<OwnedSemaphorePermit>;
 /// The right to have a request under way, until dropped.
 pub(crate) type Turn = Option<OwnedSemaphorePermit>;
 
-/// Counts connections and keeps the idle ones, under the names of their servers.
+/// Counts connections and keeps the idle ones.
 pub(crate) struct Pool {
     slots: Arc<Semaphore>,
     /// How many wait for a slot.
@@ -39,16 +41,33 @@ pub(crate) struct Pool {
     clock: Clock,
 }
 
+/// What a connection can be used for again: requests to the same place for which the same is decided about addresses,
+/// certificates and proxies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ConnectionKey {
+    addresses: Addresses,
+    certificates: Certificates,
+    may_use_proxy: bool,
+    place: String,
+}
+
+impl ConnectionKey {
+    pub(super) fn new(purpose: Purpose, place: &str) -> Self {
+        let Policy { addresses, certificates, may_use_proxy, .. } = purpose.policy();
+        Self { addresses, certificates, may_use_proxy, place: place.to_owned() }
+    }
+}
+
 #[derive(Default)]
 struct Idle {
     /// In the order in which they became idle.
     connections: BTreeMap<u64, IdleConnection>,
-    by_server: HashMap<String, Vec<u64>>,
+    by_key: HashMap<ConnectionKey, Vec<u64>>,
     next: u64,
 }
 
 struct IdleConnection {
-    server: String,
+    key: ConnectionKey,
     sender: Sender,
     /// On the clock's monotonic time.
     since: Duration,
@@ -57,14 +76,14 @@ struct IdleConnection {
 /// A connection in use: closed when dropped, kept for the next request when given back.
 pub(crate) struct Lease {
     pub(super) sender: Sender,
-    server: String,
+    key: ConnectionKey,
     pool: Arc<Pool>,
 }
 
 impl Lease {
     /// To be called when the last response has been read to its end.
     pub(super) fn give_back(self) {
-        self.pool.put(self.server, self.sender);
+        self.pool.put(self.key, self.sender);
     }
 }
 
@@ -85,26 +104,26 @@ impl Pool {
         Arc::clone(&self.slots).acquire_owned().await.ok()
     }
 
-    /// Takes an idle connection to `server`, the one used last.
-    pub(super) async fn take(self: &Arc<Self>, server: &str) -> Option<Lease> {
+    /// Takes an idle connection, the one used last.
+    pub(super) async fn take(self: &Arc<Self>, key: &ConnectionKey) -> Option<Lease> {
         loop {
-            let mut sender = self.idle.lock().take(server)?;
+            let mut sender = self.idle.lock().take(key)?;
             if sender.ready().await.is_ok() {
-                return Some(self.lease(server, sender));
+                return Some(self.lease(key, sender));
             }
         }
     }
 
     /// A connection that is new.
-    pub(super) fn lease(self: &Arc<Self>, server: &str, sender: Sender) -> Lease {
-        Lease { sender, server: server.to_owned(), pool: Arc::clone(self) }
+    pub(super) fn lease(self: &Arc<Self>, key: &ConnectionKey, sender: Sender) -> Lease {
+        Lease { sender, key: key.clone(), pool: Arc::clone(self) }
     }
 
     /// Keeps a connection, unless somebody waits to open one.
-    fn put(&self, server: String, sender: Sender) {
+    fn put(&self, key: ConnectionKey, sender: Sender) {
         if self.waiting.load(Ordering::Relaxed) == 0 && !sender.is_closed() {
             let since = self.clock.monotonic();
-            self.idle.lock().put(server, sender, since);
+            self.idle.lock().put(key, sender, since);
             // Somebody may have begun to wait meanwhile, and have found nothing idle.
             if self.waiting.load(Ordering::Relaxed) > 0 {
                 self.idle.lock().remove_oldest();
@@ -123,33 +142,33 @@ impl Pool {
 }
 
 impl Idle {
-    fn put(&mut self, server: String, sender: Sender, since: Duration) {
+    fn put(&mut self, key: ConnectionKey, sender: Sender, since: Duration) {
         let serial = self.next;
         self.next += 1;
-        let of_server = self.by_server.entry(server.clone()).or_default();
-        of_server.push(serial);
-        let surplus = (of_server.len() > MAX_IDLE_PER_SERVER).then(|| of_server.remove(0));
-        self.connections.insert(serial, IdleConnection { server, sender, since });
+        let of_key = self.by_key.entry(key.clone()).or_default();
+        of_key.push(serial);
+        let surplus = (of_key.len() > MAX_IDLE_PER_KEY).then(|| of_key.remove(0));
+        self.connections.insert(serial, IdleConnection { key, sender, since });
         if let Some(surplus) = surplus {
             self.connections.remove(&surplus);
         }
     }
 
-    fn take(&mut self, server: &str) -> Option<Sender> {
-        let of_server = self.by_server.get_mut(server)?;
-        let serial = of_server.pop();
-        if of_server.is_empty() {
-            self.by_server.remove(server);
+    fn take(&mut self, key: &ConnectionKey) -> Option<Sender> {
+        let of_key = self.by_key.get_mut(key)?;
+        let serial = of_key.pop();
+        if of_key.is_empty() {
+            self.by_key.remove(key);
         }
         self.connections.remove(&serial?).map(|connection| connection.sender)
     }
 
     fn remove_oldest(&mut self) {
         let Some((serial, connection)) = self.connections.pop_first() else { return };
-        if let Some(of_server) = self.by_server.get_mut(&connection.server) {
-            of_server.retain(|other| *other != serial);
-            if of_server.is_empty() {
-                self.by_server.remove(&connection.server);
+        if let Some(of_key) = self.by_key.get_mut(&connection.key) {
+            of_key.retain(|other| *other != serial);
+            if of_key.is_empty() {
+                self.by_key.remove(&connection.key);
             }
         }
     }

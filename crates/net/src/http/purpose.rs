@@ -74,7 +74,7 @@ pub(crate) struct Policy {
 }
 
 /// Which addresses may be connected to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Addresses {
     /// All.
     Any,
@@ -87,7 +87,7 @@ pub(crate) enum Addresses {
 }
 
 /// Which certificates are accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Certificates {
     /// All.
     Any,

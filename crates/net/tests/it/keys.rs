@@ -20,12 +20,12 @@ const QUERY: &str = "/_matrix/key/v2/query";
 const NAME: &str = "a.example:5";
 const NOTARY: &str = "notary.example:5";
 
-fn key(seed: u8) -> SigningKey {
+pub fn key(seed: u8) -> SigningKey {
     SigningKey::generate(&[seed; 32], &format!("k{seed}"))
 }
 
 /// What a server says of its keys.
-fn statement(name: &str, current: &SigningKey, valid_until: u64, old: Option<(&SigningKey, u64)>) -> Object {
+pub fn statement(name: &str, current: &SigningKey, valid_until: u64, old: Option<(&SigningKey, u64)>) -> Object {
     let public = |key: &SigningKey| ("key", Value::from(key.public_key_base64()));
     let old = old.map(|(key, expired)| {
         (key.key_id().to_owned(), Object::from([public(key), ("expired_ts", Value::from(expired))]))
@@ -48,7 +48,7 @@ fn answer_of_notary(statements: Vec<Object>, notary: &SigningKey) -> String {
     Object::from([("server_keys", Value::Array(signed.collect()))]).to_json()
 }
 
-fn wanted(name: &str, key: &SigningKey, at_ms: u64) -> WantedKey {
+pub fn wanted(name: &str, key: &SigningKey, at_ms: u64) -> WantedKey {
     WantedKey { server: name.to_owned(), key_id: key.key_id().to_owned(), at_ms }
 }
 
@@ -76,7 +76,7 @@ fn trusting(notary: &SigningKey) -> Vec<TrustedKeyServer> {
 }
 
 /// What the ring knows of one key.
-async fn find(ring: &KeyRing, wanted: WantedKey) -> Option<KnownKey> {
+pub async fn find(ring: &KeyRing, wanted: WantedKey) -> Option<KnownKey> {
     let name = (wanted.server.clone(), wanted.key_id.clone());
     ring.keys(&[wanted]).await.remove(&name)
 }

@@ -2,6 +2,7 @@
 
 mod fake;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use plexus_testkit::within;
 
 use fake::{Manners, Proxy};
 
-use crate::support::{A, Server, World, get, json, put, server};
+use crate::keys;
+use crate::support::{A, NOW, Server, World, get, json, put, server};
 
 /// How long to wait for what is due at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -242,6 +244,44 @@ async fn a_proxy_that_fails_is_named_and_blamed_until_it_works_again() {
         world.clock.advance(Duration::from_secs(1));
         client.call(&server(A), get("/")).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_out_of_order_says_nothing_about_a_servers_keys() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let current = keys::key(1);
+    let text = keys::statement(A, &current, NOW + 86_400_000, None).to_json();
+    let at = world.serve(move |_| json(text.clone())).await;
+    proxy.name(A, at.address);
+    let ring = keys::ring(&world, Vec::new()).await;
+    let find = || keys::find(&ring, keys::wanted(A, &current, NOW));
+    proxy.behave(Manners::Respond("SSH-2.0-OpenSSH\r\n\r\n"));
+    assert!(find().await.is_none());
+    let wanted = HashMap::from([(current.key_id().to_owned(), NOW)]);
+    assert!(ring.vouch_for(&server(A), &wanted, None).await.unwrap().is_empty());
+    proxy.behave(Manners::PassOn(None));
+    world.clock.advance(Duration::from_secs(2));
+    assert!(find().await.is_some(), "it is not remembered as missing");
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_out_of_order_says_nothing_about_where_a_server_is() {
+    let proxy = Proxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let client = world.client().await;
+    proxy.behave(Manners::Respond(""));
+    let name = server("a.example");
+    let error = problem(client.call(&name, get("/")).await);
+    assert!(error.contains("instead of opening one to a.example:443"), "{error}");
+    assert_eq!(proxy.requests(), ["CONNECT a.example:443 HTTP/1.1"], "nothing is sent to where it may not be");
+    assert!(!client.is_failing(&name));
+    // A proxy that opens no connections to this port is in order.
+    proxy.behave(Manners::Respond("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n"));
+    client.call(&name, get("/")).await.unwrap_err();
+    assert_eq!(proxy.requests().last().unwrap(), "CONNECT a.example:8448 HTTP/1.1");
 }
 
 /// Neither a name that is none nor one silent target takes the proxy away from the others.

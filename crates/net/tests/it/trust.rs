@@ -8,6 +8,7 @@ use http::{HeaderValue, Request};
 use plexus_base::config::IpRange;
 use plexus_net::http::{ConnectError, send_operator_command, send_unverified_operator_command};
 use plexus_net::{AddressGuard, AddressGuards, FederationError, HttpError, Limits, Purpose};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{A, Authority, Server, World, get, json, server, status};
 
@@ -44,6 +45,29 @@ async fn forbidden_addresses_are_not_connected_to_whatever_they_are_called() {
 
     world.http.guards.federation.exceptions = ranges(&["127.0.0.1"]);
     world.client().await.call(&server(A), get("/")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_one_purpose_may_open_is_not_used_for_another() {
+    let mut world = World::new();
+    world.http.guards = guards(&AddressGuard { blocked: ranges(&["127.0.0.0/8"]), exceptions: Vec::new() });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4_096];
+        while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+        }
+    });
+    let http = world.http_client().unwrap();
+    let limits = Limits { timeout: Duration::from_secs(60), max_response_bytes: 1_000 };
+    let ask = async |purpose: Purpose| http.fetch(purpose, Request::get(&uri).body(Bytes::new()).unwrap()).await;
+    for _ in 0..2 {
+        ask(Purpose::ApplicationService(limits)).await.unwrap();
+        let error = ask(Purpose::PushGateway).await.unwrap_err();
+        assert!(error.to_string().contains(FORBIDDEN), "{error}");
+    }
 }
 
 /// Addresses that lead to 10.0.0.1, in every notation and through every translator and tunnel there is.

@@ -14,6 +14,7 @@ use super::KeyRing;
 use super::response::KeyResponse;
 use crate::federation::api::discovery::{get_remote_server_keys_batch, get_server_keys};
 use crate::federation::call::Patience;
+use crate::federation::error::FederationError;
 
 /// The most servers that a key server is asked about in one request.
 const MAX_BATCH: usize = 100;
@@ -31,11 +32,15 @@ pub struct TrustedKeyServer {
 pub(super) type Wanted = HashMap<ServerName, HashMap<String, u64>>;
 
 impl KeyRing {
-    /// Asks the server itself for its keys.
-    pub(super) async fn ask_server(&self, server: &ServerName, patience: Patience) {
+    /// Asks the server itself for its keys. Returns whether it could be asked: a forward proxy that is in the way says
+    /// nothing about the server.
+    pub(super) async fn ask_server(&self, server: &ServerName, patience: Patience) -> bool {
         let body = match get_server_keys::call(&self.client, server, patience).await {
             Ok(body) => body,
-            Err(error) => return tracing::debug!("the keys of {server} cannot be fetched: {error}"),
+            Err(error) => {
+                tracing::debug!("the keys of {server} cannot be fetched: {error}");
+                return !error.is_of_proxy() && !matches!(error, FederationError::NotSent(_));
+            }
         };
         let now = self.clock.now_ms();
         let checked = object(&body).and_then(|object| Ok(KeyResponse::check(&object, server, server, now)?));
@@ -43,6 +48,7 @@ impl KeyRing {
             Ok(response) => self.keep(vec![response]).await,
             Err(error) => tracing::warn!("the keys of {server} are refused: {error}"),
         }
+        true
     }
 
     /// Asks the trusted key servers, one after the other, for the keys that are still missing.

@@ -41,8 +41,9 @@ impl KeyRing {
             // The turn first: a search that waits for it must not keep others out of the server's gate.
             if let Ok(_turn) = self.search_limits.turn(source).await {
                 let _pass = self.searching.enter(server.as_str()).await;
-                self.ask_server(server, Patience::Background).await;
-                self.note_missing(&Wanted::from([(server.clone(), wanted.clone())]));
+                if self.ask_server(server, Patience::Background).await {
+                    self.note_missing(&Wanted::from([(server.clone(), wanted.clone())]));
+                }
                 stored = self.stored(server).await?;
             }
         }
