@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-use crate::tidy;
+use crate::{book, tidy};
 
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: &str = "60";
@@ -21,6 +21,8 @@ pub(crate) enum Error {
     Failed(String),
     #[error(transparent)]
     Tidy(#[from] tidy::Error),
+    #[error(transparent)]
+    Book(#[from] book::Error),
 }
 
 struct Step {
@@ -29,9 +31,10 @@ struct Step {
 }
 
 /// In this order, so that what fails soonest comes first.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "fmt", run: fmt },
     Step { name: "tidy", run: |root| Ok(tidy::check(root)?) },
+    Step { name: "book", run: build_book },
     Step { name: "clippy", run: clippy },
     Step { name: "doc", run: doc },
     Step { name: "deny", run: deny },
@@ -62,6 +65,10 @@ pub(crate) fn run(root: &Path, names: &[&str]) -> Result<(), Error> {
 fn fmt(root: &Path) -> Result<(), Error> {
     execute(root, "cargo fmt --all --check", &[])?;
     execute(root, "cargo fmt --manifest-path fuzz/Cargo.toml --check", &[])
+}
+
+fn build_book(root: &Path) -> Result<(), Error> {
+    if is_on_path("mdbook") { Ok(book::build(root)?) } else { Ok(()) }
 }
 
 fn clippy(root: &Path) -> Result<(), Error> {
@@ -100,6 +107,7 @@ fn fuzz(root: &Path) -> Result<(), Error> {
 fn left_out(root: &Path, step: &str) -> Vec<&'static str> {
     let lacks = |path: &str| !root.join(path).exists();
     let all: &[(&str, bool, &str)] = &[
+        ("book", !is_on_path("mdbook"), "all of it: cargo install mdbook"),
         ("deny", !has_cargo_deny(), "all of it: cargo install cargo-deny"),
         ("deny", env::var_os("CI").is_some(), "advisories: their database is not fetched in CI"),
         ("test", !has_postgresql(), "the PostgreSQL half of the tests: install postgresql"),
@@ -113,6 +121,7 @@ fn left_out(root: &Path, step: &str) -> Vec<&'static str> {
         ("test", !is_on_path("lintian"), "the Debian package: install lintian"),
         ("test", !is_on_path("buildah"), "the container: install buildah"),
         ("test", env::var_os("PLEXUS_SEEDS").is_none(), "most of the simulation's seeds: set PLEXUS_SEEDS=1000"),
+        ("test", !is_on_path("turnserver"), "the page on TURN: install coturn"),
         ("fuzz", !is_on_path("c++"), "all of it: install g++"),
     ];
     all.iter().filter(|(of_step, is_left_out, _)| *of_step == step && *is_left_out).map(|(.., text)| *text).collect()

@@ -1,10 +1,11 @@
 //! Development tasks, run as `cargo xtask TASK`.
 //!
-//! [`ci`] is everything a change must pass. [`tidy`] keeps the rules that no compiler checks. [`whereis`] finds the
-//! file of an endpoint. [`dist`] makes what is released.
+//! [`ci`] is everything a change must pass. [`tidy`] keeps the rules that no compiler checks. [`book`] builds docs/.
+//! [`whereis`] finds the file of an endpoint. [`dist`] makes what is released.
 
 #![warn(unreachable_pub)]
 
+mod book;
 mod ci;
 mod dist;
 mod expression;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 Usage:
   cargo xtask ci [STEP...]         everything a change must pass, or only the steps named
+  cargo xtask book                 docs/ as a book, in target/book/docs
   cargo xtask tidy [--update]      the rules of style and structure; --update lowers the list of exceptions
   cargo xtask dist [OPTIONS]       what is released, in target/dist or --output DIR; --binary PATH packs a program
                                    that is built already, --pgo builds it by a profile of a run under load
@@ -33,6 +35,8 @@ enum Error {
     Read(#[from] workspace::ReadError),
     #[error(transparent)]
     Ci(#[from] ci::Error),
+    #[error(transparent)]
+    Book(#[from] book::Error),
     #[error(transparent)]
     Dist(#[from] dist::Error),
     #[error(transparent)]
@@ -58,6 +62,7 @@ fn run(arguments: &[&str]) -> Result<(), Error> {
     let root = workspace::root();
     match arguments {
         ["ci", steps @ ..] => ci::run(&root, steps)?,
+        ["book"] => book::build(&root)?,
         ["dist", options @ ..] => dist::run(&root, options)?,
         ["tidy"] => tidy::check(&root)?,
         ["tidy", "--update"] => tidy::update(&root)?,

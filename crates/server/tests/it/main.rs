@@ -12,6 +12,7 @@ mod clients;
 mod configuration;
 mod coverage;
 mod demo;
+mod documents;
 mod every_endpoint;
 mod fast_joins;
 mod federation;
