@@ -60,6 +60,11 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
         self.buckets.take(self.hasher.hash_one(key), u64::from(actions))
     }
 
+    /// Counts `amount` more of an action whose amount becomes known only afterwards, whether or not it exceeds the limit.
+    pub fn charge(&self, key: &K, amount: u64) {
+        self.buckets.charge(self.hasher.hash_one(key), amount);
+    }
+
     /// Counts one attempt of `key`, to be given back if it succeeds.
     ///
     /// # Errors
@@ -109,11 +114,16 @@ impl Buckets {
         let now = self.clock.monotonic();
         let mut full_at = self.full_at.lock();
         let after = self.after(full_at.get(&hash).copied(), now, amount)?;
-        if full_at.len() >= MAX_KEYS && !full_at.contains_key(&hash) {
-            forget(&mut full_at, now);
-        }
-        full_at.insert(hash, after);
+        insert(&mut full_at, hash, after, now);
         Ok(())
+    }
+
+    fn charge(&self, hash: u64, amount: u64) {
+        let now = self.clock.monotonic();
+        let mut full_at = self.full_at.lock();
+        let before = full_at.get(&hash).copied().unwrap_or_default().max(now);
+        let after = (before + self.cost(amount as f64)).min(now + FAR);
+        insert(&mut full_at, hash, after, now);
     }
 
     fn peek(&self, hash: u64, amount: u64) -> Result<(), LimitExceeded> {
@@ -221,6 +231,13 @@ pub fn is_shared_by_many(address: IpAddr) -> bool {
 /// An upper bound of a thousand years, so that sums of durations cannot overflow.
 const FAR: Duration = Duration::from_secs(31_557_600_000);
 
+fn insert(full_at: &mut HashMap<u64, Duration>, hash: u64, moment: Duration, now: Duration) {
+    if full_at.len() >= MAX_KEYS && !full_at.contains_key(&hash) {
+        forget(full_at, now);
+    }
+    full_at.insert(hash, moment);
+}
+
 /// Drops full buckets and, if that is not enough, the half that is closest to being full.
 fn forget(full_at: &mut HashMap<u64, Duration>, now: Duration) {
     full_at.retain(|_, moment| *moment > now);
@@ -325,6 +342,23 @@ mod tests {
         announced.lower_to(1);
         limiter.take("a", 50).unwrap();
         assert!(limiter.check("a").is_err());
+    }
+
+    #[test]
+    fn what_is_charged_afterwards_counts_beyond_the_limit_and_delays_later_actions() {
+        let clock = Clock::manual(0);
+        let limiter: RateLimiter<str> = RateLimiter::new(clock.clone(), 1.0, 10.0);
+        limiter.take("a", 10).unwrap();
+        limiter.charge("a", 20);
+        assert_eq!(refused_for(limiter.check("a")), Some(21));
+        clock.advance(Duration::from_secs(21));
+        limiter.check("a").unwrap();
+        // A key that has not acted before is charged too, and no charge is too large.
+        limiter.charge("b", 10);
+        assert_eq!(refused_for(limiter.check("b")), Some(1));
+        limiter.charge("b", u64::MAX);
+        limiter.charge("b", u64::MAX);
+        assert!(limiter.check("b").is_err());
     }
 
     #[test]

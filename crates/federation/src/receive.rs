@@ -16,6 +16,7 @@ mod source;
 mod spool;
 mod state_after;
 mod state_before;
+mod state_fetch_limits;
 mod timestamp_to_event;
 mod verify;
 mod walk_back;
@@ -23,7 +24,6 @@ mod walk_back;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use deadline::StateFetchLimits;
 use fetch_missing::with_missing;
 use plexus_protocol::event::sign::SignatureError;
 use plexus_protocol::event::{Pdu, PduError};
@@ -41,6 +41,7 @@ use plexus_store::DbError;
 use plexus_store::repo::events::Verdict;
 use ready::Separated;
 use state_before::fetch_states;
+use state_fetch_limits::StateFetchLimits;
 use tokio::sync::{Notify, Semaphore};
 use verify::PduVerifier;
 
@@ -151,10 +152,10 @@ impl PduReceiver {
         Self {
             rooms: Arc::clone(writer.rooms()),
             verifier,
+            state_limits: Arc::new(StateFetchLimits::new(&writer.clock)),
             writer,
             peers,
             joined_partially: Arc::default(),
-            state_limits: Arc::default(),
             large_responses: Arc::new(Semaphore::new(MAX_LARGE_RESPONSES)),
         }
     }

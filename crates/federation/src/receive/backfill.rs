@@ -14,9 +14,9 @@ use plexus_rooms::write::past::{self, Filled, Hole, PastEvents};
 use plexus_store::repo::events::StoredEvent;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid, Tx, repo};
 
-use super::deadline::max_states_per_batch;
 use super::fetch_missing::last_gap;
 use super::state_before::fetch_states;
+use super::state_fetch_limits::max_states_per_batch;
 use super::walk_back::{Bounds, Cut, Fetched, walk_back};
 use super::{Deadline, PduReceiver, ReceiveError, RemoteSource, fetch_auth_events, lookup};
 

@@ -10,7 +10,7 @@ use plexus_rooms::write::outliers;
 use plexus_store::repo::timeline_gaps::START;
 use plexus_store::{Database, DbError, EventNid, Position, repo};
 
-use super::deadline::max_states_per_batch;
+use super::state_fetch_limits::max_states_per_batch;
 use super::walk_back::{Bounds, Cut, Fetched, walk_back};
 use super::{ReceiveError, RemoteSource, lookup};
 

@@ -52,7 +52,7 @@ pub(super) async fn fetch_states(
         }
         let fetched = fetch_state(source, pdu.event_id()).await;
         let size = fetched.as_ref().map_or(usize::MAX, |fetched| fetched.size);
-        receiver.state_limits.add(room.nid, server, expected, size);
+        receiver.state_limits.charge(room.nid, server, expected, size);
         match fetched {
             Ok(FetchedState { state, .. }) => {
                 let missing: Vec<&EventId> = pdu.prev_events().iter().filter(|id| unknown.contains(*id)).collect();
@@ -72,9 +72,9 @@ pub(super) async fn fetch_states(
 async fn is_within_limits(source: &RemoteSource<'_>, expected: usize) -> bool {
     let RemoteSource { receiver, room, server, deadline } = *source;
     loop {
-        match receiver.state_limits.take(room.nid, server, expected, receiver.writer.clock.monotonic()) {
+        match receiver.state_limits.take(room.nid, server, expected) {
             Ok(()) => return true,
-            Err(wait) if deadline.pause(wait).await => {}
+            Err(limit) if deadline.pause(limit.retry_after).await => {}
             Err(_) => return false,
         }
     }
