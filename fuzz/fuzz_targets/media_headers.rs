@@ -1,5 +1,5 @@
-//! The headers of uploads and of other servers' media: what is served again is a legal header, names no folder and never makes
-//! active content inline; `multipart/mixed` bodies read the same however they are cut into chunks.
+//! The headers of uploads and of other servers' media: what is served again is a legal header, names no folder and
+//! never makes active content inline; `multipart/mixed` bodies read the same however they are cut into chunks.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Request heads through the HTTP parser to the X-Matrix header: whatever bytes arrive, the parser ends, every request that
-//! comes out of it has a target that can be signed over, and each signature is checked without a panic.
+//! Request heads through the HTTP parser to the X-Matrix header: whatever bytes arrive, the parser ends, every request
+//! that comes out of it has a target that can be signed over, and each signature is checked without a panic.
 #![no_main]
 
 use std::convert::Infallible;

@@ -1,5 +1,5 @@
-//! The body of a `send_join` or `state` response: what is read does not depend on how the body is cut into chunks, and agrees
-//! with reading it as a whole.
+//! The body of a `send_join` or `state` response: what is read does not depend on how the body is cut into chunks, and
+//! agrees with reading it as a whole.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

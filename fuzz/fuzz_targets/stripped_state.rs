@@ -1,4 +1,5 @@
-//! Stripped state that comes with an invite or a knock: whatever is sent, what is kept of it can be stored and read again.
+//! Stripped state that comes with an invite or a knock: whatever is sent, what is kept of it can be stored and read
+//! again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

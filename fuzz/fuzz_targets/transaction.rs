@@ -1,5 +1,5 @@
-//! The body of a transaction, from the text that is verified to its events: both readers of it agree on what is JSON, and what
-//! is accepted as an event can be stored.
+//! The body of a transaction, from the text that is verified to its events: both readers of it agree on what is JSON,
+//! and what is accepted as an event can be stored.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -60,7 +60,8 @@ impl<K: Hash + ?Sized> RateLimiter<K> {
         self.buckets.take(self.hasher.hash_one(key), u64::from(actions))
     }
 
-    /// Counts `amount` more of an action whose amount becomes known only afterwards, whether or not it exceeds the limit.
+    /// Counts `amount` more of an action whose amount becomes known only afterwards, whether or not it exceeds the
+    /// limit.
     pub fn charge(&self, key: &K, amount: u64) {
         self.buckets.charge(self.hasher.hash_one(key), amount);
     }

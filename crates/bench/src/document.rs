@@ -74,8 +74,8 @@ fn document(report: &Report, facts: &[(String, String)]) -> String {
     let _ = write!(
         out,
         "\n## Aims\n\n\"Times better\" is than the better figure of the baseline, round by round, the median of the \
-         rounds.\n\n{}\n\n## Figures\n\nMedians of the rounds; of ratios also the least and the most. Targets are driven \
-         in turn, so that a machine whose speed drifts does not decide.\n\n{}\n",
+         rounds.\n\n{}\n\n## Figures\n\nMedians of the rounds; of ratios also the least and the most. Targets are \
+         driven in turn, so that a machine whose speed drifts does not decide.\n\n{}\n",
         aims::table(report),
         table::table(report)
     );

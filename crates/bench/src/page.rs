@@ -12,10 +12,12 @@ const STYLE: &str = "
   --c0: #7d7d86; --c1: #5b5b63; --c2: #6ea0ff; --c3: #3fc5a5; --c4: #f0935a; --c5: #c08bdb } }
 body { background: var(--back); color: var(--text); font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto;
   max-width: 60rem; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin: 2rem 0 .3rem; border-top: 1px solid var(--line); padding-top: 1rem }
+h1 { font-size: 1.5rem }
+h2 { font-size: 1.1rem; margin: 2rem 0 .3rem; border-top: 1px solid var(--line); padding-top: 1rem }
 h3 { font-size: .9rem; font-weight: 600; margin: .9rem 0 .1rem } p, .soft { color: var(--soft) }
 svg { display: block; width: 100%; height: auto } svg text { fill: var(--text); font: 12px system-ui, sans-serif }
-svg .soft { fill: var(--soft) } svg .axis, svg .spread { stroke: var(--text); stroke-width: 1 } svg .axis { stroke: var(--line) }
+svg .soft { fill: var(--soft) } svg .axis, svg .spread { stroke: var(--text); stroke-width: 1 }
+svg .axis { stroke: var(--line) }
 svg polyline { fill: none; stroke-width: 1.5 }
 ";
 /// The width of a chart, in the units of its view box.

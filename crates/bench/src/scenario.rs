@@ -80,7 +80,7 @@ async fn repeat(
     Ok(Round { times, seconds, processor: spent(used, target) })
 }
 
-/// Returns how long `act` takes, in milliseconds.
+/// Returns the duration of `act` in milliseconds.
 async fn timed(clock: &Clock, act: impl Future<Output = Result<(), TargetError>>) -> Result<f64, TargetError> {
     let before = clock.monotonic();
     act.await?;

@@ -1,6 +1,6 @@
-//! Receives transactions of other servers (<https://spec.matrix.org/v1.19/server-server-api/#transactions>). Their events
-//! are checked, staged durably, and acknowledged. Then the events of each room are added in order, different rooms at the
-//! same time.
+//! Receives transactions of other servers (<https://spec.matrix.org/v1.19/server-server-api/#transactions>). Their
+//! events are checked, staged durably, and acknowledged. Then the events of each room are added in order, different
+//! rooms at the same time.
 
 mod origin_queues;
 mod room_queues;
@@ -288,8 +288,8 @@ impl Inbox {
     }
 }
 
-/// Checks that the room accepts events of `origin` now: this server is in the room, or the event ends an invite, and the
-/// room's access control list allows `origin`
+/// Checks that the room accepts events of `origin` now: this server is in the room, or the event ends an invite, and
+/// the room's access control list allows `origin`
 /// (<https://spec.matrix.org/v1.19/server-server-api/#server-access-control-lists-acls>).
 fn admit(room: &Room, origin: &ServerName, pdu: &Pdu) -> Result<(), ReceiveError> {
     let view = room.view();

@@ -324,8 +324,8 @@ impl RemoteChange {
         Ok(accepted)
     }
 
-    /// Returns the join; a restricted join is returned with the signature of the authorizing user's server. Nothing else
-    /// of the returned event is used.
+    /// Returns the join; a restricted join is returned with the signature of the authorizing user's server. Nothing
+    /// else of the returned event is used.
     async fn joined_event(
         &self,
         server: &ServerName,
@@ -371,8 +371,8 @@ impl RemoteChange {
         Ok(Sent { event_id: knock.event_id().clone(), position: None })
     }
 
-    /// Rejects an invite or withdraws a knock of `change.target`. If no server accepts the leave, it is stored only here:
-    /// an invite from a server that is gone must not stay for ever.
+    /// Rejects an invite or withdraws a knock of `change.target`. If no server accepts the leave, it is stored only
+    /// here: an invite from a server that is gone must not stay for ever.
     pub(crate) async fn leave(
         &self,
         room: &Arc<Room>,

@@ -148,7 +148,7 @@ impl PartialStateResync {
                 Err(error) => tracing::info!(room = %room.id, "{server} did not return the room's state: {error}"),
             }
         }
-        tracing::warn!(room = %room.id, "no server returned the room's state; events of other servers stay staged until one does");
+        tracing::warn!(room = %room.id, "no server returned the room's state; its events stay staged until one does");
         Ok(false)
     }
 

@@ -160,8 +160,8 @@ impl PduReceiver {
         }
     }
 
-    /// Receives the event of a `send_join`, `send_leave` or `send_knock` request of `origin`, which is asked for missing
-    /// events. The event's signatures and hash have been verified.
+    /// Receives the event of a `send_join`, `send_leave` or `send_knock` request of `origin`, which is asked for
+    /// missing events. The event's signatures and hash have been verified.
     ///
     /// # Errors
     /// When events before it cannot be found, or the database fails.

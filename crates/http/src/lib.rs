@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `ambiguous` | requests that a proxy may understand differently |
 //! | [`auth`] | [`Auth`], [`MaybeAuth`], ...: the user who makes the request |
-//! | [`body`] | JSON in ([`Json`], [`JsonText`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); how much of it ([`BodyIntake`]) |
+//! | [`body`] | JSON in ([`Json`], [`JsonText`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); [`BodyIntake`] |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: the server that makes the request |
 //! | [`federation`] | client errors for requests to other servers that failed |

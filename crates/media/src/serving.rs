@@ -33,8 +33,8 @@ const INLINE: &[&str] = &[
 ];
 
 /// The Content-Security-Policy the specification asks for ("Content repository", security considerations).
-pub const CONTENT_SECURITY_POLICY: &str = "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; \
-     style-src 'unsafe-inline'; object-src 'self';";
+pub const CONTENT_SECURITY_POLICY: &str = "sandbox; default-src 'none'; script-src 'none'; \
+    plugin-types application/pdf; style-src 'unsafe-inline'; object-src 'self';";
 
 /// Returns the value of Content-Type: that of the uploader if it is a plausible type, else `application/octet-stream`.
 pub fn content_type(said: &str) -> &str {

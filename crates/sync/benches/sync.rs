@@ -79,7 +79,8 @@ async fn fan_out(users: usize) {
     for round in ["first", "second"] {
         let (first, median, last) = one_message(&server, &room, &mut tokens).await;
         println!(
-            "fan-out to {users} waiting users, {round} message: {first:.2?}, {median:.2?}, {last:.2?} (first, median, last)"
+            "fan-out to {users} waiting users, {round} message: {first:.2?}, {median:.2?}, {last:.2?} (first, median, \
+             last)"
         );
     }
 }

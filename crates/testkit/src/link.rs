@@ -127,7 +127,8 @@ impl Certificate {
     pub(crate) fn homeserver_yaml(&self) -> String {
         let (certificate, key) = (json!(self.certificate), json!(self.key));
         format!(
-            "tls_certificate_path: {certificate}\ntls_private_key_path: {key}\nfederation_custom_ca_list: [{certificate}]\n"
+            "tls_certificate_path: {certificate}\ntls_private_key_path: {key}\n\
+             federation_custom_ca_list: [{certificate}]\n"
         )
     }
 }

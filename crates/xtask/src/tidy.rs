@@ -11,6 +11,7 @@ mod exceptions;
 mod links;
 mod size;
 mod sockets;
+mod tasks;
 mod words;
 
 use std::path::Path;
@@ -46,12 +47,13 @@ enum Rule {
     FunctionLines,
     Links,
     Sockets,
+    Tasks,
     UnusedDependencies,
     Words,
 }
 
 impl Rule {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Circles,
         Self::Columns,
         Self::CrateOrder,
@@ -60,6 +62,7 @@ impl Rule {
         Self::FunctionLines,
         Self::Links,
         Self::Sockets,
+        Self::Tasks,
         Self::UnusedDependencies,
         Self::Words,
     ];
@@ -75,6 +78,7 @@ impl Rule {
             Self::FunctionLines => "function-lines",
             Self::Links => "links",
             Self::Sockets => "sockets",
+            Self::Tasks => "tasks",
             Self::UnusedDependencies => "unused-dependencies",
             Self::Words => "words",
         }
@@ -97,6 +101,7 @@ impl Rule {
             Self::FunctionLines => "Split the function into steps with names.",
             Self::Links => "The file was moved or renamed: say where the subject is now.",
             Self::Sockets => "Send it through plexus_net::HttpClient, with a purpose of its own.",
+            Self::Tasks => "Spawn it through plexus_base::Background, with a name.",
             Self::UnusedDependencies => "Remove the line from the manifest: nothing names the crate.",
             Self::Words => "Say it in the specification's words and plain English; see CONTRIBUTING.md.",
         }
@@ -168,6 +173,7 @@ fn violations(root: &Path, workspace: &Workspace) -> Vec<Violation> {
     for source in &sources {
         size::check(source, &mut found);
         sockets::check(source, &mut found);
+        tasks::check(source, &mut found);
         words::check_source(source, &mut found);
     }
     for document in &workspace.documents {

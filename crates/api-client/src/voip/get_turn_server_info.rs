@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn a_shared_secret_makes_a_password_that_ends() {
         let servers = asked(
-            "turn_uris: ['turn:t.example']\nturn_shared_secret: n0t4ctuAllymatr1Xd0TorgSshar3d5ecret4obvIousreAsons\nturn_user_lifetime: 1d",
+            "turn_uris: ['turn:t.example']\nturn_shared_secret: n0t4ctuAllymatr1Xd0TorgSshar3d5ecret4obvIousreAsons\n\
+             turn_user_lifetime: 1d",
         );
         let servers = servers.expect("servers");
         assert_eq!(servers.username, "1700086400:@alice:x");

@@ -25,7 +25,7 @@ struct Invite<'a> {
 
 impl Invite<'_> {
     /// Stores the invite, and returns it with this server's signature.
-    async fn take_in(self, receiver: &PduReceiver, profiles: &Profiles) -> Result<Pdu, ApiError> {
+    async fn receive(self, receiver: &PduReceiver, profiles: &Profiles) -> Result<Pdu, ApiError> {
         let pdu = Pdu::parse_remote(self.event, self.version).map_err(|error| not_received(error.into()))?;
         if pdu.room_id() != self.room_id {
             return Err(ApiError::invalid_param("The event is of another room"));

@@ -11,7 +11,7 @@ options! {
 options! {
     /// How these changes share the database with other work.
     pub struct BackgroundUpdates {
-        /// How long one step takes, in milliseconds.
+        /// The duration of a step, in milliseconds.
         moot background_update_duration_ms: u32 = 100,
         /// Whether there is a pause between steps.
         moot sleep_enabled: bool = true,

@@ -84,8 +84,8 @@ options! {
         /// The most complex room that may be joined: its current state events, divided by 500.
         later complexity: f64 = 1.0,
         /// The error message for users who try to join a more complex room.
-        later complexity_error: String = "Your homeserver is unable to join rooms this large or complex. Please speak to \
-            your server administrator, or upgrade your instance to join this room.".to_owned(),
+        later complexity_error: String = "Your homeserver is unable to join rooms this large or complex. Please speak \
+            to your server administrator, or upgrade your instance to join this room.".to_owned(),
         /// Whether server administrators may join anyway.
         later admins_can_join: bool = false,
     }

@@ -84,7 +84,8 @@ fn check_media(section: MediaSection, map: &mut MapReader<'_, '_>) -> MediaSecti
     {
         map.error(
             "url_preview_ip_range_blacklist",
-            "required when url_preview_enabled is true, but not set; otherwise users could look into this server's network",
+            "required when url_preview_enabled is true, but not set; otherwise users could look into this server's \
+             network",
         );
     }
     if section.backup_media_store_path.is_some() && !section.media_storage_providers.is_empty() {

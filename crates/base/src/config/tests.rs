@@ -2,6 +2,7 @@ use super::*;
 
 mod acts;
 mod docs;
+mod mistakes;
 mod names;
 mod refused;
 mod values;

@@ -51,7 +51,8 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
 impl Value for Secret {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         if reader.forbid_secrets {
-            let message = "secrets in the configuration file are forbidden by --no-secrets-in-config; use the option ending in _path";
+            let message = "secrets in the configuration file are forbidden by --no-secrets-in-config; use the option \
+            ending in _path";
             reader.error(node.place, "", message);
             return None;
         }

@@ -72,7 +72,8 @@ impl Busy {
 }
 
 impl Inbox {
-    /// Starts the task that processes the room's queue, or notes that the queue has grown. `origin` sent the new events.
+    /// Starts the task that processes the room's queue, or notes that the queue has grown. `origin` sent the new
+    /// events.
     pub(super) fn wake(self: &Arc<Self>, room: RoomNid, origin: Option<&str>) {
         if let Some(room) = self.receiver.rooms.loaded(room).filter(|room| room.view().is_partial()) {
             room.wanted.notify_one();

@@ -18,8 +18,8 @@ use crate::receive::ReceiveError;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
-/// The pauses, in seconds, after each failure to add an event. After the last one it is dropped; it is fetched again when
-/// an event that follows it arrives.
+/// The pauses, in seconds, after each failure to add an event. After the last one it is dropped; it is fetched again
+/// when an event that follows it arrives.
 const RETRY_PAUSES: [u64; 10] =
     [10, MINUTE, 5 * MINUTE, 20 * MINUTE, HOUR, 3 * HOUR, 8 * HOUR, 24 * HOUR, 48 * HOUR, 72 * HOUR];
 /// How many deferred events of one server are kept. Further ones are dropped at once, to bound the space on disk.

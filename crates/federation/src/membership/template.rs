@@ -1,5 +1,5 @@
-//! Checks the templates of `make_join`, `make_knock` and `make_leave`. Only the event's place in the room's graph and the
-//! authorizing user are used. This server signs the event, so it determines everything else.
+//! Checks the templates of `make_join`, `make_knock` and `make_leave`. Only the event's place in the room's graph and
+//! the authorizing user are used. This server signs the event, so it determines everything else.
 
 use plexus_protocol::event::{MAX_AUTH_EVENTS, MAX_PREV_EVENTS};
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};

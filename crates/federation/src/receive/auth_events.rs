@@ -32,7 +32,7 @@ pub(crate) async fn fetch_auth_events(source: &RemoteSource<'_>, pdus: &[Pdu]) -
                 outliers::store(&receiver.writer, room, chain).await?;
             }
             Err(error) => {
-                tracing::info!(event = %pdu.event_id(), room = %room.id, "{server} did not return the auth chain: {error}");
+                tracing::info!(event = %pdu.event_id(), room = %room.id, "{server} returned no auth chain: {error}");
             }
         }
         fetch_each(source, pdu, &among).await?;

@@ -20,13 +20,14 @@ use super::state_fetch_limits::max_states_per_batch;
 use super::walk_back::{Bounds, Cut, Fetched, walk_back};
 use super::{Deadline, PduReceiver, ReceiveError, RemoteSource, fetch_auth_events, lookup};
 
-/// How many events are fetched at once from before the timeline, and into a gap. A gap that is no larger is filled without
-/// requesting a state.
+/// How many events are fetched at once from before the timeline, and into a gap. A gap that is no larger is filled
+/// without requesting a state.
 const MAX_EVENTS: usize = 100;
 const MAX_EVENTS_IN_GAP: usize = 1_000;
 /// How long a user who pages into a gap waits. Clients time out after about a minute.
 const FILL_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long to wait before trying again to fill a gap that no server could fill, so that not every paging over it waits.
+/// How long to wait before trying again to fill a gap that no server could fill, so that not every paging over it
+/// waits.
 const UNFILLED_PAUSE: Duration = Duration::from_secs(60);
 /// How many servers are asked for events.
 const MAX_SERVERS: usize = 3;

@@ -14,8 +14,8 @@ use super::state_fetch_limits::max_states_per_batch;
 use super::walk_back::{Bounds, Cut, Fetched, walk_back};
 use super::{ReceiveError, RemoteSource, lookup};
 
-/// How many missing events are fetched. Earlier ones become a gap in the timeline, which is filled when a user pages back
-/// to it.
+/// How many missing events are fetched. Earlier ones become a gap in the timeline, which is filled when a user pages
+/// back to it.
 const MAX_EVENTS: usize = 2_000;
 
 /// Events that are not in the graph, with the missing events before them that could be fetched.
@@ -67,8 +67,8 @@ pub(super) async fn with_missing(source: &RemoteSource<'_>, new: &[Pdu]) -> Resu
     Ok(WithMissing { events, any_fetched, older, last_gap })
 }
 
-/// Returns the newest open gap before the position `top`; events before it are fetched when a user pages back. Without a
-/// gap, returns the start of the timeline.
+/// Returns the newest open gap before the position `top`; events before it are fetched when a user pages back. Without
+/// a gap, returns the start of the timeline.
 pub(super) async fn last_gap(db: &Database, room: &Room, top: Position) -> Result<LastGap, DbError> {
     if let Some(gap) = room.view().gaps.newest_open(top) {
         return Ok(LastGap { gap_nid: gap.gap_nid, depth: gap.depth.unsigned_abs() });

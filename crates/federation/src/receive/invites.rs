@@ -52,11 +52,11 @@ pub async fn receive_invite(
     Ok(signed)
 }
 
-/// Whether an event may end `pending`, the invite or knock of a user of this server in a room that this server is not in.
-/// The authorization rules cannot be applied, because only the stripped state is known. As in Synapse, the event must
-/// name `pending` among its auth events, which shows that its sender's server is in the room, and that it does not end a
-/// later invite. It is then accepted from the inviter's server, and from others unless the power levels in the stripped
-/// state forbid it.
+/// Whether an event may end `pending`, the invite or knock of a user of this server in a room that this server is not
+/// in. The authorization rules cannot be applied, because only the stripped state is known. As in Synapse, the event
+/// must name `pending` among its auth events, which shows that its sender's server is in the room, and that it does not
+/// end a later invite. It is then accepted from the inviter's server, and from others unless the power levels in the
+/// stripped state forbid it.
 pub(crate) fn may_end(pending: &Pdu, end: &Pdu) -> bool {
     let sender = end.sender();
     let is_own = end.state_key() == Some(sender.as_str());

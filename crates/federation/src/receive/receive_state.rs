@@ -108,8 +108,8 @@ pub(crate) async fn receive_state(
     Ok(received)
 }
 
-/// Returns a function that says whether an event of the state is needed before the others: it has an empty state key, is
-/// about a user of this server, or replaces an event of the state that is here.
+/// Returns a function that says whether an event of the state is needed before the others: it has an empty state key,
+/// is about a user of this server, or replaces an event of the state that is here.
 fn is_needed_first(room: &Room, own: &ServerName) -> Box<dyn Fn(&Pdu) -> bool + Send> {
     let (view, own) = (room.view(), own.clone());
     Box::new(move |pdu| {

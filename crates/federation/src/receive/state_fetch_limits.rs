@@ -1,5 +1,5 @@
-//! Limits on the states that are fetched from other servers for events with missing prev events: each may be as large as
-//! the room.
+//! Limits on the states that are fetched from other servers for events with missing prev events: each may be as large
+//! as the room.
 
 use std::time::Duration;
 

@@ -43,8 +43,8 @@ impl TimeQuery<'_> {
 }
 
 impl PduReceiver {
-    /// Returns the event nearest to a time (Unix ms), if `user` may see it. Other servers are asked if the time is before
-    /// the events that this server has.
+    /// Returns the event nearest to a time (Unix ms), if `user` may see it. Other servers are asked if the time is
+    /// before the events that this server has.
     ///
     /// # Errors
     /// When the database fails.
@@ -70,8 +70,8 @@ impl PduReceiver {
     }
 }
 
-/// Whether no event can be nearer than `here`, which is so unless the history before the oldest events is missing and may
-/// have a nearer one.
+/// Whether no event can be nearer than `here`, which is so unless the history before the oldest events is missing and
+/// may have a nearer one.
 async fn is_conclusive(
     db: &Database,
     room: &Room,

@@ -32,8 +32,8 @@ pub(crate) struct PduVerifier {
 }
 
 impl PduVerifier {
-    /// Checks that all required servers have signed, and the content hash. An event whose hash does not match is returned
-    /// redacted. Returns a result for each event, in order.
+    /// Checks that all required servers have signed, and the content hash. An event whose hash does not match is
+    /// returned redacted. Returns a result for each event, in order.
     pub(crate) async fn verify(&self, pdus: Vec<Pdu>) -> Vec<Result<Pdu, ReceiveError>> {
         let keys = Arc::new(self.peers.keys(keys_of(&pdus)).await);
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);

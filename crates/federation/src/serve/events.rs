@@ -114,8 +114,8 @@ fn is_erased_member(row: &GraphEvent, version: RoomVersion, erased: &ErasedUsers
     parse(row, version).is_ok_and(|pdu| hides_member(&pdu, |user| erased.contains(user)))
 }
 
-/// Whether a member event is returned redacted, given which users have been erased. It is not if its redacted form lacks
-/// keys that the authorization rules read: other servers would reject it and the events that depend on it.
+/// Whether a member event is returned redacted, given which users have been erased. It is not if its redacted form
+/// lacks keys that the authorization rules read: other servers would reject it and the events that depend on it.
 fn hides_member(pdu: &Pdu, is_erased: impl Fn(&str) -> bool) -> bool {
     if pdu.event_type() != "m.room.member"
         || !(is_erased(pdu.sender().as_str()) || pdu.state_key().is_some_and(is_erased))

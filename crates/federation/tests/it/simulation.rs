@@ -130,7 +130,7 @@ async fn what_follows_a_hidden_event_in_the_same_transaction_has_its_place() {
 }
 
 #[tokio::test]
-async fn history_from_before_is_seen_by_whom_it_was_meant_for() {
+async fn history_from_before_a_join_is_seen_by_users_who_may_see_it() {
     let clock = Clock::manual(1_700_000_000_000);
     let network = Network::new(2, &clock);
     let [here, there] = network.servers() else { panic!("there are two") };
@@ -163,7 +163,7 @@ async fn history_from_before_is_seen_by_whom_it_was_meant_for() {
 }
 
 #[tokio::test]
-async fn history_from_an_absence_is_seen_by_whom_it_was_meant_for() {
+async fn history_from_an_absence_is_seen_by_users_who_may_see_it() {
     let clock = Clock::manual(1_700_000_000_000);
     let network = Network::new(2, &clock);
     let [here, there] = network.servers() else { panic!("there are two") };
@@ -315,8 +315,8 @@ impl<'a> Simulation<'a> {
     }
 
     async fn compare(&self) {
-        // A server whose last user is gone hears no more of the room, nor does one whom another believes to be gone: it
-        // is told nothing that it could learn of its own removal from.
+        // A server whose last user has left receives no more events of the room. Nor does one that has left only in the
+        // view of another server, which sends it nothing from which it could learn of that.
         let mut rooms = Vec::new();
         for server in self.network.servers() {
             let room = self.at(server).await;

@@ -44,7 +44,11 @@ pub(super) struct DemoArgs {
 enum DemoError {
     #[error("the configuration is wrong:\n{0}")]
     Config(String),
-    #[error("the three servers did not hear each other within {} s; their log is in {}", PATIENCE.as_secs(), .0.display())]
+    #[error(
+        "the three servers did not hear each other within {} s; their log is in {}",
+        PATIENCE.as_secs(),
+        .0.display()
+    )]
     Silence(PathBuf),
 }
 

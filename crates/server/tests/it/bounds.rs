@@ -33,7 +33,10 @@ async fn too_large_things_are_refused() {
             })
         };
         let presence = |status: usize| json!({ "presence": "online", "status_msg": text(status) });
-        let key = |bytes: usize| json!({ "one_time_keys": { "signed_curve25519:AAAA": { "key": text(bytes), "signatures": {} } } });
+        let key = |bytes: usize| {
+            let key = json!({ "key": text(bytes), "signatures": {} });
+            json!({ "one_time_keys": { "signed_curve25519:AAAA": key } })
+        };
         let fallbacks = |algorithms: usize| {
             let keys = (0..algorithms).map(|n| (format!("a{n}:AAAA"), json!("key")));
             json!({ "fallback_keys": keys.collect::<serde_json::Map<_, _>>() })

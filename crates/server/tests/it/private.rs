@@ -58,8 +58,8 @@ fn files_are_their_owners_alone_whatever_the_umask() {
     fs::write(
         &log,
         format!(
-            "version: 1\nhandlers: {{file: {{class: logging.handlers.RotatingFileHandler, filename: '{}', maxBytes: 300, \
-             backupCount: 2}}}}\nroot: {{level: DEBUG, handlers: [file]}}\n",
+            "version: 1\nhandlers: {{file: {{class: logging.handlers.RotatingFileHandler, filename: '{}', maxBytes: \
+             300, backupCount: 2}}}}\nroot: {{level: DEBUG, handlers: [file]}}\n",
             log_file.display()
         ),
     )

@@ -77,7 +77,8 @@ pub fn least_recently_used_beyond(tx: &mut Tx, user_id: &str, most: u64) -> Resu
         return Ok(None);
     }
     tx.query_opt(
-        "SELECT device_id FROM devices WHERE user_id = $1 ORDER BY COALESCE(last_seen_ts, created_ts), device_id LIMIT 1",
+        "SELECT device_id FROM devices WHERE user_id = $1 ORDER BY COALESCE(last_seen_ts, created_ts), device_id \
+         LIMIT 1",
         &[&user_id],
         first,
     )

@@ -78,7 +78,8 @@ pub fn set(tx: &mut Tx<'_>, user_id: &str, pusher: &Pusher) -> Result<(), BoundE
          data, device_id, created_ts, pushed_to) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (user_id, app_id, pushkey) DO UPDATE SET kind = excluded.kind,
          app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name,
-         profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data, device_id = excluded.device_id",
+         profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data,
+         device_id = excluded.device_id",
         &[
             &user_id,
             &pusher.app_id,

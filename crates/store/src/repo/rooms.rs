@@ -39,7 +39,8 @@ fn room(row: &Row<'_>) -> Result<RoomRow, DbError> {
 }
 
 const INSERT: &str =
-    "INSERT INTO rooms (room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position, published)
+    "INSERT INTO rooms (room_nid, room_id, room_version, revision, extremities, depth, snapshot_nid, position, \
+     published)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
      ON CONFLICT (room_id) DO NOTHING";
 

@@ -280,7 +280,8 @@ pub fn candidates(tx: &mut Tx<'_>, words: &[String], scope: &Scope) -> Result<Ve
          LEFT JOIN users l ON l.user_id = u.user_id
          WHERE ($5 = 0 OR p.is_local = 1) AND ($6 = 1 OR l.locked IS NULL OR l.locked = 0) AND (
              ($7 = 1 AND p.is_local = 1 AND p.user_nid <> $4)
-             OR (($7 = 0 OR p.is_local = 0) AND EXISTS (SELECT 1 FROM user_directory_sources s WHERE s.profile_nid = p.profile_nid AND (
+             OR (($7 = 0 OR p.is_local = 0) AND EXISTS (SELECT 1 FROM user_directory_sources s \
+             WHERE s.profile_nid = p.profile_nid AND (
                  EXISTS (SELECT 1 FROM user_directory_open_rooms o WHERE o.room_nid = s.room_nid)
                  OR EXISTS (SELECT 1 FROM memberships own
                      WHERE own.user_nid = $4 AND own.room_nid = s.room_nid AND own.membership = 1)

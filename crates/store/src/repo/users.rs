@@ -209,7 +209,8 @@ pub struct ThreePid {
 /// Returns the third-party identifiers of a user, oldest first.
 pub fn threepids(tx: &mut Tx, user_id: &str) -> Result<Vec<ThreePid>, DbError> {
     tx.query(
-        "SELECT medium, address, validated_ts, added_ts FROM user_threepids WHERE user_id = $1 ORDER BY added_ts, address",
+        "SELECT medium, address, validated_ts, added_ts FROM user_threepids WHERE user_id = $1 ORDER BY added_ts, \
+         address",
         &[&user_id],
         |row| {
             Ok(ThreePid { medium: row.get(0)?, address: row.get(1)?, validated_ts: row.get(2)?, added_ts: row.get(3)? })

@@ -51,7 +51,7 @@ const SYNAPSE: [&str; 3] = [
     "CREATE TABLE applied_schema_deltas(version INTEGER NOT NULL, file TEXT NOT NULL, UNIQUE(version, file))",
 ];
 
-/// Whatever opens the database refuses it; answers what the server says.
+/// Checks that nothing opens the database. Returns the message of the server.
 fn refusal(place: &TestPlace, expected: Foreign) -> String {
     let options = place.options();
     let errors = [

@@ -32,7 +32,8 @@ async fn every_statement_is_accepted_by_every_database() {
 
 #[test]
 fn literals_are_found() {
-    let source = "let a = \"SELECT \\\"x\\\" \\\n    FROM t\"; // \"not\"\nlet c = '\"'; let r = r#\"raw \"quoted\"\"#; \
+    let source = "let a = \"SELECT \\\"x\\\" \\\n    FROM t\"; // \"not\"\n\
+                  let c = '\"'; let r = r#\"raw \"quoted\"\"#; \
                   fn f<'a>() {} /* \"no\" */ \"last\"";
     let found: Vec<String> = literals(source).into_iter().map(|(_, text)| text).collect();
     assert_eq!(found, ["SELECT \"x\" FROM t", "raw \"quoted\"", "last"]);

@@ -42,6 +42,6 @@ pub(crate) async fn handle(
         event: event.get(),
         room_state: &parsed.unsigned.invite_room_state,
     };
-    let signed = invite.take_in(&receiver, &profiles).await?;
+    let signed = invite.receive(&receiver, &profiles).await?;
     Ok(RawJson(format!("[200,{{\"event\":{}}}]", signed.json()).into()))
 }

@@ -41,6 +41,6 @@ pub(crate) async fn handle(
         event: request.event.get(),
         room_state: &request.invite_room_state,
     };
-    let signed = invite.take_in(&receiver, &profiles).await?;
+    let signed = invite.receive(&receiver, &profiles).await?;
     Ok(RawJson(format!("{{\"event\":{}}}", signed.json()).into()))
 }

@@ -71,8 +71,8 @@ fn the_usual_file_is_understood() {
     assert_eq!(
         config.not_in_effect,
         [
-            "handlers.remote: the class synapse.logging.RemoteHandler is not known here; its records go to the standard \
-             error",
+            "handlers.remote: the class synapse.logging.RemoteHandler is not known here; its records go to the \
+             standard error",
             "loggers.twisted.handlers: records go to the handlers of root",
             "loggers.twisted: nothing here logs under that name",
         ]
@@ -96,8 +96,8 @@ fn mistakes_are_named_with_their_line() {
         let found = LogConfig::parse(text).expect_err(text);
         assert_eq!((found.len(), found[0].0), (1, line), "{found:?}");
     }
-    let many = "root:\n  handlers:\n    - a\n    - b\nhandlers:\n  a:\n    class: logging.FileHandler\n  b:\n    class: \
-                logging.StreamHandler\n    formatter: none\nloggers:\n  synapse:\n    level: LOUD\n";
+    let many = "root:\n  handlers:\n    - a\n    - b\nhandlers:\n  a:\n    class: logging.FileHandler\n  b:\n    \
+    class: logging.StreamHandler\n    formatter: none\nloggers:\n  synapse:\n    level: LOUD\n";
     let lines: Vec<u32> = LogConfig::parse(many).expect_err("wrong").iter().map(|(line, _)| *line).collect();
     assert_eq!(lines, [7, 10, 13], "all of them");
 }
@@ -145,7 +145,8 @@ fn services_of_the_system() {
 fn formatters_act_or_are_named() {
     let format = |formatter: &str| {
         let text = format!(
-            "root: {{handlers: [h]}}\nformatters: {{f: {formatter}}}\nhandlers: {{h: {{class: logging.StreamHandler, formatter: f}}}}\n"
+            "root: {{handlers: [h]}}\nformatters: {{f: {formatter}}}\n\
+             handlers: {{h: {{class: logging.StreamHandler, formatter: f}}}}\n"
         );
         let mut config = LogConfig::parse(&text).expect("valid");
         (config.outputs.remove(0).format, config.not_in_effect)

@@ -53,7 +53,7 @@ impl Asker {
 
     /// A body that an endpoint takes, or nearly.
     fn body(&self, path: &str) -> Value {
-        let Self { user, room, event } = self;
+        let Self { user, room, .. } = self;
         let (id, device) = (&user.id, &user.device_id);
         let auth = json!({
             "type": "m.login.password", "identifier": { "type": "m.id.user", "user": id }, "password": "wrong",
@@ -111,8 +111,6 @@ impl Asker {
             "/user/{user_id}/filter" => json!({ "event_fields": ["type"], "room": { "rooms": [room],
                 "timeline": { "types": ["m.*"], "senders": [id] } } }),
             "/sendToDevice/{event_type}/{txn_id}" => json!({ "messages": { id: { device: { "body": "x" } } } }),
-            "/rooms/{room_id}/read_markers" => json!({ "m.fully_read": event, "m.read": event }),
-            "/rooms/{room_id}/receipt/{receipt_type}/{event_id}" => json!({ "thread_id": "main" }),
             "/presence/{user_id}/status" => json!({ "presence": "online", "status_msg": "x" }),
             "/pushrules/global/{kind}/{rule_id}" => {
                 json!({ "actions": ["notify", { "set_tweak": "sound", "value": "x" }],
@@ -124,6 +122,17 @@ impl Asker {
             "/pushers/set" => json!({ "pushkey": "x", "app_id": "x", "kind": "http", "app_display_name": "x",
                 "device_display_name": "x", "profile_tag": "x", "lang": "en",
                 "data": { "url": "https://push.example/_matrix/push/v1/notify", "format": "event_id_only" } }),
+            _ => self.room_body(path),
+        }
+    }
+
+    /// A body that an endpoint about rooms takes, or nearly; or what many endpoints have in common.
+    fn room_body(&self, path: &str) -> Value {
+        let Self { user, room, event } = self;
+        let id = &user.id;
+        match path {
+            "/rooms/{room_id}/read_markers" => json!({ "m.fully_read": event, "m.read": event }),
+            "/rooms/{room_id}/receipt/{receipt_type}/{event_id}" => json!({ "thread_id": "main" }),
             "/createRoom" => json!({ "name": "x", "topic": "x", "room_alias_name": "x", "preset": "private_chat",
                 "visibility": "private", "room_version": "11", "invite": [id], "creation_content": { "type": "x" },
                 "initial_state": [{ "type": "x", "state_key": "x", "content": { "x": "x" } }],

@@ -43,7 +43,8 @@ async fn measure(place: TestPlace, omits_members: bool) {
     installation.add(
         "\nenable_registration: true\nenable_registration_without_verification: true\n\
          ip_range_whitelist: ['127.0.0.0/8']\nfederation_verify_certificates: false\ntrusted_key_servers: []\n\
-         rc_message: {per_second: 10000, burst_count: 100000}\nrc_registration: {per_second: 1000, burst_count: 1000}\n",
+         rc_message: {per_second: 10000, burst_count: 100000}\n\
+         rc_registration: {per_second: 1000, burst_count: 1000}\n",
     );
     let binary = std::env::var_os("PLEXUS_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_plexus").into());
     // Nobody reads what it says until it is stopped, and it has much to say.
@@ -79,8 +80,8 @@ async fn measure(place: TestPlace, omits_members: bool) {
     let peak = server.memory("VmHWM");
     let kind = place.args().keys().cloned().collect::<Vec<_>>().join(",");
     println!(
-        "{} members, {} state events, omit {omits_members}, [{kind}]: joined after {joined:.2?}, full after {full:.2?}; \
-         memory {before} -> {peak} MiB; messages in another room: median {:.1?}, longest {:.1?}",
+        "{} members, {} state events, omit {omits_members}, [{kind}]: joined after {joined:.2?}, full after \
+         {full:.2?}; memory {before} -> {peak} MiB; messages in another room: median {:.1?}, longest {:.1?}",
         size.members,
         size.state_events,
         waits.get(waits.len() / 2).copied().unwrap_or_default(),

@@ -112,7 +112,7 @@ impl Away {
         find(&self.until(|transactions| find(transactions).is_some()).await).unwrap()
     }
 
-    /// The bodies of the messages that were taken, in order, once there are `count`.
+    /// Returns the bodies of the accepted messages, in order, once there are `count`.
     pub(crate) async fn messages(&self, count: usize) -> Vec<String> {
         bodies(&self.until(|transactions| bodies(transactions).len() >= count).await)
     }

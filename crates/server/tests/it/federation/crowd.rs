@@ -271,7 +271,8 @@ async fn a_room_of(servers: usize, place: TestPlace, end: End) {
     println!(
         "{servers} servers: joined after {joined:.2?}, full after {full:.2?}; the first message is everywhere after \
          {first:.2?}, 18 more after {many:.2?}, with {each:.2?} of processor time for each transaction; stopped within \
-         {stopped:.2?}, the rest after {rest:.2?}, the dead have everything after {back:.2?}; at most {most_descriptors} \
+         {stopped:.2?}, the rest after {rest:.2?}, the dead have everything after {back:.2?}; at most \
+         {most_descriptors} \
          descriptors; memory {memory} -> {peak} MiB; meanwhile messages took {}, questions {}; log of {} KiB; {seen:?}",
         figures(&taken.messages),
         figures(&taken.questions),

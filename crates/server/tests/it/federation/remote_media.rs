@@ -12,8 +12,7 @@ use plexus_testkit::{Peer, TestPlace, TestServer};
 use serde_json::json;
 use tokio::sync::Notify;
 
-/// A red GIF of 4x2 pixels.
-pub(crate) const GIF: &[u8] = b"GIF87a\x04\x00\x02\x00\x81\x00\x00\xff\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00,\x00\x00\x00\x00\x04\x00\x02\x00\x00\x08\x07\x00\x01\x08\x1c(0 \x00;";
+use crate::client::media::GIF;
 
 /// A multipart answer with this second part.
 fn multipart(second: &[u8]) -> Response {

@@ -14,7 +14,7 @@ async fn enter(server: &TestServer, alice: &TestUser, host: &RoomHost) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn by_way_of_a_server_that_knows_version_1_only() {
+async fn through_a_server_that_supports_only_version_1() {
     for server in TestServer::on_each().await {
         let host = BigRoom::new(10, 20).host(&[]).await;
         host.room.set_ways(|ways| ways.only_version_1 = true);

@@ -77,11 +77,21 @@ async fn junk_instead_of_missing_events_harms_nobody() {
         json!({ "events": {} }),
         json!({ "events": [null, 1, "x", [], {}] }),
         json!({ "events": vec![unsigned.clone(); 1_000] }),
-        json!({ "events": [other_room, unsigned, unasked.clone()], "pdus": [unasked.clone()], "auth_chain": [unasked.clone()] }),
+        json!({
+            "events": [other_room, unsigned, unasked.clone()],
+            "pdus": [unasked.clone()],
+            "auth_chain": [unasked.clone()],
+        }),
         json!({ "pdu_ids": [1], "auth_chain_ids": "x" }),
         json!({ "pdu_ids": ["x"], "auth_chain_ids": [] }),
         json!({ "pdu_ids": [], "auth_chain_ids": [], "pdus": [], "auth_chain": [], "events": [] }),
-        json!({ "pdu_ids": (0..5_000).map(nobodys).collect::<Vec<_>>(), "auth_chain_ids": [], "pdus": [], "auth_chain": [], "events": [] }),
+        json!({
+            "pdu_ids": (0..5_000).map(nobodys).collect::<Vec<_>>(),
+            "auth_chain_ids": [],
+            "pdus": [],
+            "auth_chain": [],
+            "events": [],
+        }),
     ];
     for (number, junk) in junk.into_iter().enumerate() {
         let body = junk.clone();

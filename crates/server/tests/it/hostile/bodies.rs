@@ -34,7 +34,8 @@ async fn status(stream: &mut TcpStream) -> u16 {
 fn unsigned(origin: &str) -> String {
     let signature = STANDARD_NO_PAD.encode([7; 64]);
     format!(
-        "Authorization: X-Matrix origin=\"{origin}\",destination=\"test.example\",key=\"ed25519:p_1\",sig=\"{signature}\"\r\n"
+        "Authorization: X-Matrix \
+         origin=\"{origin}\",destination=\"test.example\",key=\"ed25519:p_1\",sig=\"{signature}\"\r\n"
     )
 }
 
@@ -144,7 +145,8 @@ async fn no_route_asks_a_stranger_for_a_large_body() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_over_its_limit_is_refused_before_the_body_is_read() {
-    let limits = "rc_login: {address: {per_second: 0.001, burst_count: 1}}\nrc_registration: {per_second: 0.001, burst_count: 1}";
+    let limits = "rc_login: {address: {per_second: 0.001, burst_count: 1}}\n\
+    rc_registration: {per_second: 0.001, burst_count: 1}";
     let server = TestServer::on(TestPlace::sqlite()).config(limits).start().await;
     let status = async |path: &str| {
         let mut request = begin(&server, "POST", path, "Expect: 100-continue\r\nConnection: close\r\n", 1_000).await;

@@ -94,7 +94,8 @@ async fn a_silent_connection_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endless_tls_handshake_is_ended() {
     let clock = Clock::manual(1_800_000_000_000);
-    let tls = "listeners: [{port: 8448, bind_addresses: ['127.0.0.1'], type: http, tls: true, resources: [{names: [client]}]}]";
+    let tls = "listeners: [{port: 8448, bind_addresses: ['127.0.0.1'], type: http, tls: true, \
+    resources: [{names: [client]}]}]";
     let server = TestServer::on(TestPlace::sqlite()).clock(clock.clone()).config(tls).start().await;
     let mut stream = connect(&server).await;
     // The beginning of a record that does not come.
@@ -174,7 +175,8 @@ async fn a_body_that_stops_coming_is_given_up() {
     let upload = async |trickle: bool| {
         let mut stream = connect(&server).await;
         let head = format!(
-            "POST /_matrix/media/v3/upload HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Length: 100000\r\n\r\n",
+            "POST /_matrix/media/v3/upload HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+             Content-Length: 100000\r\n\r\n",
             alice.token
         );
         stream.write_all(head.as_bytes()).await.unwrap();

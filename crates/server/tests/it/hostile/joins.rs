@@ -11,7 +11,8 @@ const VERSION: RoomVersion = RoomVersion::V11;
 /// A state event of the liar's room, signed as it should be.
 fn state_event(peer: &Peer, room: &str, (event_type, key): (&str, &str), content: Value, auth: &[String]) -> Value {
     let event = json!({
-        "type": event_type, "state_key": key, "sender": peer.user("owner"), "room_id": room, "depth": auth.len() + 1,
+        "type": event_type, "state_key": key, "sender": peer.user("owner"), "room_id": room,
+            "depth": auth.len() + 1,
         "origin_server_ts": 1_700_000_000_000_u64, "content": content, "auth_events": auth,
         "prev_events": auth.last().into_iter().collect::<Vec<_>>(),
     });
@@ -175,7 +176,7 @@ const CONTRADICTIONS: &[Contradiction] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_is_joined_with_what_of_its_state_can_be_true() {
+async fn a_room_is_joined_with_the_part_of_its_state_that_can_be_true() {
     let stage = Stage::new("11").await;
     for (number, (lie, more, kept)) in CONTRADICTIONS.iter().enumerate() {
         let room = format!("!contradiction{number}:{}", stage.liar.peer.name());

@@ -266,7 +266,7 @@ async fn deactivated_users_and_guests_are_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_room_is_taken_in_while_others_talk() {
+async fn a_large_room_is_indexed_while_others_talk() {
     for place in places() {
         let server = TestServer::on(place).start().await;
         let host = BigRoom::new(2_000, 2_100).host(&[]).await;

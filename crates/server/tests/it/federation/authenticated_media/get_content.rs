@@ -3,7 +3,7 @@
 use http::Method;
 use plexus_testkit::{Peer, TestServer};
 
-use crate::federation::remote_media::GIF;
+use crate::client::media::GIF;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_server_downloads_what_was_uploaded_here() {

@@ -60,7 +60,8 @@ impl Identity {
 /// What an identity server tells the owner's server.
 fn bound(user: &str, room: &str, sender: &str, signed: Value) -> Value {
     let invite = json!({
-        "medium": "email", "address": "bob@example.org", "mxid": user, "room_id": room, "sender": sender, "signed": signed,
+        "medium": "email", "address": "bob@example.org", "mxid": user, "room_id": room, "sender": sender,
+        "signed": signed,
     });
     json!({ "medium": "email", "address": "bob@example.org", "mxid": user, "invites": [invite] })
 }
