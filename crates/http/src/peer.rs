@@ -19,6 +19,8 @@ const MAX_REQUEST_ID: usize = 128;
 pub struct Peer {
     /// The address of the socket's other end; `None` on a unix socket.
     pub address: Option<IpAddr>,
+    /// Whether the connection itself has TLS (the listener's `tls`).
+    pub tls: bool,
     /// Whether X-Forwarded-For is trusted (the listener's `x_forwarded`).
     pub x_forwarded: bool,
     /// The header in which a trusted proxy gives each request an id (the listener's `request_id_header`).
@@ -120,6 +122,7 @@ mod tests {
     fn client_ip(forwarded: &str, x_forwarded: bool) -> String {
         let peer = Peer {
             address: "::ffff:127.0.0.1".parse().ok(),
+            tls: false,
             x_forwarded,
             request_id_header: None,
             site: "8008".into(),
@@ -145,6 +148,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         let peer = Peer {
             address: None,
+            tls: false,
             x_forwarded: true,
             request_id_header: Some(HeaderName::from_static("x-request-id")),
             site: "8008".into(),

@@ -43,6 +43,8 @@ pub struct Arrived {
     pub target: String,
     /// The client's address, as rate limits and logs see it.
     pub client: Option<IpAddr>,
+    /// Whether it arrived over a connection with TLS.
+    pub tls: bool,
     /// Whether the listener believes `X-Forwarded-For`.
     pub x_forwarded: bool,
     /// The headers, each as it came.
@@ -106,6 +108,7 @@ fn arrived(target: &str, request: &Request) -> Arrived {
     Arrived {
         target: target.to_owned(),
         client: peer.and_then(|peer| peer.client_ip(headers)),
+        tls: peer.is_some_and(|peer| peer.tls),
         x_forwarded: peer.is_some_and(|peer| peer.x_forwarded),
         forwarded_for: text(headers, "x-forwarded-for"),
         forwarded_proto: text(headers, "x-forwarded-proto"),

@@ -279,6 +279,7 @@ async fn accept_one(listener: &Bound) -> std::io::Result<(Stream, Peer)> {
     };
     let peer = Peer {
         address,
+        tls: listener.tls,
         x_forwarded: listener.x_forwarded,
         request_id_header: listener.request_id_header.clone(),
         site: Arc::clone(&listener.site),

@@ -45,7 +45,7 @@ pub(super) async fn connect(
     let services = match services(connector, name).await {
         Ok(services) => services,
         // Behind a proxy there may be no name server that knows more than the proxy's name.
-        Err(error) if connector.proxy(purpose, true, itself).is_some() => {
+        Err(error) if matches!(connector.proxy(purpose, true, itself), Ok(Some(_))) => {
             tracing::debug!("{error}; the proxy is asked for {name} itself");
             Vec::new()
         }

@@ -219,7 +219,7 @@ impl HttpClient {
         request.headers_mut().entry(HOST).or_insert(host);
         request.headers_mut().extend(self.user_agent.clone().map(|user_agent| (USER_AGENT, user_agent)));
         let target = Target { host: name, port, name };
-        if !is_encrypted && let Some(proxy) = self.connector.proxy(purpose, false, target) {
+        if !is_encrypted && let Some(proxy) = self.connector.proxy(purpose, false, target)? {
             return self.send_through(proxy, purpose, request).await;
         }
         *request.uri_mut() = uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();

@@ -29,10 +29,24 @@ impl Connector {
         self.dialer.names()
     }
 
-    /// The proxy that connections to the target go through.
-    pub(crate) fn proxy(&self, purpose: Purpose, is_encrypted: bool, target: Target<'_>) -> Option<&Arc<Proxy>> {
+    /// Returns the proxy that connections to the target go through; `None` if they go there directly. The proxy looks
+    /// names up and decides where they may lead; addresses are checked here, in either case.
+    pub(crate) fn proxy(
+        &self,
+        purpose: Purpose,
+        is_encrypted: bool,
+        target: Target<'_>,
+    ) -> Result<Option<&Arc<Proxy>>, ConnectError> {
         let Target { host, port, name } = target;
-        purpose.policy().may_use_proxy.then(|| self.proxies.for_target(is_encrypted, host, port, name))?
+        if !purpose.policy().may_use_proxy {
+            return Ok(None);
+        }
+        let proxy = self.proxies.for_target(is_encrypted, host, port, name);
+        if let Some(proxy) = proxy {
+            proxy.check_host(host)?;
+            self.dialer.check_literal(purpose.policy().addresses, host)?;
+        }
+        Ok(proxy)
     }
 
     /// Connects to the target, through a tunnel if it is reached through a proxy.
@@ -42,7 +56,7 @@ impl Connector {
         target: Target<'_>,
     ) -> Result<TlsStream<BoxedStream>, ConnectError> {
         let Target { host, port, name } = target;
-        let stream = match self.proxy(purpose, true, target) {
+        let stream = match self.proxy(purpose, true, target)? {
             Some(proxy) => {
                 let timeout = purpose.policy().limits.timeout;
                 proxy.tunnel(&self.dialer, &self.tls, target, timeout).await?

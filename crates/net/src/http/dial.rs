@@ -108,20 +108,32 @@ impl Dialer {
         if found.is_empty() {
             return Err(DialError::NoAddress(host.to_owned()));
         }
-        let guard = match addresses {
-            Addresses::Any => None,
-            Addresses::Federation => Some(&self.guards.federation),
-            Addresses::Previews => Some(&self.guards.previews),
-            Addresses::General => Some(&self.guards.general),
-        };
         let mut allowed = found;
-        allowed.retain(|address| guard.is_none_or(|guard| guard.permits(address.ip())));
+        allowed.retain(|address| self.permits(addresses, address.ip()));
         if allowed.is_empty() {
             return Err(DialError::Forbidden(host.to_owned()));
         }
         tracing::trace!(host, port, addresses = allowed.len(), "connecting");
         let stream = race(interleaved(allowed)).await;
         stream.map_err(|source| DialError::Connect { address: format!("{host}:{port}"), source })
+    }
+
+    /// Checks a `host` that somebody else connects to: unlike a name, an address is known here.
+    pub(crate) fn check_literal(&self, addresses: Addresses, host: &str) -> Result<(), DialError> {
+        match host.parse::<IpAddr>() {
+            Ok(address) if !self.permits(addresses, address) => Err(DialError::Forbidden(host.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn permits(&self, addresses: Addresses, address: IpAddr) -> bool {
+        let guard = match addresses {
+            Addresses::Any => return true,
+            Addresses::Federation => &self.guards.federation,
+            Addresses::Previews => &self.guards.previews,
+            Addresses::General => &self.guards.general,
+        };
+        guard.permits(address)
     }
 }
 

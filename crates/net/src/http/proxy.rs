@@ -1,5 +1,6 @@
 //! Forward proxies: which requests go through one, and the tunnels that it opens.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +94,15 @@ impl Proxy {
     /// Its address, without credentials.
     pub(super) fn name(&self) -> String {
         self.url.to_string()
+    }
+
+    /// Refuses a `host` that a proxy may read as an address, and that is none in its usual form: 127.1, 0x7f000001,
+    /// 127.0.0.1. with a dot at the end.
+    pub(super) fn check_host(&self, host: &str) -> Result<(), ConnectError> {
+        if is_unusual_address(host) {
+            return Err(self.error(ProxyFault::Target(host.to_owned()), None));
+        }
+        Ok(())
     }
 
     /// Connects to the proxy itself.
@@ -268,6 +278,17 @@ impl Proxy {
     fn error(&self, fault: ProxyFault, left_alone_for: Option<Duration>) -> ConnectError {
         ConnectError::Proxy { proxy: self.name(), fault, left_alone_for }
     }
+}
+
+/// Whether `host` may be read as an address, but not by us. As in URLs, no name ends in a label that is a number
+/// (<https://url.spec.whatwg.org/#ends-in-a-number-checker>).
+fn is_unusual_address(host: &str) -> bool {
+    let is_usual = host.parse::<IpAddr>().is_ok();
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_hex = hex.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let is_decimal = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    !is_usual && (is_hex || is_decimal || host.contains(':'))
 }
 
 /// The value of `Proxy-Authorization`.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::LOCATION;
+use http::{HeaderValue, Request};
 use plexus_base::config::IpRange;
 use plexus_base::forward_proxy::{ForwardProxies, ProxyException, ProxyUrl};
 use plexus_net::dns::{DnsError, Lookup, Resolve, Service};
@@ -18,7 +19,7 @@ use plexus_testkit::within;
 use fake::{Manners, Proxy};
 
 use crate::keys;
-use crate::support::{A, NOW, Server, World, get, json, put, server};
+use crate::support::{A, NOW, Server, World, get, json, put, server, status};
 
 /// How long to wait for what is due at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,24 +50,42 @@ fn limits() -> Limits {
     Limits { timeout: Duration::from_secs(60), max_response_bytes: 1000 }
 }
 
-/// Every purpose, and whether its requests go through the proxy.
-fn purposes() -> [(Purpose, bool); 14] {
+/// Every purpose.
+fn purposes() -> [Purpose; 14] {
     [
-        (Purpose::OperatorCommand { any_certificate: true }, false),
-        (Purpose::Federation(limits()), true),
-        (Purpose::SigningKeys(limits()), true),
-        (Purpose::WellKnown, true),
-        (Purpose::RemoteMedia(limits()), true),
-        (Purpose::KeyRevocation, true),
-        (Purpose::PushGateway, true),
-        (Purpose::UrlPreview(limits()), true),
-        (Purpose::Statistics, true),
-        (Purpose::Captcha, true),
-        (Purpose::Cas, true),
-        (Purpose::OpenIdConnect, true),
-        (Purpose::IdentityServer, false),
-        (Purpose::ApplicationService(limits()), false),
+        Purpose::OperatorCommand { any_certificate: true },
+        Purpose::Federation(limits()),
+        Purpose::SigningKeys(limits()),
+        Purpose::WellKnown,
+        Purpose::RemoteMedia(limits()),
+        Purpose::KeyRevocation,
+        Purpose::PushGateway,
+        Purpose::UrlPreview(limits()),
+        Purpose::Statistics,
+        Purpose::Captcha,
+        Purpose::Cas,
+        Purpose::OpenIdConnect,
+        Purpose::IdentityServer,
+        Purpose::ApplicationService(limits()),
     ]
+}
+
+/// Whether requests of the purpose go through the proxy. A purpose that is added here belongs into [`purposes`], too.
+fn may_use_proxy(purpose: Purpose) -> bool {
+    match purpose {
+        Purpose::OperatorCommand { .. } | Purpose::IdentityServer | Purpose::ApplicationService(_) => false,
+        Purpose::Federation(_)
+        | Purpose::SigningKeys(_)
+        | Purpose::WellKnown
+        | Purpose::RemoteMedia(_)
+        | Purpose::KeyRevocation
+        | Purpose::PushGateway
+        | Purpose::UrlPreview(_)
+        | Purpose::Statistics
+        | Purpose::Captcha
+        | Purpose::Cas
+        | Purpose::OpenIdConnect => true,
+    }
 }
 
 fn request(uri: &str) -> Request<Bytes> {
@@ -79,13 +98,13 @@ async fn each_purpose_goes_through_the_proxy_or_never_does() {
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     let client = HttpClient::new(&world.http, Arc::new(NoNames), world.clock.clone()).unwrap();
-    for (purpose, may_use_proxy) in purposes() {
+    for purpose in purposes() {
         let before = proxy.requests().len();
         // No name leads anywhere but at the proxy.
         let plain = client.fetch(purpose, request("http://a.example/x?y")).await;
         let encrypted = client.fetch(purpose, request("https://a.example/x")).await.unwrap_err().to_string();
         let seen = proxy.requests().split_off(before);
-        if may_use_proxy {
+        if may_use_proxy(purpose) {
             assert_eq!(plain.unwrap().status, 200, "{purpose:?}");
             assert!(encrypted.contains("responded with 503"), "{purpose:?}: {encrypted}");
             assert_eq!(seen, ["GET http://a.example/x?y HTTP/1.1", "CONNECT a.example:443 HTTP/1.1"], "{purpose:?}");
@@ -170,26 +189,91 @@ async fn exceptions_are_connected_to_directly() {
     assert_eq!(proxy.requests(), ["CONNECT a.example:6 HTTP/1.1"]);
 }
 
-#[tokio::test]
-async fn addresses_are_guarded_where_no_proxy_decides() {
-    let proxy = Proxy::start().await;
+/// A world in which no purpose may connect to 127.0.0.0/8, except for 127.0.0.2.
+fn guarded() -> World {
+    let range = |text| IpRange::parse(text).unwrap();
+    let guard =
+        AddressGuard { blocked: vec![range("127.0.0.0/8"), range("::1")], exceptions: vec![range("127.0.0.2")] };
     let mut world = World::new();
+    world.http.guards = AddressGuards { federation: guard.clone(), previews: guard.clone(), general: guard };
+    world
+}
+
+#[tokio::test]
+async fn names_are_the_proxys_to_check_and_nobody_elses() {
+    let proxy = Proxy::start().await;
+    let mut world = guarded();
     world.http.proxies = through(&proxy, "");
-    let blocked = AddressGuard { blocked: vec![IpRange::parse("127.0.0.0/8").unwrap()], exceptions: Vec::new() };
-    world.http.guards = AddressGuards { federation: blocked.clone(), previews: blocked.clone(), general: blocked };
     no_proxy(&mut world, "direct.example");
-    let at = Server::start(&world.authority, &["127.0.0.1"], |_| json("{}")).await;
-    let place = at.address.to_string();
-    proxy.name(&place, at.address);
-    world.names.every_host(at.address);
+    let at = world.serve(|_| json("{}")).await;
+    proxy.name(A, at.address);
+    world.names.host("direct.example:5", at.address);
     let client = world.client().await;
-    client.call(&server(&place), get("/")).await.unwrap();
+    client.call(&server(A), get("/")).await.unwrap();
     let error = client.call(&server("direct.example:5"), get("/")).await.unwrap_err().to_string();
     assert!(error.contains("ip_range_blacklist"), "{error}");
-    // Even where an exception leads back: the identity server is none of the proxy's business.
     let http = world.http_client().unwrap();
-    let error = http.fetch(Purpose::IdentityServer, request(&format!("https://{place}/"))).await.unwrap_err();
+    let error = http.fetch(Purpose::IdentityServer, request("https://127.0.0.1:5/")).await.unwrap_err();
     assert!(error.to_string().contains("ip_range_blacklist"), "{error}");
+}
+
+#[tokio::test]
+async fn addresses_are_checked_in_front_of_the_proxy_too() {
+    let proxy = Proxy::start().await;
+    let mut world = guarded();
+    world.http.proxies = through(&proxy, "");
+    let http = world.http_client().unwrap();
+    for purpose in purposes().into_iter().filter(|purpose| may_use_proxy(*purpose)) {
+        for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
+            for scheme in ["http", "https"] {
+                let error = http.fetch(purpose, request(&format!("{scheme}://{host}/"))).await.unwrap_err();
+                assert!(error.to_string().contains("ip_range_blacklist"), "{purpose:?}: {scheme}://{host}: {error}");
+            }
+        }
+        // Squid and others read these as addresses.
+        for host in ["127.1", "2130706433", "0x7f.0x1", "0X7F000001", "127.0.0.1.", "0177.0.0.01"] {
+            for scheme in ["http", "https"] {
+                let error = http.fetch(purpose, request(&format!("{scheme}://{host}/"))).await.unwrap_err();
+                assert!(error.to_string().contains("is no host"), "{purpose:?}: {scheme}://{host}: {error}");
+            }
+        }
+    }
+    assert_eq!(proxy.requests(), [""; 0]);
+    // An exception permits its address, and a name is none.
+    for host in ["127.0.0.2", "0x7f.example", "127.0.0.1.example"] {
+        let response = http.fetch(Purpose::PushGateway, request(&format!("http://{host}/"))).await.unwrap();
+        assert_eq!(response.status, 200, "{host}");
+    }
+    let client = world.client().await;
+    let error = client.call(&server("127.0.0.1:5"), get("/")).await.unwrap_err().to_string();
+    assert!(error.contains("ip_range_blacklist"), "{error}");
+    assert_eq!(proxy.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn delegation_and_redirects_lead_to_no_address_that_is_blocked() {
+    let proxy = Proxy::start().await;
+    let mut world = guarded();
+    world.http.proxies = through(&proxy, "");
+    let at = Server::start(&world.authority, &["b.example", "c.example"], |seen| match seen.host.as_str() {
+        "b.example" => json(r#"{"m.server":"127.0.0.1:5"}"#),
+        _ => {
+            let mut response = status(302, "");
+            response.headers_mut().insert(LOCATION, HeaderValue::from_static("https://127.0.0.1/"));
+            response
+        }
+    })
+    .await;
+    for place in ["b.example:443", "c.example:443"] {
+        proxy.name(place, at.address);
+    }
+    let client = world.client().await;
+    let error = client.call(&server("b.example"), get("/")).await.unwrap_err().to_string();
+    assert!(error.contains("ip_range_blacklist"), "{error}");
+    let http = world.http_client().unwrap();
+    let error = http.fetch(Purpose::WellKnown, request("https://c.example/")).await.unwrap_err();
+    assert!(error.to_string().contains("ip_range_blacklist"), "{error}");
+    assert_eq!(proxy.requests(), ["CONNECT b.example:443 HTTP/1.1", "CONNECT c.example:443 HTTP/1.1"]);
 }
 
 #[tokio::test]

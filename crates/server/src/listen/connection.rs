@@ -247,7 +247,7 @@ mod tests {
         let slots = Slots::new(limits, clock.clone());
         let router = Router::new().fallback(async move || vec![b'x'; length]);
         let connections = Connections { router, tls: None, clock, shutdown: Shutdown::default() };
-        let peer = Peer { address: None, x_forwarded: false, request_id_header: None, site: "test".into() };
+        let peer = Peer { address: None, tls: false, x_forwarded: false, request_id_header: None, site: "test".into() };
         let slot = slots.admit(None).await.unwrap();
         (connections, peer, slots, slot)
     }

@@ -243,7 +243,13 @@ mod tests {
 
     async fn ask(router: &Router, address: &str) -> Response {
         let address: IpAddr = address.parse().unwrap();
-        let peer = Peer { address: Some(address), x_forwarded: false, request_id_header: None, site: "test".into() };
+        let peer = Peer {
+            address: Some(address),
+            tls: false,
+            x_forwarded: false,
+            request_id_header: None,
+            site: "test".into(),
+        };
         let mut request = Request::new(Body::empty());
         request.extensions_mut().insert(peer);
         router.clone().oneshot(request).await.unwrap()

@@ -282,6 +282,20 @@ async fn the_doctor_names_what_is_wrong_with_the_proxy() {
             "clients choose their address: the proxy appends",
         ),
         (
+            Program::Nginx,
+            (nginx_header, "proxy_set_header X-Forwarded-For '';"),
+            true,
+            "addresses of clients",
+            "the proxy does not set X-Forwarded-For: all clients are 127.0.0.1",
+        ),
+        (
+            Program::Nginx,
+            (nginx_header, ""),
+            false,
+            "addresses of clients",
+            "passes on what clients claim in X-Forwarded-For: all clients are 127.0.0.1",
+        ),
+        (
             Program::HaProxy,
             ("http-request set-header X-Forwarded-For %[src]", "http-request set-header X-Forwarded-For %[src]"),
             false,

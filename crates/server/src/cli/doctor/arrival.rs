@@ -113,31 +113,9 @@ impl Doctor<'_> {
     }
 }
 
-/// What the headers of a request say that was sent with a claim of its own.
+/// Judges the headers of a probe, which was sent to an `https://` address if `is_encrypted`.
 fn headers(arrived: &Arrived, is_encrypted: bool) -> Vec<Check> {
-    const ADDRESS: &str = "addresses of clients";
-    let client = arrived.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string());
-    let claimed = arrived.forwarded_for.as_deref() == Some(CLAIMED_ADDRESS);
-    let address = match (arrived.x_forwarded, claimed) {
-        (true, true) => Check::failed(
-            ADDRESS,
-            format!("clients choose their address: {CLAIMED_ADDRESS} was claimed, and believed"),
-            format!("have the reverse proxy set X-Forwarded-For to the client's address, see {DOCUMENT}"),
-        ),
-        (true, false) if client == CLAIMED_ADDRESS => Check::failed(
-            ADDRESS,
-            format!("clients choose their address: the proxy appends to X-Forwarded-For, and {client} comes first"),
-            format!("have the reverse proxy replace X-Forwarded-For, not append to it, see {DOCUMENT}"),
-        ),
-        (true, false) => Check::ok(ADDRESS, format!("the proxy names them; this one is {client}")),
-        (false, true) => Check::ok(ADDRESS, format!("X-Forwarded-For is not believed; this one is {client}")),
-        (false, false) => Check::failed(
-            ADDRESS,
-            format!("a reverse proxy sets X-Forwarded-For, which is not believed: all clients are {client}"),
-            "set x_forwarded: true on the listener that the proxy connects to",
-        ),
-    };
-    let mut checks = vec![address];
+    let mut checks = vec![client_address(arrived, is_encrypted)];
     if arrived.x_forwarded && is_encrypted && arrived.forwarded_proto.as_deref() != Some("https") {
         checks.push(Check::warning(
             "X-Forwarded-Proto",
@@ -149,6 +127,54 @@ fn headers(arrived: &Arrived, is_encrypted: bool) -> Vec<Check> {
         ));
     }
     checks
+}
+
+/// Judges whose address the server takes for the client's. The client of the probe claimed to be [`CLAIMED_ADDRESS`].
+fn client_address(arrived: &Arrived, is_encrypted: bool) -> Check {
+    const NAME: &str = "addresses of clients";
+    let client = arrived.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string());
+    let set_header = format!("have the reverse proxy set X-Forwarded-For to the client's address, see {DOCUMENT}");
+    let trust_header = "set x_forwarded: true on the listener that the proxy connects to";
+    let forwarded_for = arrived.forwarded_for.as_deref();
+    if arrived.x_forwarded {
+        return match forwarded_for {
+            Some(CLAIMED_ADDRESS) => Check::failed(
+                NAME,
+                format!("clients choose their address: {CLAIMED_ADDRESS} was claimed, and believed"),
+                set_header,
+            ),
+            Some(_) if client == CLAIMED_ADDRESS => Check::failed(
+                NAME,
+                format!("clients choose their address: the proxy appends to X-Forwarded-For, and {client} comes first"),
+                format!("have the reverse proxy replace X-Forwarded-For, not append to it, see {DOCUMENT}"),
+            ),
+            Some(_) => Check::ok(NAME, format!("the proxy names them; this one is {client}")),
+            None => Check::failed(
+                NAME,
+                format!("the proxy does not set X-Forwarded-For: all clients are {client}"),
+                set_header,
+            ),
+        };
+    }
+    match forwarded_for {
+        // Whoever took the TLS off is what the server sees as every client.
+        Some(CLAIMED_ADDRESS) if is_encrypted && !arrived.tls => Check::failed(
+            NAME,
+            format!("a reverse proxy passes on what clients claim in X-Forwarded-For: all clients are {client}"),
+            format!("{set_header}; then {trust_header}"),
+        ),
+        Some(CLAIMED_ADDRESS) => Check::ok(NAME, format!("X-Forwarded-For is not believed; this one is {client}")),
+        Some(_) => Check::failed(
+            NAME,
+            format!("a reverse proxy sets X-Forwarded-For, which is not believed: all clients are {client}"),
+            trust_header,
+        ),
+        None => Check::failed(
+            NAME,
+            format!("a reverse proxy removes X-Forwarded-For: all clients are {client}"),
+            format!("{set_header}; then {trust_header}"),
+        ),
+    }
 }
 
 /// Where a listener is reached on this machine.
@@ -169,25 +195,34 @@ mod tests {
 
     #[test]
     fn headers_are_judged_by_what_becomes_of_a_claim() {
-        let arrived = |x_forwarded, forwarded_for: Option<&str>, client: &str, proto: Option<&str>| Arrived {
+        let arrived = |tls, x_forwarded, forwarded_for: Option<&str>, client: &str, proto: Option<&str>| Arrived {
             target: String::new(),
             client: client.parse().ok(),
+            tls,
             x_forwarded,
             forwarded_for: forwarded_for.map(str::to_owned),
             forwarded_proto: proto.map(str::to_owned),
             host: None,
         };
         let (ok, failed, warning) = (Outcome::Ok, Outcome::Failed, Outcome::Warning);
+        let (claimed, appended) = (Some("192.0.2.66"), Some("192.0.2.66, 203.0.113.5"));
+        let (other, https) = (Some("203.0.113.5"), Some("https"));
         for (arrived, expected) in [
-            (arrived(true, Some("203.0.113.5"), "203.0.113.5", Some("https")), vec![ok]),
-            (arrived(true, Some("203.0.113.5"), "203.0.113.5", None), vec![ok, warning]),
-            (arrived(true, Some("192.0.2.66"), "192.0.2.66", Some("https")), vec![failed]),
-            (arrived(true, Some("192.0.2.66, 203.0.113.5"), "192.0.2.66", Some("https")), vec![failed]),
-            (arrived(false, Some("192.0.2.66"), "203.0.113.5", None), vec![ok]),
-            (arrived(false, Some("203.0.113.5"), "127.0.0.1", Some("https")), vec![failed]),
+            (arrived(false, true, other, "203.0.113.5", https), vec![ok]),
+            (arrived(false, true, other, "203.0.113.5", None), vec![ok, warning]),
+            (arrived(false, true, claimed, "192.0.2.66", https), vec![failed]),
+            (arrived(false, true, appended, "192.0.2.66", https), vec![failed]),
+            (arrived(false, true, None, "127.0.0.1", https), vec![failed]),
+            (arrived(true, false, claimed, "203.0.113.5", None), vec![ok]),
+            (arrived(false, false, claimed, "127.0.0.1", None), vec![failed]),
+            (arrived(false, false, other, "127.0.0.1", https), vec![failed]),
+            (arrived(false, false, None, "127.0.0.1", None), vec![failed]),
         ] {
             let found: Vec<Outcome> = headers(&arrived, true).iter().map(|check| check.outcome).collect();
             assert_eq!(found, expected, "{arrived:?}");
         }
+        // Without TLS in front, nothing says that there is a proxy.
+        let plain = headers(&arrived(false, false, claimed, "203.0.113.5", None), false);
+        assert_eq!(plain[0].outcome, ok);
     }
 }

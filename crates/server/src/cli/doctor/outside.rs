@@ -9,7 +9,7 @@ use http::header::DATE;
 use plexus_net::dns::SystemNames;
 use plexus_net::federation::{OutsideView, WellKnown};
 use plexus_net::http::WholeResponse;
-use plexus_net::{HttpError, Purpose, turn};
+use plexus_net::{ConnectError, HttpError, Purpose, turn};
 use plexus_protocol::id::ServerName;
 use serde_json::Value;
 
@@ -112,6 +112,10 @@ impl Doctor<'_> {
                     error.to_string(),
                     "docs/forward-proxies.md says what each message means, and what to do",
                 ),
+                // The server is named by an address that it must not connect to.
+                Err(HttpError::Connect(ConnectError::Dial(error))) => {
+                    Check::skipped(NAME, format!("{proxy}: not asked, because {error}"))
+                }
                 Err(HttpError::Timeout) => Check::warning(
                     NAME,
                     format!("{proxy}: no response in time, of the proxy or of what is behind it"),
