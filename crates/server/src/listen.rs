@@ -3,6 +3,7 @@
 mod bind;
 mod connection;
 mod exchange;
+mod half_close;
 mod heads;
 mod linger;
 mod out_queue;

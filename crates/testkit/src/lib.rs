@@ -5,6 +5,7 @@
 //! - [`postgres`]: the private PostgreSQL cluster behind that
 //! - `server`: a whole server in the process (feature `server`)
 //! - `client`: a small client for any server (feature `server`)
+//! - [`forward_proxy`]: a forward proxy
 //! - [`peer`]: another server, for federation, controlled by the test (feature `peer`)
 //! - [`big_room`]: a room of any size on such another server (feature `peer`)
 //! - [`crowd`]: thousands of such servers (feature `peer`)
@@ -24,6 +25,7 @@ pub mod client;
 pub mod crowd;
 #[cfg(feature = "databases")]
 pub mod database;
+pub mod forward_proxy;
 #[cfg(feature = "server")]
 pub mod link;
 #[cfg(feature = "peer")]
@@ -45,6 +47,7 @@ pub use client::{Answer, Client, TestUser};
 pub use crowd::{Crowd, Manner};
 #[cfg(feature = "databases")]
 pub use database::{TestDatabase, TestPlace, blank_places, databases, places};
+pub use forward_proxy::{ForwardProxy, ProxyConduct};
 #[cfg(feature = "server")]
 pub use link::Certificate;
 #[cfg(feature = "peer")]

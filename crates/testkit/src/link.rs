@@ -92,7 +92,8 @@ async fn pass(listener: TcpListener, mut state: watch::Receiver<Line>) {
     }
 }
 
-/// A certificate for `localhost` that the servers of a test process use and trust.
+/// A certificate for `localhost`, `example.com` and `matrix.example.com` that the servers of a test process use and
+/// trust.
 pub struct Certificate {
     certificate: PathBuf,
     key: PathBuf,
@@ -103,7 +104,8 @@ impl Certificate {
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Certificate> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate can be made");
+            let names = ["localhost", "example.com", "matrix.example.com"].map(str::to_owned);
+            let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
             let folder = std::env::temp_dir().join(format!("plexus-tls-{}", crate::unique_name()));
             let (certificate, key) = (folder.join("tls.crt"), folder.join("tls.key"));
             std::fs::create_dir_all(&folder).expect("the temporary folder can be written");

@@ -1,7 +1,5 @@
 //! Requests through a forward proxy.
 
-mod fake;
-
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,9 +12,7 @@ use plexus_base::config::IpRange;
 use plexus_base::forward_proxy::{ForwardProxies, ProxyException, ProxyUrl};
 use plexus_net::dns::{DnsError, Lookup, Resolve, Service};
 use plexus_net::{AddressGuard, AddressGuards, FederationError, HttpClient, HttpError, Limits, Patience, Purpose};
-use plexus_testkit::within;
-
-use fake::{Manners, Proxy};
+use plexus_testkit::{ForwardProxy, ProxyConduct, within};
 
 use crate::keys;
 use crate::support::{A, NOW, Server, World, get, json, put, server, status};
@@ -37,7 +33,7 @@ impl Resolve for NoNames {
     }
 }
 
-fn through(proxy: &Proxy, before: &str) -> ForwardProxies {
+fn through(proxy: &ForwardProxy, before: &str) -> ForwardProxies {
     let url = ProxyUrl::parse(&format!("{before}{}", proxy.address)).unwrap();
     ForwardProxies { http: Some(url.clone()), https: Some(url), ..ForwardProxies::default() }
 }
@@ -94,7 +90,7 @@ fn request(uri: &str) -> Request<Bytes> {
 
 #[tokio::test]
 async fn each_purpose_goes_through_the_proxy_or_never_does() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     let client = HttpClient::new(&world.http, Arc::new(NoNames), world.clock.clone()).unwrap();
@@ -118,10 +114,10 @@ async fn each_purpose_goes_through_the_proxy_or_never_does() {
 
 #[tokio::test]
 async fn servers_are_found_by_a_server_that_can_resolve_nothing() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "http://user:p%40ss@");
-    proxy.behave(Manners::PassOn(Some("dXNlcjpwQHNz")));
+    proxy.behave(ProxyConduct::PassOn(Some("dXNlcjpwQHNz")));
     let at = Server::start(&world.authority, &["a.example", "b.example"], |seen| match seen.path.as_str() {
         "/.well-known/matrix/server" if seen.host == "a.example" => json(r#"{"m.server":"b.example"}"#),
         "/.well-known/matrix/server" => json(r#"{"m.server":"b.example:7"}"#),
@@ -148,7 +144,7 @@ async fn servers_are_found_by_a_server_that_can_resolve_nothing() {
 
 #[tokio::test]
 async fn a_server_reached_by_an_srv_record_is_connected_to_by_the_proxy() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     let at = Server::start(&world.authority, &["a.example"], |_| json("{}")).await;
@@ -161,7 +157,7 @@ async fn a_server_reached_by_an_srv_record_is_connected_to_by_the_proxy() {
 
 #[tokio::test]
 async fn the_certificate_of_the_target_is_checked_through_the_tunnel() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     let other = Server::start(&world.authority, &["other.example"], |_| json("{}")).await;
@@ -173,7 +169,7 @@ async fn the_certificate_of_the_target_is_checked_through_the_tunnel() {
 
 #[tokio::test]
 async fn exceptions_are_connected_to_directly() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     no_proxy(&mut world, "a.example:5, 127.0.0.0/8");
@@ -201,7 +197,7 @@ fn guarded() -> World {
 
 #[tokio::test]
 async fn names_are_the_proxys_to_check_and_nobody_elses() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = guarded();
     world.http.proxies = through(&proxy, "");
     no_proxy(&mut world, "direct.example");
@@ -219,7 +215,7 @@ async fn names_are_the_proxys_to_check_and_nobody_elses() {
 
 #[tokio::test]
 async fn addresses_are_checked_in_front_of_the_proxy_too() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = guarded();
     world.http.proxies = through(&proxy, "");
     let http = world.http_client().unwrap();
@@ -252,7 +248,7 @@ async fn addresses_are_checked_in_front_of_the_proxy_too() {
 
 #[tokio::test]
 async fn delegation_and_redirects_lead_to_no_address_that_is_blocked() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = guarded();
     world.http.proxies = through(&proxy, "");
     let at = Server::start(&world.authority, &["b.example", "c.example"], |seen| match seen.host.as_str() {
@@ -278,7 +274,7 @@ async fn delegation_and_redirects_lead_to_no_address_that_is_blocked() {
 
 #[tokio::test]
 async fn connections_to_the_proxy_are_kept_and_bounded() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     world.http.max_connections = 2;
@@ -304,27 +300,27 @@ fn problem(result: Result<Bytes, FederationError>) -> String {
 #[tokio::test]
 async fn a_proxy_that_fails_is_named_and_blamed_until_it_works_again() {
     let password = "http://user:secret@";
-    for (manners, reason) in [
-        (Manners::PassOn(Some("other")), "it does not accept the user name and password (407)"),
-        (Manners::Respond("SSH-2.0-OpenSSH\r\n\r\n"), "its response is not HTTP"),
+    for (conduct, reason) in [
+        (ProxyConduct::PassOn(Some("other")), "it does not accept the user name and password (407)"),
+        (ProxyConduct::Respond("SSH-2.0-OpenSSH\r\n\r\n"), "its response is not HTTP"),
     ] {
-        let proxy = Proxy::start().await;
+        let proxy = ForwardProxy::start().await;
         let mut world = World::new();
         world.http.proxies = through(&proxy, password);
         let at = world.serve(|_| json("{}")).await;
         proxy.name(A, at.address);
-        proxy.behave(manners.clone());
+        proxy.behave(conduct.clone());
         let client = world.client().await;
         let error = problem(client.call(&server(A), get("/")).await);
-        assert!(error.contains(&format!("the proxy http://{} fails: {reason}", proxy.address)), "{manners:?}: {error}");
+        assert!(error.contains(&format!("the proxy http://{} fails: {reason}", proxy.address)), "{conduct:?}: {error}");
         assert!(!error.contains("secret"), "{error}");
-        assert!(!client.is_failing(&server(A)), "the server is blamed: {manners:?}");
+        assert!(!client.is_failing(&server(A)), "the server is blamed: {conduct:?}");
         // It is left alone for a moment, and then tried by itself.
         let seen = proxy.requests().len();
         let error = problem(client.call(&server(A), get("/")).await);
-        assert!(error.contains("it failed a moment ago"), "{manners:?}: {error}");
+        assert!(error.contains("it failed a moment ago"), "{conduct:?}: {error}");
         assert_eq!(proxy.requests().len(), seen);
-        proxy.behave(Manners::PassOn(None));
+        proxy.behave(ProxyConduct::PassOn(None));
         world.clock.advance(Duration::from_secs(1));
         client.call(&server(A), get("/")).await.unwrap();
     }
@@ -332,7 +328,7 @@ async fn a_proxy_that_fails_is_named_and_blamed_until_it_works_again() {
 
 #[tokio::test]
 async fn a_proxy_that_is_out_of_order_says_nothing_about_a_servers_keys() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     let current = keys::key(1);
@@ -341,29 +337,29 @@ async fn a_proxy_that_is_out_of_order_says_nothing_about_a_servers_keys() {
     proxy.name(A, at.address);
     let ring = keys::ring(&world, Vec::new()).await;
     let find = || keys::find(&ring, keys::wanted(A, &current, NOW));
-    proxy.behave(Manners::Respond("SSH-2.0-OpenSSH\r\n\r\n"));
+    proxy.behave(ProxyConduct::Respond("SSH-2.0-OpenSSH\r\n\r\n"));
     assert!(find().await.is_none());
     let wanted = HashMap::from([(current.key_id().to_owned(), NOW)]);
     assert!(ring.vouch_for(&server(A), &wanted, None).await.unwrap().is_empty());
-    proxy.behave(Manners::PassOn(None));
+    proxy.behave(ProxyConduct::PassOn(None));
     world.clock.advance(Duration::from_secs(2));
     assert!(find().await.is_some(), "it is not remembered as missing");
 }
 
 #[tokio::test]
 async fn a_proxy_that_is_out_of_order_says_nothing_about_where_a_server_is() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     let client = world.client().await;
-    proxy.behave(Manners::Respond(""));
+    proxy.behave(ProxyConduct::Respond(""));
     let name = server("a.example");
     let error = problem(client.call(&name, get("/")).await);
     assert!(error.contains("instead of opening one to a.example:443"), "{error}");
     assert_eq!(proxy.requests(), ["CONNECT a.example:443 HTTP/1.1"], "nothing is sent to where it may not be");
     assert!(!client.is_failing(&name));
     // A proxy that opens no connections to this port is in order.
-    proxy.behave(Manners::Respond("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n"));
+    proxy.behave(ProxyConduct::Respond("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n"));
     client.call(&name, get("/")).await.unwrap_err();
     assert_eq!(proxy.requests().last().unwrap(), "CONNECT a.example:8448 HTTP/1.1");
 }
@@ -371,7 +367,7 @@ async fn a_proxy_that_is_out_of_order_says_nothing_about_where_a_server_is() {
 /// Neither a name that is none nor one silent target takes the proxy away from the others.
 #[tokio::test]
 async fn a_target_alone_is_not_held_against_the_proxy() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     let at = world.serve(|_| json("{}")).await;
@@ -383,7 +379,7 @@ async fn a_target_alone_is_not_held_against_the_proxy() {
     assert!(client.is_failing(&server("evil.example")));
     client.call(&server(A), get("/")).await.unwrap();
 
-    let hang_up = Manners::Respond("");
+    let hang_up = ProxyConduct::Respond("");
     let client = world.client().await;
     proxy.behave(hang_up.clone());
     for _ in 0..3 {
@@ -400,22 +396,22 @@ async fn a_target_alone_is_not_held_against_the_proxy() {
 
 #[tokio::test]
 async fn what_a_web_server_says_is_not_the_proxys_word() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "user:secret@");
     let at = world.serve(|_| json("{}")).await;
     proxy.name(A, at.address);
-    proxy.behave(Manners::Respond("HTTP/1.1 407 Mine\r\ncontent-length: 0\r\n\r\n"));
+    proxy.behave(ProxyConduct::Respond("HTTP/1.1 407 Mine\r\ncontent-length: 0\r\n\r\n"));
     let http = world.http_client().unwrap();
     http.fetch(Purpose::UrlPreview(limits()), request("http://evil.example/")).await.unwrap_err();
-    proxy.behave(Manners::PassOn(None));
+    proxy.behave(ProxyConduct::PassOn(None));
     world.client().await.call(&server(A), get("/")).await.unwrap();
     assert_eq!(http.fetch(Purpose::UrlPreview(limits()), request("http://a.example/")).await.unwrap().status, 200);
 }
 
 #[tokio::test]
 async fn a_proxy_that_is_down_delays_deliveries_and_blames_nobody_else() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let place = proxy.address.to_string();
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
@@ -433,7 +429,7 @@ async fn a_proxy_that_is_down_delays_deliveries_and_blames_nobody_else() {
         problem(client.call(&server(A), delivery()).await);
         assert!(!client.is_failing(&server(A)));
     }
-    let proxy = Proxy::start_at(&place).await;
+    let proxy = ForwardProxy::start_at(&place).await;
     proxy.name(A, target.address);
     world.clock.advance(Duration::from_secs(45));
     within(PATIENCE, client.came_back()).await.unwrap();
@@ -442,17 +438,17 @@ async fn a_proxy_that_is_down_delays_deliveries_and_blames_nobody_else() {
 
 #[tokio::test]
 async fn a_proxy_that_refuses_one_target_is_used_for_others() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     let at = world.serve(|_| json("{}")).await;
     proxy.name(A, at.address);
     let client = world.client().await;
-    proxy.behave(Manners::Respond("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"));
+    proxy.behave(ProxyConduct::Respond("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n"));
     let error = problem(client.call(&server("b.example:5"), get("/")).await);
     assert!(error.contains("does not open a connection to b.example:5: it responded with 403"), "{error}");
     assert!(!client.is_failing(&server("b.example:5")));
-    proxy.behave(Manners::PassOn(None));
+    proxy.behave(ProxyConduct::PassOn(None));
     client.call(&server(A), get("/")).await.unwrap();
     // It says itself that this one cannot be reached.
     let error = problem(client.call(&server("c.example:5"), get("/")).await);
@@ -462,8 +458,8 @@ async fn a_proxy_that_refuses_one_target_is_used_for_others() {
 
 #[tokio::test]
 async fn a_proxy_that_never_answers_is_named() {
-    let proxy = Proxy::start().await;
-    proxy.behave(Manners::Silence);
+    let proxy = ForwardProxy::start().await;
+    proxy.behave(ProxyConduct::Silence);
     let mut world = World::new();
     world.http.proxies = through(&proxy, "");
     let http = world.http_client().unwrap();
@@ -487,7 +483,7 @@ async fn tls_to_the_proxy_is_verified() {
 
 #[tokio::test]
 async fn what_a_proxy_gets_holds_the_credentials_and_the_target_only() {
-    let proxy = Proxy::start().await;
+    let proxy = ForwardProxy::start().await;
     let mut world = World::new();
     world.http.proxies = through(&proxy, "user:secret@");
     let at = world.serve(|_| json("{}")).await;

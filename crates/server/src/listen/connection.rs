@@ -21,8 +21,9 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::exchange::Activity;
+use super::half_close::HalfClose;
 use super::heads::{BodyLengths, HeadGuard};
-use super::linger::{BodyUnread, LingeringClose};
+use super::linger::{LingeringClose, Unread};
 use super::slots::Slot;
 use super::stall::StallGuard;
 
@@ -59,7 +60,7 @@ pub(super) struct Connections {
 #[derive(Clone, Default)]
 struct Bodies {
     lengths: BodyLengths,
-    unread: BodyUnread,
+    unread: Unread,
 }
 
 impl Connections {
@@ -114,7 +115,8 @@ impl Connections {
     {
         let bodies = Bodies::default();
         let stream = LingeringClose::new(stream, self.clock.clone(), bodies.unread.clone());
-        let stream = HeadGuard::new(stream, bodies.lengths.clone());
+        let stream = HalfClose::new(stream, Arc::clone(activity));
+        let stream = HeadGuard::new(stream, bodies.lengths.clone(), bodies.unread.clone());
         let service = self.service(peer, activity, Some(bodies));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

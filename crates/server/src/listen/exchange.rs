@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use axum::BoxError;
@@ -48,13 +48,24 @@ pub(super) struct Activity {
     unread: AtomicU32,
     /// When a piece of a response was last asked for, in ms of the monotonic clock.
     last_read_ms: AtomicU64,
+    /// Whether the body of the last request has been read to its end.
+    has_whole_request: AtomicBool,
+    /// Woken when no request is being handled any more, or the request begins to wait for an event.
+    reader: Mutex<Option<Waker>>,
 }
 
 impl Activity {
     /// Creates the state of a connection that has had no request yet.
     pub(super) fn new(slot: Slot, clock: Clock) -> Arc<Self> {
-        let (requests, unread, last_read_ms) = (AtomicU64::new(0), AtomicU32::new(0), AtomicU64::new(0));
-        Arc::new(Self { slot, clock, requests, unread, last_read_ms })
+        Arc::new(Self {
+            slot,
+            clock,
+            requests: AtomicU64::new(0),
+            unread: AtomicU32::new(0),
+            last_read_ms: AtomicU64::new(0),
+            has_whole_request: AtomicBool::new(false),
+            reader: Mutex::default(),
+        })
     }
 
     /// Returns the connection's slot.
@@ -65,6 +76,19 @@ impl Activity {
     /// Whether a request has come.
     pub(super) fn has_had_request(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a whole request has been read and its response is not ready yet, for another reason than that it waits
+    /// for an event. `reader` is woken when this ends. Only for HTTP/1, where requests come one after the other.
+    pub(super) fn is_handling(&self, reader: &Waker) -> bool {
+        *self.reader.lock() = Some(reader.clone());
+        self.has_whole_request.load(Ordering::Acquire) && self.slot.is_handling()
+    }
+
+    fn wake_reader(&self) {
+        if let Some(reader) = self.reader.lock().take() {
+            reader.wake();
+        }
     }
 
     /// Waits until the client has read nothing of any response for [`STREAM_STALL`] although there is one to read.
@@ -87,6 +111,7 @@ impl Activity {
     /// Begins a request; it is in progress until the returned value is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Exchange {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.has_whole_request.store(false, Ordering::Release);
         self.slot.begin_request();
         Exchange { activity: Arc::clone(self), unread: false }
     }
@@ -94,7 +119,9 @@ impl Activity {
 
 impl PolledConnection for Activity {
     fn begin_wait(&self) -> Shutdown {
-        self.slot.begin_wait()
+        let end = self.slot.begin_wait();
+        self.wake_reader();
+        end
     }
 
     fn end_wait(&self) {
@@ -126,10 +153,13 @@ impl Exchange {
 
     /// Returns the request's body, which fails when it stops arriving, and the part that the handler will leave unread.
     pub(super) fn request_body(&self, body: Incoming) -> (RequestBody, UnreadBody) {
-        let clock = &self.activity.clock;
-        let unread = UnreadBody { body: Arc::default(), clock: clock.clone() };
+        let unread = UnreadBody { body: Arc::default(), activity: Arc::clone(&self.activity) };
         let rest = Arc::clone(&unread.body);
-        (RequestBody { body: Some(body), rest, clock: clock.clone(), waiting: None, arrived: 0 }, unread)
+        let activity = Arc::clone(&self.activity);
+        if body.is_end_stream() {
+            activity.has_whole_request.store(true, Ordering::Release);
+        }
+        (RequestBody { body: Some(body), rest, activity, waiting: None, arrived: 0 }, unread)
     }
 
     /// Returns the response's body; the exchange ends with it.
@@ -144,6 +174,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.set_unread(false);
         self.activity.slot.end_request();
+        self.activity.wake_reader();
     }
 }
 
@@ -151,7 +182,7 @@ impl Drop for Exchange {
 #[derive(Debug)]
 pub(super) struct UnreadBody {
     body: Arc<Mutex<Option<Incoming>>>,
-    clock: Clock,
+    activity: Arc<Activity>,
 }
 
 impl UnreadBody {
@@ -172,12 +203,13 @@ impl UnreadBody {
                     return false;
                 }
             }
+            self.activity.has_whole_request.store(true, Ordering::Release);
             true
         };
         tokio::select! {
             biased;
             skipped = skipped => skipped,
-            () = self.clock.sleep(SKIP_TIMEOUT) => false,
+            () = self.activity.clock.sleep(SKIP_TIMEOUT) => false,
         }
     }
 }
@@ -188,7 +220,7 @@ pub(super) struct RequestBody {
     body: Option<Incoming>,
     /// Takes the rest when nobody reads on.
     rest: Arc<Mutex<Option<Incoming>>>,
-    clock: Clock,
+    activity: Arc<Activity>,
     /// Runs while not enough has arrived.
     waiting: Option<Timer>,
     /// Bytes since then.
@@ -207,7 +239,10 @@ impl HttpBody for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
-        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+        if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+            if body.is_end_stream() {
+                this.activity.has_whole_request.store(true, Ordering::Release);
+            }
             if frame.is_none() {
                 this.body = None;
             }
@@ -221,7 +256,7 @@ impl HttpBody for RequestBody {
         if this.waiting.is_none() {
             this.arrived = 0;
         }
-        let waiting = this.waiting.get_or_insert_with(|| timer(&this.clock, READ_STALL));
+        let waiting = this.waiting.get_or_insert_with(|| timer(&this.activity.clock, READ_STALL));
         ready!(waiting.as_mut().poll(cx));
         Poll::Ready(Some(Err(BodyStalled.into())))
     }

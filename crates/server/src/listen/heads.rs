@@ -17,6 +17,8 @@ use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::linger::Unread;
+
 /// Passes the length of a parsed request's body to a [`HeadGuard`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct BodyLengths(Arc<Mutex<Option<Length>>>);
@@ -43,6 +45,7 @@ impl BodyLengths {
 pub(super) struct HeadGuard<S> {
     stream: S,
     lengths: BodyLengths,
+    unread: Unread,
     phase: Phase,
     /// Bytes that were read, and not handed on yet; at most those of one read.
     held: BytesMut,
@@ -61,9 +64,9 @@ enum Phase {
 }
 
 impl<S> HeadGuard<S> {
-    /// Guards `stream`.
-    pub(super) fn new(stream: S, lengths: BodyLengths) -> Self {
-        Self { stream, lengths, phase: Phase::Head(Lines::default()), held: BytesMut::new() }
+    /// Guards `stream`, and sets `unread` when it is shut down within a head, because hyper refused the head.
+    pub(super) fn new(stream: S, lengths: BodyLengths, unread: Unread) -> Self {
+        Self { stream, lengths, unread, phase: Phase::Head(Lines::default()), held: BytesMut::new() }
     }
 
     /// Decides what follows a head.
@@ -161,6 +164,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_within_head = match &self.phase {
+            Phase::Head(lines) => lines.started,
+            Phase::Refused(_) => true,
+            Phase::Parsed | Phase::Body(_) | Phase::Unchecked => false,
+        };
+        if is_within_head {
+            self.unread.set();
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -23,12 +23,12 @@ const MAX_LINGER_BYTES: usize = 32 * 1024 * 1024;
 /// How much is read at a time, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Tells a [`LingeringClose`] that a request was answered before its body was read.
+/// Tells a [`LingeringClose`] that a request was answered before all of it was read.
 #[derive(Debug, Clone, Default)]
-pub(super) struct BodyUnread(Arc<AtomicBool>);
+pub(super) struct Unread(Arc<AtomicBool>);
 
-impl BodyUnread {
-    /// Records that part of the last request's body has not been read.
+impl Unread {
+    /// Records that part of the last request has not been read.
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -38,7 +38,7 @@ impl BodyUnread {
 pub(super) struct LingeringClose<S> {
     stream: S,
     clock: Clock,
-    unread: BodyUnread,
+    unread: Unread,
     closing: Option<Closing>,
 }
 
@@ -50,7 +50,7 @@ struct Closing {
 
 impl<S> LingeringClose<S> {
     /// Wraps `stream`; it lingers if `unread` is set when it is shut down.
-    pub(super) fn new(stream: S, clock: Clock, unread: BodyUnread) -> Self {
+    pub(super) fn new(stream: S, clock: Clock, unread: Unread) -> Self {
         Self { stream, clock, unread, closing: None }
     }
 }

@@ -273,6 +273,12 @@ impl Slot {
         self.use_of.lock().requests > 0
     }
 
+    /// Whether a request is in progress that does not wait for changes.
+    pub(super) fn is_handling(&self) -> bool {
+        let use_of = self.use_of.lock();
+        use_of.requests > use_of.waiting
+    }
+
     /// Waits until the connection has to make room for another.
     pub(super) async fn must_end(&self) {
         self.end.begun().await;

@@ -1,37 +1,24 @@
 //! A server behind real reverse proxies, each with its contributed configuration.
 
+mod addresses;
+mod curl;
+mod delegation;
+mod exchanges;
+mod front;
 mod program;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use http::Method;
 use plexus_net::percent_encode;
-use plexus_testkit::{Certificate, Client, Peer, TestPlace, TestServer, skip};
+use plexus_testkit::{Certificate, Client, Peer, skip};
 use serde_json::{Value, json};
 
 use crate::binary::{Installation, Server, stdout};
-use program::{Program, ReverseProxy};
-
-/// What the contributed files ask for.
-const BEHIND: &str = "
-listeners:
-  - port: 8008
-    bind_addresses: ['127.0.0.1']
-    type: http
-    x_forwarded: true
-    resources: [{names: [client, federation]}]
-max_upload_size: 50M
-";
-
-async fn server() -> TestServer {
-    TestServer::on(TestPlace::sqlite()).config(BEHIND).start().await
-}
-
-fn upstream(server: &TestServer) -> SocketAddr {
-    server.url().trim_start_matches("http://").parse().unwrap()
-}
+use front::{server, upstream};
+use program::{Program, ReverseProxy, Upstream};
 
 /// Segments of paths that a proxy may be tempted to change.
 const AWKWARD: [&str; 20] = [
@@ -118,60 +105,6 @@ async fn aliases_with_every_character_are_found_through_the_proxy() {
     }
 }
 
-/// curl, from another address of this machine, with headers that claim other things. Returns the body, and in a last
-/// line the version of HTTP and the status.
-fn curl(proxy: &ReverseProxy, version: &str, path: &str, token: Option<&str>, body: Option<&Value>) -> String {
-    let mut command = Command::new("curl");
-    command
-        .args(["--silent", "--insecure", "--path-as-is", "--noproxy", "*", version, "--interface", "127.0.0.2"])
-        .args(["--header", "X-Forwarded-For: 203.0.113.66", "--header", "X-Forwarded-Proto: gopher"])
-        .args(["--write-out", "\n%{http_version} %{http_code}"]);
-    if let Some(token) = token {
-        command.args(["--header", &format!("Authorization: Bearer {token}")]);
-    }
-    if let Some(body) = body {
-        command.args(["--data", &body.to_string()]);
-    }
-    let output = command.arg(format!("{}{path}", proxy.client_url())).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_addresses_of_clients_are_right_and_cannot_be_forged() {
-    let login = json!({
-        "type": "m.login.password",
-        "identifier": { "type": "m.id.user", "user": "alice" },
-        "password": "password of alice",
-        "initial_device_display_name": "curl",
-    });
-    for program in Program::ALL {
-        let server = server().await;
-        let alice = server.register("alice").await;
-        let Some(proxy) = ReverseProxy::start(program, upstream(&server), &[]).await else { continue };
-        for (version, spoken) in [("--http1.1", "1.1 200"), ("--http2", "2 200")] {
-            let session = curl(&proxy, version, "/_matrix/client/v3/login", None, Some(&login));
-            assert!(session.ends_with(spoken), "{program:?}: {session}");
-            let session: Value = serde_json::from_str(session.lines().next().unwrap()).unwrap();
-            let token = session["access_token"].as_str().unwrap();
-            let answer = curl(&proxy, version, "/_matrix/client/v3/account/whoami", Some(token), None);
-            assert!(answer.ends_with(spoken), "{program:?}: {answer}");
-        }
-        let devices = server.get("/_matrix/client/v3/devices", &alice.token).await;
-        let devices = devices.ok()["devices"].as_array().unwrap().clone();
-        let by_curl: Vec<_> = devices.iter().filter(|device| device["display_name"] == "curl").collect();
-        assert_eq!(by_curl.len(), 2);
-        assert!(by_curl.iter().all(|device| device["last_seen_ip"] == "127.0.0.2"), "{program:?}: {by_curl:?}");
-        // What operators use is not shown to everybody.
-        for path in ["/_synapse/admin/v1/server_version", "/_synapse/metrics", "/health"] {
-            let answer = curl(&proxy, "--http1.1", path, None, None);
-            let is_refused = answer.ends_with(" 404") || answer.ends_with(" 503");
-            assert!(is_refused && !answer.contains("errcode"), "{program:?}: {path}: {answer}");
-        }
-        let answer = curl(&proxy, "--http1.1", "/_synapse/client/x", None, None);
-        assert!(answer.contains("M_UNRECOGNIZED"), "{program:?}: {answer}");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn matrix_nio_logs_in_waits_and_uploads_through_the_proxy() {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients/nio");
@@ -194,21 +127,21 @@ async fn matrix_nio_logs_in_waits_and_uploads_through_the_proxy() {
 /// A server of its own process behind a proxy, whose federation port is where its name leads.
 struct Installed {
     installation: Installation,
-    _server: Server,
-    _proxy: ReverseProxy,
+    server: Server,
+    proxy: ReverseProxy,
 }
 
 impl Installed {
     /// `None` when the program is not installed.
     async fn start(program: Program, edits: &[(&str, &str)], x_forwarded: bool) -> Option<Self> {
         let installation = Installation::new();
-        let upstream = SocketAddr::from(([127, 0, 0, 1], installation.port));
+        let upstream = Upstream::Port(SocketAddr::from(([127, 0, 0, 1], installation.port)));
         let proxy = ReverseProxy::start(program, upstream, edits).await?;
         let name = proxy.federation_url().replace("https://", "");
         installation.edit("server_name: \"it.example\"", &format!("server_name: '{name}'"));
         installation.edit("trusted_key_servers:\n  - server_name: matrix.org\n", "trusted_key_servers: []\n");
         if x_forwarded {
-            installation.edit("x_forwarded: false", "x_forwarded: true");
+            installation.edit("x_forwarded: false", "x_forwarded: true\n    request_id_header: X-Request-ID");
         }
         installation.add(&format!(
             "public_baseurl: {}\nfederation_custom_ca_list: [{}]\n",
@@ -216,7 +149,17 @@ impl Installed {
             json!(Certificate::shared().certificate())
         ));
         let server = installation.start();
-        Some(Self { installation, _server: server, _proxy: proxy })
+        Some(Self { installation, server, proxy })
+    }
+
+    /// Where clients reach the server.
+    fn client_url(&self) -> String {
+        self.proxy.client_url()
+    }
+
+    /// Stops the server. Returns what it printed.
+    fn stop(self) -> Output {
+        self.server.stop()
     }
 
     /// The exit code of `plexus doctor`, and what it printed as JSON.

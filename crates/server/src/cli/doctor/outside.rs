@@ -8,8 +8,8 @@ use http::Request;
 use http::header::DATE;
 use plexus_net::dns::SystemNames;
 use plexus_net::federation::{OutsideView, WellKnown};
-use plexus_net::http::WholeResponse;
-use plexus_net::{ConnectError, HttpError, Purpose, turn};
+use plexus_net::http::{ConnectError, WholeResponse};
+use plexus_net::{HttpError, Purpose, turn};
 use plexus_protocol::id::ServerName;
 use serde_json::Value;
 

@@ -13,7 +13,7 @@ async fn read(sent: &str, piece: usize, length: Option<u64>) -> String {
     far.write_all(sent.as_bytes()).await.unwrap();
     drop(far);
     let lengths = BodyLengths::default();
-    let mut guard = HeadGuard::new(near, lengths.clone());
+    let mut guard = HeadGuard::new(near, lengths.clone(), Unread::default());
     let mut seen = Vec::new();
     loop {
         let mut space = vec![0; piece];

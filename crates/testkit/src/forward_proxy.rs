@@ -1,4 +1,4 @@
-//! A forward proxy that does what a test says.
+//! A forward proxy that knows where names lead, and otherwise does what a test says.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,9 +11,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// What a proxy does with a request.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Manners {
-    /// Passes it on, if it has these credentials: `user:password` in base64.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProxyConduct {
+    /// Passes it on if it has these credentials, `user:password` in base64, or if none are required.
     PassOn(Option<&'static str>),
     /// Responds with this head.
     Respond(&'static str),
@@ -22,14 +22,15 @@ pub(super) enum Manners {
 }
 
 /// A forward proxy, which alone knows where names lead. Stops when dropped.
-pub(super) struct Proxy {
-    pub(super) address: SocketAddr,
+pub struct ForwardProxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
 struct Shared {
-    manners: Mutex<Manners>,
+    conduct: Mutex<ProxyConduct>,
     /// `host:port` to an address of this machine.
     names: Mutex<HashMap<String, SocketAddr>>,
     /// The heads of requests.
@@ -39,23 +40,27 @@ struct Shared {
     most_open: AtomicUsize,
 }
 
-impl Drop for Proxy {
+impl Drop for ForwardProxy {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Proxy {
-    pub(super) async fn start() -> Self {
+impl ForwardProxy {
+    /// Starts a proxy on a free port.
+    pub async fn start() -> Self {
         Self::start_at("127.0.0.1:0").await
     }
 
-    pub(super) async fn start_at(address: &str) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let manners = Mutex::new(Manners::PassOn(None));
+    /// Starts a proxy at `address`.
+    ///
+    /// # Panics
+    /// When the address is in use.
+    pub async fn start_at(address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the address is free");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
-            manners,
+            conduct: Mutex::new(ProxyConduct::PassOn(None)),
             names: Mutex::default(),
             heads: Mutex::default(),
             connections: AtomicUsize::new(0),
@@ -78,31 +83,35 @@ impl Proxy {
         Self { address, shared, task }
     }
 
-    pub(super) fn name(&self, host_port: &str, address: SocketAddr) {
+    /// Makes `host:port` lead to `address`.
+    pub fn name(&self, host_port: &str, address: SocketAddr) {
         self.shared.names.lock().insert(host_port.to_owned(), address);
     }
 
-    pub(super) fn behave(&self, manners: Manners) {
-        *self.shared.manners.lock() = manners;
+    /// Changes what it does with requests.
+    pub fn behave(&self, conduct: ProxyConduct) {
+        *self.shared.conduct.lock() = conduct;
     }
 
-    /// The first lines of the requests it got.
-    pub(super) fn requests(&self) -> Vec<String> {
-        self.shared.heads.lock().iter().map(|head| head.lines().next().unwrap().to_owned()).collect()
+    /// Returns the first lines of the requests it got.
+    pub fn requests(&self) -> Vec<String> {
+        let heads = self.shared.heads.lock();
+        heads.iter().map(|head| head.lines().next().unwrap_or_default().to_owned()).collect()
     }
 
-    /// How many connections there were.
-    pub(super) fn connections(&self) -> usize {
+    /// Returns the heads of the requests it got.
+    pub fn heads(&self) -> Vec<String> {
+        self.shared.heads.lock().clone()
+    }
+
+    /// Returns how many connections there were.
+    pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The most connections that were open at once.
-    pub(super) fn most_open(&self) -> usize {
+    /// Returns the most connections that were open at once.
+    pub fn most_open(&self) -> usize {
         self.shared.most_open.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn heads(&self) -> Vec<String> {
-        self.shared.heads.lock().clone()
     }
 }
 
@@ -113,23 +122,19 @@ impl Shared {
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(client.read_u8().await?);
             }
-            let head = String::from_utf8(head).unwrap();
+            let head = String::from_utf8_lossy(&head).into_owned();
             self.heads.lock().push(head.clone());
-            let manners = self.manners.lock().clone();
-            match manners {
-                Manners::Silence => return std::future::pending().await,
-                Manners::Respond(text) => return client.write_all(text.as_bytes()).await,
-                Manners::PassOn(Some(credentials))
-                    if !head
-                        .to_lowercase()
-                        .contains(&format!("proxy-authorization: basic {credentials}").to_lowercase()) =>
-                {
+            let conduct = self.conduct.lock().clone();
+            match conduct {
+                ProxyConduct::Silence => return std::future::pending().await,
+                ProxyConduct::Respond(text) => return client.write_all(text.as_bytes()).await,
+                ProxyConduct::PassOn(Some(credentials)) if !has_credentials(&head, credentials) => {
                     return client.write_all(b"HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n").await;
                 }
-                Manners::PassOn(_) => {}
+                ProxyConduct::PassOn(_) => {}
             }
             let mut words = head.split(' ');
-            let (method, target) = (words.next().unwrap(), words.next().unwrap());
+            let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             if method != "CONNECT" {
                 // Its own response, over a connection that stays open.
                 client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await?;
@@ -144,4 +149,8 @@ impl Shared {
             return Ok(());
         }
     }
+}
+
+fn has_credentials(head: &str, credentials: &str) -> bool {
+    head.to_lowercase().contains(&format!("proxy-authorization: basic {credentials}").to_lowercase())
 }
