@@ -31,7 +31,7 @@ pub struct Peer {
 
 impl Peer {
     /// Returns the id a proxy gave the request, if it gave one that can be logged.
-    pub(crate) fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+    pub fn request_id<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
         let id = headers.get(self.request_id_header.as_ref()?)?.to_str().ok()?;
         // Without spaces, so that no id reads like further parts of a log line.
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);

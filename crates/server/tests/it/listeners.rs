@@ -3,12 +3,15 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 use http::{Method, Request};
 use plexus_net::http::send_operator_command;
-use plexus_testkit::{TestPlace, TestServer};
+use plexus_testkit::{Client, TestPlace, TestServer};
+use rustix::process::Signal;
+use serde_json::json;
 
-use crate::binary::temporary_folder;
+use crate::binary::{Installation, Server, free_port, temporary_folder};
 
 async fn with_listener(listener: &str) -> TestServer {
     let config = format!("listeners: [{listener}]");
@@ -103,4 +106,78 @@ async fn a_proxy_in_front_says_who_the_client_is() {
     let path = format!("/_matrix/client/v3/devices/{}", alice.device_id);
     let device = server.send(Method::GET, &path, Some(&alice.token), &forwarded, Default::default()).await;
     assert_eq!(device.ok()["last_seen_ip"], "203.0.113.7");
+}
+
+/// Writes a certificate for localhost and its key, as a renewal does.
+fn write_certificate(installation: &Installation) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(installation.folder.join("tls.crt"), made.cert.pem()).unwrap();
+    std::fs::write(installation.folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+}
+
+/// Whether a client that trusts the installation's present certificate alone reaches the server.
+fn is_trusted(installation: &Installation) -> bool {
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--fail", "--noproxy", "*", "--max-time", "30", "--cacert"]);
+    command.arg(installation.folder.join("tls.crt")).arg(format!("https://localhost:{}/health", installation.port));
+    command.status().unwrap().success()
+}
+
+#[test]
+fn a_renewed_certificate_is_used_without_a_restart() {
+    let installation = Installation::new();
+    installation.edit("tls: false", "tls: true");
+    let path = |name: &str| installation.folder.join(name).display().to_string();
+    installation.add(&format!(
+        "tls_certificate_path: {}\ntls_private_key_path: {}\n",
+        path("tls.crt"),
+        path("tls.key")
+    ));
+    write_certificate(&installation);
+    let server = installation.start();
+    assert!(is_trusted(&installation));
+    write_certificate(&installation);
+    assert!(!is_trusted(&installation), "the old one is in use until the signal");
+    server.signal(Signal::HUP);
+    assert!(server.notification().starts_with("RELOADING=1"));
+    assert_eq!(server.notification(), "READY=1");
+    assert!(is_trusted(&installation));
+}
+
+/// A server whose name leads to a listener with TLS of its own, for which nothing but `tls: true` is configured.
+fn with_certificate_of_its_own() -> (Installation, Server, String) {
+    let installation = Installation::new();
+    let name = format!("localhost:{}", free_port());
+    let port = name.trim_start_matches("localhost:");
+    installation.edit("server_name: \"it.example\"", &format!("server_name: '{name}'"));
+    installation.edit("trusted_key_servers:\n  - server_name: matrix.org\n", "trusted_key_servers: []\n");
+    installation.edit(
+        "listeners:\n",
+        &format!(
+            "listeners:\n  - {{port: {port}, bind_addresses: ['127.0.0.1'], type: http, tls: true, \
+             resources: [{{names: [client, federation]}}]}}\n"
+        ),
+    );
+    installation.add(
+        "federation_verify_certificates: false\nip_range_whitelist: ['127.0.0.0/8']\n\
+         enable_registration: true\nenable_registration_without_verification: true\n",
+    );
+    let server = installation.start();
+    (installation, server, name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_with_self_signed_certificates_federate_without_checks() {
+    let (here, there) = (with_certificate_of_its_own(), with_certificate_of_its_own());
+    let client = |installation: &Installation| Client::new(format!("http://127.0.0.1:{}", installation.port));
+    let (ann, ben) = (client(&here.0).register("ann").await, client(&there.0).register("ben").await);
+    assert_eq!(ben.id, format!("@ben:{}", there.2));
+    let path = format!("/_matrix/client/v3/profile/{}", ben.id);
+    // The profile is answered to a signed request, for which the other server fetches the keys of this one.
+    assert_eq!(client(&here.0).get(&path, &ann.token).await.ok()["displayname"], "ben");
+
+    let keys = format!("https://{}/_matrix/key/v2/server", here.2);
+    let keys = send_operator_command(Request::get(keys).body(Default::default()).unwrap()).await.unwrap();
+    let keys: serde_json::Value = serde_json::from_slice(&keys.body).unwrap();
+    assert_eq!(keys["server_name"], json!(here.2));
 }
