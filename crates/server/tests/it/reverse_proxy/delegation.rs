@@ -1,6 +1,5 @@
 //! Delegation with the contributed files: users are at example.com, the server is at matrix.example.com.
 
-use plexus_base::forward_proxy::ProxyUrl;
 use plexus_testkit::{Certificate, ForwardProxy, TestPlace, TestServer};
 use serde_json::json;
 
@@ -32,7 +31,6 @@ async fn other_servers_and_clients_find_a_server_that_is_delegated_to() {
         let network = ForwardProxy::start().await;
         network.name("example.com:443", ([127, 0, 0, 1], proxy.delegation_port()).into());
         network.name("matrix.example.com:443", ([127, 0, 0, 1], proxy.client_port()).into());
-        assert!(ProxyUrl::parse(&network.address.to_string()).is_ok());
         let other = TestServer::on(TestPlace::sqlite()).federating();
         let other = other.config(&format!("https_proxy: 'http://{}'\n", network.address)).start().await;
         let ben = other.register("ben").await;
@@ -59,11 +57,25 @@ async fn other_servers_and_clients_find_a_server_that_is_delegated_to() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_delegation_the_federation_port_takes_the_servers_own_name() {
     let server = example_com().await;
+    server.register("alice").await;
     for program in Program::ALL {
         let Some(proxy) = ReverseProxy::start(program, upstream(&server), &[]).await else { continue };
         let keys = ask("https://example.com:8448/_matrix/key/v2/server", proxy.federation_port()).send();
         assert_eq!(keys.json()["server_name"], "example.com", "{program:?}: {keys:?}");
         let versions = ask("https://matrix.example.com:443/_matrix/client/versions", proxy.client_port()).send();
         assert!(versions.json()["versions"].is_array(), "{program:?}: {versions:?}");
+
+        // Whatever host a client names, addresses of the server are those of its configuration.
+        let login = ask("https://matrix.example.com:443/_matrix/client/v3/login", proxy.client_port());
+        let login = login.args(["--header", "X-Forwarded-Host: evil.example"]).post(&json!({
+            "type": "m.login.password",
+            "identifier": { "type": "m.id.user", "user": "alice" },
+            "password": "password of alice",
+        }));
+        let login = login.send().json();
+        assert_eq!(
+            login["well_known"]["m.homeserver"]["base_url"], "https://matrix.example.com/",
+            "{program:?}: {login}"
+        );
     }
 }

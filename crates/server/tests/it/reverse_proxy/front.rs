@@ -1,5 +1,6 @@
 //! A server and each thing that can be in front of it.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +48,15 @@ pub(super) struct Front {
     pub(super) direct: Client,
     pub(super) proxy: Option<ReverseProxy>,
     _server: TestServer,
+    /// Where the server's unix socket is, if it has one.
+    folder: Option<PathBuf>,
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        // In the temporary folder anyway.
+        let _ = self.folder.take().map(fs::remove_dir_all);
+    }
 }
 
 impl Front {
@@ -64,7 +74,7 @@ impl Front {
         let url = server.url().to_owned();
         let url = if tls { url.replace("http://127.0.0.1", "https://localhost") } else { url };
         let direct = Client::new(url.clone());
-        Self { name: format!("nothing, with TLS: {tls}"), url, direct, proxy: None, _server: server }
+        Self { name: format!("nothing, with TLS: {tls}"), url, direct, proxy: None, _server: server, folder: None }
     }
 
     async fn proxied(program: Program, clock: &Clock, config: &str) -> Option<Self> {
@@ -76,7 +86,8 @@ impl Front {
 
     /// A server that its proxy reaches through a unix socket.
     pub(super) async fn on_socket(program: Program, config: &str) -> Option<Self> {
-        let socket: PathBuf = temporary_folder().join("socket");
+        let folder = temporary_folder();
+        let socket = folder.join("socket");
         let names = "resources: [{names: [client, federation]}]";
         // The first is the test's own.
         let listeners = format!(
@@ -86,11 +97,20 @@ impl Front {
         );
         let server = TestServer::on(TestPlace::sqlite()).config(&listeners).config(config).start().await;
         let proxy = ReverseProxy::start(program, Upstream::Socket(socket), &[]).await?;
-        Some(Self::behind(proxy, format!("{program:?} and a socket"), server))
+        let mut front = Self::behind(proxy, format!("{program:?} and a socket"), server);
+        front.folder = Some(folder);
+        Some(front)
     }
 
     fn behind(proxy: ReverseProxy, name: String, server: TestServer) -> Self {
-        Self { name, url: proxy.client_url(), direct: Client::clone(&server), proxy: Some(proxy), _server: server }
+        Self {
+            name,
+            url: proxy.client_url(),
+            direct: Client::clone(&server),
+            proxy: Some(proxy),
+            _server: server,
+            folder: None,
+        }
     }
 
     /// Each of them, with a server of its own that has `config`.
