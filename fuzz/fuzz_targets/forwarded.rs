@@ -1,6 +1,6 @@
-//! The headers by which a reverse proxy says whose request it passes on: without `x_forwarded` they change nothing; with it the client
-//! is the first address of `X-Forwarded-For` or the proxy itself, in one form for each address, and each address can be read from its own
-//! text; an id of a request is one short word.
+//! The headers by which a reverse proxy says whose request it passes on. Without `x_forwarded` they change nothing. With
+//! it the client is the first address of `X-Forwarded-For`, or else the proxy itself, in one form for each address, and
+//! each address is read back from its own text. The id of a request is one short word.
 #![no_main]
 
 use std::net::IpAddr;
@@ -36,7 +36,8 @@ fuzz_target!(|data: (Vec<&[u8]>, &[u8])| {
         Err(_) => assert!(client == PROXY || first.contains([':', '[']), "{first:?} is {client}"),
     }
     for text in [client.to_string(), std::net::SocketAddr::new(client, 4711).to_string()] {
-        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-forwarded-for"), text.parse().expect("it is ASCII"))]);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", text.parse().expect("it is ASCII"));
         assert_eq!(peer(true).client_ip(&headers), Some(client), "{text}");
     }
     if let Some(id) = peer(true).request_id(&headers) {

@@ -1,4 +1,4 @@
-//! Whom the server takes for the client of a request, and how it names the request.
+//! The client that the server sees behind a request, and the id that it gives the request.
 
 use http::Method;
 use plexus_base::Clock;

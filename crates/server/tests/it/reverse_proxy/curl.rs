@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Another address of this machine than the one that proxies connect from.
 pub(super) const CLIENT: &str = "127.0.0.2";
-/// How long a request may take, in seconds.
+/// The longest that a request lasts, in seconds.
 const MAX_SECONDS: &str = "60";
 
 /// The version of HTTP that is asked for.

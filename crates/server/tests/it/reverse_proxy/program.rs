@@ -329,7 +329,9 @@ impl Site<'_> {
             }
             Program::HaProxy => ("global\n    maxconn 1000\n".to_owned(), &["-db", "-f"]),
             Program::Caddy => (
-                "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}\nimport site\nimport delegation\n".to_owned(),
+                "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}\nimport site\n\
+                 import delegation\n"
+                    .to_owned(),
                 &["run", "--adapter", "caddyfile", "--config"],
             ),
         };
