@@ -32,5 +32,5 @@ pub mod tls;
 pub mod users;
 pub mod wire;
 
-pub use listen::ConnectionLimits;
+pub use listen::{ConnectionLimits, Inherited};
 pub use serve::{Running, StartError};

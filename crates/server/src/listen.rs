@@ -5,6 +5,7 @@ mod connection;
 mod exchange;
 mod half_close;
 mod heads;
+mod inherited;
 mod linger;
 mod out_queue;
 mod resources;
@@ -29,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) use bind::unix as bind_unix;
 pub use bind::{BindError, address_of};
 use connection::Connections;
+pub use inherited::{Inherited, InheritedError};
 pub use slots::ConnectionLimits;
 use slots::Slots;
 use unread::UnreadResponses;
@@ -104,22 +106,28 @@ pub fn is_opened(listener: &ListenerConfig, enable_metrics: bool) -> bool {
     }
 }
 
-/// Binds the addresses of all `listeners` that are opened; all of them or none.
+/// Binds the addresses of all `listeners` that are opened, except for those of `inherited` sockets, which are used as
+/// they are; all of them or none.
 ///
 /// # Errors
 /// See [`BindError`].
-pub fn bind(listeners: &[ListenerConfig], enable_metrics: bool) -> Result<Vec<Bound>, BindError> {
+pub fn bind(
+    listeners: &[ListenerConfig],
+    enable_metrics: bool,
+    mut inherited: Inherited,
+) -> Result<Vec<Bound>, BindError> {
     let mut bound = Vec::new();
     for listener in listeners.iter().filter(|listener| is_opened(listener, enable_metrics)) {
         if let Some(path) = &listener.path {
             let socket = bind::unix(path, listener.mode.0)?;
             bound.push(with_socket(listener, Socket::Unix(socket, path.clone())));
         } else if let Some(port) = listener.port {
-            for socket in bind::tcp(port, &listener.bind_addresses)? {
+            for socket in bind::tcp(port, &listener.bind_addresses, &mut inherited)? {
                 bound.push(with_socket(listener, Socket::Tcp(socket)));
             }
         }
     }
+    inherited.require_all_taken()?;
     Ok(bound)
 }
 

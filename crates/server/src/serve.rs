@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::cli::{CommandError, ServeArgs, control};
 use crate::control_socket::ControlSocket;
-use crate::listen::{self, Bound, ConnectionLimits, Serving};
+use crate::listen::{self, Bound, ConnectionLimits, Inherited, Serving};
 use crate::notify::Notifier;
 use crate::output;
 use crate::pid_file::PidFile;
@@ -128,10 +128,11 @@ impl Running {
     /// # Errors
     /// See [`StartError`]; nothing is left behind then.
     pub async fn start(config: Config, clock: Clock, random: Random) -> Result<Self, StartError> {
-        Self::start_with(config, clock, random, ConnectionLimits::of(connection_limit())).await
+        Self::start_with(config, clock, random, ConnectionLimits::of(connection_limit()), Inherited::default()).await
     }
 
-    /// As [`Running::start`], with these limits for connections instead of those from the system's limit of open files.
+    /// As [`Running::start`], with these limits for connections instead of those from the system's limit of open files,
+    /// and on `inherited` sockets.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left behind then.
@@ -140,10 +141,11 @@ impl Running {
         clock: Clock,
         random: Random,
         limits: ConnectionLimits,
+        inherited: Inherited,
     ) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let signing_key = key_file::of(&config)?;
-        let bound = listen::bind(&config.server.listeners, config.metrics.enable_metrics)?;
+        let bound = listen::bind(&config.server.listeners, config.metrics.enable_metrics, inherited)?;
         if !bound.iter().any(Bound::is_for_clients) {
             return Err(StartError::NoListener);
         }
@@ -333,9 +335,11 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     let mut signals = Signals::new()?;
     let notifier = Notifier::from_env();
     raise_file_limit(u64::from(config.server.soft_file_limit));
+    let inherited = Inherited::from_env()?;
     let pid_file = if args.detached { Some(PidFile::take(&control::pid_path(&config))?) } else { None };
+    let limits = ConnectionLimits::of(connection_limit());
     let running = tokio::select! {
-        running = Running::start(config.clone(), clock.clone(), Random::system()) => running,
+        running = Running::start_with(config.clone(), clock.clone(), Random::system(), limits, inherited) => running,
         // A migration that is under way is not committed, and is made at the next start.
         () = signals.stop() => return Ok(()),
     };

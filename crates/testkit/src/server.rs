@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use plexus_base::config::{self, Config};
 use plexus_base::{Clock, Random};
-use plexus_server::{ConnectionLimits, Running, key_file};
+use plexus_server::{ConnectionLimits, Inherited, Running, key_file};
 use plexus_store::Database;
 use serde_json::json;
 
@@ -195,7 +195,7 @@ impl TestServer {
             let _ = plexus_base::telemetry::start(None, &self.clock);
         }
         let (config, clock, random) = (self.config.clone(), self.clock.clone(), self.random.clone());
-        let running = Running::start_with(config, clock, random, self.connections)
+        let running = Running::start_with(config, clock, random, self.connections, Inherited::default())
             .await
             .unwrap_or_else(|error| panic!("the server does not start: {error}"));
         let address = running.addresses.first().expect("a server listens somewhere");

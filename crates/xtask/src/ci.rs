@@ -119,6 +119,7 @@ fn left_out(root: &Path, step: &str) -> Vec<&'static str> {
         ("test", lacks("/lib/systemd/systemd-journald"), "logging to the journal: install systemd"),
         ("test", lacks("tests/packaging/root.tar"), "the package and the container: run tests/packaging/install.sh"),
         ("test", !is_on_path("lintian"), "the Debian package: install lintian"),
+        ("test", !is_on_path("logrotate"), "rotating the log: install logrotate"),
         ("test", !is_on_path("buildah"), "the container: install buildah"),
         ("test", env::var_os("PLEXUS_SEEDS").is_none(), "most of the simulation's seeds: set PLEXUS_SEEDS=1000"),
         ("test", !is_on_path("turnserver"), "the page on TURN: install coturn"),

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use plexus_base::config::Listener;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
+use super::inherited::{Inherited, InheritedError};
+
 /// The most connections that the system holds until they are accepted.
 const BACKLOG: u32 = 1024;
 
@@ -44,6 +46,9 @@ pub enum BindError {
         /// The socket's path.
         path: PathBuf,
     },
+    /// The sockets that systemd opened cannot be used.
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
     /// The system refused.
     #[error("cannot listen on {address}: {source}")]
     Refused {
@@ -69,6 +74,7 @@ impl BindError {
             Self::Address { port, .. } => listener.port == Some(*port),
             Self::PortTaken { address } | Self::Privileged { address } => listener.port == Some(address.port()),
             Self::SocketTaken { path } | Self::NotASocket { path } => listener.path.as_ref() == Some(path),
+            Self::Inherited(_) => false,
             Self::Refused { address, .. } => match &listener.path {
                 Some(path) => path.display().to_string() == *address,
                 None => listener.port.is_some_and(|port| address.ends_with(&format!(":{port}"))),
@@ -85,14 +91,14 @@ impl BindError {
     }
 }
 
-/// Listens on `port` of each of `addresses`.
+/// Listens on `port` of each of `addresses`, where none of the `inherited` sockets does.
 ///
 /// `::` includes IPv4 on most systems: if binding an IPv4 address beside it fails, that is not an error, nor is a
 /// missing IPv6 beside `0.0.0.0` (as in Synapse).
 ///
 /// # Errors
 /// See [`BindError`].
-pub(super) fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, BindError> {
+pub(super) fn tcp(port: u16, addresses: &[String], inherited: &mut Inherited) -> Result<Vec<TcpListener>, BindError> {
     let parsed = addresses.iter().map(|address| address_of(port, address)).collect::<Result<Vec<_>, _>>()?;
     let any_v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let any_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -104,7 +110,12 @@ pub(super) fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, B
     let mut order = parsed;
     order.sort_by_key(|address| *address != any_v6);
     for address in order {
-        match listen(SocketAddr::new(address, port)) {
+        let address_and_port = SocketAddr::new(address, port);
+        let listener = match inherited.take(address_and_port) {
+            Some(socket) => TcpListener::from_std(socket),
+            None => listen(address_and_port),
+        };
+        match listener {
             Ok(listener) => {
                 has_any_v6 |= address == any_v6;
                 if let Ok(local) = listener.local_addr() {
@@ -114,7 +125,7 @@ pub(super) fn tcp(port: u16, addresses: &[String]) -> Result<Vec<TcpListener>, B
             }
             Err(error) if both && address == any_v6 && no_ipv6(&error) => {}
             Err(error) if has_any_v6 && address.is_ipv4() && error.kind() == ErrorKind::AddrInUse => {}
-            Err(error) => return Err(refused(SocketAddr::new(address, port), error)),
+            Err(error) => return Err(refused(address_and_port, error)),
         }
     }
     Ok(listeners)
@@ -185,7 +196,10 @@ mod tests {
 
     #[tokio::test]
     async fn ipv4_beside_all_addresses() {
-        let listen_on = |addresses: &[&str]| tcp(0, &addresses.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
+        let listen_on = |addresses: &[&str]| {
+            let addresses: Vec<_> = addresses.iter().map(|it| (*it).to_owned()).collect();
+            tcp(0, &addresses, &mut Inherited::default())
+        };
         // Not on machines without IPv6.
         if listen_on(&["::"]).is_ok() {
             for other in ["0.0.0.0", "127.0.0.1"] {

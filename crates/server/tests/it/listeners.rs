@@ -1,6 +1,9 @@
 //! Listeners: what each serves, TLS, unix sockets, proxies.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -11,7 +14,7 @@ use plexus_testkit::{Client, TestPlace, TestServer};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::binary::{Installation, Server, free_port, temporary_folder};
+use crate::binary::{Installation, Server, free_port, stderr, temporary_folder};
 
 async fn with_listener(listener: &str) -> TestServer {
     let config = format!("listeners: [{listener}]");
@@ -92,6 +95,53 @@ fn unix_sockets() {
     runtime.block_on(server.stop());
     assert!(!path.exists());
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Returns the command that runs `plexus serve` with `file` as the one file descriptor that systemd passes. `process`
+/// says for which process it is, as a shell writes it: `$$` is the server.
+fn serve_with(installation: &Installation, file: impl Into<OwnedFd>, process: &str) -> Command {
+    let script = format!("exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID={process}; exec \"$@\"");
+    let serve = installation.command("serve");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh"]).arg(serve.get_program()).args(serve.get_args()).stdin(file.into());
+    command
+}
+
+#[test]
+fn sockets_of_systemd_are_used() {
+    let installation = Installation::new();
+    let socket = TcpListener::bind(("127.0.0.1", installation.port)).unwrap();
+    // It waits in the socket until there is a server.
+    let mut early = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+    write!(early, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+
+    let of_another = serve_with(&installation, socket.try_clone().unwrap(), "1").output().unwrap();
+    assert!(stderr(&of_another).contains("the port is in use by another process"), "{}", stderr(&of_another));
+
+    let server = Server::spawn(serve_with(&installation, socket, "$$"), &installation.folder);
+    let mut response = String::new();
+    early.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("OK"), "{response}");
+    assert_eq!(server.stop().status.code(), Some(0));
+}
+
+#[test]
+fn what_systemd_passes_must_be_sockets_of_listeners() {
+    let installation = Installation::new();
+    let refusal = |file: OwnedFd| {
+        let output = serve_with(&installation, file, "$$").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let connected = TcpStream::connect(address).unwrap();
+    let text = refusal(socket.into());
+    assert!(text.contains(&format!("systemd listens on {address} for this server, but no listener")), "{text}");
+    for other in [File::open("/dev/null").unwrap().into(), OwnedFd::from(connected)] {
+        let text = refusal(other);
+        assert!(text.contains("file descriptor 3 of LISTEN_FDS is no TCP socket that listens"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::binary::{Installation, stderr};
 
 mod fail2ban;
 mod journald;
+mod logrotate;
 
 /// An installation whose records go to the one handler that `handler` describes, given the path that it may use.
 fn logging(handler: impl FnOnce(&Path) -> String) -> Installation {

@@ -116,6 +116,7 @@ fn data(release: &Release, contents: &Contents) -> Result<Tree, Error> {
         match path.as_str() {
             "contrib/homeserver.yaml" => tree.add("usr/share/plexus/homeserver.yaml", bytes.clone()),
             "contrib/systemd/plexus.service" => tree.add("lib/systemd/system/plexus.service", bytes.clone()),
+            "contrib/systemd/plexus.socket" => tree.add("lib/systemd/system/plexus.socket", bytes.clone()),
             "contrib/systemd/plexus.sysusers.conf" => tree.add("usr/lib/sysusers.d/plexus.conf", bytes.clone()),
             "contrib/systemd/plexus.tmpfiles.conf" => tree.add("usr/lib/tmpfiles.d/plexus.conf", bytes.clone()),
             path if path.starts_with("contrib/debian/") => {}
