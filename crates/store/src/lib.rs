@@ -21,7 +21,7 @@ mod follow;
 pub mod maintenance;
 pub mod pdu_json;
 pub mod repo;
-mod varint;
+pub mod varint;
 pub mod words;
 
 pub use change::{Change, CommitListener, HandedOver};

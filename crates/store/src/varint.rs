@@ -1,7 +1,7 @@
 //! Variable-length integers for packed columns: small numbers in few bytes (LEB128, signed ones zigzagged).
 
 /// Appends `value`.
-pub(crate) fn push(out: &mut Vec<u8>, mut value: u64) {
+pub fn push(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
         value >>= 7;
@@ -10,12 +10,12 @@ pub(crate) fn push(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a number that may be negative.
-pub(crate) fn push_signed(out: &mut Vec<u8>, value: i64) {
+pub fn push_signed(out: &mut Vec<u8>, value: i64) {
     push(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
 /// Removes a number from the front of `bytes`; `None` when it is truncated or too long.
-pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
@@ -29,13 +29,13 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 /// Removes a number that may be negative from the front of `bytes`.
-pub(crate) fn take_signed(bytes: &mut &[u8]) -> Option<i64> {
+pub fn take_signed(bytes: &mut &[u8]) -> Option<i64> {
     take(bytes).map(|value| ((value >> 1) as i64) ^ -((value & 1) as i64))
 }
 
 /// Packs a list of numbers, each as the difference to the one before.
 #[must_use]
-pub(crate) fn pack_list(numbers: &[i64]) -> Vec<u8> {
+pub fn pack_list(numbers: &[i64]) -> Vec<u8> {
     let mut out = Vec::with_capacity(numbers.len() * 3);
     let mut last = 0_i64;
     for &number in numbers {
@@ -47,7 +47,7 @@ pub(crate) fn pack_list(numbers: &[i64]) -> Vec<u8> {
 
 /// Reads the result of [`pack_list`].
 #[must_use]
-pub(crate) fn unpack_list(mut bytes: &[u8]) -> Option<Vec<i64>> {
+pub fn unpack_list(mut bytes: &[u8]) -> Option<Vec<i64>> {
     let mut numbers = Vec::new();
     let mut last = 0_i64;
     while !bytes.is_empty() {

@@ -6,23 +6,25 @@
 //! the events of all rooms of a user need not be in memory together.
 
 mod account_data;
-mod context;
-mod device_lists;
+pub(crate) mod all_user_changes;
+pub(crate) mod context;
+pub(crate) mod device_lists;
 mod events;
-mod has_changes;
+pub(crate) mod has_changes;
 mod joined;
 mod key_counts;
-mod left;
+pub(crate) mod left;
+pub(crate) mod membership;
 mod presence;
 mod reader;
 mod request;
 mod rooms;
 mod sent_members;
 mod state;
-mod stripped;
+pub(crate) mod stripped;
 mod summary;
-mod timeline;
-mod to_device;
+pub(crate) mod timeline;
+pub(crate) mod to_device;
 mod user_changes;
 
 pub use device_lists::DeviceListDelta;

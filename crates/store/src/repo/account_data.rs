@@ -3,7 +3,7 @@
 use plexus_protocol::id::UserId;
 
 use super::bounds::{self, BoundError};
-use crate::{Change, DbError, Position, RoomNid, Tx, first};
+use crate::{Any, Change, DbError, Position, RoomNid, Tx, first};
 
 /// The longest event type, in bytes ([Size limits](https://spec.matrix.org/v1.19/client-server-api/#size-limits)).
 const MAX_TYPE_BYTES: usize = 255;
@@ -124,6 +124,33 @@ pub fn in_room(tx: &mut Tx<'_>, user_id: &str, room_id: &str) -> Result<Vec<Acco
     let rows = tx.query(
         "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND room_id = $2 ORDER BY type",
         &[&user_id, &room_id],
+        read,
+    )?;
+    Ok(readable(user_id, rows))
+}
+
+/// Returns the account data of a user in these rooms that was written after `since` and at or before `upto`.
+pub fn changed_in_rooms(
+    tx: &mut Tx<'_>,
+    user_id: &str,
+    room_ids: &[&str],
+    since: Position,
+    upto: Position,
+) -> Result<Vec<AccountData>, DbError> {
+    let rows = tx.query(
+        "SELECT room_id, type, content FROM account_data
+         WHERE user_id = $1 AND room_id = ANY($2) AND position > $3 AND position <= $4 ORDER BY room_id, type",
+        &[&user_id, &Any(room_ids), &since, &upto],
+        read,
+    )?;
+    Ok(readable(user_id, rows))
+}
+
+/// Returns the account data of one type that a user has in rooms.
+pub fn of_type_in_rooms(tx: &mut Tx<'_>, user_id: &str, event_type: &str) -> Result<Vec<AccountData>, DbError> {
+    let rows = tx.query(
+        "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND type = $2 AND room_id <> ''",
+        &[&user_id, &event_type],
         read,
     )?;
     Ok(readable(user_id, rows))

@@ -93,14 +93,15 @@ pub fn rename(tx: &mut Tx, user_id: &str, device_id: &str, display_name: Option<
     Ok(renamed == 1)
 }
 
-/// Deletes a device, everything it published (keys, one-time keys, fallback keys, signatures), its pushers and its
-/// queued messages. Its tokens are deleted by [`super::tokens::delete_of_device`]. Returns `false` when the user has no
-/// such device.
+/// Deletes a device, everything it published (keys, one-time keys, fallback keys, signatures), its pushers, its queued
+/// messages and its connections of sliding sync. Its tokens are deleted by [`super::tokens::delete_of_device`]. Returns
+/// `false` when the user has no such device.
 pub fn delete(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<bool, DbError> {
     super::device_keys::delete(tx, user_id, device_id)?;
     super::one_time_keys::delete_of_device(tx, user_id, device_id)?;
     super::to_device::delete_device(tx, user_id, device_id)?;
     super::pushers::delete_of_device(tx, user_id, device_id)?;
+    super::sliding_sync::delete_of_device(tx, user_id, device_id)?;
     let deleted = tx.execute("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
     Ok(deleted == 1)
 }

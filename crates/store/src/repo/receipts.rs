@@ -101,3 +101,35 @@ pub fn of_user(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<Receipt>, DbError> 
         read,
     )
 }
+
+/// Returns the receipts in a room for any of these events, all of which have a position after `after`.
+pub fn on_events(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    event_ids: &[&str],
+    after: Position,
+    upto: Position,
+) -> Result<Vec<Receipt>, DbError> {
+    // A receipt comes after the event that was read: the index of positions finds it.
+    tx.query(
+        "SELECT room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position FROM receipts
+         WHERE room_nid = $1 AND position > $3 AND position <= $4 AND event_id = ANY($2) ORDER BY position",
+        &[&room, &Any(event_ids), &after, &upto],
+        read,
+    )
+}
+
+/// Returns a user's own receipts in a room.
+pub fn of_user_in_room(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    user_id: &str,
+    upto: Position,
+) -> Result<Vec<Receipt>, DbError> {
+    tx.query(
+        "SELECT room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position FROM receipts
+         WHERE room_nid = $1 AND user_id = $2 AND position <= $3 ORDER BY position",
+        &[&room, &user_id, &upto],
+        read,
+    )
+}

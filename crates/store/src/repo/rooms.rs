@@ -169,6 +169,13 @@ pub fn ids(tx: &mut Tx<'_>, nids: &[RoomNid]) -> Result<Vec<(RoomNid, String)>, 
     })
 }
 
+/// Returns the numbers of the rooms with these ids.
+pub fn nids(tx: &mut Tx<'_>, ids: &[&str]) -> Result<Vec<(String, RoomNid)>, DbError> {
+    tx.query("SELECT room_id, room_nid FROM rooms WHERE room_id = ANY($1)", &[&Any(ids)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+}
+
 /// Adds a room to the room directory or removes it.
 pub fn set_published(tx: &mut Tx<'_>, nid: RoomNid, published: bool) -> Result<(), DbError> {
     tx.execute_later("UPDATE rooms SET published = $2 WHERE room_nid = $1", &[&nid, &published])?;

@@ -18,7 +18,7 @@ use crate::settings::UserSettings;
 const MAX_RETRIES: usize = 100;
 
 /// A delta that is being read: the request, the user's settings and memberships, and the position up to which it goes.
-pub(super) struct Context<'c> {
+pub(crate) struct Context<'c> {
     pub parts: &'c DeltaParts,
     pub request: &'c DeltaRequest,
     pub now: Now,
@@ -27,7 +27,7 @@ pub(super) struct Context<'c> {
     pub memberships: UserRooms,
     /// The member events that the delta brings to the device.
     pub new_members: Mutex<NewMembers>,
-    /// Without a token all receipts of the user's rooms, read at once.
+    /// All receipts of the user's rooms, where they were read at once.
     pub receipts: Option<HashMap<RoomNid, Vec<Arc<Receipt>>>>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct RoomHints {
 }
 
 impl<'c> Context<'c> {
-    pub(super) async fn new(
+    pub(crate) async fn new(
         parts: &'c DeltaParts,
         request: &'c DeltaRequest,
         new_members: NewMembers,
@@ -51,9 +51,6 @@ impl<'c> Context<'c> {
         let new_members = Mutex::new(new_members);
         let mut context = Self { parts, request, now, now_ms, settings, memberships, new_members, receipts: None };
         context.wait_for_memberships().await;
-        if request.since.is_none() {
-            context.receipts = Some(context.all_receipts().await?);
-        }
         Ok(context)
     }
 
@@ -70,7 +67,8 @@ impl<'c> Context<'c> {
         }
     }
 
-    async fn all_receipts(&self) -> Result<HashMap<RoomNid, Vec<Arc<Receipt>>>, DbError> {
+    /// Returns all receipts of the rooms that the user is in.
+    pub(super) async fn all_receipts(&self) -> Result<HashMap<RoomNid, Vec<Arc<Receipt>>>, DbError> {
         let rooms: Vec<RoomNid> = self.memberships.joined().collect();
         let upto = self.now.position;
         let read = move |tx: &mut Tx<'_>| repo::receipts::in_rooms(tx, &rooms, 0, upto);
@@ -87,11 +85,11 @@ impl<'c> Context<'c> {
     }
 
     /// Returns where the changes begin; 0 without a token.
-    pub(super) fn since_position(&self) -> Position {
+    pub(crate) fn since_position(&self) -> Position {
         self.request.since.map_or(0, |since| since.position.min(self.now.position))
     }
 
-    pub(super) fn format(&self) -> ClientFormat<'_> {
+    pub(crate) fn format(&self) -> ClientFormat<'_> {
         self.request.format(self.now_ms)
     }
 

@@ -29,7 +29,7 @@ impl DeviceListDelta {
 /// Returns the users whose devices changed, and those who share no room with the user any more. There are none without
 /// a token: the client queries all. The specification speaks of encrypted rooms; as in Synapse all rooms count, because
 /// some clients rely on it.
-pub(super) async fn changed(context: &Context<'_>, users: &UserChanges) -> Result<DeviceListDelta, DbError> {
+pub(crate) async fn changed(context: &Context<'_>, users: &UserChanges) -> Result<DeviceListDelta, DbError> {
     if context.request.since.is_none() {
         return Ok(DeviceListDelta::default());
     }

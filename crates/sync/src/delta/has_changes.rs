@@ -9,7 +9,7 @@ use crate::notifier::MaybeChanged;
 use crate::token::SyncToken;
 
 /// Whether there may be changes up to `now`. False only if there are certainly none.
-pub(super) fn may_have_changes(parts: &DeltaParts, request: &DeltaRequest, now: Now) -> bool {
+pub(crate) fn may_have_changes(parts: &DeltaParts, request: &DeltaRequest, now: Now) -> bool {
     let Some(since) = request.since else { return true };
     if now.position == since.position && now.ephemeral == since.ephemeral && since.to_device.is_none() {
         return false;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
-use plexus_rooms::{Room, RoomMembership, RoomView, timeline as history};
+use plexus_rooms::{Room, RoomMembership, RoomView};
 use plexus_store::repo::receipts::{self as stored_receipts, Receipt};
 use plexus_store::{DbError, Position, Tx};
 
 use super::account_data;
 use super::context::{Context, RoomHints};
 use super::events::{AccountData, EventList};
+use super::membership::{was_away, was_joined};
 use super::state::StateReader;
 use super::summary::{self, Summary};
 use super::timeline::{self, TimelineDelta};
@@ -116,24 +117,6 @@ async fn extent(context: &Context<'_>, room: &Room, membership: &RoomMembership)
         Some(_) if context.request.full_state => Extent::WholeState,
         Some(_) => Extent::Changes,
     })
-}
-
-/// Whether the user was in the room at the request's token.
-pub(super) async fn was_joined(context: &Context<'_>, room: &Room) -> Result<bool, DbError> {
-    let (since, user) = (context.since_position(), context.request.user.as_str());
-    let event = history::state_event_at(room, since, "m.room.member", user).await?;
-    Ok(event.and_then(|event| Membership::of(&event.pdu)) == Some(Membership::Join))
-}
-
-/// Whether the user, who was in the room at the request's token, has left it and come back since. Meanwhile others may
-/// have changed their devices unseen.
-async fn was_away(context: &Context<'_>, room: &Room, membership: &RoomMembership) -> Result<bool, DbError> {
-    let since = context.since_position();
-    if context.request.since.is_none() || membership.position <= since {
-        return Ok(false);
-    }
-    let own = history::member_changes(room, &context.request.user, since, context.now.position).await?;
-    Ok(own.iter().any(|event| Membership::of(&event.pdu) != Some(Membership::Join)))
 }
 
 async fn ephemeral(

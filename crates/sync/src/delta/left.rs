@@ -1,19 +1,17 @@
 //! A room the user has left or was banned from.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use plexus_protocol::id::UserId;
-use plexus_rooms::timeline::{member_until, state_delta};
+use plexus_rooms::timeline::member_until;
 use plexus_rooms::{Room, RoomMembership, TimelineEvent};
 use plexus_store::DbError;
 
 use super::context::{Context, RoomHints};
 use super::events::{AccountData, EventList};
-use super::joined::was_joined;
+use super::membership::was_joined;
 use super::state::StateReader;
 use super::timeline::{self, Timeline, TimelineDelta};
-use super::user_changes::{UserChanges, joined_members};
+use super::user_changes::UserChanges;
 use crate::history;
 
 /// The changes in a room up to the leave.
@@ -53,12 +51,7 @@ pub(super) async fn changed(
     }
     let view = room.view();
     if let Some(until) = member.filter(|_| was_joined) {
-        // The user never met those who came later.
-        let later = state_delta(room, until, context.now.position).await?;
-        let members = later.iter().filter(|event| event.pdu.event_type() == "m.room.member");
-        let later: HashSet<&str> = members.filter_map(|event| event.pdu.state_key()).collect();
-        let met = |user: &UserId| !later.contains(user.as_str());
-        users.left.extend(joined_members(&view).filter(met));
+        users.add_left(context, room, until).await?;
     }
     let reader = StateReader { context, room, view: &view, timeline: &timeline, heroes: &[], until };
     let state = match member {
@@ -71,7 +64,7 @@ pub(super) async fn changed(
 }
 
 /// Returns the user's own member event that made the membership what it is.
-async fn own_membership(
+pub(crate) async fn own_membership(
     context: &Context<'_>,
     room: &Room,
     membership: &RoomMembership,

@@ -81,13 +81,16 @@ impl DeltaReader {
         mut rooms: R,
     ) -> Result<SyncDelta<R>, DbError> {
         let new_members = self.sent_members.begin(&request.user, device_of(request), request.since.is_none());
-        let context = Context::new(&self.parts, request, new_members, now).await?;
+        let mut context = Context::new(&self.parts, request, new_members, now).await?;
+        if request.since.is_none() {
+            context.receipts = Some(context.all_receipts().await?);
+        }
         let account_data = account_data::changed(&context).await?;
         let users = rooms::changed(&context, account_data.rooms, &mut rooms).await?;
         Ok(SyncDelta {
             upto: context.now,
             account_data: account_data.global,
-            messages: to_device::messages(&context).await?,
+            messages: to_device::unacknowledged(&context).await?,
             device_lists: device_lists::changed(&context, &users).await?,
             presence: presence::changed(&context, &users).await?,
             key_counts: self.key_counts(request).await?,

@@ -24,7 +24,7 @@ impl fmt::Debug for StrippedRoomDelta {
 }
 
 /// Returns an invite; `None` when it came from an ignored user.
-pub(super) async fn invited(
+pub(crate) async fn invited(
     context: &Context<'_>,
     room: &Arc<Room>,
     membership: &RoomMembership,
@@ -40,7 +40,7 @@ pub(super) async fn invited(
 }
 
 /// Returns a knock that has not been answered.
-pub(super) async fn knocked(
+pub(crate) async fn knocked(
     context: &Context<'_>,
     room: &Arc<Room>,
     membership: &RoomMembership,

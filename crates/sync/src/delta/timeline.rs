@@ -21,6 +21,17 @@ const MAX_LIMIT: usize = 1_000;
 /// How often more events are read because too few passed the filter.
 const MAX_LOADS: usize = 5;
 
+/// A part of a timeline.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    /// Only events after this.
+    pub after: Position,
+    /// Only events at or before this.
+    pub upto: Position,
+    /// The most events.
+    pub limit: u64,
+}
+
 /// Which events are wanted.
 struct Wanted<'w> {
     /// Only events after this.
@@ -50,7 +61,7 @@ pub struct TimelineDelta {
 
 /// A timeline that is being read.
 #[derive(Default)]
-pub(super) struct Timeline {
+pub(crate) struct Timeline {
     /// The events that are shown, oldest first.
     pub events: Vec<Arc<TimelineEvent>>,
     /// Everything after `start`, shown or not, oldest first.
@@ -63,8 +74,8 @@ pub(super) struct Timeline {
     pub memberships: HashMap<EventNid, Membership>,
 }
 
-/// Reads the timeline of a room as far as the user sees it. `checked`: the membership to check the room's history
-/// visibility for.
+/// Reads the timeline of a room as far as the user sees it, at most as many events as the filter asks for. `checked`:
+/// the membership to check the room's history visibility for.
 pub(super) async fn read(
     context: &Context<'_>,
     room: &Room,
@@ -72,9 +83,20 @@ pub(super) async fn read(
     upto: Position,
     checked: Option<&RoomMembership>,
 ) -> Result<Timeline, DbError> {
+    let limit = context.filter().room.timeline.event.limit.unwrap_or(DEFAULT_LIMIT);
+    read_limited(context, room, Span { after, upto, limit }, checked).await
+}
+
+/// As [`read`], with a limit of its own.
+pub(crate) async fn read_limited(
+    context: &Context<'_>,
+    room: &Room,
+    span: Span,
+    checked: Option<&RoomMembership>,
+) -> Result<Timeline, DbError> {
+    let Span { after, upto, limit } = span;
     let filter = &context.filter().room.timeline;
-    let max = context.parts.options.timeline_limit.unwrap_or(u64::MAX);
-    let limit = filter.event.limit.unwrap_or(DEFAULT_LIMIT).min(max);
+    let limit = limit.min(context.parts.options.timeline_limit.unwrap_or(u64::MAX));
     let limit = usize::try_from(limit).unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
     let shown = filter.allows_room(room.id.as_str());
     let keep = |event: &TimelineEvent| shown && is_wanted(context, &event.pdu);
@@ -162,7 +184,7 @@ impl Timeline {
     }
 
     /// Adds what the events' relations are.
-    pub(super) async fn into_delta(self, context: &Context<'_>, room: &Room) -> Result<TimelineDelta, DbError> {
+    pub(crate) async fn into_delta(self, context: &Context<'_>, room: &Room) -> Result<TimelineDelta, DbError> {
         let related = maybe_related(&room.view(), &self.events);
         Ok(TimelineDelta {
             relations: relations::bundle(room, &context.format(), &related).await?,

@@ -11,7 +11,7 @@ use crate::notifier::MaybeChanged;
 
 /// The most messages in one response, in number and in bytes: a phone has to parse the response at once. The others
 /// follow in the next one.
-const MAX_MESSAGES: ReadLimits = ReadLimits { messages: 100, bytes: 1024 * 1024 };
+pub(crate) const MAX_MESSAGES: ReadLimits = ReadLimits { messages: 100, bytes: 1024 * 1024 };
 
 /// Messages to the device.
 #[derive(Debug, Default)]
@@ -32,16 +32,25 @@ impl MessagesDelta {
 }
 
 /// Returns the messages that the device has not acknowledged.
-pub(super) async fn messages(context: &Context<'_>) -> Result<MessagesDelta, DbError> {
+pub(super) async fn unacknowledged(context: &Context<'_>) -> Result<MessagesDelta, DbError> {
+    let since = context.request.since.map_or(0, |since| since.to_device_position());
+    messages(context, since, MAX_MESSAGES).await
+}
+
+/// Returns the messages to the device after `since`.
+pub(crate) async fn messages(
+    context: &Context<'_>,
+    since: Position,
+    limits: ReadLimits,
+) -> Result<MessagesDelta, DbError> {
     let Some(device) = &context.request.device else { return Ok(MessagesDelta::default()) };
     let (user, upto) = (&context.request.user, context.now.position);
-    let since = context.request.since.map_or(0, |since| since.to_device_position());
     let index = context.parts.notifier.index();
     if index.to_device_changed(user, device, since) == MaybeChanged::Known(false) {
         return Ok(MessagesDelta::default());
     }
     let (key, device) = (user.to_string(), device.clone());
-    let read = move |tx: &mut Tx<'_>| repo::to_device::waiting(tx, &key, &device, (since, upto), MAX_MESSAGES);
+    let read = move |tx: &mut Tx<'_>| repo::to_device::waiting(tx, &key, &device, (since, upto), limits);
     let (mut waiting, more): (Vec<Waiting>, bool) = context.parts.db.read(read).await?;
     let more_after = waiting.last().filter(|_| more).map(|last| last.position);
     waiting.retain(|message| is_readable(user, message));
@@ -60,7 +69,7 @@ fn is_readable(user: &UserId, message: &Waiting) -> bool {
 }
 
 /// Deletes the messages to the device up to `upto`: by its token, the client has them.
-pub(super) async fn acknowledge(parts: &DeltaParts, request: &DeltaRequest, upto: Position) -> Result<(), DbError> {
+pub(crate) async fn acknowledge(parts: &DeltaParts, request: &DeltaRequest, upto: Position) -> Result<(), DbError> {
     let (db, index) = (&parts.db, parts.notifier.index());
     let Some(device) = &request.device else { return Ok(()) };
     let upto = upto.min(db.committed());

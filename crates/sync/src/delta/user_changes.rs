@@ -1,17 +1,18 @@
 //! The users who have come to share a room with a user, and those who have left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
-use plexus_rooms::{RoomView, TimelineEvent};
+use plexus_rooms::{Room, RoomView, TimelineEvent, timeline};
+use plexus_store::{DbError, Position};
 
 use super::context::Context;
 
 /// The users who have come to share a room with the user since the token, and those who have left.
 #[derive(Default)]
-pub(super) struct UserChanges {
+pub(crate) struct UserChanges {
     /// The users whose keys the client has to query: those who joined, knocked or were invited, and those in a room
     /// that has become encrypted.
     pub keys_needed: BTreeSet<UserId>,
@@ -22,6 +23,21 @@ pub(super) struct UserChanges {
 }
 
 impl UserChanges {
+    /// Adds the users of a room that the user has left: those who were in it at `until` and still are.
+    pub(super) async fn add_left(
+        &mut self,
+        context: &Context<'_>,
+        room: &Room,
+        until: Position,
+    ) -> Result<(), DbError> {
+        // The user never met those who came later.
+        let later = timeline::state_delta(room, until, context.now.position).await?;
+        let members = later.iter().filter(|event| event.pdu.event_type() == "m.room.member");
+        let later: HashSet<&str> = members.filter_map(|event| event.pdu.state_key()).collect();
+        self.left.extend(joined_members(&room.view()).filter(|user| !later.contains(user.as_str())));
+        Ok(())
+    }
+
     /// Adds the users of a room; with `met_all` all of them, because the user has joined it.
     pub(super) fn add_room<'e>(
         &mut self,
@@ -70,7 +86,7 @@ impl UserChanges {
 }
 
 /// Returns the joined members of a room.
-pub(super) fn joined_members(view: &RoomView) -> impl Iterator<Item = UserId> {
+fn joined_members(view: &RoomView) -> impl Iterator<Item = UserId> {
     let members = view.state.of_type("m.room.member");
     let joined = members.filter(|entry| entry.membership == Some(Membership::Join));
     joined.filter_map(|entry| UserId::try_from(&*entry.state_key).ok())

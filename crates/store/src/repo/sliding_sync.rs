@@ -1,0 +1,87 @@
+//! What connections of simplified sliding sync have been sent.
+
+use crate::{DbError, Tx};
+
+/// The name of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ConnectionKey {
+    pub user_id: String,
+    /// Empty for sessions without a device.
+    pub device_id: String,
+    /// Chosen by the client; may be empty.
+    pub conn_id: String,
+}
+
+/// Returns the states of a connection: state id and packed state.
+pub fn states(tx: &mut Tx<'_>, key: &ConnectionKey) -> Result<Vec<(i64, Vec<u8>)>, DbError> {
+    tx.query(
+        "SELECT state_id, state FROM sliding_sync_connections
+         WHERE user_id = $1 AND device_id = $2 AND conn_id = $3",
+        &[&key.user_id, &key.device_id, &key.conn_id.as_bytes()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Stores a new state of a connection. Of its earlier states only `previous` is kept.
+pub fn add(
+    tx: &mut Tx<'_>,
+    key: &ConnectionKey,
+    previous: Option<i64>,
+    (state_id, state): (i64, &[u8]),
+    now_ms: u64,
+) -> Result<(), DbError> {
+    let ConnectionKey { user_id, device_id, conn_id } = key;
+    // State ids are positive.
+    tx.execute_later(
+        "DELETE FROM sliding_sync_connections
+         WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id <> $4",
+        &[user_id, device_id, &conn_id.as_bytes(), &previous.unwrap_or(0)],
+    )?;
+    tx.execute_later(
+        "INSERT INTO sliding_sync_connections (user_id, device_id, conn_id, state_id, state, used_ts)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        &[user_id, device_id, &conn_id.as_bytes(), &state_id, &state, &now_ms],
+    )?;
+    Ok(())
+}
+
+/// Deletes the connections of a device that were used least recently, so that `most` are left.
+pub fn delete_beyond(tx: &mut Tx<'_>, user_id: &str, device_id: &str, most: usize) -> Result<(), DbError> {
+    let connections: Vec<Vec<u8>> = tx.query(
+        "SELECT conn_id, MAX(used_ts) FROM sliding_sync_connections WHERE user_id = $1 AND device_id = $2
+         GROUP BY conn_id ORDER BY 2 DESC, 1",
+        &[&user_id, &device_id],
+        |row| row.get(0),
+    )?;
+    for conn_id in connections.iter().skip(most) {
+        tx.execute_later(
+            "DELETE FROM sliding_sync_connections WHERE user_id = $1 AND device_id = $2 AND conn_id = $3",
+            &[&user_id, &device_id, conn_id],
+        )?;
+    }
+    Ok(())
+}
+
+/// Records when a connection was used.
+pub fn set_used(tx: &mut Tx<'_>, key: &ConnectionKey, now_ms: u64) -> Result<(), DbError> {
+    tx.execute_later(
+        "UPDATE sliding_sync_connections SET used_ts = $4 WHERE user_id = $1 AND device_id = $2 AND conn_id = $3",
+        &[&key.user_id, &key.device_id, &key.conn_id.as_bytes(), &now_ms],
+    )?;
+    Ok(())
+}
+
+/// Deletes the connections that were last used before `ts` (Unix ms).
+pub fn delete_unused(tx: &mut Tx<'_>, ts: u64) -> Result<(), DbError> {
+    tx.execute_later("DELETE FROM sliding_sync_connections WHERE used_ts < $1", &[&ts])?;
+    Ok(())
+}
+
+/// Deletes the connections of a device.
+pub fn delete_of_device(tx: &mut Tx<'_>, user_id: &str, device_id: &str) -> Result<(), DbError> {
+    tx.execute_later(
+        "DELETE FROM sliding_sync_connections WHERE user_id = $1 AND device_id = $2",
+        &[&user_id, &device_id],
+    )?;
+    Ok(())
+}
