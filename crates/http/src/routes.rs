@@ -29,6 +29,8 @@ impl Client {
         Prefixes(&["/_matrix/client/v3", "/_matrix/client/r0", "/_matrix/client/unstable"]);
     /// Endpoints that came after Matrix 1.1 and are versioned one by one.
     pub const V1: Prefixes = Prefixes(&["/_matrix/client/v1"]);
+    /// Simplified sliding sync.
+    pub const V4: Prefixes = Prefixes(&["/_matrix/client/v4"]);
     /// Unstable forms; the path then begins with the MSC's name.
     pub const UNSTABLE: Prefixes = Prefixes(&["/_matrix/client/unstable"]);
     /// The media API as it was before Matrix 1.11.

@@ -3,6 +3,7 @@
 //! - [`notifier`]: which users, rooms and devices changed, and waking requests that wait
 //! - [`delta`]: what changed for a device, as values; on [`token`]s and [`filter`]s
 //! - [`v3`]: `GET /_matrix/client/v3/sync`, which writes a delta as JSON
+//! - [`sliding`]: simplified sliding sync, which sends the rooms of lists and what its connections lack of them
 //! - [`unread`], [`notifications`]: unread counts and the events they count, by push rules ([`settings`]) and
 //!   [`receipts`]
 //! - [`typing`], [`presence`]: in memory only, numbered by [`ephemeral`]
@@ -21,6 +22,7 @@ pub mod presence;
 pub mod push_rules;
 pub mod receipts;
 pub mod settings;
+pub mod sliding;
 pub mod tags;
 pub mod to_device;
 pub mod token;
@@ -35,6 +37,7 @@ pub use notifier::Notifier;
 pub use presence::{Presence, PresenceSettings, PresenceState};
 pub use receipts::{NewReceipt, ReceiptType, Receipts};
 pub use settings::SettingsCache;
+pub use sliding::{SlidingRequest, SlidingSync, SlidingSyncError, SlidingSyncParts};
 pub use to_device::{ToDevice, ToDeviceError};
 pub use token::SyncToken;
 pub use typing::Typing;

@@ -13,13 +13,15 @@ const VERSIONS: [&str; 27] = [
 ];
 
 /// Features that clients still look up by their unstable names. Only those that work are listed.
-const UNSTABLE_FEATURES: [&str; 3] = [
+const UNSTABLE_FEATURES: [&str; 4] = [
     // Lazy-loaded members, in the specification since r0.5.0.
     "m.lazy_load_members",
     // Cross-signing by its old name.
     "org.matrix.e2e_cross_signing",
     // Stable as v1.11's authenticated media.
     "org.matrix.msc3916.stable",
+    // Sliding sync (MSC4186) in the form of `sync/sync_events/v5/unstable.rs`.
+    "org.matrix.simplified_msc3575",
 ];
 
 #[derive(Serialize)]

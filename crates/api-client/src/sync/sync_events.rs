@@ -1,3 +1,4 @@
-//! The two forms of syncing.
+//! The forms of syncing.
 
 pub(crate) mod v3;
+pub(crate) mod v5;

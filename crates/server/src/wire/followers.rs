@@ -9,8 +9,8 @@ use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups, RemoteDevices, RemoteDev
 use plexus_store::DbError;
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
-    DeltaParts, Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SyncEngine,
-    SyncOptions, SyncParts, ToDevice, Typing, UnreadCounts,
+    DeltaParts, Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SlidingSync,
+    SlidingSyncParts, SyncEngine, SyncOptions, SyncParts, ToDevice, Typing, UnreadCounts,
 };
 
 use super::federation::Outgoing;
@@ -27,6 +27,7 @@ pub(super) struct SyncServices {
     pub(super) to_device: Arc<ToDevice>,
     pub(super) filters: Arc<Filters>,
     pub(super) engine: Arc<SyncEngine>,
+    pub(super) sliding: Arc<SlidingSync>,
 }
 
 /// Keys of end-to-end encryption.
@@ -76,7 +77,14 @@ impl SyncServices {
                 settings,
                 options: sync_options(config),
             },
+            serial: Arc::clone(&serial),
+            shutdown: shutdown.clone(),
+        });
+        let engine = Arc::new(engine);
+        let sliding = SlidingSync::new(SlidingSyncParts {
+            engine: Arc::clone(&engine),
             serial,
+            random: foundation.random.clone(),
             shutdown: shutdown.clone(),
         });
         Self {
@@ -87,7 +95,8 @@ impl SyncServices {
             notifications: Arc::new(notifications),
             to_device: Arc::new(to_device),
             filters: Arc::new(Filters::new(db.clone())),
-            engine: Arc::new(engine),
+            engine,
+            sliding: Arc::new(sliding),
         }
     }
 
@@ -97,6 +106,7 @@ impl SyncServices {
         background.spawn_abortable("typing", async move { typing.run().await });
         background
             .spawn_abortable("housekeeping of to-device messages", Arc::clone(&self.to_device).run_housekeeping());
+        background.spawn_abortable("housekeeping of sliding sync", Arc::clone(&self.sliding).run_housekeeping());
     }
 }
 

@@ -12,30 +12,37 @@ pub struct ConnectionKey {
     pub conn_id: String,
 }
 
-/// Returns the states of a connection: state id and packed state.
-pub fn states(tx: &mut Tx<'_>, key: &ConnectionKey) -> Result<Vec<(i64, Vec<u8>)>, DbError> {
+/// A state of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateRow {
+    pub state_id: i64,
+    pub state: Vec<u8>,
+    pub used_ts: u64,
+}
+
+/// Returns the states of a connection.
+pub fn states(tx: &mut Tx<'_>, key: &ConnectionKey) -> Result<Vec<StateRow>, DbError> {
     tx.query(
-        "SELECT state_id, state FROM sliding_sync_connections
+        "SELECT state_id, state, used_ts FROM sliding_sync_connections
          WHERE user_id = $1 AND device_id = $2 AND conn_id = $3",
         &[&key.user_id, &key.device_id, &key.conn_id.as_bytes()],
-        |row| Ok((row.get(0)?, row.get(1)?)),
+        |row| Ok(StateRow { state_id: row.get(0)?, state: row.get(1)?, used_ts: row.get(2)? }),
     )
 }
 
-/// Stores a new state of a connection. Of its earlier states only `previous` is kept.
+/// Stores a new state of a connection. Of its earlier states only `previous` is kept, if there is one with that id.
 pub fn add(
     tx: &mut Tx<'_>,
     key: &ConnectionKey,
-    previous: Option<i64>,
+    previous: i64,
     (state_id, state): (i64, &[u8]),
     now_ms: u64,
 ) -> Result<(), DbError> {
     let ConnectionKey { user_id, device_id, conn_id } = key;
-    // State ids are positive.
     tx.execute_later(
         "DELETE FROM sliding_sync_connections
          WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id <> $4",
-        &[user_id, device_id, &conn_id.as_bytes(), &previous.unwrap_or(0)],
+        &[user_id, device_id, &conn_id.as_bytes(), &previous],
     )?;
     tx.execute_later(
         "INSERT INTO sliding_sync_connections (user_id, device_id, conn_id, state_id, state, used_ts)

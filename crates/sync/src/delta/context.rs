@@ -39,16 +39,11 @@ pub(super) struct RoomHints {
 }
 
 impl<'c> Context<'c> {
-    pub(crate) async fn new(
-        parts: &'c DeltaParts,
-        request: &'c DeltaRequest,
-        new_members: NewMembers,
-        now: Now,
-    ) -> Result<Self, DbError> {
+    pub(crate) async fn new(parts: &'c DeltaParts, request: &'c DeltaRequest, now: Now) -> Result<Self, DbError> {
         let settings = parts.settings.get(&request.user).await?;
         let memberships = parts.rooms.memberships().of(&request.user).await?;
         let now_ms = parts.clock.now_ms();
-        let new_members = Mutex::new(new_members);
+        let new_members = Mutex::default();
         let mut context = Self { parts, request, now, now_ms, settings, memberships, new_members, receipts: None };
         context.wait_for_memberships().await;
         Ok(context)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use plexus_store::{DbError, Position};
 
@@ -80,8 +81,9 @@ impl DeltaReader {
         now: Now,
         mut rooms: R,
     ) -> Result<SyncDelta<R>, DbError> {
+        let mut context = Context::new(&self.parts, request, now).await?;
         let new_members = self.sent_members.begin(&request.user, device_of(request), request.since.is_none());
-        let mut context = Context::new(&self.parts, request, new_members, now).await?;
+        context.new_members = Mutex::new(new_members);
         if request.since.is_none() {
             context.receipts = Some(context.all_receipts().await?);
         }

@@ -114,6 +114,12 @@ impl ChangeIndex {
         self.read().rooms.get(&room).copied().unwrap_or_default()
     }
 
+    /// Whether a room got an event after `since`.
+    pub fn event_after(&self, room: RoomNid, since: Position) -> MaybeChanged<bool> {
+        let inner = self.read();
+        inner.later(inner.rooms.get(&room).map(|positions| positions.event), since)
+    }
+
     /// Whether account data of a user was written after `since`.
     pub fn account_data_changed(&self, user: &UserId, since: Position) -> MaybeChanged<bool> {
         let inner = self.read();

@@ -1,0 +1,183 @@
+//! What a response holds besides rooms.
+
+mod account_data;
+mod receipts;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::membership::Membership;
+use plexus_store::repo::to_device::ReadLimits;
+use plexus_store::{DbError, Position, RoomNid};
+
+use super::lists::Selection;
+use super::pos::Pos;
+use super::request::{ExtensionRooms, SlidingRequest, ToDeviceExtension};
+use super::rooms::RoomUpdates;
+use crate::delta::context::Context;
+use crate::delta::{AccountData, DeviceListDelta, KeyCounts, all_user_changes, device_lists, to_device};
+use crate::{receipts as receipt_events, typing};
+
+/// What a response holds besides rooms; `None`: it was not asked for.
+#[derive(Debug, Default)]
+pub(super) struct ExtensionUpdates {
+    pub to_device: Option<ToDeviceUpdate>,
+    pub e2ee: Option<E2eeUpdate>,
+    pub account_data: Option<AccountDataUpdate>,
+    /// `m.receipt` events, JSON.
+    pub receipts: BTreeMap<RoomId, String>,
+    /// `m.typing` events, JSON.
+    pub typing: BTreeMap<RoomId, String>,
+}
+
+/// Messages to the device.
+#[derive(Debug)]
+pub(super) struct ToDeviceUpdate {
+    pub next_batch: Position,
+    /// JSON
+    pub events: Vec<String>,
+}
+
+/// Changes that concern end-to-end encryption.
+#[derive(Debug)]
+pub(super) struct E2eeUpdate {
+    pub device_lists: DeviceListDelta,
+    /// `None` for a session without a device.
+    pub key_counts: Option<Arc<KeyCounts>>,
+}
+
+/// Account data that the client does not have.
+#[derive(Debug, Default)]
+pub(super) struct AccountDataUpdate {
+    pub global: Vec<AccountData>,
+    pub rooms: BTreeMap<RoomId, Vec<AccountData>>,
+}
+
+impl ExtensionUpdates {
+    /// Whether there is nothing worth a response. Changed key counts are not.
+    pub(super) fn is_empty(&self) -> bool {
+        self.to_device.as_ref().is_none_or(|update| update.events.is_empty())
+            && self.e2ee.as_ref().is_none_or(|update| update.device_lists.is_empty())
+            && self.account_data.as_ref().is_none_or(AccountDataUpdate::is_empty)
+            && self.receipts.is_empty()
+            && self.typing.is_empty()
+    }
+}
+
+impl AccountDataUpdate {
+    pub(super) fn is_empty(&self) -> bool {
+        self.global.is_empty() && self.rooms.is_empty()
+    }
+}
+
+/// The rooms that extensions are about, and what their client has of them.
+pub(super) struct ExtensionReader<'r> {
+    pub context: &'r Context<'r>,
+    pub request: &'r SlidingRequest,
+    pub selection: &'r Selection,
+    /// What the client had before.
+    pub from: Option<Pos>,
+}
+
+impl ExtensionReader<'_> {
+    /// Reads what the request asks for besides rooms, and key counts that were read before. `rooms`: the rooms of the
+    /// same response.
+    pub(super) async fn read(
+        &self,
+        key_counts: Option<Arc<KeyCounts>>,
+        rooms: &mut RoomUpdates,
+    ) -> Result<ExtensionUpdates, DbError> {
+        let extensions = &self.request.extensions;
+        let mut updates = ExtensionUpdates::default();
+        if let Some(to_device) = extensions.to_device {
+            updates.to_device = Some(self.to_device(to_device).await?);
+        }
+        if extensions.e2ee {
+            let users = all_user_changes::read(self.context).await?;
+            let device_lists = device_lists::changed(self.context, &users).await?;
+            updates.e2ee = Some(E2eeUpdate { device_lists, key_counts });
+        }
+        if let Some(wanted) = &extensions.account_data {
+            updates.account_data = Some(self.account_data(&self.rooms(wanted), rooms).await?);
+        }
+        if let Some(wanted) = &extensions.receipts {
+            updates.receipts = self.receipts(&self.joined(wanted), rooms).await?;
+        }
+        if let Some(wanted) = &extensions.typing {
+            updates.typing = self.typing(&self.joined(wanted), rooms);
+        }
+        Ok(updates)
+    }
+
+    async fn to_device(&self, wanted: ToDeviceExtension) -> Result<ToDeviceUpdate, DbError> {
+        let now = self.context.now.position;
+        let since = wanted.since.unwrap_or(0);
+        if since >= now {
+            return Ok(ToDeviceUpdate { next_batch: since, events: Vec::new() });
+        }
+        let limits = ReadLimits { messages: wanted.limit.max(1), ..to_device::MAX_MESSAGES };
+        let messages = to_device::messages(self.context, since, limits).await?;
+        Ok(ToDeviceUpdate { next_batch: messages.more_after.unwrap_or(now), events: messages.events })
+    }
+
+    /// Returns the rooms that an extension is about.
+    fn rooms(&self, wanted: &ExtensionRooms) -> BTreeSet<RoomNid> {
+        let ExtensionRooms { lists, rooms } = wanted;
+        let is_wanted = |nid: &RoomNid| {
+            let Some(relevant) = self.selection.rooms.get(nid) else { return false };
+            let is_listed = relevant.lists.iter().any(|list| lists.as_ref().is_none_or(|lists| lists.contains(list)));
+            let id = relevant.known.facts.id.as_str();
+            let is_named = rooms.as_ref().is_none_or(|rooms| rooms.iter().any(|room| room == id));
+            is_listed || (relevant.is_subscribed && is_named)
+        };
+        self.selection.rooms.keys().copied().filter(is_wanted).collect()
+    }
+
+    /// Returns the rooms that an extension is about and the user is in.
+    fn joined(&self, wanted: &ExtensionRooms) -> BTreeSet<RoomNid> {
+        let mut rooms = self.rooms(wanted);
+        rooms.retain(|nid| self.context.memberships.get(*nid).is_some_and(|it| it.kind == Membership::Join));
+        rooms
+    }
+
+    fn id(&self, nid: RoomNid) -> Option<RoomId> {
+        self.selection.rooms.get(&nid).map(|relevant| relevant.known.facts.id.clone())
+    }
+
+    fn typing(&self, rooms: &BTreeSet<RoomNid>, updates: &RoomUpdates) -> BTreeMap<RoomId, String> {
+        let service = &self.context.parts.typing;
+        let since = self.from.map_or(0, |from| from.ephemeral);
+        let changed: BTreeSet<RoomNid> = match self.from {
+            Some(_) => service.changed_rooms(since).into_iter().collect(),
+            None => BTreeSet::new(),
+        };
+        let mut events = BTreeMap::new();
+        for nid in rooms {
+            let is_new = updates.updates.get(nid).is_some_and(|update| update.initial);
+            if !is_new && !changed.contains(nid) {
+                continue;
+            }
+            let users = self.typing_members(*nid);
+            if let Some(id) = self.id(*nid).filter(|_| changed.contains(nid) || !users.is_empty()) {
+                events.insert(id, typing::event(&users));
+            }
+        }
+        events
+    }
+
+    fn typing_members(&self, nid: RoomNid) -> Vec<UserId> {
+        let mut users = self.context.parts.typing.users(nid);
+        if let Some(room) = self.context.parts.rooms.loaded(nid).filter(|_| !users.is_empty()) {
+            let view = room.view();
+            users.retain(|user| view.state.membership(user.as_str()) == Some(Membership::Join));
+        }
+        users
+    }
+}
+
+/// Returns the `m.receipt` event of receipts that the user may see.
+fn receipt_event(receipts: &[Arc<plexus_store::repo::receipts::Receipt>], user: &UserId) -> Option<String> {
+    let visible = receipts.iter().filter(|receipt| !receipt.is_private() || receipt.user == *user);
+    receipt_events::event(visible.map(|receipt| &**receipt))
+}

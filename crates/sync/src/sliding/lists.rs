@@ -1,0 +1,209 @@
+//! The rooms that a request is about: those in the ranges of its lists, and those with a subscription.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use plexus_protocol::id::RoomId;
+use plexus_protocol::membership::Membership;
+use plexus_store::{DbError, RoomNid};
+
+use super::known_rooms::KnownRoom;
+use super::labels::Labels;
+use super::request::{List, ListFilters, RoomConfig, SlidingRequest};
+use crate::delta::context::Context;
+
+/// A room that the response is about.
+#[derive(Debug, Clone)]
+pub(super) struct RelevantRoom {
+    pub known: KnownRoom,
+    /// What is wanted of it, by all lists and its subscription together.
+    pub config: RoomConfig,
+    /// The lists in whose ranges the room is.
+    pub lists: Vec<String>,
+    pub is_subscribed: bool,
+}
+
+/// What the lists and subscriptions of a request come to.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    /// How many rooms are in each list, whatever its ranges.
+    pub counts: BTreeMap<String, usize>,
+    pub rooms: BTreeMap<RoomNid, RelevantRoom>,
+}
+
+/// Combines what is wanted of rooms; each combination is made once.
+#[derive(Default)]
+struct Combiner(HashMap<(usize, u32, usize, u32), RoomConfig>);
+
+impl Combiner {
+    fn combine(&mut self, first: &RoomConfig, second: &RoomConfig) -> RoomConfig {
+        let address = |config: &RoomConfig| Arc::as_ptr(&config.required_state).addr();
+        let key = (address(first), first.timeline_limit, address(second), second.timeline_limit);
+        let make = || RoomConfig {
+            timeline_limit: first.timeline_limit.max(second.timeline_limit),
+            required_state: Arc::new(first.required_state.union(&second.required_state)),
+        };
+        self.0.entry(key).or_insert_with(make).clone()
+    }
+}
+
+/// Selects the rooms that a response is about.
+pub(super) async fn select(
+    context: &Context<'_>,
+    request: &SlidingRequest,
+    known: &BTreeMap<RoomNid, KnownRoom>,
+    labels: &Labels,
+) -> Result<Selection, DbError> {
+    let mut selection = Selection::default();
+    let mut combiner = Combiner::default();
+    for (name, list) in &request.lists {
+        let filter = Filter::new(context, &list.filters, labels).await?;
+        let mut rooms: Vec<&KnownRoom> = Vec::new();
+        for room in known.values() {
+            if is_shown(context, room, &list.config).await? && filter.passes(context, room).await? {
+                rooms.push(room);
+            }
+        }
+        selection.counts.insert(name.clone(), rooms.len());
+        for room in in_ranges(rooms, list) {
+            selection.add(&mut combiner, room, &list.config).lists.push(name.clone());
+        }
+    }
+    for (id, config) in &request.subscriptions {
+        if let Some(room) = find(context, known, id).await?
+            && is_shown(context, room, config).await?
+        {
+            selection.add(&mut combiner, room, config).is_subscribed = true;
+        }
+    }
+    Ok(selection)
+}
+
+impl Selection {
+    fn add(&mut self, combiner: &mut Combiner, room: &KnownRoom, config: &RoomConfig) -> &mut RelevantRoom {
+        let add = |relevant: &mut RelevantRoom| relevant.config = combiner.combine(&relevant.config, config);
+        self.rooms.entry(room.membership.room).and_modify(add).or_insert_with(|| RelevantRoom {
+            known: room.clone(),
+            config: config.clone(),
+            lists: Vec::new(),
+            is_subscribed: false,
+        })
+    }
+}
+
+async fn find<'k>(
+    context: &Context<'_>,
+    known: &'k BTreeMap<RoomNid, KnownRoom>,
+    id: &RoomId,
+) -> Result<Option<&'k KnownRoom>, DbError> {
+    let room = context.parts.rooms.get_readable(id).await?;
+    Ok(room.and_then(|room| known.get(&room.nid)))
+}
+
+/// Whether enough of the room's state is there for what is wanted of it.
+async fn is_shown(context: &Context<'_>, room: &KnownRoom, config: &RoomConfig) -> Result<bool, DbError> {
+    if !room.facts.is_partial || room.membership.kind != Membership::Join {
+        return Ok(true);
+    }
+    let rooms = &context.parts.rooms;
+    let lazily = config.required_state.can_do_without_remote_members(rooms.server_name().as_str());
+    let Some(room) = rooms.get_readable_nid(room.membership.room).await? else { return Ok(false) };
+    Ok(room.view().shown_from(lazily).is_some_and(|from| from <= context.now.position))
+}
+
+/// Returns the rooms in the ranges of a list; the newest activity comes first.
+fn in_ranges<'r>(mut rooms: Vec<&'r KnownRoom>, list: &List) -> Vec<&'r KnownRoom> {
+    let Some(ranges) = &list.ranges else { return rooms };
+    let end = ranges.iter().map(|(_, last)| last.saturating_add(1)).max().unwrap_or(0).min(rooms.len());
+    let order = |room: &&KnownRoom| (std::cmp::Reverse(room.activity()), room.membership.room);
+    if end > 0 && end < rooms.len() {
+        rooms.select_nth_unstable_by_key(end - 1, order);
+        rooms.truncate(end);
+    }
+    rooms.truncate(end);
+    rooms.sort_unstable_by_key(order);
+    let is_wanted = |at: usize| ranges.iter().any(|(first, last)| (*first..=*last).contains(&at));
+    rooms.into_iter().enumerate().filter(|(at, _)| is_wanted(*at)).map(|(_, room)| room).collect()
+}
+
+/// The filters of a list, ready to be asked about every room.
+struct Filter<'f> {
+    filters: &'f ListFilters,
+    labels: &'f Labels,
+    /// The rooms in the spaces that the list is about.
+    in_spaces: Option<HashSet<Box<str>>>,
+    /// In lower case.
+    name_part: Option<String>,
+}
+
+impl<'f> Filter<'f> {
+    async fn new(context: &Context<'_>, filters: &'f ListFilters, labels: &'f Labels) -> Result<Self, DbError> {
+        let in_spaces = match &filters.spaces {
+            Some(spaces) => Some(children(context, spaces).await?),
+            None => None,
+        };
+        let name_part = filters.room_name_like.as_deref().map(str::to_lowercase);
+        Ok(Self { filters, labels, in_spaces, name_part })
+    }
+
+    async fn passes(&self, context: &Context<'_>, room: &KnownRoom) -> Result<bool, DbError> {
+        let nid = room.membership.room;
+        let Self { filters, labels, in_spaces, .. } = self;
+        let is = |wanted: Option<bool>, actual: bool| wanted.is_none_or(|wanted| wanted == actual);
+        let has_tag =
+            |tags: &[String]| labels.tags.get(&nid).is_some_and(|own| tags.iter().any(|tag| own.contains(tag)));
+        let passes = is(filters.is_dm, labels.direct.contains(&nid))
+            && is(filters.is_invite, room.membership.kind == Membership::Invite)
+            && filters.is_encrypted.is_none_or(|wanted| room.facts.is_encrypted == Some(wanted))
+            && self.passes_types(room)
+            && in_spaces.as_ref().is_none_or(|rooms| rooms.contains(room.facts.id.as_str()))
+            && filters.tags.as_ref().is_none_or(|tags| has_tag(tags))
+            && !filters.not_tags.as_ref().is_some_and(|tags| has_tag(tags));
+        match &self.name_part {
+            Some(part) if passes => Ok(name(context, room).await?.to_lowercase().contains(part)),
+            _ => Ok(passes),
+        }
+    }
+
+    fn passes_types(&self, room: &KnownRoom) -> bool {
+        let ListFilters { room_types, not_room_types, .. } = self.filters;
+        if room_types.is_none() && not_room_types.is_none() {
+            return true;
+        }
+        let Some(room_type) = &room.facts.room_type else { return false };
+        let has = |types: &Vec<Option<String>>| types.iter().any(|other| other.as_deref() == room_type.as_deref());
+        room_types.as_ref().is_none_or(has) && !not_room_types.as_ref().is_some_and(has)
+    }
+}
+
+/// Returns the name of a room as the user may see it; empty if it has none.
+async fn name(context: &Context<'_>, room: &KnownRoom) -> Result<String, DbError> {
+    if room.membership.kind != Membership::Join {
+        return Ok(room.facts.stripped_name.as_deref().unwrap_or_default().to_owned());
+    }
+    let room = context.parts.rooms.get_readable_nid(room.membership.room).await?;
+    let name = room.and_then(|room| room.view().content_str("m.room.name", "name").map(str::to_owned));
+    Ok(name.unwrap_or_default())
+}
+
+/// Returns the ids of the rooms that are children of spaces which the user is in.
+async fn children(context: &Context<'_>, spaces: &[String]) -> Result<HashSet<Box<str>>, DbError> {
+    let mut found = HashSet::new();
+    for space in spaces {
+        let Ok(id) = RoomId::try_from(space.as_str()) else { continue };
+        let Some(room) = context.parts.rooms.get_readable(&id).await? else { continue };
+        let is_joined = |position: &plexus_rooms::RoomMembership| position.kind == Membership::Join;
+        if !context.memberships.get(room.nid).is_some_and(is_joined) {
+            continue;
+        }
+        let view = room.view();
+        let entries: Vec<_> = view.state.of_type("m.space.child").cloned().collect();
+        for event in plexus_rooms::timeline::state_events(&room, &entries).await? {
+            // A child without `via` is no child any more.
+            if event.pdu.content().get_array("via").is_some() {
+                found.extend(event.pdu.state_key().map(Into::into));
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,270 @@
+//! What a list of rooms is made from, without the rooms themselves.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Room, RoomMembership, RoomView, timeline};
+use plexus_store::repo::room_overviews::{self, Overview};
+use plexus_store::{DbError, EventNid, Position, RoomNid, Tx};
+use quick_cache::sync::Cache;
+use serde::Deserialize;
+
+use crate::delta::DeltaParts;
+use crate::notifier::MaybeChanged;
+
+/// The most rooms whose facts are in memory.
+const MAX_ROOMS: usize = 200_000;
+/// The most invites, knocks and ended memberships whose facts are in memory.
+const MAX_OTHER_MEMBERSHIPS: usize = 50_000;
+/// The most rooms that are read by one query.
+const READ_AT_ONCE: usize = 2_000;
+
+/// What decides whether and where a room is in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RoomFacts {
+    pub id: RoomId,
+    /// Position of the newest event that the user may see. The room's facts are those of this or a later position.
+    pub activity: Position,
+    /// `None`: not known.
+    pub is_encrypted: Option<bool>,
+    /// `None`: not known; `Some(None)`: a room without a type.
+    pub room_type: Option<Option<Box<str>>>,
+    /// The name in the stripped state of an invite or knock. For other rooms see the room.
+    pub stripped_name: Option<Box<str>>,
+    /// Who sent the user's member event, where that matters.
+    pub sender: Option<Box<str>>,
+    /// Whether part of the state may be missing.
+    pub is_partial: bool,
+    /// Whether the room is in lists; if not, only connections that have the room learn that the user has left it.
+    pub is_listed: bool,
+    read_at: Position,
+}
+
+/// Facts of rooms. Owned by this process: they are read again after a change.
+pub(super) struct RoomFactsCache {
+    joined: Cache<RoomNid, Arc<RoomFacts>>,
+    /// Of rooms that the user is not in, by the user's member event, which decides what they are. `None`: a room that
+    /// is in no list, because the user has left it or was never in it.
+    others: Cache<EventNid, Option<Arc<RoomFacts>>>,
+}
+
+impl RoomFactsCache {
+    pub(super) fn new() -> Self {
+        Self { joined: Cache::new(MAX_ROOMS), others: Cache::new(MAX_OTHER_MEMBERSHIPS) }
+    }
+
+    /// Returns the facts of rooms that the user is in. Rooms that cannot be read are left out.
+    pub(super) async fn joined(
+        &self,
+        parts: &DeltaParts,
+        rooms: impl Iterator<Item = RoomNid>,
+    ) -> Result<HashMap<RoomNid, Arc<RoomFacts>>, DbError> {
+        let (read_at, index) = (parts.db.committed(), parts.notifier.index());
+        let (mut found, mut missing) = (HashMap::new(), Vec::new());
+        for nid in rooms {
+            let known = self.joined.get(&nid);
+            match known.filter(|facts| index.event_after(nid, facts.read_at) == MaybeChanged::Known(false)) {
+                Some(facts) => _ = found.insert(nid, facts),
+                None => missing.push(nid),
+            }
+        }
+        let mut stored = Vec::new();
+        for nid in missing {
+            match parts.rooms.loaded(nid) {
+                Some(room) => _ = found.insert(nid, self.keep(nid, of_view(&room, &room.view(), read_at))),
+                None => stored.push(nid),
+            }
+        }
+        for rooms in stored.chunks(READ_AT_ONCE) {
+            let rooms = rooms.to_vec();
+            let read = move |tx: &mut Tx<'_>| {
+                let partial = plexus_store::repo::partial_joins::unfinished(tx)?;
+                Ok::<_, DbError>((room_overviews::of(tx, &rooms)?, partial))
+            };
+            let (overviews, partial) = parts.db.read(read).await?;
+            for overview in overviews {
+                let (nid, is_partial) = (overview.room_nid, partial.binary_search(&overview.room_nid).is_ok());
+                if let Some(facts) = of_overview(overview, is_partial, read_at) {
+                    found.insert(nid, self.keep(nid, facts));
+                }
+            }
+        }
+        // What is newer than these facts is activity all the same.
+        Ok(found)
+    }
+
+    fn keep(&self, nid: RoomNid, facts: RoomFacts) -> Arc<RoomFacts> {
+        let facts = Arc::new(facts);
+        self.joined.insert(nid, Arc::clone(&facts));
+        facts
+    }
+
+    /// Returns the facts of rooms that the user is not in. Of rooms that were left only those that `is_pending` names
+    /// are there, and those from which somebody else removed the user.
+    pub(super) async fn others(
+        &self,
+        parts: &DeltaParts,
+        user: &UserId,
+        memberships: Vec<RoomMembership>,
+        is_pending: impl Fn(RoomNid) -> bool,
+    ) -> Result<BTreeMap<RoomNid, (RoomMembership, Arc<RoomFacts>)>, DbError> {
+        self.find_own_leaves(parts, user, &memberships).await?;
+        let mut found = BTreeMap::new();
+        for membership in memberships {
+            let nid = membership.room;
+            let facts = match self.others.get(&membership.event_nid) {
+                Some(Some(facts)) => facts,
+                Some(None) if !is_pending(nid) => continue,
+                known => {
+                    let Some(room) = parts.rooms.get_readable_nid(nid).await? else { continue };
+                    let mut facts = of_other(parts, user, &room, &membership).await?;
+                    if known.is_none() {
+                        facts.is_listed |= timeline::member_until(user, &room).await?.is_some();
+                    }
+                    let facts = Arc::new(facts);
+                    let listed = facts.is_listed.then(|| Arc::clone(&facts));
+                    self.others.insert(membership.event_nid, listed);
+                    if !facts.is_listed && !is_pending(nid) {
+                        continue;
+                    }
+                    facts
+                }
+            };
+            found.insert(nid, (membership, facts));
+        }
+        Ok(found)
+    }
+
+    /// Finds out which leaves were the user's own, all in one query.
+    async fn find_own_leaves(
+        &self,
+        parts: &DeltaParts,
+        user: &UserId,
+        memberships: &[RoomMembership],
+    ) -> Result<(), DbError> {
+        let leaves = memberships.iter().filter(|membership| membership.kind == Membership::Leave);
+        let unknown = leaves.map(|membership| membership.event_nid).filter(|nid| self.others.get(nid).is_none());
+        let unknown: Vec<EventNid> = unknown.collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let senders = parts.db.read(move |tx| room_overviews::senders(tx, &unknown)).await?;
+        for (event, sender) in senders {
+            if sender == user.as_str() {
+                self.others.insert(event, None);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the user may still come into the room by this membership.
+fn is_open(kind: Membership) -> bool {
+    matches!(kind, Membership::Invite | Membership::Knock)
+}
+
+fn of_view(room: &Room, view: &RoomView, read_at: Position) -> RoomFacts {
+    RoomFacts {
+        id: room.id.clone(),
+        activity: view.position,
+        is_encrypted: Some(view.is_encrypted()),
+        room_type: Some(view.content_str("m.room.create", "type").map(Into::into)),
+        stripped_name: None,
+        sender: None,
+        is_partial: view.is_partial(),
+        is_listed: true,
+        read_at,
+    }
+}
+
+fn of_overview(overview: Overview, is_partial: bool, read_at: Position) -> Option<RoomFacts> {
+    let Overview { room_id, position, is_encrypted, create, .. } = overview;
+    Some(RoomFacts {
+        id: RoomId::try_from(room_id).ok()?,
+        activity: position,
+        is_encrypted: Some(is_encrypted),
+        room_type: create.map(|create| parse(&create).and_then(|event| event.content.room_type)),
+        stripped_name: None,
+        sender: None,
+        is_partial,
+        is_listed: true,
+        read_at,
+    })
+}
+
+/// Returns the facts of a room that the user is not in, as of the user's member event.
+async fn of_other(
+    parts: &DeltaParts,
+    user: &UserId,
+    room: &Room,
+    membership: &RoomMembership,
+) -> Result<RoomFacts, DbError> {
+    let mut facts = RoomFacts {
+        id: room.id.clone(),
+        activity: membership.position,
+        is_encrypted: None,
+        room_type: None,
+        stripped_name: None,
+        sender: None,
+        is_partial: false,
+        is_listed: is_open(membership.kind),
+        read_at: membership.position,
+    };
+    match membership.kind {
+        Membership::Invite | Membership::Knock => {
+            let view = room.view();
+            let Some(entry) = view.state.get("m.room.member", user.as_str()) else { return Ok(facts) };
+            let Some(event) = room.readable_state_event(entry).await? else { return Ok(facts) };
+            facts.sender = Some(event.pdu.sender().as_str().into());
+            let stripped = parts.rooms.describe(room, &event.pdu, None).await?;
+            let stripped: Vec<Event> = stripped.iter().filter_map(|event| parse(event)).collect();
+            let of_type = |event_type| stripped.iter().find(move |event| &*event.event_type == event_type);
+            if let Some(create) = of_type("m.room.create") {
+                facts.is_encrypted = Some(of_type("m.room.encryption").is_some());
+                facts.room_type = Some(create.content.room_type.clone());
+            }
+            facts.stripped_name = of_type("m.room.name").and_then(|event| event.content.name.clone());
+        }
+        Membership::Join | Membership::Leave | Membership::Ban => {
+            let view = room.view();
+            if view.state.get("m.room.create", "").is_some() {
+                let encryption = timeline::state_event_at(room, membership.position, "m.room.encryption", "").await?;
+                facts.is_encrypted = Some(encryption.is_some());
+                facts.room_type = Some(view.content_str("m.room.create", "type").map(Into::into));
+            }
+        }
+    }
+    Ok(facts)
+}
+
+/// The parts of an event that matter here.
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type", default)]
+    event_type: Box<str>,
+    #[serde(default)]
+    content: Content,
+}
+
+#[derive(Default, Deserialize)]
+struct Content {
+    #[serde(rename = "type", default)]
+    room_type: Option<Box<str>>,
+    #[serde(default)]
+    name: Option<Box<str>>,
+}
+
+/// Parses an event; content of the wrong shape is as if it were not there.
+fn parse(json: &str) -> Option<Event> {
+    #[derive(Deserialize)]
+    struct Typed {
+        #[serde(rename = "type", default)]
+        event_type: Box<str>,
+    }
+    serde_json::from_str(json).ok().or_else(|| {
+        let Typed { event_type } = serde_json::from_str(json).ok()?;
+        Some(Event { event_type, content: Content::default() })
+    })
+}
