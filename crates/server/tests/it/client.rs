@@ -85,6 +85,7 @@ mod state {
 }
 mod sync {
     mod room_prejoin_state;
+    mod sliding;
     mod sync_events;
 }
 mod tag {

@@ -52,21 +52,22 @@ pub fn add(
     Ok(())
 }
 
-/// Deletes the connections of a device that were used least recently, so that `most` are left.
-pub fn delete_beyond(tx: &mut Tx<'_>, user_id: &str, device_id: &str, most: usize) -> Result<(), DbError> {
-    let connections: Vec<Vec<u8>> = tx.query(
+/// Deletes the connections of a device that were used least recently, so that `most` are left. Returns their ids.
+pub fn delete_beyond(tx: &mut Tx<'_>, user_id: &str, device_id: &str, most: usize) -> Result<Vec<String>, DbError> {
+    let mut connections: Vec<String> = tx.query(
         "SELECT conn_id, MAX(used_ts) FROM sliding_sync_connections WHERE user_id = $1 AND device_id = $2
          GROUP BY conn_id ORDER BY 2 DESC, 1",
         &[&user_id, &device_id],
-        |row| row.get(0),
+        |row| row.get_with(0, String::from_utf8),
     )?;
-    for conn_id in connections.iter().skip(most) {
+    let deleted = connections.split_off(most.min(connections.len()));
+    for conn_id in &deleted {
         tx.execute_later(
             "DELETE FROM sliding_sync_connections WHERE user_id = $1 AND device_id = $2 AND conn_id = $3",
-            &[&user_id, &device_id, conn_id],
+            &[&user_id, &device_id, &conn_id.as_bytes()],
         )?;
     }
-    Ok(())
+    Ok(deleted)
 }
 
 /// Records when a connection was used.

@@ -98,13 +98,17 @@ impl Connections {
         let state_id = i64::try_from(self.random.below(i64::MAX as u64)).unwrap_or(0).saturating_add(1);
         let now = self.clock.now_ms();
         let (packed, write_key) = (pack(&state), key.clone());
-        self.db
+        let ended: Vec<String> = self
+            .db
             .write(move |tx| {
                 rows::add(tx, &write_key, previous, (state_id, &packed), now)?;
                 let ConnectionKey { user_id, device_id, .. } = &write_key;
                 rows::delete_beyond(tx, user_id, device_id, MAX_CONNECTIONS_OF_DEVICE)
             })
             .await?;
+        for conn_id in ended {
+            self.held.remove(&ConnectionKey { conn_id, ..key.clone() });
+        }
         let before = self.held.get(key);
         let before = before.as_ref().and_then(|held| held.state(previous)).cloned();
         let states = before.map(|before| (previous, before)).into_iter().chain([(state_id, state)]).collect();

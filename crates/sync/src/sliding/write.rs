@@ -77,7 +77,9 @@ impl Writer<'_> {
             members.number("bump_stamp", bump_stamp);
         }
         let events: Vec<String> = update.required_state.iter().map(|event| self.event(event, None, None)).collect();
-        members.events("required_state", events.iter().map(String::as_str));
+        if !events.is_empty() {
+            members.array("required_state", events.iter().map(String::as_str));
+        }
         if let Some(timeline) = &update.timeline {
             self.timeline(&mut members, timeline);
             members.number("num_live", update.num_live);

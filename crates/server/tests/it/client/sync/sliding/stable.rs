@@ -1,0 +1,77 @@
+//! The form of the accepted proposal.
+
+use plexus_testkit::server::{TestServer, TestUser};
+use serde_json::{Value, json};
+
+use crate::client::{create, join, say};
+
+const PATH: &str = "/_matrix/client/v4/sync";
+
+async fn stable(server: &TestServer, user: &TestUser, body: Value) -> Value {
+    server.post(PATH, &user.token, body).await.ok().clone()
+}
+
+fn body(timeline_limit: usize, pos: Option<&str>) -> Value {
+    let state = json!({
+        "include": [{}, { "type": "m.room.member", "state_key": "@alice:test.example" }],
+        "exclude": [{ "type": "m.room.create" }, { "state_key": "", "type": "m.room.power_levels" }],
+        "lazy_members": true,
+    });
+    let list = json!({ "range": [0, 9], "timeline_limit": timeline_limit, "required_state": state });
+    let body = json!({ "conn_id": "a", "timeout": 0, "lists": { "all": list } });
+    match pos {
+        Some(pos) => [body, json!({ "pos": pos })].iter().fold(json!({}), |mut all, part| {
+            all.as_object_mut().expect("an object").extend(part.as_object().expect("an object").clone());
+            all
+        }),
+        None => body,
+    }
+}
+
+#[tokio::test]
+async fn the_accepted_form_is_served() {
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = create(&server, &alice, json!({ "name": "Tea", "preset": "public_chat" })).await;
+        join(&server, &bob, &room).await;
+        for text in ["one", "two", "three"] {
+            say(&server, &alice, &room, text).await;
+        }
+        let first = stable(&server, &bob, body(1, None)).await;
+        let found = &first["rooms"][&room];
+        assert_eq!((&found["name"], &found["membership"]), (&json!("Tea"), &json!("join")));
+        assert_eq!((&found["lists"], &found["initial"]), (&json!(["all"]), &json!(true)));
+        assert!(found["notification_count"].is_null());
+        let state = super::required(found);
+        assert!(
+            state.contains(&("m.room.join_rules", "")) && state.contains(&("m.room.member", "@alice:test.example"))
+        );
+        for absent in [("m.room.create", ""), ("m.room.power_levels", "")] {
+            assert!(!state.contains(&absent));
+        }
+        let second = stable(&server, &bob, body(2, Some(super::pos(&first)))).await;
+        assert_eq!(second["rooms"][&room]["expanded_timeline"], true);
+        assert_eq!(super::bodies(&second["rooms"][&room]), ["two", "three"]);
+        let invited = create(&server, &alice, json!({ "invite": [&bob.id] })).await;
+        let third = stable(&server, &bob, body(2, Some(super::pos(&second)))).await;
+        assert!(third["rooms"][&invited]["stripped_state"].is_array());
+        assert_eq!(third["rooms"][&invited]["membership"], "invite");
+        let mut filtered = body(0, None);
+        filtered["lists"]["all"]["filters"] = json!({ "is_invited": true });
+        assert_eq!(stable(&server, &bob, filtered).await["lists"]["all"]["count"], 1);
+        let unknown = server.post(PATH, &bob.token, json!({ "pos": "nonsense" })).await;
+        assert_eq!(unknown.refusal(), (400, "M_UNKNOWN_POS"));
+    }
+}
+
+#[tokio::test]
+async fn the_accepted_form_allows_a_hundred_subscriptions() {
+    let server = TestServer::sqlite().await;
+    let alice = server.register("alice").await;
+    let subscription = json!({ "timeline_limit": 1, "required_state": {} });
+    let subscriptions =
+        |count: usize| -> Value { (0..count).map(|number| (format!("!{number}:x"), subscription.clone())).collect() };
+    stable(&server, &alice, json!({ "room_subscriptions": subscriptions(100) })).await;
+    let refused = server.post(PATH, &alice.token, json!({ "room_subscriptions": subscriptions(101) })).await;
+    assert_eq!(refused.refusal(), (400, "M_INVALID_PARAM"));
+}
