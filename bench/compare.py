@@ -259,7 +259,7 @@ def measure(runs, servers, full, parts):
     if "client" in parts:
         # While the servers are new.
         runs.bench("footprint", servers, 3600 if full else 240, "footprint", "--messages", 5000 if full else 1000)
-        main = ["send", "send-one-room", "sync-idle", "create-room", "fanout", "sync-initial"]
+        main = ["send", "send-one-room", "sync-idle", "create-room", "fanout", "sync-initial", "sliding-initial"]
         runs.bench("client", servers, 3600 if full else 150, *main, *pace)
         more = ["history", "join-leave", "e2ee", "media"]
         runs.bench("more", servers, 3600 if full else 120, *more, *pace, "--messages", 5000 if full else 300)

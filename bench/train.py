@@ -5,7 +5,7 @@ import tempfile
 
 from compare import Cluster, Runs, Server, log
 
-CLIENTS = ["send", "send-one-room", "sync-idle", "create-room", "fanout", "sync-initial", "history", "join-leave", "e2ee", "media"]
+CLIENTS = ["send", "send-one-room", "sync-idle", "create-room", "fanout", "sync-initial", "sliding-initial", "history", "join-leave", "e2ee", "media"]
 
 
 def cluster_if_any(work):

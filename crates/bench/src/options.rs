@@ -14,6 +14,8 @@ pub(crate) enum Scenario {
     SyncIdle,
     /// The initial sync of an account with R rooms: milliseconds.
     SyncInitial,
+    /// The first sliding sync of an account with R rooms, and those of one message: milliseconds.
+    SlidingInitial,
     /// W users wait in one room: milliseconds from sending a message to receiving it.
     Fanout,
     /// N senders in a room with 10, 1,000, ... local members: messages per second.

@@ -15,6 +15,7 @@ mod join_leave;
 mod media;
 mod mixed;
 mod send;
+mod sliding_initial;
 mod sync_idle;
 mod sync_initial;
 mod wide_send;
@@ -37,6 +38,7 @@ pub(crate) async fn measure(scenario: Scenario, run: &mut Run) -> Result<(), Tar
         Scenario::SendOneRoom => send::measure("send-one-room", 1, run).await,
         Scenario::SyncIdle => sync_idle::measure(run).await,
         Scenario::SyncInitial => sync_initial::measure(run).await,
+        Scenario::SlidingInitial => sliding_initial::measure(run).await,
         Scenario::Fanout => fanout::measure(run).await,
         Scenario::WideSend => wide_send::measure(run).await,
         Scenario::History => history::measure(run).await,

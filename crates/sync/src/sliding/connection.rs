@@ -153,7 +153,7 @@ impl SentState {
         }
     }
 
-    /// About how much memory this takes, in units of a room.
+    /// About how much memory this needs, in units of a room.
     pub(super) fn weight(&self) -> u64 {
         1 + self.rooms.len() as u64 + self.members as u64 / 8 + self.configs.len() as u64 * 8
     }

@@ -60,10 +60,10 @@ async fn device_lists_and_key_counts_follow_all_rooms() {
         let (alice, bob, room) = two_in_a_room(&server).await;
         let carol = server.register("carol").await;
         let upload = |user: &TestUser| {
+            let [curve, ed] = ["curve25519", "ed25519"].map(|kind| format!("{kind}:{}", user.device_id));
             json!({ "device_keys": {
                 "user_id": &user.id, "device_id": &user.device_id, "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
-                "keys": { format!("curve25519:{}", user.device_id): "AAAA", format!("ed25519:{}", user.device_id): "BBBB" },
-                "signatures": { &user.id: { format!("ed25519:{}", user.device_id): "CCCC" } },
+                "keys": { &curve: "AAAA", &ed: "BBBB" }, "signatures": { &user.id: { &ed: "CCCC" } },
             } })
         };
         // Without any list: the rooms need not be in a window.
