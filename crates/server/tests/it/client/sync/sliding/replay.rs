@@ -156,7 +156,7 @@ async fn replay(server: &mut TestServer, seed: u64) {
         rooms.push(room);
     }
     let bob = users[1].clone();
-    let mut client = Client { lazy: seed % 2 == 0, pos: None, rooms: BTreeMap::new() };
+    let mut client = Client { lazy: seed.is_multiple_of(2), pos: None, rooms: BTreeMap::new() };
     for step in 0..STEPS {
         for _ in 0..random.below(4) {
             act(server, &random, &users, &rooms).await;

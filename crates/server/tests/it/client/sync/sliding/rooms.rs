@@ -130,18 +130,18 @@ async fn members_come_with_the_events_that_are_about_them() {
         let state = required(&response["rooms"][&room]).into_iter();
         state.filter(|(event_type, _)| *event_type == "m.room.member").map(|(_, key)| key.to_owned()).collect()
     };
-    assert_eq!(members(&first), [bob.id.clone()]);
+    assert_eq!(members(&first), [bob.id.as_str()]);
     assert!(required(&first["rooms"][&room]).contains(&("m.room.power_levels", "")));
     say(&server, &carol, &room, "again").await;
     let second = sliding(&server, &bob, Some(pos(&first)), body.clone()).await;
-    assert_eq!(members(&second), [carol.id.clone()]);
+    assert_eq!(members(&second), [carol.id.as_str()]);
     say(&server, &carol, &room, "and again").await;
     let third = sliding(&server, &bob, Some(pos(&second)), body.clone()).await;
     assert!(members(&third).is_empty());
     let path = format!("/_matrix/client/v3/profile/{}/displayname", alice.id);
     server.put(&path, &alice.token, json!({ "displayname": "Al" })).await.ok();
     let fourth = sliding(&server, &bob, Some(pos(&third)), body).await;
-    assert_eq!(members(&fourth), [alice.id]);
+    assert_eq!(members(&fourth), [alice.id.as_str()]);
 }
 
 #[tokio::test]
