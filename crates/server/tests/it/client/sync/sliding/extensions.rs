@@ -160,7 +160,7 @@ async fn receipts_come_with_the_events_they_are_for() {
         let first = sliding(&server, &bob, None, body(9, 1)).await;
         let content = |response: &Value| response["extensions"]["receipts"]["rooms"][&room]["content"].clone();
         let events: Vec<String> = content(&first).as_object().expect("receipts").keys().cloned().collect();
-        assert_eq!(events, [early.clone()], "one's own, and those of the timeline");
+        assert_eq!(events, [early.as_str()], "one's own, and those of the timeline");
         assert!(content(&first)[&early]["m.read"][&carol.id].is_null());
         read(&carol, &late, "m.read").await;
         let second = sliding(&server, &bob, Some(pos(&first)), body(9, 1)).await;

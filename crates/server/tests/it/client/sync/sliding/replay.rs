@@ -84,13 +84,8 @@ async fn act(server: &TestServer, random: &Random, users: &[TestUser], rooms: &[
     };
     match random.below(10) {
         0..6 => {
-            _ = server
-                .put(
-                    &room_path(room, &format!("send/m.room.message/{}", plexus_testkit::unique_name())),
-                    &user.token,
-                    json!({ "msgtype": "m.text", "body": "x" }),
-                )
-                .await
+            let path = room_path(room, &format!("send/m.room.message/{}", plexus_testkit::unique_name()));
+            server.put(&path, &user.token, json!({ "msgtype": "m.text", "body": "x" })).await;
         }
         6 => {
             let name = json!({ "name": plexus_testkit::unique_name() });
