@@ -51,3 +51,19 @@ start_postgresql() {
     (cd /run/postgresql && $as_postgres initdb -D data -U postgres -A trust -E UTF8 --no-sync >/dev/null &&
         $as_postgres pg_ctl -D data -w -l log start -o "-c unix_socket_directories=/run/postgresql" >/dev/null)
 }
+
+# Starts nginx with the contributed files, as matrix.example.com and example.com, with certificates of an authority that
+# everything here trusts.
+start_nginx() {
+    local at=$STEPS/nginx key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    mkdir "$at" && cp "$CONTRIB"/reverse-proxy/nginx*.conf "$at" &&
+        openssl req -x509 $key -keyout "$at/ca.key" -out "$at/ca.pem" -subj /CN=authority -days 2 2>/dev/null &&
+        openssl req -x509 $key -keyout "$at/privkey.pem" -out "$at/fullchain.pem" -subj /CN=matrix.example.com \
+            -addext subjectAltName=DNS:matrix.example.com,DNS:example.com -addext basicConstraints=CA:FALSE \
+            -CA "$at/ca.pem" -CAkey "$at/ca.key" -days 2 2>/dev/null || return
+    export SSL_CERT_FILE=$at/ca.pem CURL_CA_BUNDLE=$at/ca.pem
+    sed -i "s#/etc/letsencrypt/live/[a-z.]*/#$at/#" "$at"/nginx*.conf
+    echo "pid $at/pid; error_log $at/errors; events {}
+http { access_log off; include $at/nginx.conf; include $at/nginx-delegation.conf; }" >"$at/main"
+    nginx -c "$at/main"
+}

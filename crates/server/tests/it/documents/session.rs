@@ -6,10 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::page::{Page, Step};
+use super::root;
 use crate::binary::{plexus, stderr, temporary_folder};
 
 /// Programs that pages use and some machines lack.
-const PROGRAMS: [&str; 6] = ["curl", "jq", "sqlite3", "turnserver", "turnutils_uclient", "initdb"];
+const PROGRAMS: [&str; 7] = ["curl", "jq", "sqlite3", "turnserver", "turnutils_uclient", "initdb", "nginx"];
+
+/// Functions of the prelude, and the programs that they start.
+const FUNCTIONS: [(&str, &str); 2] = [("start_postgresql", "initdb"), ("start_nginx", "nginx")];
 
 /// The most seconds for a page: a command that waits for ever fails its page, not the whole run.
 const MAX_PAGE_SECONDS: &str = "300";
@@ -40,7 +44,7 @@ pub(super) fn requirements() -> Result<(), String> {
 pub(super) fn missing_programs(page: &Page) -> Vec<&'static str> {
     let commands: Vec<&str> = page.steps.iter().map(Step::command).collect();
     let needs = |program: &str| {
-        let is_word = |word: &str| word == program || (program == "initdb" && word == "start_postgresql");
+        let is_word = |word: &str| word == program || FUNCTIONS.contains(&(word, program));
         commands.iter().any(|command| command.split(|c: char| !is_part_of_name(c)).any(is_word))
     };
     PROGRAMS.into_iter().filter(|program| needs(program) && !is_installed(program)).collect()
@@ -98,6 +102,7 @@ impl<'p> Session<'p> {
             .env("HOME", self.folder.join("home"))
             .env("PATH", format!("{}:{path}:/usr/sbin:/sbin", self.folder.join("bin").display()))
             .env("STEPS", self.folder.join("steps"))
+            .env("CONTRIB", root().join("contrib"))
             .env("LC_ALL", "C.UTF-8")
             .env("NO_COLOR", "1")
             .env("TZ", "UTC")
