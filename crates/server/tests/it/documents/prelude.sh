@@ -5,7 +5,7 @@ ip link set lo up
 ip link add eth0 type veth peer name eth1 &&
     ip addr add 192.0.2.10/24 dev eth0 && ip link set eth0 up && ip link set eth1 up || exit 1
 echo "127.0.0.1 localhost
-192.0.2.10 example.com matrix.example.com turn.example.com" >"$STEPS/hosts"
+192.0.2.10 example.com matrix.example.com turn.example.com proxy.example.com" >"$STEPS/hosts"
 mount --bind "$STEPS/hosts" /etc/hosts || exit 1
 
 # Notes the exit code of a step, and ends the page at the first that is not as expected.
@@ -66,4 +66,20 @@ start_nginx() {
     echo "pid $at/pid; error_log $at/errors; events {}
 http { access_log off; include $at/nginx.conf; include $at/nginx-delegation.conf; }" >"$at/main"
     nginx -c "$at/main"
+}
+
+# Starts squid with the configuration $1, and the places that it needs in addition.
+start_squid() {
+    local at=$STEPS/squid
+    # Started by root it becomes a user of its own.
+    mkdir --mode=777 "$at" && cat "$1" - >"$at/squid.conf" <<END || return
+pid_filename $at/pid
+cache_log $at/cache.log
+access_log none
+coredump_dir $at
+dns_timeout 1 second
+END
+    chmod 711 "$STEPS" "$STEPS/.."
+    squid -N -n "plexus$(tr -dc a-z </dev/urandom | head -c 8)" -f "$at/squid.conf" &
+    curl --silent --output /dev/null --retry 30 --retry-connrefused --retry-delay 1 http://proxy.example.com:3128/
 }

@@ -10,10 +10,11 @@ use super::root;
 use crate::binary::{plexus, stderr, temporary_folder};
 
 /// Programs that pages use and some machines lack.
-const PROGRAMS: [&str; 7] = ["curl", "jq", "sqlite3", "turnserver", "turnutils_uclient", "initdb", "nginx"];
+const PROGRAMS: [&str; 8] = ["curl", "jq", "sqlite3", "turnserver", "turnutils_uclient", "initdb", "nginx", "squid"];
 
 /// Functions of the prelude, and the programs that they start.
-const FUNCTIONS: [(&str, &str); 2] = [("start_postgresql", "initdb"), ("start_nginx", "nginx")];
+const FUNCTIONS: [(&str, &str); 3] =
+    [("start_postgresql", "initdb"), ("start_nginx", "nginx"), ("start_squid", "squid")];
 
 /// The most seconds for a page: a command that waits for ever fails its page, not the whole run.
 const MAX_PAGE_SECONDS: &str = "300";
@@ -56,7 +57,8 @@ fn is_part_of_name(c: char) -> bool {
 
 fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let on_path = folders.into_iter().any(|folder| folder.join(program).is_file());
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     on_path || versions.into_iter().any(|version| version.path().join("bin").join(program).is_file())
 }
