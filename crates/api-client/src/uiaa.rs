@@ -111,7 +111,7 @@ pub(crate) fn take_auth(body: &mut Object) -> Result<Option<Object>, ApiError> {
 
 /// Parses the body as a `T`. The error has the code of [`wrong_shape`].
 pub(crate) fn parse<T: DeserializeOwned>(body: &Object) -> Result<T, ApiError> {
-    body.deserialize_into().map_err(|error| wrong_shape(error.to_string()))
+    body.deserialize_into().map_err(|error| wrong_shape(&error))
 }
 
 pub(crate) fn uia_error(error: UiaError) -> ApiError {

@@ -5,13 +5,13 @@
 
 mod budget;
 mod intake;
+mod shape;
 
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use plexus_protocol::id::is_malformed_id;
 use plexus_protocol::json::{NotPortable, Object};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +22,7 @@ use crate::ApiError;
 pub use budget::{BudgetSize, ByteBudget, HeldBytes, SMALL_BODY_BYTES, Sender};
 pub use intake::{BodyIntake, MAX_UNKNOWN_BYTES, WholeBody, read};
 pub(crate) use intake::{BodyRead, BodyRule, read_signed};
+pub use shape::{in_words, wrong_shape};
 
 /// The largest JSON body that any route reads, in bytes: 200 events of the largest size, as in Synapse.
 pub const MAX_JSON_BYTES: usize = 200 * 65_536;
@@ -87,22 +88,9 @@ pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         });
     }
     serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => wrong_shape(error.to_string()),
+        serde_json::error::Category::Data => wrong_shape(&error),
         _ => ApiError::not_json(format!("Content not JSON: {error}")),
     })
-}
-
-/// Returns the error for a body of the wrong shape, which serde describes by `text`, with Synapse's code:
-/// `M_MISSING_PARAM` when a field is missing, `M_INVALID_PARAM` when an identifier is malformed, `M_BAD_JSON`
-/// otherwise.
-pub fn wrong_shape(text: String) -> ApiError {
-    if text.starts_with("missing field") {
-        ApiError::missing_param(text)
-    } else if is_malformed_id(&text) {
-        ApiError::invalid_param(text)
-    } else {
-        ApiError::bad_json(text)
-    }
 }
 
 /// A 200 response with `T` as its JSON body.

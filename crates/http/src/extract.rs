@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Deserializer};
 
 use crate::ApiError;
+use crate::body::in_words;
 
 /// The path's parameters, percent-decoded. Rejection: `M_INVALID_PARAM`, also for U+0000, which no identifier has and
 /// no database stores.
@@ -47,9 +48,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         serde_html_form::from_str(query).map(Self).map_err(|error| {
             let text = error.to_string();
             if text.starts_with("missing field") {
-                ApiError::missing_param(text)
+                ApiError::missing_param(in_words(&text))
             } else {
-                ApiError::invalid_param(text)
+                ApiError::invalid_param(in_words(&text))
             }
         })
     }

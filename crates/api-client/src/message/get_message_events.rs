@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use plexus_base::Clock;
 use plexus_federation::PduReceiver;
+use plexus_http::body::in_words;
 use plexus_http::{ApiError, AuthGuest, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::Rooms;
@@ -94,6 +95,7 @@ pub(crate) fn direction(dir: &str) -> Result<Direction, ApiError> {
 pub(crate) fn parse_filter(filter: Option<&str>) -> Result<RoomEventFilter, ApiError> {
     match filter {
         None => Ok(RoomEventFilter::default()),
-        Some(json) => RoomEventFilter::parse(json).map_err(|error| ApiError::not_json(format!("filter: {error}"))),
+        Some(json) => RoomEventFilter::parse(json)
+            .map_err(|error| ApiError::not_json(format!("filter: {}", in_words(&error.to_string())))),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexus_http::body::in_words;
 use plexus_http::{ApiError, AuthGuest, LongPolling, Query, RawJson, State};
 use plexus_sync::{Filter, FilterError, Filters, PresenceState, SyncEngine, SyncError, SyncRequest, SyncToken};
 use serde::Deserialize;
@@ -74,7 +75,7 @@ pub(crate) async fn handle(
 /// Returns the client's error for a filter that cannot be used.
 fn filter_error(error: FilterError) -> ApiError {
     match error {
-        FilterError::Invalid(error) => ApiError::invalid_param(format!("filter: {error}")),
+        FilterError::Invalid(error) => ApiError::invalid_param(format!("filter: {}", in_words(&error.to_string()))),
         FilterError::TooLarge(what) => ApiError::too_large(what),
         FilterError::NotFound => ApiError::invalid_param("No such filter"),
         FilterError::Database(error) => error.into(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use plexus_federation::PduReceiver;
 use plexus_federation::peers::RawPdu;
+use plexus_http::body::wrong_shape;
 use plexus_http::{ApiError, Json, Origin, Path, RawJson, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_protocol::rules::RoomVersion;
@@ -33,7 +34,7 @@ pub(crate) async fn handle(
     Path((room_id, event_id)): Path<(RoomId, EventId)>,
     Json(event): Json<RawPdu>,
 ) -> Result<RawJson, ApiError> {
-    let parsed: Event = serde_json::from_str(event.get()).map_err(|error| ApiError::bad_json(error.to_string()))?;
+    let parsed: Event = serde_json::from_str(event.get()).map_err(|error| wrong_shape(&error))?;
     let invite = Invite {
         origin: &origin,
         room_id: &room_id,

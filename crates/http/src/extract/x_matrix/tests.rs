@@ -184,6 +184,38 @@ async fn a_signed_body_is_bounded_by_its_route_not_by_that_of_strangers() {
     assert_eq!(refusal(&[header], &body).await, (413, "M_TOO_LARGE".into()));
 }
 
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<usize>>);
+
+impl std::io::Write for Warnings {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        *self.0.lock() += usize::from(String::from_utf8_lossy(line).contains("changes the paths of requests"));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_server_does_not_fill_the_log_with_paths_that_seem_changed() {
+    let warnings = Warnings::default();
+    let writer = warnings.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = tracing::subscriber::set_default(subscriber);
+    let known = Arc::new(Known::default());
+    let router = router(&known, &BodyIntake::new(Clock::manual(0)));
+    for _ in 0..20 {
+        let header = header("there.example", "here.example", &key(), "{}");
+        let request = Request::put("/%61%20b?c=%2F").header("Authorization", header);
+        let answer = router.clone().oneshot(request.body(Body::from("{}")).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 401);
+    }
+    assert_eq!(*warnings.0.lock(), 1);
+}
+
 #[test]
 fn what_a_proxy_decoded_is_encoded_again() {
     for (arrived, sent) in [
