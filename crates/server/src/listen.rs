@@ -21,7 +21,7 @@ use std::time::Duration;
 use axum::Router;
 use http::HeaderName;
 use plexus_base::config::{Listener as ListenerConfig, ListenerType, ResourceName};
-use plexus_base::{Clock, Shutdown};
+use plexus_base::{Clock, RateLimiter, Shutdown};
 use plexus_http::{Peer, Probes};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
@@ -37,12 +37,22 @@ use unread::UnreadResponses;
 
 /// How long to wait after the system refused to accept a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The least time between two warnings of refused connections.
-const REFUSAL_PAUSE: Duration = Duration::from_secs(60);
+/// How often a listener warns that it refused connections, and that it cannot accept any.
+const WARNINGS_PER_SECOND: f64 = 1.0 / 60.0;
 
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a unix socket. It is removed with the socket.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// A listener of the configuration whose address is bound, and which does not serve yet.
@@ -83,7 +93,7 @@ impl Bound {
     /// Returns where it listens, in words.
     pub fn describe(&self) -> String {
         match (&self.socket, self.address()) {
-            (Socket::Unix(_, path), _) => format!("unix socket {}", path.display()),
+            (Socket::Unix(_, file), _) => format!("unix socket {}", file.0.display()),
             (_, Some(address)) => {
                 let scheme = match self.kind {
                     ListenerType::Metrics => "metrics: http",
@@ -120,7 +130,7 @@ pub fn bind(
     for listener in listeners.iter().filter(|listener| is_opened(listener, enable_metrics)) {
         if let Some(path) = &listener.path {
             let socket = bind::unix(path, listener.mode.0)?;
-            bound.push(with_socket(listener, Socket::Unix(socket, path.clone())));
+            bound.push(with_socket(listener, Socket::Unix(socket, SocketFile(path.clone()))));
         } else if let Some(port) = listener.port {
             for socket in bind::tcp(port, &listener.bind_addresses, &mut inherited)? {
                 bound.push(with_socket(listener, Socket::Tcp(socket)));
@@ -134,7 +144,7 @@ pub fn bind(
 fn with_socket(listener: &ListenerConfig, socket: Socket) -> Bound {
     let place = match &socket {
         Socket::Tcp(_) => listener.port.unwrap_or_default().to_string(),
-        Socket::Unix(_, path) => path.display().to_string(),
+        Socket::Unix(_, file) => file.0.display().to_string(),
     };
     Bound {
         socket,
@@ -207,7 +217,8 @@ impl Serving {
 
 async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
     let shutdown = connections.shutdown.clone();
-    let mut refusals = Refusals::default();
+    let refusals = RateLimiter::<()>::new(connections.clock.clone(), WARNINGS_PER_SECOND, 1.0);
+    let failures = RateLimiter::<()>::new(connections.clock.clone(), WARNINGS_PER_SECOND, 1.0);
     loop {
         let accepted = tokio::select! {
             accepted = accept_one(&listener) => accepted,
@@ -216,7 +227,9 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!("cannot accept a connection on {}: {error}", listener.describe());
+                if failures.check(&()).is_ok() {
+                    tracing::warn!("cannot accept a connection on {}: {error}", listener.describe());
+                }
                 #[expect(clippy::disallowed_methods, reason = "connections end in real time")]
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -229,7 +242,9 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
             () = shutdown.begun() => break,
         };
         let Some(slot) = slot else {
-            refusals.warn(peer.address, slots.limits.of_one_address, &connections.clock);
+            if refusals.check(&()).is_ok() {
+                warn_of_refusal(peer.address, slots.limits.of_one_address);
+            }
             continue;
         };
         let connections = connections.clone();
@@ -245,32 +260,15 @@ async fn accept(listener: Bound, connections: Connections, slots: Arc<Slots>) {
             }
         });
     }
-    if let Socket::Unix(_, path) = &listener.socket {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(path);
-    }
 }
 
-/// When a listener last warned of refused connections. Owned by its accept loop.
-#[derive(Default)]
-struct Refusals {
-    warned: Option<Duration>,
-}
-
-impl Refusals {
-    /// Warns that a connection was refused, unless there was a warning a moment ago.
-    fn warn(&mut self, address: Option<IpAddr>, limit: u32, clock: &Clock) {
-        let now = clock.monotonic();
-        if self.warned.is_some_and(|warned| now.saturating_sub(warned) < REFUSAL_PAUSE) {
-            return;
-        }
-        self.warned = Some(now);
-        tracing::warn!(
-            "refused a connection of {}, which has {limit} already, as many as one address may have; \
-             set x_forwarded on the listener if this is a reverse proxy",
-            address.map_or_else(String::new, |address| address.to_string())
-        );
-    }
+/// Warns that a connection was refused.
+fn warn_of_refusal(address: Option<IpAddr>, limit: u32) {
+    tracing::warn!(
+        "refused a connection of {}, which has {limit} already, as many as one address may have; \
+         set x_forwarded on the listener if this is a reverse proxy",
+        address.map_or_else(String::new, |address| address.to_string())
+    );
 }
 
 enum Stream {

@@ -70,9 +70,8 @@ impl Application {
 /// # Errors
 /// When the database cannot be opened or belongs to another server.
 pub async fn build(parts: Parts) -> Result<Application, StartError> {
-    let engine = Engine::build(parts).await?;
+    let engine = Engine::start(parts).await?;
     let background = engine.foundation.background.abort_on_drop();
-    engine.start_background().await?;
     let bodies = BodyIntake::new(engine.foundation.clock.clone());
     let routers = routers(&engine, &bodies);
     let administration = engine.accounts.administration.clone();

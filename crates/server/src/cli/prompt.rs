@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// Prints `question` and reads a line, without its end.
 ///
@@ -28,14 +29,64 @@ pub(super) fn secret(question: &str) -> io::Result<String> {
     if !io::stdin().is_terminal() {
         return line(question);
     }
-    let before = tcgetattr(io::stdin())?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
-    let answer = line(question);
-    tcsetattr(io::stdin(), OptionalActions::Flush, &before)?;
+    let silent = Silent::begin()?;
+    eprint!("{question}");
+    io::stderr().flush()?;
+    let answer = typed(io::stdin().lock());
+    drop(silent);
     eprintln!();
+    if matches!(&answer, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+        // As if the terminal had done it, now that it shows again what is typed.
+        kill_process(getpid(), Signal::INT)?;
+    }
     answer
+}
+
+/// A terminal that does not show what is typed, and passes on every key instead of ending the program, until dropped.
+struct Silent {
+    before: Termios,
+}
+
+impl Silent {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // Nothing can be done for a terminal that is gone.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
+    }
+}
+
+/// Reads a line from a terminal that passes on every key.
+fn typed(keys: impl io::BufRead) -> io::Result<String> {
+    const INTERRUPT: u8 = 0x03;
+    const QUIT: u8 = 0x1c;
+    const END: u8 = 0x04;
+    const KILL_LINE: u8 = 0x15;
+    const BACKSPACE: u8 = 0x08;
+    const DELETE: u8 = 0x7f;
+    let mut line = Vec::new();
+    for key in keys.bytes() {
+        match key? {
+            b'\n' | b'\r' => return String::from_utf8(line).map_err(io::Error::other),
+            INTERRUPT | QUIT => return Err(io::ErrorKind::Interrupted.into()),
+            END => break,
+            KILL_LINE => line.clear(),
+            BACKSPACE | DELETE => {
+                // The bytes of the last character.
+                while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+            }
+            key => line.push(key),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no answer given"))
 }
 
 /// Asks for a new password twice, until both are the same and not empty.
@@ -92,4 +143,19 @@ fn not_empty(password: &str, otherwise: String) -> io::Result<String> {
 /// As [`line`].
 pub(super) fn is_yes(question: &str) -> io::Result<bool> {
     Ok(matches!(line(question)?.to_lowercase().as_str(), "y" | "yes" | "true"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_make_a_line() {
+        let line = |keys: &[u8]| typed(keys);
+        assert_eq!(line("geheim\n".as_bytes()).unwrap(), "geheim");
+        assert_eq!(line("ab\u{7f}\u{7f}\u{7f}é\u{8}x\r".as_bytes()).unwrap(), "x");
+        assert_eq!(line("wrong\u{15}right\nmore".as_bytes()).unwrap(), "right");
+        assert_eq!(line(b"half\x04").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(line(b"half\x03").unwrap_err().kind(), io::ErrorKind::Interrupted);
+    }
 }

@@ -16,7 +16,7 @@ use super::federation::Outgoing;
 use super::followers::{DeliveryServices, E2eeServices, SyncServices};
 use super::foundation::{Foundation, Parts};
 use super::rooms::RoomServices;
-use super::settings;
+use super::{BACKGROUND_PATIENCE, settings};
 use crate::serve::StartError;
 
 /// Every service of the server. A service uses only services above it.
@@ -51,9 +51,26 @@ pub(super) struct SharedServices {
 }
 
 impl Engine {
-    /// Opens the database and builds every service on it. Nothing runs yet.
-    pub(super) async fn build(parts: Parts) -> Result<Self, StartError> {
+    /// Opens the database, builds every service on it, and starts the background work. If that fails, everything is
+    /// closed again.
+    pub(super) async fn start(parts: Parts) -> Result<Self, StartError> {
         let foundation = Foundation::open(parts).await?;
+        let (background, database) = (foundation.background.clone(), foundation.database.clone());
+        let started = async {
+            let engine = Self::build(foundation).await?;
+            engine.start_background().await?;
+            Ok(engine)
+        };
+        let started = started.await;
+        if started.is_err() {
+            background.shutdown(BACKGROUND_PATIENCE).await;
+            database.close().await;
+        }
+        started
+    }
+
+    /// Builds every service. Nothing runs yet.
+    async fn build(foundation: Foundation) -> Result<Self, StartError> {
         let outgoing = Outgoing::build(&foundation).await?;
         let rooms = RoomServices::build(&foundation, &outgoing).await?;
         let accounts = accounts(&foundation);
@@ -66,7 +83,7 @@ impl Engine {
     }
 
     /// Starts the background work.
-    pub(super) async fn start_background(&self) -> Result<(), DbError> {
+    async fn start_background(&self) -> Result<(), DbError> {
         let background = &self.foundation.background;
         self.rooms.start_background(&self.foundation).await?;
         background

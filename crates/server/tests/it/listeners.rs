@@ -9,7 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use http::{Method, Request};
+use plexus_base::{Clock, Random};
 use plexus_net::http::send_operator_command;
+use plexus_server::{Running, StartError};
 use plexus_testkit::{Client, TestPlace, TestServer};
 use rustix::process::Signal;
 use serde_json::json;
@@ -19,6 +21,27 @@ use crate::binary::{Installation, Server, free_port, stderr, temporary_folder};
 async fn with_listener(listener: &str) -> TestServer {
     let config = format!("listeners: [{listener}]");
     TestServer::on(TestPlace::sqlite()).config(&config).start().await
+}
+
+#[tokio::test]
+async fn a_start_that_fails_late_leaves_nothing_open() {
+    for place in plexus_testkit::places() {
+        let mut server = TestServer::on(place).start().await;
+        server.stop().await;
+        let folder = temporary_folder();
+        let (socket, file) = (folder.join("socket"), folder.join("file"));
+        std::fs::write(&file, "no folder").unwrap();
+        let mut config = server.config().clone();
+        config.media.media_store_path = file;
+        let mut listener = config.server.listeners[0].clone();
+        (listener.port, listener.path) = (None, Some(socket.clone()));
+        config.server.listeners.push(listener);
+        let refused = Running::start(config, Clock::system(), Random::system()).await.err();
+        assert!(matches!(refused, Some(StartError::Media(_))), "{refused:?}");
+        assert!(!socket.exists());
+        server.restart().await;
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -2,11 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::LocalModes;
 
 use crate::binary::{Installation, plexus};
 
@@ -104,6 +107,29 @@ fn hash_password_asks_twice() {
 }
 
 #[test]
+fn an_interrupted_question_leaves_the_terminal_as_it_was() {
+    let mut command = plexus();
+    command.arg("hash-password");
+    let mut terminal = Terminal::run(command);
+    let shows = |terminal: &Terminal| {
+        let modes = rustix::termios::tcgetattr(&terminal.keyboard).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
+    };
+    assert!(shows(&terminal));
+    terminal.answer("Password: ", "once");
+    while !terminal.shown.ends_with("Confirm password: ") {
+        assert!(terminal.read(), "{}", terminal.shown);
+    }
+    assert!(!shows(&terminal));
+    // Ctrl-C
+    terminal.keyboard.write_all(b"half\x03").unwrap();
+    while terminal.read() {}
+    assert!(shows(&terminal));
+    let (status, shown) = terminal.end();
+    assert_eq!(status.signal(), Some(Signal::INT.as_raw()), "{shown}");
+}
+
+#[test]
 fn colours_can_be_switched_off() {
     for (no_color, coloured) in [("", true), ("1", false)] {
         let installation = Installation::new();
@@ -114,7 +140,7 @@ fn colours_can_be_switched_off() {
             assert!(terminal.read(), "it ended: {}", terminal.shown);
         }
         let pid = rustix::process::Pid::from_child(&terminal.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, Signal::TERM).unwrap();
         let (status, shown) = terminal.end();
         assert!(status.success());
         assert_eq!(shown.contains('\u{1b}'), coloured, "{shown}");
