@@ -49,7 +49,8 @@ impl Housekeeping {
 
     /// Deletes what no process can need any more of the log: what was committed before the last run.
     async fn trim_log(&self, upto: Position) -> Result<(), DbError> {
-        self.db.write(move |tx| repo::other_changes::trim(tx, upto)).await
+        while !self.db.write(move |tx| repo::other_changes::trim(tx, upto)).await? {}
+        Ok(())
     }
 
     async fn delete_transactions(&self) -> Result<u64, DbError> {

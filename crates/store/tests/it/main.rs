@@ -17,5 +17,6 @@ mod staged;
 mod statements;
 mod tls;
 mod transactions;
+mod trimming;
 mod values;
 mod wal;
