@@ -1,12 +1,27 @@
 //! Verification of a TLS server's certificate, with adjustable strictness.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::Clock;
+
+/// The time at which certificates are verified, by the program's clock. rustls's own panics while the system's clock is
+/// set to a time before 1970.
+#[derive(Debug)]
+pub struct CertificateTime(pub Clock);
+
+impl TimeProvider for CertificateTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.0.now_ms())))
+    }
+}
 
 /// Verifies certificates with the configured strictness, and always that the server has the certificate's key.
 #[derive(Debug)]

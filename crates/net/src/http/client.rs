@@ -85,7 +85,7 @@ impl HttpClient {
         Ok(Self {
             connector: Connector::new(
                 Dialer::new(names, settings.guards.clone()),
-                Tls::new(&settings.tls)?,
+                Tls::new(&settings.tls, clock.clone())?,
                 Proxies::new(&settings.proxies, &clock),
             ),
             pool: Arc::new(Pool::new(max_connections, clock)),

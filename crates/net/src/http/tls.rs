@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plexus_base::tls::CertificateVerifier;
+use plexus_base::Clock;
+use plexus_base::tls::{CertificateTime, CertificateVerifier};
 use plexus_protocol::glob::Pattern;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -40,7 +41,7 @@ impl TlsSettings {
     /// # Errors
     /// What is wrong with a file of authorities.
     pub fn check(&self) -> Result<(), TlsSetupError> {
-        Tls::new(self).map(drop)
+        Tls::new(self, Clock::system()).map(drop)
     }
 }
 
@@ -84,23 +85,25 @@ pub(crate) struct Tls {
     accept_any: bool,
     unverified_hosts: Vec<Pattern>,
     versions: &'static [&'static SupportedProtocolVersion],
+    clock: Clock,
 }
 
 impl Tls {
-    pub(crate) fn new(settings: &TlsSettings) -> Result<Self, TlsSetupError> {
+    pub(crate) fn new(settings: &TlsSettings, clock: Clock) -> Result<Self, TlsSetupError> {
         let versions = if settings.only_tls_1_3 { NEWEST } else { NEW };
         let verified = match settings.authorities.as_slice() {
             [] => None,
-            files => Some(verified(authorities(files)?, versions)?),
+            files => Some(verified(authorities(files)?, versions, &clock)?),
         };
         Ok(Self {
             verified,
             system: OnceCell::new(),
-            unverified: unverified(versions)?,
+            unverified: unverified(versions, &clock)?,
             verify: settings.verify,
             accept_any: settings.accept_any,
             unverified_hosts: settings.unverified_hosts.iter().map(|glob| Pattern::whole(glob)).collect(),
             versions,
+            clock,
         })
     }
 
@@ -129,10 +132,9 @@ impl Tls {
     }
 
     async fn system(&self) -> io::Result<Arc<ClientConfig>> {
-        let versions = self.versions;
         let read = || async move {
             let roots = tokio::task::spawn_blocking(system_authorities).await??;
-            verified(roots, versions).map_err(io::Error::other)
+            verified(roots, self.versions, &self.clock).map_err(io::Error::other)
         };
         self.system.get_or_try_init(read).await.cloned()
     }
@@ -145,14 +147,19 @@ fn provider() -> Arc<CryptoProvider> {
 fn verified(
     authorities: RootCertStore,
     versions: &[&'static SupportedProtocolVersion],
+    clock: &Clock,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
+    let time = Arc::new(CertificateTime(clock.clone()));
+    let builder = ClientConfig::builder_with_details(provider(), time).with_protocol_versions(versions)?;
     Ok(Arc::new(builder.with_root_certificates(authorities).with_no_client_auth()))
 }
 
-fn unverified(versions: &[&'static SupportedProtocolVersion]) -> Result<Arc<ClientConfig>, rustls::Error> {
+fn unverified(
+    versions: &[&'static SupportedProtocolVersion],
+    clock: &Clock,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = provider();
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let config = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(CertificateTime(clock.clone())))
         .with_protocol_versions(versions)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(CertificateVerifier::accepting_any(provider)))

@@ -48,6 +48,17 @@ async fn forbidden_addresses_are_not_connected_to_whatever_they_are_called() {
 }
 
 #[tokio::test]
+async fn certificates_are_verified_by_the_programs_clock() {
+    let world = World::new();
+    let _at = world.serve(|_| json("{}")).await;
+    world.client().await.call(&server(A), get("/")).await.unwrap();
+    // Certificates of tests end in 4096.
+    world.clock.advance(Duration::from_secs(3_000 * 366 * 86_400));
+    let error = world.client().await.call(&server(A), get("/")).await.unwrap_err();
+    assert!(error.to_string().contains("certificate expired"), "{error}");
+}
+
+#[tokio::test]
 async fn a_connection_that_one_purpose_may_open_is_not_used_for_another() {
     let mut world = World::new();
     world.http.guards = guards(&AddressGuard { blocked: ranges(&["127.0.0.0/8"]), exceptions: Vec::new() });
