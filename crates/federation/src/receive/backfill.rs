@@ -57,7 +57,6 @@ impl PduReceiver {
     ///
     /// # Errors
     /// When the database fails.
-    #[expect(clippy::disallowed_methods, reason = "bounds the wait for other machines")]
     pub async fn fill_gap(&self, room: &Arc<Room>, gap_nid: EventNid) -> Result<Filled, ReceiveError> {
         let Some(gap) = room.view().gaps.get(gap_nid) else { return Ok(Filled::Some) };
         let (receiver, room) = (self.clone(), Arc::clone(room));
@@ -65,10 +64,10 @@ impl PduReceiver {
         let background = self.writer.background.clone();
         let filling = background
             .spawn_abortable("filling of a gap", async move { receiver.fetch_past(&room, Hole::Gap(gap)).await });
-        match tokio::time::timeout(FILL_TIMEOUT, filling).await {
-            Ok(Ok(filled)) => filled,
-            Ok(Err(_)) => Err(DbError::Closed.into()),
-            Err(_) => Ok(Filled::NotYet),
+        tokio::select! {
+            biased;
+            filled = filling => filled.unwrap_or(Err(DbError::Closed.into())),
+            () = self.writer.clock.sleep(FILL_TIMEOUT) => Ok(Filled::NotYet),
         }
     }
 

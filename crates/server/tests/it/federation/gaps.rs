@@ -144,7 +144,8 @@ async fn paged(server: &TestServer, user: &TestUser, room: &str, (dir, from): (&
     let (mut messages, mut from) = (Vec::new(), from.to_owned());
     loop {
         let path = format!("{CLIENT}/rooms/{room}/messages?dir={dir}&limit=100&from={from}");
-        let page = server.get(&path, &user.token).await;
+        // Filling a gap may wait until the host may be asked for another state.
+        let page = while_time_passes(server.clock(), server.get(&path, &user.token)).await;
         let chunk = page.ok()["chunk"].as_array().expect("a page is a list");
         messages.extend(chunk.iter().filter(|event| event["type"] == "m.room.message").cloned());
         match page.body["end"].as_str() {
@@ -374,10 +375,11 @@ async fn events_are_fetched_whatever_depth_the_event_after_a_gap_claims() {
     }
 }
 
-/// Lets time pass while something is waited for.
+/// Lets time pass while something is waited for that takes more than a moment.
 async fn while_time_passes<T>(clock: &Clock, waiting: impl Future<Output = T>) -> T {
     let passing = async {
-        let mut every = plexus_testkit::every(Duration::from_millis(20));
+        let mut every = plexus_testkit::every(Duration::from_millis(100));
+        every.tick().await;
         loop {
             every.tick().await;
             clock.advance(Duration::from_secs(5));
