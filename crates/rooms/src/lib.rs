@@ -5,6 +5,8 @@
 //! through one persister that commits batches over all rooms. [`timeline`] and [`relations`] read history,
 //! [`summary`] and [`directory`] look at rooms from outside, [`upgrade`] replaces them.
 
+#![warn(missing_docs, unreachable_pub)]
+
 pub mod actions;
 pub mod model;
 pub mod read;

@@ -5,4 +5,4 @@ pub mod relations;
 pub mod stripped;
 pub mod summary;
 pub mod timeline;
-pub mod user_directory;
+pub(crate) mod user_directory;

@@ -110,7 +110,7 @@ impl CurrentState {
 }
 
 /// What is derived from a state. The events it is derived from are in memory.
-pub fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -> CurrentState {
+pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -> CurrentState {
     let power_levels = power_levels(version, &state);
     let mut local_joined = SortedSet::default();
     let mut servers = Servers::default();
@@ -147,7 +147,7 @@ pub fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -
 }
 
 /// The power levels a state sets.
-pub fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevels {
+pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevels {
     let pdu = |event_type| state.get(event_type, "").and_then(|entry| entry.pdu());
     match pdu("m.room.create") {
         Some(create) => PowerLevels::of_room(create, pdu("m.room.power_levels")),
@@ -157,7 +157,7 @@ pub fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevels {
 
 /// One key of the current state that changes.
 #[derive(Clone, Debug)]
-pub struct StateChange {
+pub(crate) struct StateChange {
     pub event_type: Arc<str>,
     pub state_key: Arc<str>,
     /// What it becomes, its event in memory; `None`: it goes.
@@ -168,7 +168,7 @@ pub struct StateChange {
 
 impl StateChange {
     /// The change that sets `entry`.
-    pub fn set(entry: Arc<StateEntry>, replaced: Option<EventNid>) -> Self {
+    pub(crate) fn set(entry: Arc<StateEntry>, replaced: Option<EventNid>) -> Self {
         Self {
             event_type: Arc::clone(&entry.event_type),
             state_key: Arc::clone(&entry.state_key),
@@ -178,7 +178,7 @@ impl StateChange {
     }
 
     /// The membership that changes with it: whose, to what, by which event. Who drops out of the state has left.
-    pub fn membership(&self) -> Option<(UserId, Membership, EventNid)> {
+    pub(crate) fn membership(&self) -> Option<(UserId, Membership, EventNid)> {
         if &*self.event_type != "m.room.member" {
             return None;
         }

@@ -8,7 +8,7 @@ use crate::model::room_view::RoomView;
 
 /// The room as the next event sees it.
 #[derive(Clone)]
-pub struct Head {
+pub(crate) struct Head {
     /// The room's epoch when this head was taken from the committed view.
     pub epoch: u64,
     pub tip: Tip,
@@ -21,12 +21,12 @@ pub struct Head {
 
 impl Head {
     /// The committed room.
-    pub fn of(view: &RoomView, epoch: u64) -> Self {
+    pub(crate) fn of(view: &RoomView, epoch: u64) -> Self {
         Self { epoch, tip: view.tip.clone(), current: Arc::clone(&view.current), hidden: false, redacting: false }
     }
 
     /// Whether nothing that it is made of is on its way to the database.
-    pub fn is_committed(&self, view: &RoomView) -> bool {
+    pub(crate) fn is_committed(&self, view: &RoomView) -> bool {
         !self.hidden && self.tip == view.tip && Arc::ptr_eq(&self.current, &view.current)
     }
 }

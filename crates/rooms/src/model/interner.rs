@@ -13,7 +13,7 @@ const KEPT: usize = 20_000;
 /// Numbers that are known to be committed. Owned by this process. They never change, so that another one need not
 /// learn of them: it looks them up itself.
 #[derive(Debug, Default)]
-pub struct Interner {
+pub(crate) struct Interner {
     known: Mutex<Texts>,
 }
 
@@ -25,18 +25,18 @@ struct Texts {
 }
 
 /// One transaction's lookups; to be kept only when it commits.
-pub struct Lookups<'a> {
+pub(crate) struct Lookups<'a> {
     interner: &'a Interner,
     new: Texts,
 }
 
 impl Interner {
-    pub fn lookups(&self) -> Lookups<'_> {
+    pub(crate) fn lookups(&self) -> Lookups<'_> {
         Lookups { interner: self, new: Texts::default() }
     }
 
     /// Remembers what a committed transaction looked up.
-    pub fn keep(&self, new: NewTexts) {
+    pub(crate) fn keep(&self, new: NewTexts) {
         let mut known = self.known.lock();
         let Texts { users, types, state_keys } = new.0;
         merge(&mut known.users, users);
@@ -46,7 +46,7 @@ impl Interner {
 }
 
 /// What a transaction looked up.
-pub struct NewTexts(Texts);
+pub(crate) struct NewTexts(Texts);
 
 fn merge(known: &mut HashMap<Box<str>, i64>, new: HashMap<Box<str>, i64>) {
     if known.len() + new.len() > KEPT {
@@ -56,7 +56,7 @@ fn merge(known: &mut HashMap<Box<str>, i64>, new: HashMap<Box<str>, i64>) {
 }
 
 impl Lookups<'_> {
-    pub fn user(&mut self, tx: &mut Tx<'_>, user: &UserId) -> Result<UserNid, DbError> {
+    pub(crate) fn user(&mut self, tx: &mut Tx<'_>, user: &UserId) -> Result<UserNid, DbError> {
         let known = |texts: &Texts| texts.users.get(user.as_str()).copied();
         if let Some(nid) = known(&self.new).or_else(|| self.interner.find(known)) {
             return Ok(nid);
@@ -66,7 +66,7 @@ impl Lookups<'_> {
         Ok(nid)
     }
 
-    pub fn event_type(&mut self, tx: &mut Tx<'_>, text: &str) -> Result<TypeNid, DbError> {
+    pub(crate) fn event_type(&mut self, tx: &mut Tx<'_>, text: &str) -> Result<TypeNid, DbError> {
         let known = |texts: &Texts| texts.types.get(text).copied();
         if let Some(nid) = known(&self.new).or_else(|| self.interner.find(known)) {
             return Ok(nid);
@@ -76,7 +76,7 @@ impl Lookups<'_> {
         Ok(nid)
     }
 
-    pub fn state_key(&mut self, tx: &mut Tx<'_>, text: &str) -> Result<StateKeyNid, DbError> {
+    pub(crate) fn state_key(&mut self, tx: &mut Tx<'_>, text: &str) -> Result<StateKeyNid, DbError> {
         let known = |texts: &Texts| texts.state_keys.get(text).copied();
         if let Some(nid) = known(&self.new).or_else(|| self.interner.find(known)) {
             return Ok(nid);
@@ -87,7 +87,7 @@ impl Lookups<'_> {
     }
 
     /// Looks up many users and state keys at once.
-    pub fn prepare<'p>(
+    pub(crate) fn prepare<'p>(
         &mut self,
         tx: &mut Tx<'_>,
         users: impl Iterator<Item = &'p str>,
@@ -106,7 +106,7 @@ impl Lookups<'_> {
         Ok(())
     }
 
-    pub fn into_new(self) -> NewTexts {
+    pub(crate) fn into_new(self) -> NewTexts {
         NewTexts(self.new)
     }
 }

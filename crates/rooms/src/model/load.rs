@@ -51,7 +51,7 @@ const DECISIVE: [&str; 7] = [
 ];
 
 /// A room's row and everything its view needs.
-pub struct LoadedRoom {
+pub(crate) struct LoadedRoom {
     pub nid: RoomNid,
     pub id: RoomId,
     pub version: RoomVersion,
@@ -63,7 +63,7 @@ pub struct LoadedRoom {
 
 /// Reads a room; `None` when there is none with this number.
 /// `as_of`: its count of redactions.
-pub fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str, as_of: u64) -> Result<Option<LoadedRoom>, DbError> {
+pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str, as_of: u64) -> Result<Option<LoadedRoom>, DbError> {
     let Some(row) = repo::rooms::by_nid(tx, nid)? else { return Ok(None) };
     let place = || format!("rooms, room_nid {nid}");
     let version: RoomVersion = row.room_version.parse().map_err(|error| DbError::bad_data(place(), error))?;

@@ -9,7 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 /// A user's fields: name and JSON value, by name.
-pub type Fields = Arc<[(String, String)]>;
+pub(crate) type Fields = Arc<[(String, String)]>;
 
 /// Profiles in memory. Owned by this process: it follows the commits, and drops a profile that changes.
 pub struct ProfileCache {

@@ -17,7 +17,7 @@ pub(crate) struct AuthState {
 
 impl AuthState {
     /// Adds those of `events` that are member events of users of whom the state has none.
-    pub fn add_members<'a>(&mut self, events: impl Iterator<Item = &'a AuthEvent>) {
+    pub(crate) fn add_members<'a>(&mut self, events: impl Iterator<Item = &'a AuthEvent>) {
         for AuthEvent { pdu, .. } in events.filter(|event| !event.rejected) {
             let Some(user) = pdu.state_key().filter(|_| pdu.event_type() == "m.room.member") else { continue };
             if !self.state.iter().any(|known| known.is_state("m.room.member", user)) {
@@ -27,7 +27,7 @@ impl AuthState {
     }
 
     /// Returns the lookup that `auth::check` takes.
-    pub fn lookup(&self) -> impl Fn(&str, &str) -> Option<Pdu> {
+    pub(crate) fn lookup(&self) -> impl Fn(&str, &str) -> Option<Pdu> {
         |event_type, state_key| self.state.iter().find(|pdu| pdu.is_state(event_type, state_key)).cloned()
     }
 }

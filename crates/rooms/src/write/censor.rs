@@ -16,7 +16,7 @@ const UNREADABLE: &str = "{}";
 const BATCH: u32 = 100;
 
 /// Censors every event that was redacted longer than `retention` ago.
-pub async fn censor_redacted(db: &Database, clock: &Clock, retention: Duration) -> Result<(), DbError> {
+pub(crate) async fn censor_redacted(db: &Database, clock: &Clock, retention: Duration) -> Result<(), DbError> {
     let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
     let before = clock.now_ms().saturating_sub(retention);
     loop {

@@ -46,7 +46,7 @@ pub enum ContentError {
 }
 
 /// Checks an event about to be sent by `server` into `room`; `first` when the room begins with it.
-pub fn check(server: &ServerName, room: Option<&RoomId>, first: bool, draft: &Draft) -> Result<(), ContentError> {
+pub(crate) fn check(server: &ServerName, room: Option<&RoomId>, first: bool, draft: &Draft) -> Result<(), ContentError> {
     let content = &draft.content;
     match &*draft.event_type {
         "m.room.create" if !first => return Err(ContentError::CreateAgain),

@@ -30,14 +30,14 @@ pub(crate) struct Persister(Arc<Queue>);
 
 impl Persister {
     /// Starts the task; it ends when this is dropped and everything that was queued is written.
-    pub fn start(db: Database, clock: Clock, memory: Arc<EngineMemory>) -> Self {
+    pub(crate) fn start(db: Database, clock: Clock, memory: Arc<EngineMemory>) -> Self {
         let queue = Arc::new(Queue::new());
         tokio::spawn(run(Arc::new(Task { db, clock, memory, queue: Arc::clone(&queue) })));
         Self(queue)
     }
 
     /// Waits for room in the queue. What is sent with the permit cannot be lost by dropping the sender's future.
-    pub async fn reserve(&self) -> Result<Permit<'_>, PersistError> {
+    pub(crate) async fn reserve(&self) -> Result<Permit<'_>, PersistError> {
         self.0.reserve().await
     }
 }

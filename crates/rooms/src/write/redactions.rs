@@ -29,7 +29,7 @@ pub(crate) struct PendingRedaction {
 
 impl PendingRedaction {
     /// Redacts the target in the current state, if it is part of that.
-    pub fn new(
+    pub(crate) fn new(
         target: RedactionTarget,
         current: &mut Arc<CurrentState>,
         version: RoomVersion,

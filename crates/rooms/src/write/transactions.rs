@@ -26,7 +26,7 @@ pub struct TransactionKey {
 const RECENT: usize = 4_096;
 
 /// The key of a request.
-pub fn key(sender: &UserId, room: &RoomId, transaction: &Transaction) -> TransactionKey {
+pub(crate) fn key(sender: &UserId, room: &RoomId, transaction: &Transaction) -> TransactionKey {
     let mut hash = Sha256::new();
     for part in [sender.as_str(), room.as_str(), &*transaction.device_id] {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -43,14 +43,14 @@ fn beginning<const N: usize>(hash: &[u8]) -> [u8; N] {
 
 /// The requests under way and those just done. Owned by this process: another finds the ids of committed transactions
 /// in the database.
-pub struct Transactions {
+pub(crate) struct Transactions {
     db: Database,
     recent: Cache<TransactionKey, EventId>,
     running: Mutex<HashMap<TransactionKey, watch::Receiver<()>>>,
 }
 
 /// What [`Transactions::begin`] found.
-pub enum Begin<'a> {
+pub(crate) enum Begin<'a> {
     /// The request has been made before.
     Replay(EventId),
     /// It has not, as far as memory knows; the database decides when the event is committed.
@@ -58,17 +58,17 @@ pub enum Begin<'a> {
 }
 
 impl Transactions {
-    pub fn new(db: Database) -> Self {
+    pub(crate) fn new(db: Database) -> Self {
         Self { db, recent: Cache::new(RECENT), running: Mutex::default() }
     }
 
     /// The event of a request made a moment ago.
-    pub fn recent(&self, key: &TransactionKey) -> Option<EventId> {
+    pub(crate) fn recent(&self, key: &TransactionKey) -> Option<EventId> {
         self.recent.get(key)
     }
 
     /// Begins a request; waits while the same one is under way.
-    pub async fn begin(&self, key: TransactionKey) -> Begin<'_> {
+    pub(crate) async fn begin(&self, key: TransactionKey) -> Begin<'_> {
         loop {
             if let Some(event_id) = self.recent.get(&key) {
                 return Begin::Replay(event_id);
@@ -90,7 +90,7 @@ impl Transactions {
     }
 
     /// The event a committed request made; `scope` is of its key.
-    pub async fn find(&self, scope: i64, txn_id: Arc<str>, version: RoomVersion) -> Result<Option<EventId>, DbError> {
+    pub(crate) async fn find(&self, scope: i64, txn_id: Arc<str>, version: RoomVersion) -> Result<Option<EventId>, DbError> {
         let stored = self.db.read(move |tx| repo::transactions::find(tx, scope, txn_id.as_bytes())).await?;
         stored
             .map(|bytes| event_key::decode(&bytes, version))
@@ -100,7 +100,7 @@ impl Transactions {
 }
 
 /// A request under way. Dropped, it lets the same request be made again.
-pub struct Running<'a> {
+pub(crate) struct Running<'a> {
     all: &'a Transactions,
     key: TransactionKey,
     _wakes_when_dropped: watch::Sender<()>,
@@ -108,7 +108,7 @@ pub struct Running<'a> {
 
 impl Running<'_> {
     /// The request made this event.
-    pub fn finish(self, event_id: &EventId) {
+    pub(crate) fn finish(self, event_id: &EventId) {
         self.all.recent.insert(self.key, event_id.clone());
     }
 }

@@ -7,7 +7,7 @@ use plexus_protocol::rules::RoomVersion;
 use super::{NewRoom, Preset};
 
 /// `m.room.create`. The version, and before version 11 the creator, cannot be chosen by `creation_content`.
-pub fn create(new: &NewRoom) -> Object {
+pub(super) fn create(new: &NewRoom) -> Object {
     let auth = &new.version.rules().auth;
     let mut content = new.creation_content.clone();
     content.insert("room_version", new.version.as_str());
@@ -70,7 +70,7 @@ pub fn default_power_levels(version: RoomVersion, creator: &UserId) -> Object {
 }
 
 /// `m.room.power_levels`: the defaults, the preset's, then what the creator overrides.
-pub fn power_levels(new: &NewRoom) -> Object {
+pub(super) fn power_levels(new: &NewRoom) -> Object {
     let mut content = default_power_levels(new.version, &new.creator);
     if new.preset != Preset::PublicChat {
         content.insert("invite", 0_i64);

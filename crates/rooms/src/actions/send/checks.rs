@@ -32,7 +32,7 @@ const UNKNOWN_TARGET: &str = "Can't send relation to unknown event";
 
 /// The aliases an `m.room.canonical_alias` event adds must point to the room (client-server API, "Canonical aliases").
 /// Other servers are asked about theirs, for users who may send the event.
-pub async fn canonical_alias(writer: &RoomWriter, room: &Room, event: &NewEvent) -> Result<(), SendError> {
+pub(super) async fn canonical_alias(writer: &RoomWriter, room: &Room, event: &NewEvent) -> Result<(), SendError> {
     let view = room.view();
     let before = view.event_in_memory("m.room.canonical_alias", "").map(|pdu| aliases_of(pdu.content()));
     let before = before.unwrap_or_default();
@@ -86,7 +86,7 @@ pub(crate) fn aliases_of(content: &Object) -> Vec<String> {
 }
 
 /// `m.relates_to`: only to what is known of the room, no annotation twice, no thread within a thread.
-pub async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
+pub(super) async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
     let Some(relation) = event.content.get_object("m.relates_to") else { return Ok(()) };
     let (Some(rel_type), Some(target)) = (relation.get_str("rel_type"), relation.get_str("event_id")) else {
         return Ok(());

@@ -15,7 +15,7 @@ use crate::model::timeline_event::TimelineEvent;
 /// A member event as its row and the current state describe it, with what redaction leaves of its content. By that the
 /// room's rules judge what comes after it, so that its user can leave. It is neither stored nor sent to other servers.
 /// `None` when there is no row.
-pub fn member(
+pub(super) fn member(
     tx: &mut Tx<'_>,
     version: RoomVersion,
     nid: EventNid,

@@ -24,7 +24,7 @@ use crate::write::writer::RoomWriter;
 const READ_AT_ONCE: usize = 1_000;
 
 /// A state, and what of it is not stored yet.
-pub struct StateBefore {
+pub(crate) struct StateBefore {
     pub at: StateAt,
     /// Parents first.
     pub new: Vec<PendingSnapshot>,
@@ -39,14 +39,14 @@ pub(crate) struct StateAfter {
 }
 
 /// Whether an event follows exactly the forward extremities.
-pub fn follows(head: &Head, pdu: &Pdu) -> bool {
+pub(crate) fn follows(head: &Head, pdu: &Pdu) -> bool {
     let extremities = &head.tip.extremities;
     pdu.prev_events().len() == extremities.len()
         && extremities.iter().all(|extremity| pdu.prev_events().contains(&extremity.event_id))
 }
 
 /// The state behind an event with the number `nid`, given the one before it.
-pub fn state_after(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: StateBefore) -> StateAfter {
+pub(crate) fn state_after(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: StateBefore) -> StateAfter {
     let StateBefore { at, mut new } = before;
     let Some(state_key) = pdu.state_key().filter(|_| verdict != Verdict::Rejected) else {
         return StateAfter { at, new, kept: None };
@@ -63,7 +63,7 @@ pub fn state_after(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: StateBefo
 
 /// The state before an event: the current one when it follows the forward extremities, else that behind its
 /// predecessors, resolved; of unknown predecessors what was given.
-pub async fn state_before(
+pub(crate) async fn state_before(
     writer: &RoomWriter,
     room: &Room,
     head: &Head,

@@ -62,7 +62,7 @@ struct Rows {
 }
 
 /// Writes the batch. Nothing is waited for: the statements fail by themselves when somebody else was faster.
-pub fn batch(
+pub(super) fn batch(
     tx: &mut Tx<'_>,
     memory: &EngineMemory,
     appends: &[Arc<Append>],
