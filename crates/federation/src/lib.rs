@@ -17,5 +17,5 @@ pub mod serve;
 
 pub use membership::RemoteMembershipChanger;
 pub use partial_state::PartialStateResync;
-pub use plexus_rooms::write::past::Filled;
+pub use plexus_rooms::write::backfill::BackfillOutcome;
 pub use receive::{PduReceiver, ReceiveError, receive_invite};

@@ -366,7 +366,7 @@ impl RemoteChange {
         let stripped = self.receiver.peers.send_knock(server, &signed.pdu).await?;
         let room = out_of_band::known_or_new(&self.receiver.writer, &change.room_id, signed.version).await?;
         // The server has accepted the knock, which must not be lost if the stripped state is too large.
-        let knock = StrippedState::fitting(&stripped).along(&signed.pdu, "knock_room_state");
+        let knock = StrippedState::fitting(&stripped).attach_to(&signed.pdu, "knock_room_state");
         out_of_band::set_membership(&self.receiver.writer, &room, &knock).await?;
         Ok(Sent { event_id: knock.event_id().clone(), position: None })
     }

@@ -8,7 +8,7 @@ use plexus_base::background::{catch_panic, panic_message};
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::ServerName;
 use plexus_rooms::AddError;
-use plexus_rooms::model::partial_state::{servers_with_state, unfinished};
+use plexus_rooms::model::partial_state::{incomplete_join, servers_with_state};
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::stored_events;
 use plexus_rooms::write::partial_state;
@@ -110,7 +110,7 @@ impl PartialStateResync {
             // A server in the room that has just sent a request probably has the state.
             let wanted = async {
                 match rooms.loaded(nid) {
-                    Some(room) => room.wanted.notified().await,
+                    Some(room) => room.state_requested.notified().await,
                     None => std::future::pending().await,
                 }
             };
@@ -127,7 +127,7 @@ impl PartialStateResync {
         let _permit = self.permits.acquire().await;
         let rooms = &self.receiver.rooms;
         let Some(room) = rooms.get_nid(nid).await? else { return Ok(true) };
-        let Some(join) = unfinished(&room.view()).filter(|_| is_missing_state(&room)) else { return Ok(true) };
+        let Some(join) = incomplete_join(&room.view()).filter(|_| is_missing_state(&room)) else { return Ok(true) };
         let (nid, version) = (join.event_nid, room.version);
         let Some(event) = rooms.db.read(move |tx| stored_events::by_nids(tx, version, &[nid])).await?.pop() else {
             return Ok(true);

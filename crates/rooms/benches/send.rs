@@ -37,7 +37,7 @@ async fn measure(db: Database) {
         policy_servers: None,
         remote_aliases: None,
         cache_bytes: 64 << 20,
-        stripped_state_types: stripped::usual().collect(),
+        stripped_state_types: stripped::default_types().collect(),
         limits: plexus_rooms::MembershipLimits::none(&clock),
         forget_on_leave: false,
     });

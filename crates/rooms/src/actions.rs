@@ -1,4 +1,4 @@
-//! What users do: send events, create rooms, change memberships and profiles, upgrade rooms.
+//! The actions of users: sending events, creating rooms, changing memberships and profiles, upgrading rooms.
 
 pub(crate) mod auto_join;
 pub(crate) mod create;

@@ -1,9 +1,9 @@
-//! The room engine: rooms in memory, what is sent into them, and their history.
+//! The room engine: rooms in memory, sending events to them, and reading their history.
 //!
-//! [`Rooms`] is the registry of rooms in use. A [`Room`] hands readers an immutable [`RoomView`] and lets one writer at
-//! a time extend it. [`EventSender`], [`RoomCreator`] and [`MembershipChanger`] write; everything they write goes
-//! through one persister that commits batches over all rooms. [`timeline`] and [`relations`] read history,
-//! [`summary`] and [`directory`] look at rooms from outside, [`upgrade`] replaces them.
+//! [`Rooms`] loads rooms and keeps them in memory. A [`Room`] gives readers an immutable [`RoomView`], which one writer
+//! at a time extends. [`EventSender`], [`RoomCreator`] and [`MembershipChanger`] write; all their events go through one
+//! persister, which commits batches of all rooms. [`timeline`] and [`relations`] read history, [`summary`] and
+//! [`directory`] describe rooms to users who are not in them, [`upgrade`] replaces rooms.
 
 #![warn(missing_docs, unreachable_pub)]
 
@@ -18,7 +18,7 @@ pub use actions::create::{
 };
 pub use actions::guest_removal::GuestRemoval;
 pub use actions::membership::{
-    MembershipChange, MembershipChanger, MembershipError, Redemption, RemoteMemberships, Via,
+    MembershipChange, MembershipChanger, MembershipError, RemoteMemberships, ThirdPartyInviteClaim, Via,
 };
 pub use actions::profile::{ProfileError, Profiles};
 pub use actions::send::{EventSender, NewEvent};

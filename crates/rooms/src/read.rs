@@ -1,4 +1,4 @@
-//! Timelines, relations, and rooms as seen from outside: summaries, directory, stripped state.
+//! Reads timelines and relations, and describes rooms to users who are not in them: summaries, directories, stripped state.
 
 pub mod directory;
 pub mod relations;

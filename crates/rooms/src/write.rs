@@ -1,7 +1,8 @@
-//! From a built event to disk.
+//! From a draft to a committed event.
 
 pub mod append;
 pub(crate) mod auth_state;
+pub mod backfill;
 pub mod build;
 pub mod censor;
 pub(crate) mod content;
@@ -16,7 +17,6 @@ pub mod merge;
 pub mod out_of_band;
 pub mod outliers;
 pub mod partial_state;
-pub mod past;
 pub mod peer_error;
 pub mod peers;
 pub(crate) mod pending;

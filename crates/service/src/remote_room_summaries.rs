@@ -13,7 +13,7 @@ use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 use plexus_rooms::Rooms;
-use plexus_rooms::summary::{SpaceChild, is_in_one_of, told_children};
+use plexus_rooms::summary::{SpaceChild, is_in_one_of, parse_children};
 use plexus_store::DbError;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,7 @@ struct HierarchyRoom {
 
 impl HierarchyRoom {
     fn into_room(self, rooms: HashMap<RoomId, Arc<RemoteRoom>>) -> RemoteRoom {
-        let children = told_children(self.summary.room_type.as_deref(), self.children_state);
+        let children = parse_children(self.summary.room_type.as_deref(), self.children_state);
         RemoteRoom { summary: self.summary, children, rooms }
     }
 }

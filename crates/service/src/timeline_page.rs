@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use plexus_federation::{Filled, PduReceiver};
+use plexus_federation::{BackfillOutcome, PduReceiver};
 use plexus_protocol::id::UserId;
 use plexus_rooms::timeline::{self, Direction, VisibleEvent};
 use plexus_rooms::{Room, TimelineEvent};
@@ -93,10 +93,10 @@ impl TimelineReader<'_> {
     }
 
     /// Fetches events that are missing from a gap of the timeline.
-    async fn fill(&self, history: &PduReceiver, gap_nid: EventNid) -> Filled {
+    async fn fill(&self, history: &PduReceiver, gap_nid: EventNid) -> BackfillOutcome {
         history.fill_gap(self.room, gap_nid).await.unwrap_or_else(|error| {
             tracing::warn!(room = %self.room.id, "a gap of the timeline is not filled: {error}");
-            Filled::Nothing
+            BackfillOutcome::NotFound
         })
     }
 }
@@ -146,11 +146,11 @@ impl Reading<'_> {
         let Some(history) = self.reader.history.filter(|_| may_fill) else { return Step::Break(Some(here)) };
         self.fills += 1;
         match self.reader.fill(history, gap_nid).await {
-            Filled::Some => self.go_on_from(here),
+            BackfillOutcome::Added => self.go_on_from(here),
             // The client has waited long enough; it continues with its next request.
-            Filled::NotYet => Step::Break(Some(here)),
-            Filled::Nothing if !self.events.is_empty() => Step::Break(Some(behind)),
-            Filled::Nothing => self.go_on_from(behind),
+            BackfillOutcome::Pending => Step::Break(Some(here)),
+            BackfillOutcome::NotFound if !self.events.is_empty() => Step::Break(Some(behind)),
+            BackfillOutcome::NotFound => self.go_on_from(behind),
         }
     }
 
@@ -161,10 +161,10 @@ impl Reading<'_> {
         // Without history the room begins, or ends, here.
         let Some(history) = self.reader.history.filter(|_| is_start) else { return Step::Break(None) };
         match history.backfill(self.reader.room).await {
-            Ok(Filled::Some) => self.range.upto = next.unwrap_or(self.range.upto),
+            Ok(BackfillOutcome::Added) => self.range.upto = next.unwrap_or(self.range.upto),
             // There is more: the client gets it with a later request.
-            Ok(Filled::NotYet) => return Step::Break(Some(next.unwrap_or(self.start()))),
-            Ok(Filled::Nothing) => return Step::Break(None),
+            Ok(BackfillOutcome::Pending) => return Step::Break(Some(next.unwrap_or(self.start()))),
+            Ok(BackfillOutcome::NotFound) => return Step::Break(None),
             Err(error) => {
                 // That does not keep the client from what has been read.
                 tracing::warn!(room = %self.reader.room.id, "cannot page back: {error}");

@@ -8,7 +8,7 @@ use plexus_base::rate_limiter::network;
 use plexus_http::{ApiError, ClientIp, Empty, Json, RateLimiter, State};
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
-use plexus_rooms::{MembershipChanger, MembershipError, Profiles, Redemption};
+use plexus_rooms::{MembershipChanger, MembershipError, Profiles, ThirdPartyInviteClaim};
 use serde::Deserialize;
 
 /// The most invites in one request that are handled.
@@ -66,7 +66,7 @@ pub(crate) async fn handle(
             continue;
         }
         let by = sender.clone();
-        let redemption = Redemption { room_id: room_id.clone(), sender, target: user.clone(), signed };
+        let redemption = ThirdPartyInviteClaim { room_id: room_id.clone(), sender, target: user.clone(), signed };
         if let Err(error) = redeem(&members, &own, redemption).await {
             tracing::info!(room = %room_id, "{user}, whose address {by} invited, cannot be invited: {error}");
         }
@@ -74,9 +74,13 @@ pub(crate) async fn handle(
     Ok(Empty)
 }
 
-async fn redeem(members: &MembershipChanger, own: &ServerName, redemption: Redemption) -> Result<(), MembershipError> {
+async fn redeem(
+    members: &MembershipChanger,
+    own: &ServerName,
+    redemption: ThirdPartyInviteClaim,
+) -> Result<(), MembershipError> {
     if redemption.sender.server_name() == own.as_str() {
-        return members.redeem(redemption).await.map(drop);
+        return members.claim_third_party_invite(redemption).await.map(drop);
     }
-    members.have_redeemed(redemption).await
+    members.forward_third_party_invite(redemption).await
 }

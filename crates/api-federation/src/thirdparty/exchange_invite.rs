@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_http::{ApiError, Empty, Json, Path, State};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::Object;
-use plexus_rooms::{MembershipChanger, Redemption};
+use plexus_rooms::{MembershipChanger, ThirdPartyInviteClaim};
 use serde::Deserialize;
 
 use crate::responses::not_invited;
@@ -42,6 +42,9 @@ pub(crate) async fn handle(
     }
     let Request { sender, state_key: target, content, .. } = request;
     let signed = content.third_party_invite.signed;
-    members.redeem(Redemption { room_id, sender, target, signed }).await.map_err(not_invited)?;
+    members
+        .claim_third_party_invite(ThirdPartyInviteClaim { room_id, sender, target, signed })
+        .await
+        .map_err(not_invited)?;
     Ok(Empty)
 }

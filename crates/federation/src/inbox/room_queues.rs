@@ -76,7 +76,7 @@ impl Inbox {
     /// events.
     pub(super) fn wake(self: &Arc<Self>, room: RoomNid, origin: Option<&str>) {
         if let Some(room) = self.receiver.rooms.loaded(room).filter(|room| room.view().is_partial()) {
-            room.wanted.notify_one();
+            room.state_requested.notify_one();
         }
         let mut busy = self.queues.busy();
         // The events of an origin that has a queue of its own go there, to keep their order.

@@ -10,7 +10,7 @@ use plexus_protocol::id::ServerName;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::rooms::Rooms;
 use plexus_rooms::model::stored_events;
-use plexus_rooms::write::past::{self, Filled, Hole, PastEvents};
+use plexus_rooms::write::backfill::{self, BackfillOutcome, BackfillPlace, BackfilledEvents};
 use plexus_store::repo::events::StoredEvent;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid, Tx, repo};
 
@@ -44,12 +44,12 @@ struct Edge {
 
 impl PduReceiver {
     /// Fetches events from before the oldest of the timeline, once all of the room's state is here;
-    /// [`Filled::Nothing`] also when there is nothing more.
+    /// [`BackfillOutcome::NotFound`] also when there is nothing more.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn backfill(&self, room: &Arc<Room>) -> Result<Filled, ReceiveError> {
-        self.fetch_past(room, Hole::Start).await
+    pub async fn backfill(&self, room: &Arc<Room>) -> Result<BackfillOutcome, ReceiveError> {
+        self.fetch_past(room, BackfillPlace::Start).await
     }
 
     /// Fetches events that are missing from a gap of the timeline, the newest first, once all of the room's state is
@@ -57,23 +57,23 @@ impl PduReceiver {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn fill_gap(&self, room: &Arc<Room>, gap_nid: EventNid) -> Result<Filled, ReceiveError> {
-        let Some(gap) = room.view().gaps.get(gap_nid) else { return Ok(Filled::Some) };
+    pub async fn fill_gap(&self, room: &Arc<Room>, gap_nid: EventNid) -> Result<BackfillOutcome, ReceiveError> {
+        let Some(gap) = room.view().gaps.get(gap_nid) else { return Ok(BackfillOutcome::Added) };
         let (receiver, room) = (self.clone(), Arc::clone(room));
         // It continues when the client stops waiting.
         let background = self.writer.background.clone();
         let filling = background
-            .spawn_abortable("filling of a gap", async move { receiver.fetch_past(&room, Hole::Gap(gap)).await });
+            .spawn_abortable("filling of a gap", async move { receiver.fetch_past(&room, BackfillPlace::Gap(gap)).await });
         tokio::select! {
             biased;
             filled = filling => filled.unwrap_or(Err(DbError::Closed.into())),
-            () = self.writer.clock.sleep(FILL_TIMEOUT) => Ok(Filled::NotYet),
+            () = self.writer.clock.sleep(FILL_TIMEOUT) => Ok(BackfillOutcome::Pending),
         }
     }
 
-    async fn fetch_past(&self, room: &Arc<Room>, hole: Hole) -> Result<Filled, ReceiveError> {
+    async fn fetch_past(&self, room: &Arc<Room>, hole: BackfillPlace) -> Result<BackfillOutcome, ReceiveError> {
         if self.rooms.full_state(room).await.is_err() {
-            return Ok(Filled::Nothing);
+            return Ok(BackfillOutcome::NotFound);
         }
         let db = &self.writer.db;
         let before = edge(db, room, hole).await?.before;
@@ -81,44 +81,44 @@ impl PduReceiver {
         let now = self.writer.clock.monotonic();
         unfilled.retain(|_, until| *until > now);
         if unfilled.contains_key(&hole.number()) {
-            return Ok(Filled::Nothing);
+            return Ok(BackfillOutcome::NotFound);
         }
-        if let Hole::Gap(gap) = hole
+        if let BackfillPlace::Gap(gap) = hole
             && room.view().gaps.get(gap.gap_nid) != Some(gap)
         {
-            return Ok(Filled::Some);
+            return Ok(BackfillOutcome::Added);
         }
         let edge = edge(db, room, hole).await?;
         if edge.before != before {
-            return Ok(Filled::Some);
+            return Ok(BackfillOutcome::Added);
         }
         let pdus: Vec<Pdu> = edge.events.iter().map(|(_, pdu)| pdu.clone()).collect();
         let unknown = lookup::unknown_prev_events(db, room.nid, &pdus).await?;
         let ends: Vec<Pdu> =
             pdus.into_iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))).collect();
         if ends.is_empty() {
-            let Hole::Gap(_) = hole else { return Ok(Filled::Nothing) };
+            let BackfillPlace::Gap(_) = hole else { return Ok(BackfillOutcome::NotFound) };
             // The missing events have been received from elsewhere.
-            past::add(&self.writer, room, PastEvents::none(hole, edge.events, HashSet::new())).await?;
-            return Ok(Filled::Some);
+            backfill::add(&self.writer, room, BackfilledEvents::none(hole, edge.events, HashSet::new())).await?;
+            return Ok(BackfillOutcome::Added);
         }
         let deadline = Deadline::of_request(&self.writer.clock);
         let mut is_partly_filled = false;
         for server in servers_to_ask(&self.rooms, room, &ends) {
             let source = RemoteSource { receiver: self, room, server: &server, deadline: &deadline };
             match fetch_past_from(&source, hole, &ends, edge.events.clone()).await? {
-                Filled::Some => return Ok(Filled::Some),
-                Filled::NotYet => is_partly_filled = true,
-                Filled::Nothing => tracing::info!(room = %room.id, "{server} returned no earlier events"),
+                BackfillOutcome::Added => return Ok(BackfillOutcome::Added),
+                BackfillOutcome::Pending => is_partly_filled = true,
+                BackfillOutcome::NotFound => tracing::info!(room = %room.id, "{server} returned no earlier events"),
             }
         }
         if is_partly_filled {
-            return Ok(Filled::NotYet);
+            return Ok(BackfillOutcome::Pending);
         }
-        if let Hole::Gap(gap) = hole {
+        if let BackfillPlace::Gap(gap) = hole {
             unfilled.insert(gap.gap_nid, self.writer.clock.monotonic() + UNFILLED_PAUSE);
         }
-        Ok(Filled::Nothing)
+        Ok(BackfillOutcome::NotFound)
     }
 }
 
@@ -132,16 +132,16 @@ pub(super) async fn oldest_events(db: &Database, room: &Room) -> Result<Vec<Pdu>
 /// Fetches events before `ends`, the events of `edge` whose prev events are missing.
 async fn fetch_past_from(
     source: &RemoteSource<'_>,
-    hole: Hole,
+    hole: BackfillPlace,
     ends: &[Pdu],
     edge: Vec<(EventNid, Pdu)>,
-) -> Result<Filled, ReceiveError> {
+) -> Result<BackfillOutcome, ReceiveError> {
     let RemoteSource { receiver, room, .. } = *source;
     let writer = &receiver.writer;
     let db = &writer.db;
     let bounds = match hole {
-        Hole::Start => Bounds { events: MAX_EVENTS, min_depth: None },
-        Hole::Gap(gap) => {
+        BackfillPlace::Start => Bounds { events: MAX_EVENTS, min_depth: None },
+        BackfillPlace::Gap(gap) => {
             Bounds { events: MAX_EVENTS_IN_GAP, min_depth: Some(last_gap(db, room, gap.top).await?.depth) }
         }
     };
@@ -155,9 +155,9 @@ async fn fetch_past_from(
     if pdus.is_empty() {
         let is_older = missing.iter().all(|id| older.contains(id));
         if is_older {
-            past::add(writer, room, PastEvents::none(hole, edge, older)).await?;
+            backfill::add(writer, room, BackfilledEvents::none(hole, edge, older)).await?;
         }
-        return Ok(if is_older { Filled::Some } else { Filled::Nothing });
+        return Ok(if is_older { BackfillOutcome::Added } else { BackfillOutcome::NotFound });
     }
     fetch_auth_events(source, &pdus).await?;
     let given = fetch_states(source, &pdus, |_, _| None).await?;
@@ -169,21 +169,21 @@ async fn fetch_past_from(
     let lacks_states = pdus.iter().any(is_lacking);
     let (writer, room) = (Arc::clone(writer), Arc::clone(room));
     // It is completed even if the client disconnects.
-    let past = PastEvents { hole, pdus, given, lacks_states, edge, older };
+    let past = BackfilledEvents { place: hole, pdus, given, lacks_states, extremities: edge, older };
     let background = writer.background.clone();
-    let placing = background.spawn("storing of past events", async move { past::add(&writer, &room, past).await });
+    let placing = background.spawn("storing of past events", async move { backfill::add(&writer, &room, past).await });
     Ok(placing.await.unwrap_or(Err(DbError::Closed.into()))?)
 }
 
 /// Returns the events right after a hole. Events that cannot be read are left out.
-async fn edge(db: &Database, room: &Room, hole: Hole) -> Result<Edge, DbError> {
+async fn edge(db: &Database, room: &Room, hole: BackfillPlace) -> Result<Edge, DbError> {
     let (nid, version) = (room.nid, room.version);
     let read = db.read(move |tx| {
         let noted = repo::timeline_gaps::backward_extremities(tx, nid, hole.number())?;
         let mut rows = repo::events::by_nids(tx, &noted)?;
         let before = match hole {
-            Hole::Gap(gap) => gap.lowest,
-            Hole::Start => {
+            BackfillPlace::Gap(gap) => gap.lowest,
+            BackfillPlace::Start => {
                 rows.extend(before_first_gap(tx, nid)?);
                 repo::events::lowest_position(tx, nid)?.min(0)
             }
@@ -220,7 +220,7 @@ pub(super) fn servers_to_ask(rooms: &Rooms, room: &Room, oldest: &[Pdu]) -> Vec<
         .chain(of_room)
         .filter(|name| view.servers.contains(name))
         .chain(view.servers.names())
-        .filter(|name| *name != rooms.server_name.as_str() && seen.insert(name.to_string()))
+        .filter(|name| *name != rooms.server_name().as_str() && seen.insert(name.to_string()))
         .filter_map(|name| ServerName::try_from(name).ok())
         .take(MAX_SERVERS)
         .collect()

@@ -33,7 +33,7 @@ pub async fn receive_invite(
     {
         return Err(ReceiveError::NotAnInvite);
     }
-    let counted = writer.limits.invite_from_elsewhere(invite.sender(), &ours, invite.room_id())?;
+    let counted = writer.limits.remote_invite(invite.sender(), &ours, invite.room_id())?;
     let mut checked = receiver.verifier.verify(vec![invite]).await;
     let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
     counted.succeeded();
@@ -44,7 +44,7 @@ pub async fn receive_invite(
         return Err(ReceiveError::OtherVersion);
     }
     if view.is_out_of_band() {
-        out_of_band::set_membership(writer, &room, &stripped.along(&signed, "invite_room_state")).await?;
+        out_of_band::set_membership(writer, &room, &stripped.attach_to(&signed, "invite_room_state")).await?;
     } else if view.local_joined.is_empty() {
         // No user of this server is in the room any more, and its stored events must not become visible to the user.
         return Err(ReceiveError::InviterNotInRoom);
@@ -67,7 +67,7 @@ pub(crate) fn may_end(pending: &Pdu, end: &Pdu) -> bool {
 
 /// Whether the sender of `end` may kick or ban by the power levels in the stripped state; also if there are none.
 fn has_power_to_end(pending: &Pdu, end: &Pdu) -> bool {
-    let stripped_state = stripped::sent_along(pending);
+    let stripped_state = stripped::attached_state(pending);
     let of_type = |event_type| stripped_state.iter().find(|event| event.get_str("type") == Some(event_type));
     let content = |event_type| of_type(event_type).and_then(|event| event.get_object("content"));
     let Some(content_of_levels) = content("m.room.power_levels") else { return true };

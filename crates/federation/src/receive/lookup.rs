@@ -41,7 +41,8 @@ pub(super) async fn unknown_auth_events(
     pdus: &[Pdu],
     among: &HashSet<EventId>,
 ) -> Result<Vec<EventId>, DbError> {
-    let auth_events = pdus.iter().flat_map(|pdu| pdu.auth_events().iter().cloned().chain(outliers::create_of(pdu)));
+    let auth_events =
+        pdus.iter().flat_map(|pdu| pdu.auth_events().iter().cloned().chain(outliers::create_event_of(pdu)));
     let auth_events = sorted(auth_events.filter(|id| !among.contains(id)).collect());
     let known = event_lookup::known(db, &auth_events).await?;
     Ok(auth_events.into_iter().filter(|id| !known.contains_key(id)).collect())

@@ -28,7 +28,8 @@ pub(super) async fn separate(db: &Database, room: &Arc<Room>, pdus: Vec<Pdu>) ->
     let mut separated = Separated { ready: Vec::with_capacity(new.len()), later: Vec::new() };
     // An event that follows one which is not ready is not ready either.
     for pdu in outliers::prev_events_first(new) {
-        let mut named = pdu.prev_events().iter().chain(pdu.auth_events()).cloned().chain(outliers::create_of(&pdu));
+        let mut named =
+            pdu.prev_events().iter().chain(pdu.auth_events()).cloned().chain(outliers::create_event_of(&pdu));
         if named.any(|id| lacking.contains(&id)) || policy::needs_recommendation(room, &pdu) {
             lacking.insert(pdu.event_id().clone());
             separated.later.push(pdu);

@@ -9,7 +9,7 @@ use plexus_rooms::PeerError;
 use plexus_rooms::model::event_lookup;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::state_map::StateEntry;
-use plexus_rooms::write::outliers::{self, Judged};
+use plexus_rooms::write::outliers::{self, JudgedOutliers};
 use plexus_rooms::write::writer::RoomWriter;
 use plexus_store::repo::events::Verdict;
 use plexus_store::{Database, DbError, EventNid, pdu_json};
@@ -127,7 +127,7 @@ async fn store(writer: &RoomWriter, room: &Arc<Room>, spool: Spool) -> Result<Sp
     });
     let (mut spool, order) = ordering.await.map_err(std::io::Error::other)?;
     let mut chunks = order.chunks(BATCH_SIZE);
-    let mut judged = Arc::new(Judged::default());
+    let mut judged = Arc::new(JudgedOutliers::default());
     loop {
         let next = chunks.next().map(<[u32]>::to_vec);
         let judging = async {

@@ -10,7 +10,7 @@ use plexus_protocol::id::EventId;
 use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::model::state_map::StateEntry;
-use plexus_rooms::write::outliers::create_of;
+use plexus_rooms::write::outliers::create_event_of;
 use plexus_store::EventNid;
 use plexus_store::repo::events::Verdict;
 use tempfile::SpooledTempFile;
@@ -106,7 +106,7 @@ impl Spool {
         let json = pdu.json().as_bytes();
         self.file.write_all(json)?;
         self.end += json.len() as u64;
-        let named: Vec<EventId> = pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect();
+        let named: Vec<EventId> = pdu.auth_events().iter().cloned().chain(create_event_of(pdu)).collect();
         let auth_events = named.iter().map(|id| self.number(id)).collect();
         Ok(Spooled { id, offset, length: json.len(), auth_events, entry: None, first, stored })
     }

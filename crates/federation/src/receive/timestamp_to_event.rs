@@ -11,7 +11,7 @@ use plexus_rooms::model::room::Room;
 use plexus_rooms::model::room_view::RoomView;
 use plexus_rooms::model::timeline_event::TimelineEvent;
 use plexus_rooms::read::timeline;
-use plexus_rooms::write::past::Filled;
+use plexus_rooms::write::backfill::BackfillOutcome;
 use plexus_store::Database;
 
 use super::backfill::{oldest_events, servers_to_ask};
@@ -127,7 +127,7 @@ async fn fetch_near(
         if timeline::event(room, &near.event_id).await?.is_some() {
             break;
         }
-        if receiver.backfill(room).await? != Filled::Some {
+        if receiver.backfill(room).await? != BackfillOutcome::Added {
             break;
         }
     }

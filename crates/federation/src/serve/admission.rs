@@ -18,7 +18,7 @@ pub(super) async fn room_for_member(
     // The same error as for a room that the origin is not in: it may not learn which rooms this server knows.
     let room = rooms.get(room).await?.ok_or(ServeError::NotInRoom)?;
     if room.view().is_partial() {
-        room.wanted.notify_one();
+        room.state_requested.notify_one();
     }
     admit_member(&room, origin)?;
     Ok(room)

@@ -110,7 +110,7 @@ pub async fn stripped_state_events(
 ) -> Result<Vec<String>, DbError> {
     let view = room.view();
     let mut seen = HashSet::new();
-    let nids = rooms.describing(&view, sender).into_iter().map(|entry| entry.nid);
+    let nids = rooms.stripped_state_entries(&view, sender).into_iter().map(|entry| entry.nid);
     let nids: Vec<EventNid> = nids.filter(|nid| seen.insert(*nid)).take(MAX_STRIPPED_EVENTS).collect();
     let mut bytes = 0;
     let mut events = super::events::readable_pdus(room, &nids).await?;
@@ -162,7 +162,7 @@ async fn chain_of(room: &Room, events: &[EventNid]) -> Result<Vec<EventNid>, DbE
 
 /// Returns the auth chain of an event, which need not be a state event, and of state events.
 async fn chain_of_new(room: &Room, event: &Pdu, state: &[EventNid]) -> Result<Vec<EventNid>, DbError> {
-    let named: Vec<EventId> = event.auth_events().iter().cloned().chain(outliers::create_of(event)).collect();
+    let named: Vec<EventId> = event.auth_events().iter().cloned().chain(outliers::create_event_of(event)).collect();
     let of_room = (room.nid, room.version);
     let named = room.db.read(move |tx| by_ids(tx, of_room, &named)).await?;
     let named: Vec<EventNid> = named.into_iter().map(|event| event.row.known.event_nid).collect();

@@ -7,7 +7,7 @@ use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::membership::Membership;
 use plexus_protocol::visibility::{HistoryVisibility, StateForUser};
 use plexus_rooms::model::room::Room;
-use plexus_rooms::model::state_at::snapshot_behind;
+use plexus_rooms::model::state_at::snapshot_after_event;
 use plexus_rooms::model::stored_events;
 use plexus_rooms::read::timeline::is_erased;
 use plexus_store::repo::event_graph;
@@ -60,7 +60,7 @@ impl VisibilityFilter {
     /// Whether one of the server's users was in the room before or after the event.
     fn was_joined(&mut self, tx: &mut Tx<'_>, event: &FoundEvent) -> Result<bool, DbError> {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(false) };
-        let behind = snapshot_behind(&event.row.known).filter(|behind| *behind != before);
+        let behind = snapshot_after_event(&event.row.known).filter(|behind| *behind != before);
         for snapshot in std::iter::once(before).chain(behind) {
             if self.has_member(tx, snapshot, Membership::Join)? {
                 return Ok(true);
@@ -78,7 +78,7 @@ impl VisibilityFilter {
         if before_it.allows(true) {
             return Ok(true);
         }
-        let behind = match snapshot_behind(&event.row.known) {
+        let behind = match snapshot_after_event(&event.row.known) {
             Some(after) if after != before => self.state_for_server(tx, after)?,
             _ => return Ok(false),
         };

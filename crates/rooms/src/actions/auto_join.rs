@@ -1,4 +1,4 @@
-//! The rooms that new users find themselves in (`auto_join_rooms`).
+//! Joins new users to the rooms of `auto_join_rooms`.
 
 use std::sync::Arc;
 
@@ -16,30 +16,30 @@ use crate::model::room::Room;
 use crate::model::rooms::Rooms;
 use crate::write::writer::RoomWriter;
 
-/// Which rooms, and how those are made that do not exist.
+/// The rooms that new users join, and how missing ones are created.
 #[derive(Clone, Debug)]
 pub struct AutoJoinSettings {
-    /// The rooms.
+    /// The aliases of the rooms.
     pub aliases: Vec<RoomAlias>,
-    /// Whether guests join them, too.
+    /// Whether guests join them.
     pub guests: bool,
-    /// Whether the server's first user makes those that do not exist.
+    /// Whether missing rooms are created when the server's first user is registered.
     pub create: bool,
-    /// Whether rooms made so are open to other servers.
+    /// Whether users of other servers may join created rooms.
     pub federated: bool,
-    /// How open they are.
+    /// The preset of created rooms.
     pub preset: Preset,
-    /// Their version.
+    /// The version of created rooms.
     pub version: RoomVersion,
-    /// What they begin with.
+    /// The defaults of created rooms.
     pub defaults: RoomDefaults,
-    /// The local user who creates and invites; without one the first user creates, and nobody invites.
+    /// The local user that creates rooms and invites users. If `None`, the first user creates rooms, and nobody is invited.
     pub host: Option<UserId>,
     /// Whether invites carry the invited user's profile.
     pub invite_profiles: bool,
 }
 
-/// Why a new user did not come into a room.
+/// A new user could not be joined to a room.
 #[derive(Debug, thiserror::Error)]
 enum AutoJoinError {
     #[error("there is no such room")]
@@ -54,7 +54,7 @@ enum AutoJoinError {
     Db(#[from] DbError),
 }
 
-/// Takes new users into rooms.
+/// Joins new users to rooms.
 pub struct AutoJoin {
     rooms: Arc<Rooms>,
     creator: RoomCreator,
@@ -63,15 +63,14 @@ pub struct AutoJoin {
 }
 
 impl AutoJoin {
-    /// As configured.
+    /// Creates the service.
     #[must_use]
     pub fn new(writer: &Arc<RoomWriter>, members: Arc<MembershipChanger>, settings: AutoJoinSettings) -> Self {
         let creator = RoomCreator::new(Arc::clone(writer));
         Self { creator, rooms: Arc::clone(writer.rooms()), members, settings }
     }
 
-    /// Joins a user who has just been registered. A room that cannot be joined is logged, and keeps nobody from
-    /// registering.
+    /// Joins a user who has just been registered. Failures are logged, and do not prevent the registration.
     pub async fn welcome(&self, user: &UserId, guest: bool) {
         if guest && !self.settings.guests {
             return;
@@ -110,7 +109,8 @@ impl AutoJoin {
         }
     }
 
-    /// Whether the user is the first, and the room would be this server's. Bots and support users do not count.
+    /// Whether a missing room is created: the user is the first, and the alias is of this server. Bots and support users do
+    /// not count.
     async fn creates(&self, user: &UserId, alias: &RoomAlias) -> Result<bool, DbError> {
         if !self.settings.create || alias.server_name() != self.rooms.server_name().as_str() {
             return Ok(false);
@@ -139,7 +139,7 @@ impl AutoJoin {
             creation_content,
             power_levels: settings.defaults.power_levels.clone(),
             initial_state: Vec::new(),
-            // With the room, so that `trusted_private_chat` gives the first user the host's power.
+            // Invited with the creation, so that `trusted_private_chat` gives the first user the host's power level.
             invite: if invited { vec![user.clone()] } else { Vec::new() },
             is_direct: false,
             encrypted: settings.defaults.encrypted,

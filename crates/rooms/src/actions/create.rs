@@ -1,5 +1,5 @@
-//! Creating rooms: every event of a new room is built in memory and committed as one batch (client-server API,
-//! "Creation").
+//! Creates rooms: all events of a new room are built in memory and committed together
+//! (<https://spec.matrix.org/v1.19/client-server-api/#creation>).
 
 mod content;
 mod defaults;
@@ -29,23 +29,23 @@ use crate::write::writer::RoomWriter;
 pub use content::default_power_levels;
 pub use defaults::RoomDefaults;
 
-/// How often another room id is tried.
-const ATTEMPTS: usize = 8;
-/// How many letters the id of a room before version 12 has.
+/// The maximum number of room ids that are tried.
+const MAX_ATTEMPTS: usize = 8;
+/// The number of letters of a room id, before room version 12.
 const ROOM_ID_LENGTH: usize = 18;
 
-/// Named settings for new rooms.
+/// The preset of a new room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
     /// By invitation; history is shared; guests may join.
     PrivateChat,
-    /// As private, and whoever is invited has the creator's power.
+    /// As a private chat, and invited users get the creator's power level.
     TrustedPrivateChat,
-    /// Anybody may join; no guests.
+    /// Everybody except guests may join.
     PublicChat,
 }
 
-/// A state event that the creator wants in the new room.
+/// A state event of `initial_state`.
 #[derive(Clone, Debug)]
 pub struct InitialState {
     /// The `type`.
@@ -112,10 +112,10 @@ pub enum CreateError {
     /// This server does not let anybody invite so many, or anybody at all.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// Somebody else has just replaced the room that was to be replaced.
+    /// Another user has just replaced the room that was to be replaced.
     #[error("An upgrade for this room is currently in progress")]
     UpgradeInProgress,
-    /// Anything else.
+    /// The events of the room could not be sent.
     #[error(transparent)]
     Other(SendError),
 }
@@ -133,7 +133,7 @@ pub struct RoomCreator {
 }
 
 impl RoomCreator {
-    /// A creator of rooms.
+    /// Creates a creator of rooms.
     #[must_use]
     pub fn new(writer: Arc<RoomWriter>) -> Self {
         Self { rooms: Arc::clone(writer.rooms()), writer }
@@ -143,11 +143,14 @@ impl RoomCreator {
         &self.writer
     }
 
-    /// Creates the room; answers once it is durable. All of `invite` is counted, users of other servers too.
+    /// Creates a room. Returns once it is durable. All users of `invite` are counted, but only local ones are invited.
+    ///
+    /// # Errors
+    /// See [`CreateError`].
     pub async fn create(&self, new: NewRoom) -> Result<Arc<Room>, CreateError> {
         check_initial_state(&new)?;
         let counted = self.writer.limits.invites_to_new_room(new.authority, &new.creator, &new.invite)?;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let (room, append) = self.build(&new).await?;
             let permit = self.writer.persister.reserve().await.map_err(|error| CreateError::Other(error.into()))?;
             match permit.send(append).await {
@@ -156,7 +159,7 @@ impl RoomCreator {
                     // Another request may have loaded the room as soon as it was committed.
                     return Ok(self.rooms.get_nid(room.nid).await.ok().flatten().unwrap_or(room));
                 }
-                // There is a room with this id.
+                // A room with this id exists.
                 Ok(Err(PersistError::Stale)) => {}
                 Ok(Err(PersistError::AliasTaken)) => return Err(CreateError::AliasTaken),
                 Ok(Err(error)) => return Err(CreateError::Other(error.into())),
@@ -166,7 +169,7 @@ impl RoomCreator {
         Err(CreateError::Other(SendError::Contended))
     }
 
-    /// The room with all its events, not committed.
+    /// Builds the room and all its events, without committing them.
     async fn build(&self, new: &NewRoom) -> Result<(Arc<Room>, Append), CreateError> {
         let version = new.version;
         let mut room_id = match &new.room_id {
@@ -201,8 +204,8 @@ impl RoomCreator {
         Ok((room, append))
     }
 
-    /// A moment at which no other room was created: from room version 12 on the id is a hash over the create event, and
-    /// one user's rooms differ in nothing else.
+    /// Returns a time, in ms, at which no other room was created: since room version 12 the id is a hash of the create event,
+    /// and rooms of a user may differ only in their time.
     fn creation_time(&self) -> u64 {
         let now = self.rooms.clock.now_ms();
         let last = self
@@ -212,14 +215,14 @@ impl RoomCreator {
         now.max(last.unwrap_or(0) + 1)
     }
 
-    /// An id for a new room, before room version 12.
+    /// Returns the id of a new room, before room version 12.
     pub(crate) fn new_room_id(&self) -> Result<RoomId, CreateError> {
         let name = self.writer.random.alphanumeric(ROOM_ID_LENGTH);
         RoomId::try_from(format!("!{name}:{}", self.rooms.server_name))
             .map_err(|error| DbError::bad_data("server_name", error).into())
     }
 
-    /// The events, in the order of the specification.
+    /// Returns the events, in the order of the specification.
     async fn drafts(&self, new: &NewRoom) -> Result<Vec<Draft>, CreateError> {
         let state = |event_type: &str, content: Object| Draft::state(&new.creator, event_type, "", content);
         let create = state("m.room.create", content::create(new));
@@ -267,12 +270,12 @@ impl RoomCreator {
     }
 }
 
-/// What a new room cannot begin with, whatever its rules allow.
+/// Checks `initial_state`, beyond the room's authorization rules.
 fn check_initial_state(new: &NewRoom) -> Result<(), CreateError> {
     let alias = new.alias.as_ref().map(RoomAlias::as_str);
     for it in &new.initial_state {
         let refused = match (&*it.event_type, &*it.state_key) {
-            // No other alias can point to the room yet (client-server API, "Canonical aliases").
+            // No other alias can point to the room yet.
             ("m.room.canonical_alias", "") => {
                 let other = aliases_of(&it.content).into_iter().find(|named| Some(named.as_str()) != alias);
                 other.map(SendError::AliasNotOfRoom)
@@ -287,8 +290,8 @@ fn check_initial_state(new: &NewRoom) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// The content of a member event of `initial_state`: the creator's own join with another name or avatar, or a ban.
-/// Others are invited by `invite`, where invites are counted, and join themselves.
+/// Returns the content of a member event of `initial_state`: the creator's join with another name or avatar, or a ban. Other
+/// users are invited by `invite`, where invites are counted, and join themselves.
 fn initial_member(new: &NewRoom, event: &InitialState, own: &Object) -> Result<Object, SendError> {
     let is_own = event.state_key == new.creator.as_str();
     match event.content.get_str("membership") {

@@ -1,5 +1,6 @@
-//! Guests leave the rooms in which guest access has ended (client-server API, "Guest access"): the event that ends it
-//! is answered without waiting for them. The commit that ends it notes the room, so that a restart loses nothing.
+//! Removes guests from rooms in which guest access has ended
+//! (<https://spec.matrix.org/v1.19/client-server-api/#guest-access>). This is done in the background. The commit that ends
+//! guest access notes the room, so that a restart loses nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,52 +14,52 @@ use crate::model::limits::Authority;
 use crate::model::room::Room;
 use crate::model::rooms::Rooms;
 
-/// How many noted rooms are read at a time.
-const ROOMS_AT_ONCE: u32 = 100;
-/// How many members are looked up at a time.
-const MEMBERS_AT_ONCE: usize = 500;
-/// When rooms are tried again that a guest could not leave.
-const PAUSE: Duration = Duration::from_secs(300);
+/// The number of noted rooms that are read at a time.
+const ROOMS_PER_READ: u32 = 100;
+/// The number of members that are looked up at a time.
+const MEMBERS_PER_READ: usize = 500;
+/// The time after which rooms that a guest could not leave are tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Makes guests leave. A server has one.
+/// Removes guests. A server has one.
 pub struct GuestRemoval {
     rooms: Arc<Rooms>,
     members: Arc<MembershipChanger>,
 }
 
 impl GuestRemoval {
-    /// For guests in these rooms.
+    /// Creates the service.
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, members: Arc<MembershipChanger>) -> Self {
         Self { rooms, members }
     }
 
-    /// Makes guests leave, without end: first those that a former run of the program left in a room. One leaves at a
-    /// time.
+    /// Removes guests, one at a time. Starts with the rooms noted by an earlier run of the program. Does not return until the
+    /// database is closed.
     pub async fn run(self) {
         loop {
             let is_done = match self.remove_all().await {
                 Ok(is_done) => is_done,
                 Err(DbError::Closed) => return,
                 Err(error) => {
-                    tracing::warn!("guests stay in rooms that are closed to them: {error}");
+                    tracing::warn!("guests could not be removed from rooms: {error}");
                     false
                 }
             };
             let ended = self.rooms.memory.guest_access_ended.notified();
             tokio::select! {
                 () = ended => {}
-                () = self.rooms.clock.sleep(PAUSE), if !is_done => {}
+                () = self.rooms.clock.sleep(RETRY_INTERVAL), if !is_done => {}
             }
         }
     }
 
-    /// Goes through the noted rooms; whether all guests have left.
+    /// Removes the guests from all noted rooms. Returns whether all have left.
     async fn remove_all(&self) -> Result<bool, DbError> {
         let (mut after, mut is_done) = (RoomNid::MIN, true);
         loop {
-            // As a writer: what is noted by then has reached the rooms in memory, too.
-            let noted = self.rooms.db.write(move |tx| repo::guest_access::rooms(tx, after, ROOMS_AT_ONCE)).await?;
+            // A write, so that rooms in memory are as new as the notes.
+            let noted = self.rooms.db.write(move |tx| repo::guest_access::rooms(tx, after, ROOMS_PER_READ)).await?;
             let Some(&(last, _)) = noted.last() else { return Ok(is_done) };
             after = last;
             for (nid, ended) in noted {
@@ -69,9 +70,9 @@ impl GuestRemoval {
 
     async fn remove_from(&self, nid: RoomNid, ended: Position) -> Result<bool, DbError> {
         let room = match self.rooms.get_nid(nid).await {
-            // It stays noted, and those after it are not held up.
+            // It stays noted, and does not block the rooms after it.
             Err(error) if error.is_bad_data() => {
-                tracing::warn!(room = nid, "guests stay in a room that cannot be read: {error}");
+                tracing::warn!(room = nid, "guests could not be removed from a room that cannot be read: {error}");
                 return Ok(false);
             }
             read => read?,
@@ -86,11 +87,11 @@ impl GuestRemoval {
         Ok(true)
     }
 
-    /// Whether all guests have left the room.
+    /// Removes the guests from a room. Returns whether all have left.
     async fn remove_guests(&self, room: &Room) -> Result<bool, DbError> {
         let members: Vec<UserId> = room.view().local_joined.iter().cloned().collect();
         let mut all_left = true;
-        for some in members.chunks(MEMBERS_AT_ONCE) {
+        for some in members.chunks(MEMBERS_PER_READ) {
             let some = some.to_vec();
             let guests = self.rooms.db.read(move |tx| {
                 let ids: Vec<&str> = some.iter().map(UserId::as_str).collect();
@@ -108,7 +109,7 @@ impl GuestRemoval {
                     authority: Authority::Server,
                 };
                 if let Err(error) = self.members.leave(change).await {
-                    tracing::warn!(%guest, room = %room.id, "a guest stays in a closed room: {error}");
+                    tracing::warn!(%guest, room = %room.id, "a guest could not be removed from a room: {error}");
                     all_left = false;
                 }
             }

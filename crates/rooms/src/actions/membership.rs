@@ -1,4 +1,5 @@
-//! Joining, inviting, leaving, knocking, kicking, banning, forgetting.
+//! Changes memberships: joins, invites, leaves, knocks, kicks, bans, and forgetting rooms
+//! (<https://spec.matrix.org/v1.19/client-server-api/#room-membership>).
 
 mod error;
 mod join;
@@ -29,39 +30,39 @@ use crate::write::{head_lock, policy};
 
 pub use error::MembershipError;
 pub use remote::{RemoteMemberships, Via};
-pub use third_party::Redemption;
+pub use third_party::ThirdPartyInviteClaim;
 
-/// A change of membership to be made.
+/// A requested change of membership.
 #[derive(Clone, Debug)]
 pub struct MembershipChange {
     /// The room.
     pub room_id: RoomId,
-    /// A local user: who makes the change.
+    /// The user who makes the change, a local user.
     pub sender: UserId,
-    /// Whose membership changes.
+    /// The user whose membership changes.
     pub target: UserId,
-    /// Why.
+    /// The reason, for the event's content.
     pub reason: Option<String>,
-    /// More for the member event's content. What only this server may say there is left out of it.
+    /// Further content of the member event. Fields that only this server sets are ignored.
     pub content: Object,
-    /// For joins and knocks: servers that may be in the room, to be asked in this order if this one is not.
+    /// For joins and knocks: servers to go through, in this order, if this server is not in the room.
     pub via: Vec<ServerName>,
-    /// Which limits apply.
+    /// The authority, which decides which limits apply.
     pub authority: Authority,
 }
 
 impl MembershipChange {
     /// Returns the content of the member event: `profile` (the membership, and the name and avatar that are shown), the
-    /// fields that the client adds, and `decided`, the fields that this server sets.
+    /// fields that the client adds, and `server_fields`, the fields that this server sets.
     ///
     /// # Errors
     /// When the client's name or avatar is not a string, or too long.
-    pub fn member_content(&self, profile: Object, decided: &Object) -> Result<Object, SendError> {
+    pub fn member_content(&self, profile: Object, server_fields: &Object) -> Result<Object, SendError> {
         let mut content = checked_content(profile, &self.content, self.sender == self.target)?;
         if let Some(reason) = &self.reason {
             content.insert("reason", reason.as_str());
         }
-        for (key, value) in decided.iter() {
+        for (key, value) in server_fields.iter() {
             content.insert(key, value.clone());
         }
         Ok(content)
@@ -74,29 +75,32 @@ pub struct MembershipChanger {
     writer: Arc<RoomWriter>,
     /// Whether invites carry the invited user's profile.
     invite_profiles: bool,
-    /// `None` where this server does not federate.
+    /// `None` if this server does not federate.
     remote: Option<Arc<dyn RemoteMemberships>>,
 }
 
 impl MembershipChanger {
-    /// A changer of memberships in these rooms.
+    /// Creates the service. `invite_profiles`: whether invites contain the invited user's profile.
     #[must_use]
     pub fn new(writer: Arc<RoomWriter>, invite_profiles: bool) -> Self {
         Self { rooms: Arc::clone(writer.rooms()), writer, invite_profiles, remote: None }
     }
 
-    /// The same, which turns to other servers for rooms this one is not in.
+    /// Makes the service go through other servers for rooms that this one is not in.
     #[must_use]
     pub fn federating(self, remote: Arc<dyn RemoteMemberships>) -> Self {
         Self { remote: Some(remote), ..self }
     }
 
     /// `sender` invites `target`.
+    ///
+    /// # Errors
+    /// See [`MembershipError`]; the same for the other methods.
     pub async fn invite(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         self.invite_with(&change, &Object::new()).await
     }
 
-    async fn invite_with(&self, change: &MembershipChange, decided: &Object) -> Result<Sent, MembershipError> {
+    async fn invite_with(&self, change: &MembershipChange, server_fields: &Object) -> Result<Sent, MembershipError> {
         let room = self.room(&change.room_id).await?;
         self.rooms.full_state(&room).await?;
         if membership_in(&room, &change.target) == Some(Membership::Ban) {
@@ -105,32 +109,32 @@ impl MembershipChanger {
         let limits = &self.writer.limits;
         let counted = limits.invite(change.authority, &change.sender, &change.target, &change.room_id)?;
         if change.target.server_name() != self.rooms.server_name().as_str() {
-            return self.invite_elsewhere(&room, change, decided, counted).await;
+            return self.invite_remote_user(&room, change, server_fields, counted).await;
         }
         let shown = self.invite_profiles.then_some(&change.target);
-        let invited = self.set(&room, change, "invite", shown, decided).await?;
+        let invited = self.set(&room, change, "invite", shown, server_fields).await?;
         counted.succeeded();
         Ok(invited)
     }
 
-    /// `target` knocks; it is also the sender.
+    /// `target`, who is also the sender, knocks.
     pub async fn knock(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         self.writer.limits.knock(change.authority, &change.target)?;
-        match self.room_here(&change.room_id).await? {
+        match self.resident_room(&change.room_id).await? {
             Some(room) => self.set(&room, &change, "knock", Some(&change.target), &Object::new()).await,
             None => {
-                let servers = self.ways_in(&change).await?;
+                let servers = self.candidate_servers(&change).await?;
                 self.remote(&servers)?.knock(&change, &servers).await
             }
         }
     }
 
-    /// `target` leaves, rejects an invite or takes back a knock; it is also the sender.
+    /// `target`, who is also the sender, leaves, rejects an invite or withdraws a knock.
     pub async fn leave(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         let room = self.rooms.get(&change.room_id).await?;
         let membership = room.as_ref().and_then(|room| membership_in(room, &change.target));
         let waits = matches!(membership, Some(Membership::Invite | Membership::Knock));
-        if room.is_none_or(|room| is_elsewhere(&room)) {
+        if room.is_none_or(|room| is_out_of_band(&room)) {
             let withdrawn = match &self.remote {
                 Some(remote) => remote.withdraw_join(&change).await,
                 None => Ok(None),
@@ -138,13 +142,13 @@ impl MembershipChanger {
             match withdrawn {
                 Ok(Some(left)) => return Ok(left),
                 Err(error) if !waits => return Err(error),
-                // An invite can be declined without the other server.
+                // An invite can be rejected without the other server.
                 Ok(None) | Err(_) => {}
             }
         }
         let room = self.room(&change.room_id).await?;
-        if waits && is_elsewhere(&room) && self.remote.is_some() {
-            let servers = self.ways_in(&change).await?;
+        if waits && is_out_of_band(&room) && self.remote.is_some() {
+            let servers = self.candidate_servers(&change).await?;
             return self.remote(&servers)?.leave(&room, &change, &servers).await;
         }
         self.set(&room, &change, "leave", None, &Object::new()).await
@@ -152,7 +156,7 @@ impl MembershipChanger {
 
     /// `sender` removes `target`.
     pub async fn kick(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.whole_room(&change.room_id).await?;
+        let room = self.room_with_full_state(&change.room_id).await?;
         match room.view().state.membership(change.target.as_str()) {
             Some(Membership::Join | Membership::Invite | Membership::Knock) => {
                 self.set(&room, &change, "leave", None, &Object::new()).await
@@ -170,7 +174,7 @@ impl MembershipChanger {
 
     /// `sender` lifts the ban of `target`.
     pub async fn unban(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.whole_room(&change.room_id).await?;
+        let room = self.room_with_full_state(&change.room_id).await?;
         if room.view().state.membership(change.target.as_str()) != Some(Membership::Ban) {
             return Err(MembershipError::NotBanned);
         }
@@ -179,16 +183,16 @@ impl MembershipChanger {
 
     /// `sender` ends the membership of `target`, whatever it is: kicks or unbans.
     pub async fn remove(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let room = self.whole_room(&change.room_id).await?;
+        let room = self.room_with_full_state(&change.room_id).await?;
         if matches!(room.view().state.membership(change.target.as_str()), None | Some(Membership::Leave)) {
             return Err(MembershipError::TargetNotInRoom);
         }
         self.set(&room, &change, "leave", None, &Object::new()).await
     }
 
-    /// The user's client no longer lists the room, which the user has left.
+    /// Marks a room that the user has left as forgotten.
     pub async fn forget(&self, room_id: &RoomId, user: &UserId) -> Result<(), MembershipError> {
-        // As in Synapse, there need not be anything to forget.
+        // As in Synapse, forgetting an unknown room succeeds.
         let Some(room) = self.rooms.get(room_id).await? else { return Ok(()) };
         if self.rooms.memberships().of(user).await?.get(room.nid).is_none() {
             return Ok(());
@@ -205,20 +209,21 @@ impl MembershipChanger {
         Ok(self.rooms.get(room_id).await?.ok_or(SendError::UnknownRoom)?)
     }
 
-    /// The room once all of its state is here.
-    async fn whole_room(&self, room_id: &RoomId) -> Result<Arc<Room>, MembershipError> {
+    /// Returns the room, once its state is complete.
+    async fn room_with_full_state(&self, room_id: &RoomId) -> Result<Arc<Room>, MembershipError> {
         let room = self.room(room_id).await?;
         self.rooms.full_state(&room).await?;
         Ok(room)
     }
 
-    /// The room, unless this server is not in it and others are.
-    async fn room_here(&self, room_id: &RoomId) -> Result<Option<Arc<Room>>, MembershipError> {
-        Ok(self.rooms.get(room_id).await?.filter(|room| !is_elsewhere(room)))
+    /// Returns the room; `None` if this server is not in it.
+    async fn resident_room(&self, room_id: &RoomId) -> Result<Option<Arc<Room>>, MembershipError> {
+        Ok(self.rooms.get(room_id).await?.filter(|room| !is_out_of_band(room)))
     }
 
-    /// The servers to turn to for a room this one is not in: who invited, whom the client named, whom the room's id names.
-    async fn ways_in(&self, change: &MembershipChange) -> Result<Vec<ServerName>, MembershipError> {
+    /// Returns the servers to go through for a room that this one is not in: the server of the inviter, those that the client
+    /// named, those in the room, and the server in the room's id.
+    async fn candidate_servers(&self, change: &MembershipChange) -> Result<Vec<ServerName>, MembershipError> {
         let mut servers = Vec::new();
         if let Some(room) = self.rooms.get(&change.room_id).await? {
             let view = room.view();
@@ -241,12 +246,13 @@ impl MembershipChanger {
         self.remote.as_deref().filter(|_| !servers.is_empty()).ok_or(MembershipError::NoServer)
     }
 
-    /// Invites a user of another server, which has to sign the invite first (server-server API, "Inviting to a room").
-    async fn invite_elsewhere(
+    /// Invites a user of another server, which has to sign the invite first
+    /// (<https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room>).
+    async fn invite_remote_user(
         &self,
         room: &Arc<Room>,
         change: &MembershipChange,
-        decided: &Object,
+        server_fields: &Object,
         counted: Counted<'_>,
     ) -> Result<Sent, MembershipError> {
         let Some(remote) = &self.remote else { return Err(MembershipError::RemoteUser) };
@@ -257,15 +263,15 @@ impl MembershipChanger {
         if create.is_some_and(|create| create.content().get_bool("m.federate") == Some(false)) {
             return Err(SendError::Forbidden(AuthRejection::NotFederated).into());
         }
-        let mut invite = match self.build_invite(room, change, Object::new(), decided).await? {
+        let mut invite = match self.build_invite(room, change, Object::new(), server_fields).await? {
             Built::Event(pending, _) => pending.judged.pdu,
             Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
         };
-        // The room allows it. The other server is asked only as often as the limits say, whatever it answers.
+        // The room allows it. The invite counts whatever the other server responds, so that it is not asked more often.
         counted.succeeded();
         let profile = if self.invite_profiles { remote.profile(&server, &change.target).await } else { Object::new() };
         if !profile.is_empty() {
-            invite = match self.build_invite(room, change, profile, decided).await? {
+            invite = match self.build_invite(room, change, profile, server_fields).await? {
                 Built::Event(pending, _) => pending.judged.pdu,
                 Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
             };
@@ -276,37 +282,37 @@ impl MembershipChanger {
         match graph::add_local(&self.writer, room, signed, None).await? {
             AddOutcome::InTimeline(position) => Ok(Sent { event_id, position: Some(position) }),
             AddOutcome::AlreadyAdded => Ok(Sent { event_id, position: None }),
-            // The inviter has lost the right to it meanwhile.
+            // The inviter may not invite any more.
             AddOutcome::SoftFailed | AddOutcome::Rejected => Err(SendError::Contended.into()),
         }
     }
 
-    /// An invite that the room allows; `profile`: what it shows of the invited.
+    /// Builds an invite that the room allows. `profile` is the profile of the invited user.
     async fn build_invite(
         &self,
         room: &Arc<Room>,
         change: &MembershipChange,
         mut profile: Object,
-        decided: &Object,
+        server_fields: &Object,
     ) -> Result<Built, MembershipError> {
         profile.insert("membership", "invite");
-        let content = change.member_content(profile, decided)?;
+        let content = change.member_content(profile, server_fields)?;
         let draft = Draft::state(&change.sender, "m.room.member", change.target.as_str(), content);
-        // Not held any longer: the other server has to be waited for, and other events may come first.
+        // Not held while the other server is asked: other events may be sent first.
         let head = head_lock::lock_head(&self.writer, room).await?;
         Ok(build::build(&self.writer, Some(&room.id), room.version, &head, &draft).await?)
     }
 
-    /// Sends the member event. `shown`: whose name and avatar it carries; `decided`: what else this server says in it.
+    /// Sends the member event, with the name and avatar of `shown`, and with `server_fields`.
     async fn set(
         &self,
         room: &Arc<Room>,
         change: &MembershipChange,
         membership: &str,
         shown: Option<&UserId>,
-        decided: &Object,
+        server_fields: &Object,
     ) -> Result<Sent, MembershipError> {
-        let draft = self.draft(change, membership, shown, decided).await?;
+        let draft = self.draft(change, membership, shown, server_fields).await?;
         Ok(append::append(&self.writer, room, &draft).await?)
     }
 
@@ -315,10 +321,10 @@ impl MembershipChanger {
         change: &MembershipChange,
         membership: &str,
         shown: Option<&UserId>,
-        decided: &Object,
+        server_fields: &Object,
     ) -> Result<Draft, MembershipError> {
         let profile = profile::member_content(&self.rooms, membership, shown).await?;
-        let content = change.member_content(profile, decided)?;
+        let content = change.member_content(profile, server_fields)?;
         Ok(Draft::state(&change.sender, "m.room.member", change.target.as_str(), content))
     }
 }
@@ -327,6 +333,6 @@ fn membership_in(room: &Room, user: &UserId) -> Option<Membership> {
     room.view().state.membership(user.as_str())
 }
 
-fn is_elsewhere(room: &Room) -> bool {
+fn is_out_of_band(room: &Room) -> bool {
     room.view().is_out_of_band()
 }

@@ -14,12 +14,15 @@ use crate::write::draft::Draft;
 use crate::write::error::SendError;
 use crate::write::writer::RoomWriter;
 
-/// How many rooms are told of a changed profile at once.
-const AT_ONCE: usize = 32;
-/// The largest profile, in bytes of JSON (client-server API, "Profiles").
-const MAX_PROFILE: usize = 65_536;
+/// The maximum number of rooms that a profile is changed in at the same time.
+const MAX_CONCURRENT_ROOMS: usize = 32;
+/// The maximum size of a profile, in bytes of JSON (<https://spec.matrix.org/v1.19/client-server-api/#profiles>).
+const MAX_PROFILE_BYTES: usize = 65_536;
 
-/// The content of a member event: `membership`, and of `shown` the name and avatar.
+/// Returns the content of a member event: `membership`, and the name and avatar of `shown`.
+///
+/// # Errors
+/// When the database fails.
 pub async fn member_content(rooms: &Rooms, membership: &str, shown: Option<&UserId>) -> Result<Object, DbError> {
     let mut content = Object::from([("membership", membership)]);
     let Some(user) = shown else { return Ok(content) };
@@ -33,20 +36,21 @@ pub async fn member_content(rooms: &Rooms, membership: &str, shown: Option<&User
     Ok(content)
 }
 
+/// Whether member events contain a field of the profile.
 pub fn is_in_member_events(field: &str) -> bool {
     field == "displayname" || field == "avatar_url"
 }
 
-/// Why a profile was not changed.
+/// A profile was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// The text of a field is longer than this many characters.
+    /// The value of a field has more than this many characters.
     #[error("the field is too long (max {0})")]
     FieldTooLong(usize),
     /// The profile would be larger than 64 KiB.
     #[error("the profile would be too large")]
     TooLarge,
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -58,13 +62,16 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// The profiles whose copies are in these rooms.
+    /// Creates the service.
     #[must_use]
     pub fn new(writer: Arc<RoomWriter>) -> Self {
         Self { rooms: Arc::clone(writer.rooms()), writer }
     }
 
-    /// All fields of a local user, name and JSON value; `None` unless there is such an account.
+    /// Returns the fields of a local user, name and JSON value; `None` if there is no such account.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub async fn find(&self, user: &UserId) -> Result<Option<Fields>, DbError> {
         let key = user.clone();
         let account = self.rooms.db.read(move |tx| repo::users::get(tx, key.as_str())).await?;
@@ -74,8 +81,11 @@ impl Profiles {
         }
     }
 
-    /// Sets a field, or removes it. Name and avatar are also changed in the rooms the user is joined to; rooms that do
-    /// not allow it keep the old ones.
+    /// Sets or removes a field. A name or avatar is also changed in the rooms that the user is joined to; rooms that do not
+    /// allow it keep the old one.
+    ///
+    /// # Errors
+    /// See [`ProfileError`].
     pub async fn set(&self, user: &UserId, field: &str, value: Option<Value>) -> Result<(), ProfileError> {
         let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
         if let Some(longest) = repo::profiles::longest(field).filter(|longest| text.chars().count() > *longest) {
@@ -94,7 +104,7 @@ impl Profiles {
                 let others: usize =
                     fields.iter().filter(|(other, _)| *other != name).map(|(k, v)| k.len() + v.len() + 4).sum();
                 match &json {
-                    Some(json) if others + name.len() + json.len() + 4 > MAX_PROFILE => {
+                    Some(json) if others + name.len() + json.len() + 4 > MAX_PROFILE_BYTES => {
                         return Err(ProfileError::TooLarge);
                     }
                     Some(json) => repo::profiles::set(tx, key.as_str(), &name, json)?,
@@ -105,27 +115,33 @@ impl Profiles {
             .await?;
         if changed && is_in_member_events(field) {
             let (writer, user, field) = (Arc::clone(&self.writer), user.clone(), field.to_owned());
-            // A task of its own: a request that is dropped half way must not leave half the rooms behind.
+            // A task of its own, so that a dropped request does not leave half of the rooms unchanged.
             let background = self.writer.background.clone();
-            let pushed = background.spawn("profile in rooms", async move { push(writer, user, field, value).await });
-            pushed.await.unwrap_or(Err(DbError::Closed))?;
+            let updated = background
+                .spawn("profile change in rooms", async move { update_rooms(writer, user, field, value).await });
+            updated.await.unwrap_or(Err(DbError::Closed))?;
         }
         Ok(())
     }
 }
 
 /// Changes the field in the user's member events.
-async fn push(writer: Arc<RoomWriter>, user: UserId, field: String, value: Option<Value>) -> Result<(), DbError> {
+async fn update_rooms(
+    writer: Arc<RoomWriter>,
+    user: UserId,
+    field: String,
+    value: Option<Value>,
+) -> Result<(), DbError> {
     let joined: Vec<RoomNid> = writer.rooms.memberships().of(&user).await?.joined().collect();
     let mut running = JoinSet::new();
     for room in joined {
-        if running.len() >= AT_ONCE {
+        if running.len() >= MAX_CONCURRENT_ROOMS {
             running.join_next().await;
         }
         let (writer, user, field, value) = (Arc::clone(&writer), user.clone(), field.clone(), value.clone());
         running.spawn(async move {
-            if let Err(error) = push_to(&writer, room, &user, &field, value).await {
-                tracing::warn!(%user, room, "profile not changed in a room: {error}");
+            if let Err(error) = update_room(&writer, room, &user, &field, value).await {
+                tracing::warn!(%user, room, "the profile could not be changed in a room: {error}");
             }
         });
     }
@@ -133,7 +149,7 @@ async fn push(writer: Arc<RoomWriter>, user: UserId, field: String, value: Optio
     Ok(())
 }
 
-async fn push_to(
+async fn update_room(
     writer: &RoomWriter,
     room: RoomNid,
     user: &UserId,
@@ -147,7 +163,7 @@ async fn push_to(
     if content.get_str("membership") != Some("join") {
         return Ok(());
     }
-    // Nobody has to let the user in again, and the signature would not be of this event.
+    // The user is joined already, and no other server signs this event.
     content.remove("join_authorised_via_users_server");
     content.remove("reason");
     match value {

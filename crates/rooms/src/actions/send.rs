@@ -22,24 +22,24 @@ use crate::write::writer::RoomWriter;
 
 pub(crate) use checks::aliases_of;
 
-/// An event to be sent.
+/// An event to be sent, as its sender wants it.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// The room.
+    /// The room to send it to.
     pub room_id: RoomId,
-    /// A local user.
+    /// The sender, a local user.
     pub sender: UserId,
     /// The `type`.
     pub event_type: String,
-    /// `Some` makes it a state event.
+    /// The state key; `Some` makes it a state event.
     pub state_key: Option<String>,
     /// The content.
     pub content: Object,
-    /// For `m.room.redaction`; when `None` it is taken from `content.redacts`.
+    /// The target of an `m.room.redaction`; if `None`, it is taken from `content.redacts`.
     pub redacts: Option<EventId>,
-    /// Unix ms; now when `None`.
+    /// Unix ms; now if `None`.
     pub origin_server_ts: Option<u64>,
-    /// How the sender's device named the request: sent again, it is answered with the same event.
+    /// The client's transaction. A repeated transaction returns the same event.
     pub transaction: Option<Transaction>,
 }
 
@@ -50,19 +50,22 @@ pub struct EventSender {
 }
 
 impl EventSender {
-    /// A sender into these rooms.
+    /// Creates a sender of events.
     #[must_use]
     pub fn new(writer: Arc<RoomWriter>) -> Self {
         Self { rooms: Arc::clone(writer.rooms()), writer }
     }
 
-    /// The event that a request made before, if it was made before: to answer it without counting it.
+    /// Returns the event of a recent request with the same transaction id, so that the repeated request need not be counted.
     #[must_use]
     pub fn replayed(&self, room: &RoomId, sender: &UserId, transaction: &Transaction) -> Option<EventId> {
         self.writer.transactions.recent(&transactions::key(sender, room, transaction))
     }
 
-    /// Whether the event redacts what somebody else sent, and that is known here.
+    /// Whether the event redacts a stored event of another user.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub async fn redacts_another(&self, event: &NewEvent) -> Result<bool, DbError> {
         let (Some(redacted), Some(room)) = (redacted(event), self.rooms.get(&event.room_id).await?) else {
             return Ok(false);
@@ -71,7 +74,10 @@ impl EventSender {
         Ok(target.is_some_and(|target| target.pdu.sender() != &event.sender))
     }
 
-    /// Whether the event redacts what its sender has sent.
+    /// Whether the event redacts a stored event of its sender.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub async fn redacts_own(&self, event: &NewEvent) -> Result<bool, DbError> {
         let (Some(redacted), Some(room)) = (redacted(event), self.rooms.get(&event.room_id).await?) else {
             return Ok(false);
@@ -80,8 +86,11 @@ impl EventSender {
         Ok(target.is_some_and(|target| target.pdu.sender() == &event.sender))
     }
 
-    /// Sends an event; answers once it is durable. A state event that would change nothing is not sent: the answer is
-    /// the event that set the state.
+    /// Sends an event. Returns once it is durable. A state event that would change nothing is not sent: the event that set
+    /// the state is returned.
+    ///
+    /// # Errors
+    /// See [`SendError`].
     pub async fn send(&self, event: NewEvent) -> Result<Sent, SendError> {
         let room = self.rooms.get(&event.room_id).await?.ok_or(SendError::UnknownRoom)?;
         let Some(transaction) = event.transaction.clone() else {
@@ -95,8 +104,8 @@ impl EventSender {
         let txn_id = Arc::clone(&transaction.txn_id);
         let sent = match self.send_once(&room, event, Some((key, transaction))).await {
             Ok(sent) => sent,
-            // The event may have been sent before this program was started, or may have changed the answer since: a
-            // repeated request gets the same event whatever has become of the room.
+            // The event may have been sent before this process started, and the room may have changed since. A repeated
+            // request returns the same event all the same.
             Err(error) => match self.writer.transactions.find(key.scope, txn_id, room.version).await? {
                 Some(event_id) => Sent { event_id, position: None },
                 None => return Err(error),
@@ -132,14 +141,14 @@ impl EventSender {
         append::append(&self.writer, room, &draft).await
     }
 
-    /// Finds what a redaction redacts, and whether its sender may.
+    /// Returns the target of a redaction, if the sender may redact it.
     async fn redaction(&self, room: &Arc<Room>, event: &NewEvent) -> Result<Redacts, SendError> {
         let event_id = redacted(event).ok_or(SendError::RedactsNothing)?;
         redactions::redacts(room, &event.sender, &event_id).await
     }
 }
 
-/// What a redaction redacts.
+/// Returns the event id that a redaction names.
 fn redacted(event: &NewEvent) -> Option<EventId> {
     if !is_redaction(&event.event_type) {
         return None;

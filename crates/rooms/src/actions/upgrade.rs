@@ -1,8 +1,8 @@
-//! Room upgrades: a room that replaces another (client-server API, "Room Upgrades").
+//! Room upgrades: replaces a room by another (<https://spec.matrix.org/v1.19/client-server-api/#room-upgrades>).
 //!
-//! - `replacement`: what the new room begins with
-//! - `addresses`: its aliases and its place in the room directory
-//! - `successor`: what users have set up for the old room, once they join the new one
+//! - `replacement`: the events of the new room
+//! - `addresses`: its aliases, and its publication in the room directory
+//! - `successor`: the settings that users get in the new room when they join it
 
 mod addresses;
 mod replacement;
@@ -32,20 +32,23 @@ use crate::write::{append, policy};
 pub struct Upgrade {
     /// The room.
     pub room: Arc<Room>,
-    /// Who replaces it.
+    /// The user who replaces it.
     pub sender: UserId,
     /// The new room's version.
     pub version: RoomVersion,
-    /// Who else is a creator of the new room (room version 12).
+    /// The additional creators of the new room (room version 12).
     pub additional_creators: Vec<UserId>,
 }
 
-/// Replaces the room and returns the new one. The members are not moved: clients follow the tombstone. The upgrade is
-/// finished even if the caller stops waiting. One who asks for the same twice at once gets the same room; of two users
-/// who replace the room at once, the second gets an error.
+/// Replaces a room, and returns the new one. Members are not moved: clients follow the tombstone. The upgrade goes on if the
+/// caller stops waiting. A repeated request of the same user during the upgrade gets the same room; a request of another
+/// user gets an error.
 ///
-/// The new room is created first. If the tombstone then fails, so does the upgrade: the old room stays in use, and
-/// nothing leads to the new one. What fails after the tombstone is logged: the room has been replaced.
+/// The new room is created first. If the tombstone cannot be sent, the upgrade fails: the old room stays in use, and does not
+/// refer to the new one. Later failures are only logged.
+///
+/// # Errors
+/// See [`CreateError`].
 pub async fn upgrade(creator: &Arc<RoomCreator>, upgrade: Upgrade) -> Result<Arc<Room>, CreateError> {
     let creator = Arc::clone(creator);
     let background = creator.writer().background.clone();
@@ -55,7 +58,7 @@ pub async fn upgrade(creator: &Arc<RoomCreator>, upgrade: Upgrade) -> Result<Arc
 
 async fn run(writer: &Arc<RoomWriter>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
     let Upgrade { room, sender, version, .. } = upgrade;
-    // The bans are in it.
+    // The bans are copied.
     writer.rooms.full_state(room).await.map_err(|error| CreateError::Other(error.into()))?;
     let tombstone = || room.view().event_nid("m.room.tombstone", "");
     let before = tombstone();
@@ -81,13 +84,13 @@ async fn run(writer: &Arc<RoomWriter>, creator: &RoomCreator, upgrade: &Upgrade)
     addresses::move_canonical(writer, room, &new, sender).await;
     successor::joined(&writer.rooms, &new, sender).await;
     if let Err(error) = close(writer, room, sender).await {
-        tracing::warn!(room = %room.id, "members can still speak in a room that is replaced: {error}");
+        tracing::warn!(room = %room.id, "the power levels of a replaced room could not be raised: {error}");
     }
     tracing::info!(old = %room.id, new = %new.id, %version, "room upgraded");
     Ok(new)
 }
 
-/// The room by which the same user has replaced the room while this upgrade waited, if it is what was asked for.
+/// Returns the room that has replaced the room while this upgrade waited, if the same user requested the same version.
 async fn replaced_meanwhile(rooms: &Rooms, upgrade: &Upgrade) -> Result<Option<Arc<Room>>, DbError> {
     let view = upgrade.room.view();
     let tombstone = view.event_in_memory("m.room.tombstone", "").filter(|pdu| *pdu.sender() == upgrade.sender);
@@ -96,7 +99,7 @@ async fn replaced_meanwhile(rooms: &Rooms, upgrade: &Upgrade) -> Result<Option<A
     Ok(rooms.get(&replacement).await?.filter(|new| new.version == upgrade.version))
 }
 
-/// Whether the user may send the tombstone.
+/// Checks that the user may send the tombstone.
 fn may_replace(room: &Room, sender: &UserId) -> Result<(), SendError> {
     let view = room.view();
     let (has, needs) = (view.power_levels.user(sender), view.power_levels.event("m.room.tombstone", true));
@@ -110,7 +113,7 @@ fn may_replace(room: &Room, sender: &UserId) -> Result<(), SendError> {
 async fn replace(writer: &Arc<RoomWriter>, creator: &RoomCreator, upgrade: &Upgrade) -> Result<Arc<Room>, CreateError> {
     let Upgrade { room, sender, version, .. } = upgrade;
     if version.rules().create_event_is_room_id {
-        // The tombstone names the create event, which therefore cannot name the tombstone.
+        // The tombstone names the new room's id, a hash of the create event, which therefore cannot name the tombstone.
         let new = creator.create(replacement::new_room(&writer.rooms, upgrade, None).await?).await?;
         append::append(writer, room, &tombstone(sender, &new.id)).await.map_err(CreateError::Other)?;
         return Ok(new);
@@ -132,7 +135,8 @@ fn tombstone(sender: &UserId, replacement: &RoomId) -> Draft {
     Draft::state(sender, "m.room.tombstone", "", content)
 }
 
-/// Ordinary members can no longer speak or invite in the old room. Who may not set power levels leaves them.
+/// Raises the power levels of the old room, so that ordinary members can neither send messages nor invite. Nothing changes if
+/// the user may not set power levels.
 async fn close(writer: &RoomWriter, old: &Arc<Room>, sender: &UserId) -> Result<(), SendError> {
     let view = old.view();
     let Some(levels) = view.event_in_memory("m.room.power_levels", "") else { return Ok(()) };

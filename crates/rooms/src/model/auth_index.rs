@@ -1,6 +1,5 @@
-//! The auth events of a room in memory: what state resolution walks.
-//!
-//! Filled on demand: a room whose graph never forks needs none of it.
+//! The auth chains of a room in memory, for state resolution. They are loaded on demand: a room whose graph never forks
+//! needs none.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,8 +13,8 @@ use plexus_store::{Database, DbError, EventNid, RoomNid, event_key, repo};
 
 use crate::model::stored_events;
 
-/// How many events are read at a time.
-const READ_AT_ONCE: usize = 2_000;
+/// The number of events of one query.
+const EVENTS_PER_READ: usize = 2_000;
 
 /// State events and their auth chains.
 #[derive(Default)]
@@ -33,17 +32,17 @@ impl AuthIndex {
         &self.graph
     }
 
-    /// An event's place in the graph; `None` when it is not included, or its auth chain is not complete.
+    /// Returns the node of an event; `None` if it is not included, or its auth chain is not complete.
     pub fn node(&self, nid: EventNid) -> Option<Node> {
         self.nodes.get(&nid).copied()
     }
 
-    /// The number of an event in the graph.
+    /// Returns the number of an event of the graph.
     pub fn nid(&self, node: Node) -> Option<EventNid> {
         self.nids.get(&node).copied()
     }
 
-    /// Takes in an event that is not stored yet.
+    /// Includes an event that is not stored yet.
     pub fn include_new(&mut self, nid: EventNid, pdu: &Pdu) {
         self.graph.add(pdu);
         self.seen.insert(nid);
@@ -56,14 +55,14 @@ impl AuthIndex {
         }
     }
 
-    /// About how many bytes it takes.
+    /// Returns the approximate size in bytes.
     pub fn weight(&self) -> usize {
-        // An event's id, its place in five maps, and its node with the edges.
+        // An event's id, its entries in five maps, and its node with the edges.
         const EVENT: usize = 640;
         self.seen.len() * EVENT
     }
 
-    /// Reads a room's state events and their auth chains, as far as they are not included yet.
+    /// Includes state events of a room and their auth chains.
     pub async fn include(
         &mut self,
         db: &Database,
@@ -71,21 +70,21 @@ impl AuthIndex {
         events: impl IntoIterator<Item = EventNid>,
     ) -> Result<(), DbError> {
         let wanted: Vec<EventNid> = events.into_iter().filter(|nid| !self.seen.contains(nid)).collect();
-        for chunk in wanted.chunks(READ_AT_ONCE) {
+        for chunk in wanted.chunks(EVENTS_PER_READ) {
             let nids = chunk.to_vec();
             let rows = db.read(move |tx| repo::events::bare_by_nids(tx, &nids)).await?;
             self.add(version, &rows)?;
         }
-        let mut in_vain: HashSet<EventId> = HashSet::new();
+        let mut unknown: HashSet<EventId> = HashSet::new();
         loop {
             let missing: Vec<EventId> =
-                self.graph.missing().into_iter().filter(|id| !in_vain.contains(id)).take(READ_AT_ONCE).collect();
+                self.graph.missing().into_iter().filter(|id| !unknown.contains(id)).take(EVENTS_PER_READ).collect();
             if missing.is_empty() {
                 break;
             }
             let mut rows = by_ids(db, &missing).await?;
             rows.retain(|row| row.room_nid == room);
-            in_vain.extend(missing);
+            unknown.extend(missing);
             self.add(version, &rows)?;
         }
         for (id, nid) in &self.ids {
@@ -110,14 +109,18 @@ impl AuthIndex {
     }
 }
 
-/// Events of a room by id, outliers and rejected ones too; those that are unknown or of other rooms are left out.
+/// Returns events of a room by id, with outliers and rejected events. Events that are not stored, or of other rooms, are
+/// left out.
+///
+/// # Errors
+/// When the database fails, or an event cannot be read.
 pub async fn auth_events(
     db: &Database,
     (room, version): (RoomNid, RoomVersion),
     ids: &[EventId],
 ) -> Result<HashMap<EventId, AuthEvent>, DbError> {
     let mut found = HashMap::with_capacity(ids.len());
-    for chunk in ids.chunks(READ_AT_ONCE) {
+    for chunk in ids.chunks(EVENTS_PER_READ) {
         for row in by_ids(db, chunk).await?.into_iter().filter(|row| row.room_nid == room) {
             let pdu = parse(&row, version)?;
             found.insert(pdu.event_id().clone(), AuthEvent { pdu, rejected: row.verdict == Verdict::Rejected });
@@ -131,7 +134,10 @@ async fn by_ids(db: &Database, ids: &[EventId]) -> Result<Vec<BareEvent>, DbErro
     db.read(move |tx| repo::events::bare_by_ids(tx, &keys)).await
 }
 
-/// The event of a row, as it federates.
+/// Parses the event of a row.
+///
+/// # Errors
+/// When it cannot be read.
 pub fn parse(row: &BareEvent, version: RoomVersion) -> Result<Pdu, DbError> {
     stored_events::parse_event((row.event_nid, &row.event_id), &row.json, version)
 }

@@ -1,4 +1,4 @@
-//! The current state of a room, and what is derived from it.
+//! The current state of a room, and values derived from it.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ use crate::model::timeline_event::TimelineEvent;
 /// The `type` of `m.room.create` that makes a room a space.
 pub(crate) const SPACE: &str = "m.space";
 
-/// The current state of a room and what readers ask of it most.
+/// The current state of a room, and values derived from it.
 #[derive(Clone)]
 pub struct CurrentState {
-    /// (event type, state key) to event.
+    /// The state events, by event type and state key.
     pub state: StateMap,
-    /// Parsed `m.room.power_levels`, or the defaults of a room without.
+    /// `m.room.power_levels`, or its defaults.
     pub power_levels: Arc<PowerLevels>,
     /// `m.room.join_rules`.
     pub join_rule: JoinRule,
@@ -35,20 +35,20 @@ pub struct CurrentState {
     pub history_visibility: HistoryVisibility,
     /// Whether `m.room.guest_access` lets guests join.
     pub guests_can_join: bool,
-    /// `m.room.server_acl`, compiled when it is set: it may have thousands of patterns, and is asked about every event.
+    /// `m.room.server_acl`, compiled: it may have thousands of patterns, and every event is checked by it.
     pub server_acl: Option<Arc<ServerAcl>>,
-    /// Users of this server who are joined.
+    /// The joined users of this server.
     pub local_joined: SortedSet<UserId>,
-    /// The servers of the joined users.
+    /// The servers of all joined users.
     pub servers: Servers,
-    /// How many users are joined.
+    /// The number of joined users.
     pub joined_count: u64,
-    /// How many users are invited.
+    /// The number of invited users.
     pub invited_count: u64,
 }
 
 impl CurrentState {
-    /// Derives the join rule, history visibility, guest access and server ACL anew.
+    /// Derives the join rule, history visibility, guest access and server ACL again.
     pub(crate) fn derive_settings(&mut self) {
         self.join_rule = JoinRule::of(self.event_in_memory("m.room.join_rules", "").map(Pdu::content));
         self.history_visibility =
@@ -58,38 +58,39 @@ impl CurrentState {
         self.server_acl = acl.map(|acl| Arc::new(ServerAcl::from_content(acl.content())));
     }
 
-    /// Whether `server` may take part in the room (client-server API, "Server Access Control Lists").
+    /// Whether `server` may take part in the room
+    /// (<https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms>).
     #[must_use]
     pub fn allows_server(&self, server: &ServerName) -> bool {
         self.server_acl.as_ref().is_none_or(|acl| acl.allows(server))
     }
 
-    /// The event that set a state, when it is in memory (create, power levels, join rules, name, topic, canonical
-    /// alias, avatar, encryption and history visibility always are).
+    /// Returns the event of a state, if it is in memory. Create, power levels, join rules, name, topic, canonical alias,
+    /// avatar, encryption and history visibility always are.
     #[must_use]
     pub fn event_in_memory(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
         self.state.get(event_type, state_key)?.pdu()
     }
 
-    /// Whether the room is a space (client-server API, "Spaces").
+    /// Whether the room is a space (<https://spec.matrix.org/v1.19/client-server-api/#spaces>).
     #[must_use]
     pub fn is_space(&self) -> bool {
         self.content_str("m.room.create", "type") == Some(SPACE)
     }
 
-    /// The event number of a state.
+    /// Returns the number of the event that sets a state.
     #[must_use]
     pub fn event_nid(&self, event_type: &str, state_key: &str) -> Option<EventNid> {
         self.state.get(event_type, state_key).map(|entry| entry.nid)
     }
 
-    /// A string member of a state event's content that is in memory.
+    /// Returns a string of a state event's content, if the event is in memory.
     #[must_use]
     pub fn content_str(&self, event_type: &str, member: &str) -> Option<&str> {
         self.event_in_memory(event_type, "")?.content().get(member)?.as_str()
     }
 
-    /// Up to five other members to name the room after: joined and invited, else left; in order of user id.
+    /// Returns the heroes of the room for a user: see [`heroes::heroes`].
     #[must_use]
     pub fn heroes(&self, user: &UserId) -> Vec<UserId> {
         heroes::heroes(&self.state, user)
@@ -101,7 +102,7 @@ impl CurrentState {
         is_open && !self.local_joined.is_empty()
     }
 
-    /// The server that has to recommend events of such a kind.
+    /// Returns the policy server that has to sign events of this type and state key.
     pub(crate) fn policy_server(&self, event_type: &str, state_key: Option<&str>) -> Option<PolicyServer> {
         let policy =
             self.event_in_memory("m.room.policy", "").filter(|_| PolicyServer::is_about(event_type, state_key))?;
@@ -109,7 +110,7 @@ impl CurrentState {
     }
 }
 
-/// What is derived from a state. The events it is derived from are in memory.
+/// Returns a state with the values derived from it. The events that they are derived from are in memory.
 pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: &str) -> CurrentState {
     let power_levels = power_levels(version, &state);
     let mut local_joined = SortedSet::default();
@@ -146,7 +147,7 @@ pub(crate) fn current_state(version: RoomVersion, state: StateMap, server_name: 
     current
 }
 
-/// The power levels a state sets.
+/// Returns the power levels of a state.
 pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevels {
     let pdu = |event_type| state.get(event_type, "").and_then(|entry| entry.pdu());
     match pdu("m.room.create") {
@@ -160,14 +161,14 @@ pub(crate) fn power_levels(version: RoomVersion, state: &StateMap) -> PowerLevel
 pub(crate) struct StateChange {
     pub event_type: Arc<str>,
     pub state_key: Arc<str>,
-    /// What it becomes, its event in memory; `None`: it goes.
+    /// The new entry, with its event in memory; `None` if the state is removed.
     pub entry: Option<Arc<StateEntry>>,
-    /// The event that stood there.
+    /// The event of the entry that is replaced.
     pub replaced: Option<EventNid>,
 }
 
 impl StateChange {
-    /// The change that sets `entry`.
+    /// Returns the change that sets `entry`.
     pub(crate) fn set(entry: Arc<StateEntry>, replaced: Option<EventNid>) -> Self {
         Self {
             event_type: Arc::clone(&entry.event_type),
@@ -177,7 +178,8 @@ impl StateChange {
         }
     }
 
-    /// The membership that changes with it: whose, to what, by which event. Who drops out of the state has left.
+    /// Returns the user whose membership changes, the new membership, and the event that sets it. A user whose member
+    /// event is removed from the state has left.
     pub(crate) fn membership(&self) -> Option<(UserId, Membership, EventNid)> {
         if &*self.event_type != "m.room.member" {
             return None;
@@ -190,7 +192,7 @@ impl StateChange {
     }
 }
 
-/// The current state once some keys have changed.
+/// Returns the current state after some changes.
 pub(crate) fn with_changes<'a>(
     current: &CurrentState,
     changes: impl IntoIterator<Item = &'a StateChange>,
@@ -207,7 +209,7 @@ pub(crate) fn with_changes<'a>(
         if &*change.event_type == "m.room.member" {
             let before = replaced.as_deref().and_then(|old| old.membership);
             let after = change.entry.as_ref().and_then(|entry| entry.membership);
-            count(&mut next, &change.state_key, before, after, server_name);
+            update_counts(&mut next, &change.state_key, before, after, server_name);
         } else if change.state_key.is_empty() {
             match &*change.event_type {
                 "m.room.power_levels" | "m.room.create" => powers = true,
@@ -227,7 +229,7 @@ pub(crate) fn with_changes<'a>(
     next
 }
 
-fn count(
+fn update_counts(
     current: &mut CurrentState,
     user: &str,
     before: Option<Membership>,
@@ -258,16 +260,16 @@ fn count(
     }
 }
 
-/// Puts what is left of a redacted event into the current state, if the event is part of that: the new entry. Somebody
-/// keeps `left` until it is committed.
+/// Replaces an event of the current state by what a redaction leaves of it. Returns the new entry; `None` if the event
+/// is not in the current state. The caller keeps `redacted` until the redaction is committed.
 pub(crate) fn redact_in_state(
     current: &mut Arc<CurrentState>,
-    left: &Arc<TimelineEvent>,
+    redacted: &Arc<TimelineEvent>,
     version: RoomVersion,
     server_name: &str,
 ) -> Option<Arc<StateEntry>> {
-    let entry = current.state.get(left.pdu.event_type(), left.pdu.state_key()?)?;
-    let entry = (entry.nid == left.nid).then(|| Arc::new(entry.redacted(left)))?;
+    let entry = current.state.get(redacted.pdu.event_type(), redacted.pdu.state_key()?)?;
+    let entry = (entry.nid == redacted.nid).then(|| Arc::new(entry.redacted(redacted)))?;
     let change = StateChange::set(Arc::clone(&entry), None);
     *current = Arc::new(with_changes(current, [&change], version, server_name));
     Some(entry)

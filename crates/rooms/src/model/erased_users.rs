@@ -1,4 +1,4 @@
-//! Users of this server whose content was erased.
+//! The erased users of this server.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use plexus_store::{Database, DbError, repo};
 
-/// The erased users. Owned by this process: it follows the commits. They are looked up for every event that is shown to
-/// somebody who was not in the room when it was sent, and there are few of them: all are kept in memory.
+/// The erased users. Owned by this process, which follows the commits. All are in memory: there are few, and the sender of
+/// every event is looked up that is shown to a user who was not joined when it was sent.
 #[derive(Debug, Clone, Default)]
 pub struct ErasedUsers(Arc<RwLock<HashSet<String>>>);
 
 impl ErasedUsers {
-    /// Reads who has been erased so far; to be called before any event is shown.
+    /// Reads the users erased so far. Called before any event is shown.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,4 +1,4 @@
-//! State events that were read from the database, within a budget of bytes.
+//! A cache of state events, within a budget of bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,19 +12,19 @@ use crate::model::cache_size::CacheSize;
 use crate::model::state_map::OWN_CONTENT_ONLY;
 use crate::model::timeline_event::TimelineEvent;
 
-/// About how large a state event is in memory.
+/// The size of a typical state event in memory, in bytes.
 const USUAL_WEIGHT: usize = 2_048;
 
-/// Event number to event. Owned by this process: it follows the commits, and drops events that may have been redacted.
+/// Events by number. Owned by this process, which follows the commits and drops events that may have been redacted.
 ///
 /// An event is read from the database before it is inserted, and may be redacted in between. [`EventCache::begin`]
 /// before the read lets [`EventCache::insert`] notice.
 pub struct EventCache {
     cache: Cache<EventNid, Cached, ByWeight>,
-    /// Goes up before a redacted event is removed.
+    /// Incremented before a redacted event is removed.
     removals: AtomicU64,
-    /// Where all rooms take their counts of redactions from. A room that leaves memory and is loaded again goes on from
-    /// here: a count that it had before a redaction never comes back, whereas what was read before it may still be here.
+    /// The source of the rooms' counts of redactions. A room that is loaded again continues from here: it never gets a
+    /// count from before a redaction again, while events that were read before it may still be in the cache.
     redactions: AtomicU64,
 }
 
@@ -52,7 +52,7 @@ impl Weighter<EventNid, Cached> for ByWeight {
 }
 
 impl EventCache {
-    /// A cache of at most `bytes`.
+    /// Creates a cache of at most `bytes`.
     pub fn new(bytes: usize) -> Self {
         let cache = Cache::with_weighter(bytes / USUAL_WEIGHT, bytes as u64, ByWeight);
         Self { cache, removals: AtomicU64::new(0), redactions: AtomicU64::new(FIRST_COUNT) }
@@ -62,24 +62,24 @@ impl EventCache {
         CacheSize { name: "events", entries: self.cache.len() as u64, bytes: self.cache.weight() }
     }
 
-    /// The event, unless a redaction may have changed what it shows of others since it was read; `as_of`: its room's
-    /// count of redactions.
+    /// Returns an event, unless a redaction may have changed what it shows of others since it was read. `as_of` is its
+    /// room's count of redactions.
     pub fn get(&self, nid: EventNid, as_of: u64) -> Option<Arc<TimelineEvent>> {
         self.cache.get(&nid).filter(|cached| cached.as_of == as_of).map(|cached| cached.event)
     }
 
-    /// The event's own content.
+    /// Returns an event as it federates.
     pub fn pdu(&self, nid: EventNid) -> Option<Pdu> {
         self.cache.get(&nid).map(|cached| cached.event.pdu.clone())
     }
 
-    /// To be asked before an event is read that is to be inserted.
+    /// Returns the state of the cache, for [`EventCache::insert`]. Called before an event is read.
     pub fn begin(&self) -> Reading {
         Reading(self.removals.load(Ordering::SeqCst))
     }
 
-    /// Keeps an event, unless one was redacted since the reading began. `as_of`: its room's count of redactions before
-    /// that.
+    /// Inserts an event, unless an event was redacted since the reading began. `as_of` is its room's count of redactions
+    /// before the reading.
     pub fn insert(&self, event: &Arc<TimelineEvent>, as_of: u64, reading: Reading) {
         self.cache.insert(event.nid, Cached { event: Arc::clone(event), as_of });
         if self.begin().0 != reading.0 {
@@ -87,12 +87,12 @@ impl EventCache {
         }
     }
 
-    /// The count of redactions with which a room is loaded; to be asked before it is read.
+    /// Returns the count of redactions of a room that is about to be read.
     pub fn redactions(&self) -> u64 {
         self.redactions.load(Ordering::SeqCst)
     }
 
-    /// A count of redactions that no room has had before.
+    /// Returns a count of redactions that no room has had before.
     pub fn next_redactions(&self) -> u64 {
         self.redactions.fetch_add(1, Ordering::SeqCst) + 1
     }
@@ -103,7 +103,7 @@ impl EventCache {
         self.cache.clear();
     }
 
-    /// Forgets an event that has been redacted.
+    /// Removes an event that has been redacted.
     pub fn remove(&self, nid: EventNid) {
         self.removals.fetch_add(1, Ordering::SeqCst);
         self.cache.remove(&nid);

@@ -11,7 +11,7 @@ use crate::model::room::Room;
 use crate::model::stored_events;
 use crate::model::timeline_event::TimelineEvent;
 
-/// Returns those of the events that are stored, outliers and rejected ones included.
+/// Returns the events that are stored, with outliers and rejected events.
 pub async fn known(db: &Database, ids: &[EventId]) -> Result<HashMap<EventId, Known>, DbError> {
     if ids.is_empty() {
         return Ok(HashMap::new());
@@ -24,7 +24,7 @@ pub async fn known(db: &Database, ids: &[EventId]) -> Result<HashMap<EventId, Kn
 }
 
 /// Returns an event of the room by id. Its position is 0 when it is not in the timeline.
-pub(crate) async fn known_event(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
+pub(crate) async fn event_of_room(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
     if let Some(event) = room.view().recent.iter().find(|event| event.pdu.event_id() == event_id) {
         return Ok(Some(Arc::clone(event)));
     }

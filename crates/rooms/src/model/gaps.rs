@@ -1,4 +1,4 @@
-//! The gaps of a room's timeline, in memory.
+//! The gaps of a timeline: places where events are missing.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use plexus_store::{EventNid, Position};
 
 use crate::model::direction::Direction;
 
-/// How many gaps of a timeline may be open at a time. Each is one that every client of the room comes upon, and another
-/// server can open one whenever it likes by naming events that nobody has.
-const MOST_OPEN: usize = 100;
+/// The maximum number of open gaps in a timeline. Every client that pages through the room meets each of them, and other
+/// servers can open gaps at will by naming events that do not exist.
+const MAX_OPEN_GAPS: usize = 100;
 
-/// The gaps of a room's timeline, oldest first: those where events are missing, and those that have been filled.
+/// The gaps of a timeline, open and closed ones, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Gaps(Arc<[Gap]>);
 
 impl Gaps {
-    /// Gaps, oldest first.
+    /// Creates the gaps of a timeline from a list, oldest first.
     pub fn new(gaps: Vec<Gap>) -> Self {
         Self(gaps.into())
     }
 
-    /// With a new gap, or with what has become of one.
+    /// Returns the gaps with a gap added or replaced.
     pub fn with(&self, gap: Gap) -> Self {
         let others = self.0.iter().filter(|other| other.gap_nid != gap.gap_nid).copied();
         let mut gaps: Vec<Gap> = others.chain([gap]).collect();
@@ -29,40 +29,40 @@ impl Gaps {
         Self::new(gaps)
     }
 
-    /// The gap with this number.
+    /// Returns the gap with this number.
     pub fn get(&self, gap_nid: EventNid) -> Option<Gap> {
         self.0.iter().find(|gap| gap.gap_nid == gap_nid).copied()
     }
 
-    /// Whether events are missing from the gap with this number.
+    /// Whether the gap with this number is open.
     pub(crate) fn is_open(&self, gap_nid: EventNid) -> bool {
         self.get(gap_nid).is_some_and(|gap| gap.is_open)
     }
 
-    /// Whether as many are open as may be.
+    /// Whether no other gap may be opened.
     pub(crate) fn is_full(&self) -> bool {
-        self.0.iter().filter(|gap| gap.is_open).count() >= MOST_OPEN
+        self.0.iter().filter(|gap| gap.is_open).count() >= MAX_OPEN_GAPS
     }
 
-    /// The newest gap in which events are missing, of those that begin before `top`.
+    /// Returns the newest open gap whose top is below `top`.
     pub fn newest_open(&self, top: Position) -> Option<Gap> {
         self.0.iter().rev().find(|gap| gap.is_open && gap.top < top).copied()
     }
 
-    /// The position of the first event after the newest gap; 0 when there is no gap. From there on the timeline is as
-    /// it arrived.
+    /// Returns the position of the first event after the newest gap; 0 if there is none. Later events are in the order in
+    /// which they arrived.
     pub(crate) fn last_top(&self) -> Position {
         self.0.last().map_or(0, |gap| gap.top)
     }
 
-    /// The position of the first event after the newest gap that lies between two positions, filled or not.
+    /// Returns the position of the first event after the newest gap between two positions.
     #[must_use]
     pub fn newest_between(&self, after: Position, upto: Position) -> Option<Position> {
         let gap = self.0.iter().rev().find(|gap| gap.top <= upto)?;
         (after < gap.top - 1).then_some(gap.top)
     }
 
-    /// The first gap that a reader of the events with `after < position <= upto` meets in which events are missing.
+    /// Returns the first open gap that a reader of the events with `after < position <= upto` meets.
     #[must_use]
     pub fn first_open(&self, after: Position, upto: Position, direction: Direction) -> Option<Gap> {
         let within = |gap: &&Gap| gap.is_open && after < gap.lowest - 1 && upto > gap.floor();
@@ -72,9 +72,9 @@ impl Gaps {
         }
     }
 
-    /// Whether an event at this position was fetched to fill a gap.
+    /// Whether an event at this position was backfilled into a gap.
     pub(crate) fn covers(&self, position: Position) -> bool {
-        // What is kept free before an event after a gap lies behind the event after the gap before.
+        // The reserved positions of a gap are above those of the gap before.
         let above = self.0.partition_point(|gap| gap.top <= position);
         self.0.get(above).is_some_and(|gap| gap.covers(position))
     }
@@ -97,7 +97,7 @@ mod tests {
         let met = |after, upto, direction| gaps.first_open(after, upto, direction).map(|gap| gap.top);
         assert_eq!(met(0, Position::MAX, Direction::Backward), Some(tops[1]));
         assert_eq!(met(0, Position::MAX, Direction::Forward), Some(tops[0]));
-        // What has been fetched may be read, what is missing lies right before it.
+        // The missing events are right before the backfilled ones.
         assert_eq!(met(tops[1] - 11, Position::MAX, Direction::Backward), None);
         assert_eq!(met(tops[1] - 12, Position::MAX, Direction::Backward), Some(tops[1]));
         let floor = tops[1] - RESERVED - 1;
@@ -111,8 +111,8 @@ mod tests {
             let gaps = (0..open + closed).zip(1..).map(|(at, number)| gap(number * (RESERVED + 1), 0, at < open));
             Gaps::new(gaps.collect())
         };
-        assert!(!of(MOST_OPEN - 1, 50).is_full());
-        assert!(of(MOST_OPEN, 0).is_full());
+        assert!(!of(MAX_OPEN_GAPS - 1, 50).is_full());
+        assert!(of(MAX_OPEN_GAPS, 0).is_full());
         let gaps = of(3, 1);
         let tops = [1, 2, 3, 4].map(|number| number * (RESERVED + 1));
         assert!(tops.iter().all(|top| gaps.covers(top - 1) && gaps.covers(top - RESERVED) && !gaps.covers(*top)));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_and_what_was_fetched_are_told_apart() {
+    fn backfilled_events_differ_from_those_that_arrived() {
         let top = 5 * RESERVED;
         let gaps = Gaps::default().with(gap(top, 10, true)).with(gap(top, 20, false));
         assert_eq!(gaps.get(top).map(|gap| (gap.lowest, gap.is_open)), Some((top - 20, false)));

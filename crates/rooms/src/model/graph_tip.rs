@@ -1,4 +1,4 @@
-//! Where a room's graph ends.
+//! The end of a room's graph.
 
 use std::sync::Arc;
 
@@ -9,13 +9,16 @@ use plexus_store::repo::state_snapshots::SnapshotRef;
 /// A forward extremity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extremity {
+    /// The number of the event.
     pub nid: EventNid,
+    /// The id of the event.
     pub event_id: EventId,
 }
 
-/// Where the room's graph ends.
+/// The end of a room's graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tip {
+    /// The forward extremities.
     pub extremities: Arc<[Extremity]>,
     /// The greatest depth among them.
     pub depth: u64,
@@ -24,7 +27,7 @@ pub struct Tip {
 }
 
 impl Tip {
-    /// Before the create event.
+    /// Returns the end of an empty graph.
     pub fn empty() -> Self {
         Self { extremities: Arc::new([]), depth: 0, snapshot: SnapshotRef::EMPTY }
     }

@@ -1,13 +1,16 @@
-//! Who a room without a name is named after (client-server API, room summary).
+//! The heroes of a room: the members that give a nameless room its name
+//! (<https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>, `m.heroes`).
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
 
 use crate::model::state_map::StateMap;
 
-const HEROES: usize = 5;
+/// The maximum number of heroes.
+const MAX_HEROES: usize = 5;
 
-/// Up to five members other than `user`: joined and invited first, when there are none those who left or were banned.
+/// Returns up to five members other than `user`, in order of user id: joined and invited members or, if there are none,
+/// members who left or were banned.
 pub fn heroes(state: &StateMap, user: &UserId) -> Vec<UserId> {
     let others = |kinds: &'static [Membership]| {
         state
@@ -15,7 +18,7 @@ pub fn heroes(state: &StateMap, user: &UserId) -> Vec<UserId> {
             .filter(|entry| entry.membership.is_some_and(|kind| kinds.contains(&kind)))
             .filter(|entry| &*entry.state_key != user.as_str())
             .filter_map(|entry| UserId::try_from(&*entry.state_key).ok())
-            .take(HEROES)
+            .take(MAX_HEROES)
             .collect::<Vec<_>>()
     };
     let present = others(&[Membership::Join, Membership::Invite]);

@@ -1,4 +1,4 @@
-//! Numbers of user ids, event types and state keys, kept in memory once they are committed.
+//! The numbers of user ids, event types and state keys, in memory once they are committed.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,11 +7,10 @@ use plexus_protocol::id::UserId;
 use plexus_store::repo::{interned, user_ids};
 use plexus_store::{DbError, StateKeyNid, Tx, TypeNid, UserNid};
 
-/// How many texts of a kind are remembered; then all are forgotten.
-const KEPT: usize = 20_000;
+/// The maximum number of texts of a kind; beyond it, all are dropped.
+const MAX_TEXTS: usize = 20_000;
 
-/// Numbers that are known to be committed. Owned by this process. They never change, so that another one need not
-/// learn of them: it looks them up itself.
+/// Committed numbers. Owned by this process. They never change, so that another process can look them up itself.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
     known: Mutex<Texts>,
@@ -24,7 +23,7 @@ struct Texts {
     state_keys: HashMap<Box<str>, StateKeyNid>,
 }
 
-/// One transaction's lookups; to be kept only when it commits.
+/// The lookups of a transaction. They may be kept once it is committed.
 pub(crate) struct Lookups<'a> {
     interner: &'a Interner,
     new: Texts,
@@ -35,7 +34,7 @@ impl Interner {
         Lookups { interner: self, new: Texts::default() }
     }
 
-    /// Remembers what a committed transaction looked up.
+    /// Keeps the lookups of a committed transaction.
     pub(crate) fn keep(&self, new: NewTexts) {
         let mut known = self.known.lock();
         let Texts { users, types, state_keys } = new.0;
@@ -45,11 +44,11 @@ impl Interner {
     }
 }
 
-/// What a transaction looked up.
+/// The numbers that a transaction has looked up.
 pub(crate) struct NewTexts(Texts);
 
 fn merge(known: &mut HashMap<Box<str>, i64>, new: HashMap<Box<str>, i64>) {
-    if known.len() + new.len() > KEPT {
+    if known.len() + new.len() > MAX_TEXTS {
         known.clear();
     }
     known.extend(new);

@@ -5,40 +5,40 @@ use plexus_base::config::{RateLimit, RatelimitsSection};
 use plexus_base::{Clock, LimitExceeded, RateLimiter, Reservation};
 use plexus_protocol::id::{RoomId, UserId};
 
-/// On whose authority a membership changes.
+/// The authority by which a membership changes: it decides which limits apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// A user's.
+    /// A user.
     User,
-    /// A user's who is a server administrator: `block_non_admin_invites` does not apply.
+    /// A server administrator: `block_non_admin_invites` does not apply.
     Administrator,
-    /// The server's own: no limit applies. Also for requests whose invites have been counted as a whole.
+    /// This server: no limit applies. Also used for requests whose invites have been counted as a whole.
     Server,
 }
 
 impl Authority {
-    /// That of a user.
+    /// Returns the authority of a user.
     #[must_use]
     pub fn of_user(is_admin: bool) -> Self {
         if is_admin { Self::Administrator } else { Self::User }
     }
 }
 
-/// Why this server does not let a membership change that the room may allow.
+/// The reason why this server does not allow a change of membership that the room may allow.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum LimitError {
-    /// One of the `rc_*` options.
+    /// A limit of one of the `rc_*` options was exceeded.
     #[error(transparent)]
     RateLimited(#[from] LimitExceeded),
-    /// `block_non_admin_invites`.
+    /// `block_non_admin_invites` is set.
     #[error("invites have been disabled on this server")]
     InvitesBlocked,
 }
 
-/// The limits as configured. Owned by [`crate::Rooms`]; in memory, each bounded by its limiter.
+/// The limits on changes of membership. Owned by this process; each counter is bounded by its limiter.
 pub struct MembershipLimits {
     joins_local: RateLimiter<UserId>,
-    /// Joins by way of other servers.
+    /// Joins through other servers.
     joins_remote: RateLimiter<UserId>,
     joins_per_room: RateLimiter<RoomId>,
     /// Of users of this server.
@@ -49,14 +49,14 @@ pub struct MembershipLimits {
     invites_blocked: bool,
 }
 
-/// A join or invite that has been counted. Dropped, it is given back: one that fails, or whose client goes away, must not
-/// keep others out.
+/// A join or invite that has been counted. When it is dropped, it does not count any more: a request that fails, or whose
+/// client disconnects, must not use up the limit.
 #[derive(Default)]
-#[must_use = "what is dropped does not count"]
+#[must_use = "a change that is dropped does not count"]
 pub struct Counted<'a>(Vec<Reservation<'a>>);
 
 impl Counted<'_> {
-    /// It stays counted.
+    /// Keeps the change counted.
     pub fn succeeded(mut self) {
         self.0.clear();
     }
@@ -68,8 +68,8 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// The limits on invites (`rc_invites`). Each server's invites are counted by themselves: no other server can use up what
-/// the users of this one may do in a room or with a user.
+/// The limits on invites (`rc_invites`). The invites of each server are counted separately: no other server can use up the
+/// limits of this server's users.
 struct InviteLimits {
     per_room: RateLimiter<(String, RoomId)>,
     per_user: RateLimiter<(String, UserId)>,
@@ -85,7 +85,7 @@ impl InviteLimits {
         }
     }
 
-    /// Counts the invites of `targets`, or none of them. `room`: `None` for a new one.
+    /// Counts the invites of `targets`, or none of them. `room` is `None` for a new room.
     fn count<'a>(
         &'a self,
         sender: &UserId,
@@ -93,7 +93,7 @@ impl InviteLimits {
         room: Option<&RoomId>,
     ) -> Result<Counted<'a>, LimitExceeded> {
         let server = || sender.server_name().to_owned();
-        // What has been counted is given back when one is refused.
+        // Dropped, and not counted, if one of them is refused.
         let mut counted = Counted::default();
         for target in targets {
             counted.0.push(self.per_issuer.reserve(sender)?);
@@ -107,7 +107,7 @@ impl InviteLimits {
 }
 
 impl MembershipLimits {
-    /// As configured; `invites_blocked` is `block_non_admin_invites`.
+    /// Creates the limits of the configuration; `invites_blocked` is `block_non_admin_invites`.
     #[must_use]
     pub fn new(config: &RatelimitsSection, invites_blocked: bool, clock: &Clock) -> Self {
         let invites = [config.rc_invites.per_room, config.rc_invites.per_user, config.rc_invites.per_issuer];
@@ -121,7 +121,7 @@ impl MembershipLimits {
         }
     }
 
-    /// No limit at all.
+    /// Creates limits that are never reached.
     #[must_use]
     pub fn none(clock: &Clock) -> Self {
         let none = RateLimit::new(f64::MAX, u32::MAX);
@@ -135,7 +135,10 @@ impl MembershipLimits {
         }
     }
 
-    /// Counts a local user's join of a room; `remotely`: by way of another server.
+    /// Counts a local user's join. `remotely`: whether it goes through another server.
+    ///
+    /// # Errors
+    /// See [`LimitError`]; the same for the other methods.
     pub fn join(
         &self,
         authority: Authority,
@@ -151,17 +154,17 @@ impl MembershipLimits {
         self.join_of_room(room)
     }
 
-    /// Counts a join of a room by a user of another server.
+    /// Counts a join by a user of another server.
     pub fn join_of_room(&self, room: &RoomId) -> Result<Counted<'_>, LimitError> {
         Ok(Counted(vec![self.joins_per_room.reserve(room)?]))
     }
 
-    /// Whether the room could be joined now, without counting it: another server asks for a template.
-    pub fn could_be_joined(&self, room: &RoomId) -> Result<(), LimitError> {
+    /// Checks whether a user of another server could join, without counting it: for `GET /make_join`.
+    pub fn check_join_of_room(&self, room: &RoomId) -> Result<(), LimitError> {
         Ok(self.joins_per_room.peek(room)?)
     }
 
-    /// Counts a local user's knock, with the user's joins.
+    /// Counts a local user's knock together with the user's joins.
     pub fn knock(&self, authority: Authority, user: &UserId) -> Result<(), LimitError> {
         if authority != Authority::Server {
             self.joins_local.check(user)?;
@@ -180,7 +183,7 @@ impl MembershipLimits {
         self.invites_of_local(authority, sender, &[target], Some(room))
     }
 
-    /// Counts the invites that a new room begins with.
+    /// Counts the invites that are part of the creation of a room.
     pub(crate) fn invites_to_new_room(
         &self,
         authority: Authority,
@@ -206,12 +209,7 @@ impl MembershipLimits {
     }
 
     /// Counts an invite of a local user by a user of another server.
-    pub fn invite_from_elsewhere(
-        &self,
-        sender: &UserId,
-        target: &UserId,
-        room: &RoomId,
-    ) -> Result<Counted<'_>, LimitError> {
+    pub fn remote_invite(&self, sender: &UserId, target: &UserId, room: &RoomId) -> Result<Counted<'_>, LimitError> {
         if self.invites_blocked {
             Err(LimitError::InvitesBlocked)
         } else {

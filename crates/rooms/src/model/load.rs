@@ -1,7 +1,7 @@
-//! From the database into memory: rooms, and events as clients are given them.
+//! Reads rooms from the database.
 //!
-//! An event that cannot be read is left out of what is shown, with a line in the log; what decides who may do what is
-//! not read without it.
+//! Events that cannot be read are logged and left out, except those that decide who may do what: a room is not loaded
+//! without them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::model::state_map::{StateEntry, StateMap};
 use crate::model::stored_events::{bad_event, hydrate};
 use crate::model::timeline_event::TimelineEvent;
 
-/// How many of the newest events a room brings into memory when it is loaded.
+/// The number of newest events that are loaded with a room.
 const LOADED_EVENTS: u64 = 20;
 
-/// State events (with an empty state key) that are in memory as long as their room is.
+/// The types of state events, with an empty state key, that are in memory as long as their room is.
 const ALWAYS_IN_MEMORY: [&str; 13] = [
     "m.room.avatar",
     "m.room.canonical_alias",
@@ -39,7 +39,7 @@ const ALWAYS_IN_MEMORY: [&str; 13] = [
     "m.room.topic",
 ];
 
-/// Of those the ones without which a room is not loaded: they decide who may do what.
+/// The types without which a room is not loaded: they decide who may do what.
 const DECISIVE: [&str; 7] = [
     "m.room.create",
     "m.room.guest_access",
@@ -50,20 +50,24 @@ const DECISIVE: [&str; 7] = [
     "m.room.server_acl",
 ];
 
-/// A room's row and everything its view needs.
+/// A room's row, and its view.
 pub(crate) struct LoadedRoom {
     pub nid: RoomNid,
     pub id: RoomId,
     pub version: RoomVersion,
     pub revision: i64,
-    /// See [`crate::model::room::Room`].
+    /// See [`Room::latest_ts`](crate::model::room::Room).
     pub latest_ts: i64,
     pub view: RoomView,
 }
 
-/// Reads a room; `None` when there is none with this number.
-/// `as_of`: its count of redactions.
-pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str, as_of: u64) -> Result<Option<LoadedRoom>, DbError> {
+/// Reads a room; `None` if there is none with this number. `as_of` is its count of redactions.
+pub(crate) fn room(
+    tx: &mut Tx<'_>,
+    nid: RoomNid,
+    server_name: &str,
+    as_of: u64,
+) -> Result<Option<LoadedRoom>, DbError> {
     let Some(row) = repo::rooms::by_nid(tx, nid)? else { return Ok(None) };
     let place = || format!("rooms, room_nid {nid}");
     let version: RoomVersion = row.room_version.parse().map_err(|error| DbError::bad_data(place(), error))?;
@@ -74,7 +78,7 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str, as_of: u64)
     let latest_ts = match newest.iter().find_map(|event| event.ts_in_order) {
         Some(ts) => ts,
         None if complete => i64::MIN,
-        // When so many have been late, all that follow may be.
+        // When so many have been late, all later ones may be.
         None => repo::events::latest_ts(tx, nid)?.unwrap_or(i64::MAX),
     };
     let gaps = Gaps::new(repo::timeline_gaps::of_room(tx, nid)?);
@@ -82,7 +86,7 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str, as_of: u64)
         Some(oldest) if !complete => oldest - 1,
         _ => 0,
     };
-    // What was fetched later is not recent.
+    // Backfilled events are not recent.
     let recent_after = recent_after.max(gaps.last_top() - 1);
     let mut recent = hydrate(tx, version, newest)?;
     recent.retain(|event| event.position > recent_after);
@@ -97,16 +101,16 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str, as_of: u64)
     }
     extremities.sort_by_key(|extremity| row.extremities.iter().position(|nid| *nid == extremity.nid));
     let partial = repo::partial_joins::of_room(tx, nid)?.map(Arc::new);
-    let merged = if partial.is_some() || has_members_elsewhere(&state, server_name) {
+    let resolved = if partial.is_some() || has_members_elsewhere(&state, server_name) {
         repo::current_state::last_merge(tx, nid, recent_after)?.unwrap_or(0)
     } else {
-        // Nobody else writes to the room: its state has only ever changed by its timeline.
+        // No other server is in the room: only events of the timeline have changed its state.
         0
     };
     let snapshot = SnapshotRef { nid: row.snapshot_nid, depth: repo::state_snapshots::depth(tx, row.snapshot_nid)? };
     let mut current = current_state(version, state, server_name);
     if let Some(join) = partial.as_ref().filter(|join| join.full_position.is_none()) {
-        join.servers.iter().for_each(|server| current.servers.be_told_of(server));
+        join.servers.iter().for_each(|server| current.servers.add_claimed(server));
     }
     let view = RoomView {
         position: row.position,
@@ -114,14 +118,14 @@ pub(crate) fn room(tx: &mut Tx<'_>, nid: RoomNid, server_name: &str, as_of: u64)
         current: Arc::new(current),
         recent: recent.into(),
         recent_after,
-        merged,
+        resolved,
         gaps,
         partial,
     };
     Ok(Some(LoadedRoom { nid, id, version, revision: row.revision, latest_ts, view }))
 }
 
-/// Whether anybody of another server is or was in a room.
+/// Whether users of other servers are or were in a room.
 fn has_members_elsewhere(state: &StateMap, server_name: &str) -> bool {
     let server = |entry: &Arc<StateEntry>| entry.state_key.split_once(':').is_none_or(|(_, name)| name != server_name);
     state.of_type("m.room.member").any(server)
@@ -159,7 +163,7 @@ fn state(
         let entry = StateEntry::stored(event_type, row.state_key.into(), row.event_nid, row.membership);
         if let Some(event) = events.get(&row.event_nid) {
             entry.remember(event, as_of);
-        } else if entry.keeps() && DECISIVE.contains(&&*entry.event_type) {
+        } else if entry.keeps_event() && DECISIVE.contains(&&*entry.event_type) {
             return Err(bad_event(entry.nid, format!("the room cannot do without its {}", entry.event_type)));
         }
         state.insert(Arc::new(entry));

@@ -1,4 +1,4 @@
-//! Which rooms each user is in, in memory, loaded when first asked for.
+//! The memberships of users, in memory. They are read when they are first used.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use tokio::sync::watch;
 
 use crate::model::sorted::SortedSet;
 
-/// How many users' rooms are kept in memory.
-const KEPT_USERS: usize = 20_000;
-/// So few users' memberships are read one by one, and kept: others are about to ask for them, too.
-const FEW_USERS: usize = 16;
-/// How many users one query asks about.
-const USERS_AT_ONCE: usize = 500;
+/// The maximum number of users in memory.
+const MAX_USERS: usize = 20_000;
+/// Up to this many users' memberships are read one by one and kept in memory.
+const MAX_USERS_READ_SINGLY: usize = 16;
+/// The number of users of one query.
+const USERS_PER_QUERY: usize = 500;
 
 /// All rooms of one user; clones share structure.
 #[derive(Clone, Debug, Default)]
@@ -27,28 +27,28 @@ pub struct UserRooms {
 }
 
 impl UserRooms {
-    /// The membership of one room.
+    /// Returns the membership of a room.
     #[must_use]
     pub fn get(&self, room: RoomNid) -> Option<&RoomMembership> {
         self.rooms.find(|membership| membership.room.cmp(&room))
     }
 
-    /// All memberships, in order of room number.
+    /// Returns all memberships, in order of room number.
     pub fn iter(&self) -> impl Iterator<Item = &RoomMembership> + Clone {
         self.rooms.iter()
     }
 
-    /// The rooms the user is joined to.
+    /// Returns the rooms that the user is joined to.
     pub fn joined(&self) -> impl Iterator<Item = RoomNid> + Clone {
         self.iter().filter(|it| it.kind == Membership::Join).map(|it| it.room)
     }
 
-    /// The rooms that both users are joined to.
+    /// Returns the rooms that both users are joined to.
     pub fn shared_with<'r>(&'r self, other: &'r UserRooms) -> impl Iterator<Item = RoomNid> + 'r {
         other.joined().filter(|room| self.get(*room).is_some_and(|own| own.kind == Membership::Join))
     }
 
-    /// Applies a change, unless something newer is known already.
+    /// Applies a change, unless a newer one has been applied.
     fn apply(&mut self, change: MembershipUpdate) {
         match change {
             MembershipUpdate::Set(new) => {
@@ -74,9 +74,9 @@ enum MembershipUpdate {
 }
 
 enum Slot {
-    /// Being read; what commits meanwhile is applied afterwards.
+    /// Being read. Changes that are committed meanwhile are applied afterwards.
     Loading {
-        /// Which reading it is.
+        /// The number of the reading.
         number: u64,
         changes: Vec<MembershipUpdate>,
         done: watch::Receiver<()>,
@@ -87,7 +87,7 @@ enum Slot {
     },
 }
 
-/// The rooms of each user. Owned by this process: it follows the commits.
+/// The memberships of users. Owned by this process, which follows the commits.
 pub struct Memberships {
     db: Database,
     users: Mutex<HashMap<UserId, Slot>>,
@@ -95,11 +95,15 @@ pub struct Memberships {
 }
 
 impl Memberships {
+    /// Creates an empty cache.
     pub fn new(db: Database) -> Self {
         Self { db, users: Mutex::default(), tick: AtomicU64::new(0) }
     }
 
-    /// All rooms the user is or was in, reading the database the first time.
+    /// Returns all rooms that the user is or was in. Reads the database the first time.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub async fn of(&self, user: &UserId) -> Result<UserRooms, DbError> {
         loop {
             let waiting = {
@@ -125,8 +129,8 @@ impl Memberships {
         }
     }
 
-    /// Those of `users` who are joined to one of the rooms that `mine` is joined to. The memberships of many users that
-    /// are not in memory are read together and not kept, so that a large room does not evict those of others.
+    /// Returns the users that are joined to one of the rooms that `mine` is joined to. If many users are not in memory,
+    /// their memberships are read together and not kept, so that a large room does not evict those of others.
     ///
     /// # Errors
     /// When the database fails.
@@ -143,7 +147,7 @@ impl Memberships {
                 None => unknown.push(user),
             }
         }
-        if unknown.len() <= FEW_USERS {
+        if unknown.len() <= MAX_USERS_READ_SINGLY {
             for user in unknown {
                 if mine.shared_with(&self.of(&user).await?).next().is_some() {
                     sharing.insert(user);
@@ -152,7 +156,7 @@ impl Memberships {
             return Ok(sharing);
         }
         let rooms: Arc<[RoomNid]> = mine.joined().collect();
-        for users in unknown.chunks(USERS_AT_ONCE) {
+        for users in unknown.chunks(USERS_PER_QUERY) {
             let (users, rooms) = (users.to_vec(), Arc::clone(&rooms));
             let read = move |tx: &mut Tx<'_>| {
                 let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
@@ -164,7 +168,7 @@ impl Memberships {
         Ok(sharing)
     }
 
-    /// The user's rooms, when they are in memory.
+    /// Returns the user's rooms, if they are in memory.
     #[must_use]
     pub fn loaded(&self, user: &UserId) -> Option<UserRooms> {
         match self.users.lock().get(user)? {
@@ -191,12 +195,12 @@ impl Memberships {
         }
     }
 
-    /// Drops what is known of users of other servers: it is read when it is asked for.
-    pub(crate) fn drop_others_than(&self, server: &ServerName) {
+    /// Drops the memberships of other servers' users. They are read again when they are next used.
+    pub(crate) fn drop_remote_users(&self, server: &ServerName) {
         self.users.lock().retain(|user, _| user.server_name() == server.as_str());
     }
 
-    /// Drops all: it is read when it is asked for.
+    /// Drops all memberships. They are read again when they are next used.
     pub(crate) fn drop_all(&self) {
         self.users.lock().clear();
     }
@@ -230,7 +234,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Whether what is read may be kept: nothing has been dropped since the reading began.
+    /// Whether the result may be kept: nothing has been dropped since the reading began.
     fn is_current(&self, users: &HashMap<UserId, Slot>, user: &UserId) -> bool {
         matches!(users.get(user), Some(Slot::Loading { number, .. }) if *number == self.number)
     }
@@ -247,9 +251,9 @@ impl Drop for Reading<'_> {
     }
 }
 
-/// Forgets the least recently used tenth once there are too many.
+/// Removes the least recently used tenth of the users if there are too many.
 fn evict(users: &mut HashMap<UserId, Slot>) {
-    if users.len() < KEPT_USERS {
+    if users.len() < MAX_USERS {
         return;
     }
     let mut ticks: Vec<u64> = users

@@ -5,10 +5,10 @@ use std::ops::Range;
 use plexus_store::{Database, DbError, repo};
 use tokio::sync::Mutex;
 
-/// How many numbers a block has.
-const BLOCK: i64 = 10_000;
+/// The number of numbers in a block.
+const BLOCK_SIZE: i64 = 10_000;
 
-/// Gives out numbers that no process has given out before. Owned by this process, for which the blocks are reserved.
+/// Allocates numbers that no process has allocated before. Owned by this process, for which the blocks are reserved.
 pub struct Nids {
     db: Database,
     left: Mutex<Range<i64>>,
@@ -19,11 +19,14 @@ impl Nids {
         Self { db, left: Mutex::new(0..0) }
     }
 
-    /// The first of `count` numbers in a row.
+    /// Allocates `count` numbers in a row. Returns the first.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub async fn take(&self, count: i64) -> Result<i64, DbError> {
         let mut left = self.left.lock().await;
         if left.end - left.start < count {
-            let size = BLOCK.max(count);
+            let size = BLOCK_SIZE.max(count);
             let first = self.db.write(move |tx| repo::nids::reserve(tx, size)).await?;
             *left = first..first + size;
         }

@@ -1,4 +1,5 @@
-//! Rooms of whose state a part is missing (server-server API, `PUT /send_join` with `omit_members`).
+//! Rooms with partial state: joined while their members were omitted
+//! (<https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>, `omit_members`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,30 +10,30 @@ use plexus_store::repo::partial_joins::PartialJoin;
 use crate::model::room::Room;
 use crate::model::room_view::RoomView;
 
-/// The rest of a room's state takes too long to come.
+/// The rest of a room's state has not arrived in time.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("This server is still fetching the members of the room from other servers; try again later")]
 pub struct StatePending;
 
 impl Room {
-    /// Waits until all of the state is here, or this server has left the room.
+    /// Waits until the state is complete, or this server has left the room.
     pub async fn full_state(&self) {
         loop {
-            let filled = self.filled.notified();
-            tokio::pin!(filled);
-            filled.as_mut().enable();
+            let completed = self.state_completed.notified();
+            tokio::pin!(completed);
+            completed.as_mut().enable();
             let view = self.view();
             if !view.is_partial() || view.local_joined.is_empty() {
                 return;
             }
-            self.wanted.notify_one();
-            filled.await;
+            self.state_requested.notify_one();
+            completed.await;
         }
     }
 }
 
-/// How this server came into a room whose state is not full.
-pub fn unfinished(view: &RoomView) -> Option<Arc<PartialJoin>> {
+/// Returns the join by which this server entered a room whose state is still partial.
+pub fn incomplete_join(view: &RoomView) -> Option<Arc<PartialJoin>> {
     view.partial.as_ref().filter(|join| join.full_position.is_none()).map(Arc::clone)
 }
 

@@ -1,4 +1,4 @@
-//! Profiles of this server's users that were read lately.
+//! A cache of the profiles of this server's users.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use plexus_store::{Change, CommitListener, Database, DbError};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
-/// A user's fields: name and JSON value, by name.
+/// The fields of a profile, name and JSON value, in order of name.
 pub(crate) type Fields = Arc<[(String, String)]>;
 
-/// Profiles in memory. Owned by this process: it follows the commits, and drops a profile that changes.
+/// Profiles in memory. Owned by this process, which follows the commits and drops profiles that change.
 pub struct ProfileCache {
     db: Database,
     cache: Cache<String, Fields, ByBytes>,
-    /// Counts changes: what was read from the database before one must not be kept after it.
+    /// The number of changes. A profile that was read before a change must not be inserted after it.
     changes: Mutex<u64>,
 }
 
@@ -25,7 +25,7 @@ struct ByBytes;
 impl Weighter<String, Fields> for ByBytes {
     fn weight(&self, user_id: &String, fields: &Fields) -> u64 {
         let texts: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-        // With what an entry and each text take besides.
+        // An entry and each field take more than their text.
         (user_id.len() + texts + 128 + fields.len() * 64) as u64
     }
 }
@@ -38,7 +38,7 @@ impl ProfileCache {
         Self { db, cache, changes: Mutex::default() }
     }
 
-    /// Returns how many profiles there are, and how many bytes they take.
+    /// Returns the number of profiles, and their approximate size in bytes.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
         (self.cache.len() as u64, self.cache.weight())

@@ -19,43 +19,46 @@ use crate::model::room_view::RoomView;
 use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::TimelineEvent;
 
-/// How far ahead of our clock, in ms, an event may be without being late itself: those that follow it are, until our
-/// clock has reached it.
+/// The maximum time, in ms, that an event may be ahead of this server's clock without being stored as late. Otherwise
+/// every later event would be late, until the clock catches up.
 const MAX_AHEAD_MS: u64 = 5 * 60_000;
 
-/// A room in memory. One writer at a time changes it; readers take [`Room::view`]. Its view is owned by this process,
-/// which follows the commits; its locks by the process that writes to the room.
+/// A room in memory. One writer at a time changes it; readers use [`Room::view`]. Its view is owned by this process, which
+/// follows the commits; its locks are owned by the process that writes to the room.
 pub struct Room {
-    /// The number the database knows the room by.
+    /// The number of the room.
     pub nid: RoomNid,
     /// The room's id.
     pub id: RoomId,
     /// The room's version.
     pub version: RoomVersion,
+    /// The database.
     pub db: Database,
     events: Arc<EventCache>,
+    /// The erased users of this server.
     pub erased: ErasedUsers,
     pub(crate) head: Mutex<Head>,
+    /// The auth chains of the room, for state resolution.
     pub auth: Mutex<AuthIndex>,
-    /// About how much memory `auth` takes.
+    /// The approximate size of `auth` in bytes.
     pub auth_bytes: AtomicUsize,
-    /// Held while history is fetched from other servers. The gaps that nobody has filled, and until when they are not
-    /// tried again, on a clock that does not jump.
+    /// Held while history is fetched from other servers. The gaps that no server could fill, each with the time on the
+    /// monotonic clock at which it may be tried again.
     pub backfilling: Mutex<HashMap<EventNid, Duration>>,
-    /// Held while this server comes into the room.
+    /// Held while this server joins the room.
     pub entering: Mutex<()>,
-    /// Held by an upgrade; the tombstone of the last one, if it succeeded.
+    /// Held by an upgrade. The tombstone of the last upgrade, if that succeeded.
     pub(crate) upgrading: Mutex<Option<EventNid>>,
     /// Held while events that may be stored already are looked up and written.
     pub(crate) adding: Mutex<()>,
-    /// Notified when somebody wants the state to be full, or a server of the room was heard of.
-    pub wanted: Notify,
-    /// Notified when the state is full.
-    pub(crate) filled: Notify,
+    /// Notified when a request waits for the rest of the room's state, or a server of the room is reachable again.
+    pub state_requested: Notify,
+    /// Notified when the room's state is complete.
+    pub(crate) state_completed: Notify,
     view: ArcSwap<RoomView>,
     /// The row's revision as of the view.
     revision: AtomicI64,
-    /// The newest revision that is known to be committed, when memory could not follow; the view may be newer.
+    /// The newest revision that is known to be committed. The view may be newer.
     known_revision: AtomicI64,
     /// The number of times that memory may have missed commits to the room.
     doubts: AtomicU64,
@@ -63,18 +66,19 @@ pub struct Room {
     settled_doubts: AtomicU64,
     /// Held while view and revision are replaced.
     replacing: parking_lot::Mutex<()>,
-    /// At least the time of the newest live event that is not late. Only writers of events look at it.
+    /// At least the `origin_server_ts` of the newest event that is not late. Only used by writers of events.
     pub(crate) latest_ts: AtomicI64,
     /// See [`Room::redactions`].
     redactions: AtomicU64,
-    /// Goes up when a commit has failed: what was built on it is void.
+    /// Incremented when a commit has failed: events that were built on it are void.
     pub(crate) epoch: AtomicU64,
-    /// About how much memory the room takes.
+    /// The approximate size of the room in bytes, as [`LoadedRooms`](crate::model::loaded_rooms) counts it.
     pub bytes: AtomicUsize,
     used: AtomicU64,
 }
 
 impl Room {
+    /// Creates a room with its row's revision, and its count of redactions.
     pub fn new(
         db: Database,
         (events, erased): (Arc<EventCache>, ErasedUsers),
@@ -96,8 +100,8 @@ impl Room {
             entering: Mutex::default(),
             upgrading: Mutex::default(),
             adding: Mutex::default(),
-            wanted: Notify::new(),
-            filled: Notify::new(),
+            state_requested: Notify::new(),
+            state_completed: Notify::new(),
             view: ArcSwap::from_pointee(view),
             revision: AtomicI64::new(revision),
             known_revision: AtomicI64::new(revision),
@@ -112,24 +116,24 @@ impl Room {
         }
     }
 
-    /// The room as of the last commit that changed it. Replaced before that commit's position is published.
+    /// Returns the room as of the last commit that changed it. It is replaced before that commit's position is published.
     #[must_use]
     pub fn view(&self) -> Arc<RoomView> {
         self.view.load_full()
     }
 
-    /// Whether this is the cache that the room's state events are in.
+    /// Whether the room's state events are in this cache.
     pub(crate) fn uses(&self, events: &Arc<EventCache>) -> bool {
         Arc::ptr_eq(&self.events, events)
     }
 
-    /// The row's revision as of the view, or of an earlier one.
+    /// Returns the row's revision as of the view, or of an earlier view.
     pub(crate) fn revision(&self) -> i64 {
         self.revision.load(Ordering::Acquire)
     }
 
-    /// Takes the view to the next revision, which a commit has made. One that memory has already changes nothing; one
-    /// before which others were missed only marks the room as out of date.
+    /// Takes the view to the next revision. A revision that memory has already changes nothing; after a missed one, the
+    /// room is only marked as outdated.
     pub(crate) fn advance(&self, revision: i64, view: impl FnOnce() -> RoomView) {
         let _replacing = self.replacing.lock();
         if self.revision() + 1 == revision {
@@ -140,7 +144,7 @@ impl Room {
         }
     }
 
-    /// Takes the room over as it was read, unless memory has a newer one.
+    /// Replaces the view by one that was read, unless memory has a newer one.
     pub(crate) fn replace(&self, revision: i64, view: RoomView) {
         let _replacing = self.replacing.lock();
         if self.revision() < revision {
@@ -175,8 +179,8 @@ impl Room {
         self.settled_doubts.fetch_max(count, Ordering::AcqRel);
     }
 
-    /// Whether an event that goes into the timeline now is late ([`plexus_store::repo::events::near_time`]); if not, it
-    /// is the latest. What is not committed in the end may make others late, nothing worse.
+    /// Whether an event that is added to the timeline now is late ([`plexus_store::repo::events::near_time`]). If not, it
+    /// is the latest; an event that is not committed in the end may make others late, which does no harm.
     pub(crate) fn comes_late(&self, ts: i64, now_ms: u64) -> bool {
         let too_early = u64::try_from(ts).is_ok_and(|ts| ts > now_ms.saturating_add(MAX_AHEAD_MS));
         let late = too_early || ts < self.latest_ts.load(Ordering::Relaxed);
@@ -194,21 +198,20 @@ impl Room {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// The room's count of redactions: another one after each that changes what the room's events show of each other,
-    /// also when the room has left memory in between. An event shows parts of others, so what keeps one in memory notes
-    /// this count from before it was read, and uses the event only as long as the count stands.
+    /// Returns the room's count of redactions. It changes with each redaction of an event that others show parts of, and
+    /// is never reused, even if the room leaves memory. Whoever keeps an event in memory notes the count from before it
+    /// was read, and uses the event only as long as the count is the same.
     pub fn redactions(&self) -> u64 {
         self.redactions.load(Ordering::SeqCst)
     }
 
-    /// An event has been redacted of which others show parts. To be called after the commit, before memory shows the
-    /// redaction.
+    /// Notes a redaction of an event that others show parts of. Called after the commit, before memory shows the redaction.
     pub(crate) fn note_redaction(&self) {
         self.redactions.fetch_max(self.events.next_redactions(), Ordering::SeqCst);
     }
 
-    /// The event of a state entry, read from the database on a miss. A member event that cannot be read comes back as
-    /// if it had been redacted.
+    /// Returns the event of a state entry, from memory or the database. An unreadable member event is returned as if it had
+    /// been redacted.
     ///
     /// # Errors
     /// When the database fails, or another event cannot be read.
@@ -216,12 +219,12 @@ impl Room {
         crate::model::stored_events::state_event(&self.db, &self.events, self.version, entry, self.redactions()).await
     }
 
-    /// The event of a state entry, when it is in memory.
+    /// Returns the event of a state entry, if it is in memory.
     pub fn state_event_in_memory(&self, entry: &StateEntry) -> Option<Arc<TimelineEvent>> {
         entry.event(self.redactions())
     }
 
-    /// As [`Self::state_event`]; `None`, with a line in the log, when the event cannot be read.
+    /// Returns the event of a state entry; `None`, and a warning in the log, if it cannot be read.
     ///
     /// # Errors
     /// When the database fails.

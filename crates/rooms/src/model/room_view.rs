@@ -14,24 +14,25 @@ use crate::model::graph_tip::Tip;
 use crate::model::state_map::StateMap;
 use crate::model::timeline_event::TimelineEvent;
 
-/// A room at one moment; never changes. Derefs to its [`CurrentState`].
+/// A room at one revision. Derefs to its [`CurrentState`].
 #[derive(Clone)]
 pub struct RoomView {
-    /// Position of the newest timeline event.
+    /// The position of the newest timeline event.
     pub position: Position,
+    /// The end of the graph.
     pub tip: Tip,
-    /// The current state and what is derived from it.
+    /// The current state, and values derived from it.
     pub current: Arc<CurrentState>,
-    /// The newest timeline events, newest last: every one with a position above `recent_after`.
+    /// All timeline events with a position above `recent_after`, newest last.
     pub recent: Arc<[Arc<TimelineEvent>]>,
-    /// See `recent`; 0 when `recent` reaches back to the room's first event.
+    /// See `recent`. 0 if `recent` begins with the room's first event.
     pub recent_after: Position,
-    /// Position of the newest change of the current state that was not made by the event at that position but by state
-    /// resolution, or by joining; 0 when there was none since `recent_after`.
-    pub(crate) merged: Position,
-    /// Where events are or were missing. `recent` does not reach back over the newest of them.
+    /// The position of the newest change of the current state by state resolution or by a join, instead of by the event
+    /// at that position; 0 if there was none since `recent_after`.
+    pub(crate) resolved: Position,
+    /// The gaps of the timeline. `recent` begins after the newest of them.
     pub gaps: Gaps,
-    /// When the room's state was not told or stored as a whole as this server came into it.
+    /// Set if this server joined the room with partial state.
     pub(crate) partial: Option<Arc<PartialJoin>>,
 }
 
@@ -52,17 +53,17 @@ impl RoomView {
             current: Arc::new(current_state::current_state(version, StateMap::default(), "")),
             recent: Arc::new([]),
             recent_after: 0,
-            merged: 0,
+            resolved: 0,
             gaps: Gaps::default(),
             partial: None,
         }
     }
 
-    /// Whether the current state has changed since a position otherwise than by the timeline's own events: state
-    /// resolution has put another event in place, or taken one out.
+    /// Whether state resolution, or a join, has changed the current state since a position: then the state events of the
+    /// timeline are not all changes.
     #[must_use]
-    pub fn merged_since(&self, position: Position) -> bool {
-        self.merged > position
+    pub fn was_resolved_since(&self, position: Position) -> bool {
+        self.resolved > position
     }
 
     /// Whether the room is encrypted.
@@ -71,32 +72,32 @@ impl RoomView {
         self.state.get("m.room.encryption", "").is_some()
     }
 
-    /// Whether part of the room's state is missing: member events, above all, that other servers have not told yet.
-    /// Nothing of others is judged by it.
+    /// Whether part of the room's state is missing, mostly member events. Events of other servers are not judged
+    /// meanwhile.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.partial.as_ref().is_some_and(|join| join.full_position.is_none())
     }
 
-    /// Returns the position from which on clients see the room that this server is in; `None`: not yet. `lazily`: for
-    /// clients that load members when they need them.
+    /// Returns the position since which clients see the room; `None` if they do not see it yet. `lazily`: for clients
+    /// that load members lazily.
     #[must_use]
-    pub fn shown_from(&self, lazily: bool) -> Option<Position> {
+    pub fn visible_from(&self, lazily: bool) -> Option<Position> {
         match &self.partial {
             None => Some(0),
-            Some(join) if lazily => join.told_position,
+            Some(join) if lazily => join.visible_position,
             Some(join) => join.full_position,
         }
     }
 
-    /// Whether others are in the room and this server is not: what it knows of the room is old, or came with an invite.
-    /// A room that its last local member has left, and nobody else is in, is still this server's to judge.
+    /// Whether other servers are in the room and this one is not: its state is old, or came with an invite. A room that
+    /// everybody has left is still resident here.
     #[must_use]
     pub fn is_out_of_band(&self) -> bool {
         self.local_joined.is_empty() && (self.tip.extremities.is_empty() || !self.servers.is_empty())
     }
 
-    /// The forward extremities: what the next event names as `prev_events`.
+    /// Returns the forward extremities, which the next event names as `prev_events`.
     pub fn extremities(&self) -> impl Iterator<Item = &EventId> {
         self.tip.extremities.iter().map(|extremity| &extremity.event_id)
     }

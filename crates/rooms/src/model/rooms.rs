@@ -31,16 +31,18 @@ use crate::model::stored_events;
 use crate::model::summary_cache::SummaryCache;
 use crate::model::user_directory_progress::UserDirectoryProgress;
 
-/// How long a request waits for the rest of a room's state.
+/// The maximum time that a request waits for the rest of a room's state.
 const FULL_STATE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Rooms are loaded one at a time within each of these.
+/// The number of locks for loading rooms. Rooms with the same lock are loaded one after the other.
 const LOAD_LOCKS: usize = 64;
 
-/// All rooms: loaded when first asked for, evicted when they take too much memory.
+/// All rooms. They are loaded when they are first used, and evicted if they take too much memory.
 pub struct Rooms {
+    /// The database.
     pub db: Database,
+    /// The clock.
     pub clock: Clock,
-    pub server_name: ServerName,
+    pub(crate) server_name: ServerName,
     pub(crate) profiles: Arc<ProfileCache>,
     pub(crate) summaries: SummaryCache,
     pub(crate) stripped_state_types: Vec<PrejoinStateEntry>,
@@ -48,10 +50,13 @@ pub struct Rooms {
     load_locks: KeyedLocks,
 }
 
-/// What the rooms in memory need.
+/// The settings and dependencies of [`Rooms`].
 pub struct RoomsDeps {
+    /// The database.
     pub db: Database,
+    /// The clock.
     pub clock: Clock,
+    /// This server.
     pub server_name: ServerName,
     /// See [`crate::RoomsOptions`].
     pub cache_bytes: usize,
@@ -62,6 +67,7 @@ pub struct RoomsDeps {
 }
 
 impl Rooms {
+    /// Creates an empty registry, which follows the commits.
     pub fn new(deps: RoomsDeps) -> Self {
         let RoomsDeps { db, clock, server_name, cache_bytes, stripped_state_types, forget_on_leave } = deps;
         let events = Arc::new(EventCache::new(cache_bytes / 4));
@@ -98,7 +104,7 @@ impl Rooms {
         self.memory.local_user_entered.notified().await;
     }
 
-    /// Waits until all of a room's state is here, or this server has left it.
+    /// Waits until a room's state is complete, or this server has left it.
     ///
     /// # Errors
     /// When it takes too long.
@@ -106,7 +112,7 @@ impl Rooms {
         if self.full_state_within(room, FULL_STATE_TIMEOUT).await { Ok(()) } else { Err(StatePending) }
     }
 
-    /// Waits as [`Self::full_state`], no longer than `timeout`. Returns whether the state is here.
+    /// Waits as [`Self::full_state`], at most for `timeout`. Returns whether the state is complete.
     pub async fn full_state_within(&self, room: &Room, timeout: Duration) -> bool {
         tokio::select! {
             biased;
@@ -115,8 +121,8 @@ impl Rooms {
         }
     }
 
-    /// Without end: drops the rooms from memory that nobody has used for `unused`, after that time or at the latest
-    /// twice that time.
+    /// Removes rooms from memory that have not been used for `unused`, at the latest after twice that time. Does not
+    /// return.
     pub async fn run_expiry(self: Arc<Self>, unused: Duration) {
         loop {
             let before = self.memory.rooms.uses();
@@ -125,7 +131,10 @@ impl Rooms {
         }
     }
 
-    /// The room with an id; `None` when this server does not know it.
+    /// Returns the room with an id; `None` if this server does not know it.
+    ///
+    /// # Errors
+    /// When the database fails, or the room cannot be read.
     pub async fn get(&self, id: &RoomId) -> Result<Option<Arc<Room>>, DbError> {
         if let Some(nid) = self.memory.rooms.nid_of(id) {
             return self.get_nid(nid).await;
@@ -167,8 +176,7 @@ impl Rooms {
         self.db.read(move |tx| load::room(tx, nid, server_name.as_str(), redactions)).await
     }
 
-    /// Reads a room in memory that is out of date. Returns whether it is the same room: not when its version was
-    /// corrected.
+    /// Reads an outdated room again. Returns `false` if its version was corrected, so that it is another room.
     async fn update(&self, room: &Arc<Room>) -> Result<bool, DbError> {
         let doubts = room.doubts();
         let Some(loaded) = self.read(room.nid, room.redactions()).await? else { return Ok(false) };
@@ -184,7 +192,7 @@ impl Rooms {
         self.memory.rooms.advanced(room, loaded.revision);
         let after = room.view();
         if before.is_partial() && (!after.is_partial() || after.local_joined.is_empty()) {
-            room.filled.notify_waiters();
+            room.state_completed.notify_waiters();
         }
         if before.guests_can_join && !after.guests_can_join {
             self.memory.guest_access_ended.notify_one();
@@ -192,8 +200,8 @@ impl Rooms {
         Ok(true)
     }
 
-    /// As [`Self::get`]; `None` also, with a line in the log, when the room cannot be read. For whoever deals with
-    /// several rooms: one of them must not hold up the others.
+    /// Returns the room with an id; `None`, and a warning in the log, if it cannot be read. For callers that handle several
+    /// rooms, of which one must not block the others.
     ///
     /// # Errors
     /// When the database fails.
@@ -209,7 +217,10 @@ impl Rooms {
         readable(nid, self.get_nid(nid).await)
     }
 
-    /// The number and the version of a room, also of one whose state cannot be read.
+    /// Returns the number and the version of a room, even if its state cannot be read.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub async fn number_and_version(&self, id: &RoomId) -> Result<Option<(RoomNid, RoomVersion)>, DbError> {
         let key = id.clone();
         let found = self.db.read(move |tx| repo::rooms::number_and_version(tx, key.as_str())).await?;
@@ -219,7 +230,10 @@ impl Rooms {
         Ok(Some((nid, version)))
     }
 
-    /// The ids of rooms, in the order of their numbers; the rooms themselves are not loaded.
+    /// Returns the ids of rooms, in the order of their numbers, without loading the rooms.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub async fn ids(&self, nids: &[RoomNid]) -> Result<Vec<RoomId>, DbError> {
         let mut ids = BTreeMap::new();
         let mut missing = Vec::new();
@@ -239,7 +253,7 @@ impl Rooms {
         Ok(ids.into_values().collect())
     }
 
-    /// A room as it was read; with the row's revision, and the count of redactions from before the reading.
+    /// Creates a room as it was read, with the row's revision, and the count of redactions from before the reading.
     pub(crate) fn new_room(
         &self,
         identity: (RoomNid, RoomId, RoomVersion),
@@ -250,7 +264,7 @@ impl Rooms {
         Room::new(self.db.clone(), shared, identity, (revision, redactions), view)
     }
 
-    /// The event of a state entry as it federates, from memory or the database.
+    /// Returns the event of a state entry as it federates, from memory or the database.
     pub(crate) async fn entry_pdu(&self, version: RoomVersion, entry: &StateEntry) -> Result<Pdu, DbError> {
         let cache = &self.memory.events;
         match entry.pdu_in_memory().or_else(|| cache.pdu(entry.nid)) {
@@ -261,7 +275,7 @@ impl Rooms {
         }
     }
 
-    /// As [`Self::entry_pdu`]; `None`, with a line in the log, when the event cannot be read.
+    /// Returns the event of a state entry as it federates; `None`, and a warning in the log, if it cannot be read.
     pub(crate) async fn readable_entry_pdu(
         &self,
         version: RoomVersion,
@@ -273,37 +287,37 @@ impl Rooms {
         }
     }
 
-    /// The room with a number, when it is in memory.
+    /// Returns the room with a number, if it is in memory.
     #[must_use]
     pub fn loaded(&self, nid: RoomNid) -> Option<Arc<Room>> {
         self.memory.rooms.get(nid)
     }
 
-    /// The users whose content is erased.
+    /// Returns the erased users.
     #[must_use]
     pub fn erased_users(&self) -> ErasedUsers {
         self.memory.erased.clone()
     }
 
-    /// The profiles of this server's users.
+    /// Returns the profiles of this server's users.
     #[must_use]
     pub fn profiles(&self) -> &ProfileCache {
         &self.profiles
     }
 
-    /// Which rooms each user is in.
+    /// Returns the memberships of users.
     #[must_use]
     pub fn memberships(&self) -> &Memberships {
         &self.memory.memberships
     }
 
-    /// How many rooms are in memory, and about how many bytes they take.
+    /// Returns the number of rooms in memory, and their approximate size in bytes.
     #[must_use]
     pub fn in_memory(&self) -> (usize, usize) {
         self.memory.rooms.size()
     }
 
-    /// What its caches hold.
+    /// Returns the sizes of the caches.
     #[must_use]
     pub fn caches(&self) -> [CacheSize; 5] {
         let (entries, bytes) = self.in_memory();
@@ -315,7 +329,7 @@ impl Rooms {
         [rooms, self.memory.events.size(), snapshots, profiles, self.summaries.size()]
     }
 
-    /// This server's name.
+    /// Returns this server's name.
     #[must_use]
     pub fn server_name(&self) -> &ServerName {
         &self.server_name
@@ -328,7 +342,7 @@ fn readable(
 ) -> Result<Option<Arc<Room>>, DbError> {
     match read {
         Err(error) if error.is_bad_data() => {
-            tracing::warn!("room {room} is left out: {error}");
+            tracing::warn!("room {room} is left out, as it cannot be read: {error}");
             Ok(None)
         }
         read => read,

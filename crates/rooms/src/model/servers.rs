@@ -18,7 +18,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// The names, in order.
+    /// Returns the names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.servers.iter().map(|server| &*server.name)
     }
@@ -29,13 +29,13 @@ impl Servers {
         self.joined(name) > 0
     }
 
-    /// How many users of a server are joined.
+    /// Returns the number of joined users of a server.
     #[must_use]
     pub fn joined(&self, name: &str) -> u64 {
         self.servers.find(|server| (*server.name).cmp(name)).map_or(0, |server| server.joined)
     }
 
-    /// How many servers there are.
+    /// Returns the number of servers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.servers.len()
@@ -47,18 +47,20 @@ impl Servers {
         self.servers.is_empty()
     }
 
+    /// Adds a joined user of a server.
     pub fn add(&mut self, name: &str) {
         let joined = self.joined(name) + 1;
         self.servers.insert(Server { name: name.into(), joined }, |server| (*server.name).cmp(name));
     }
 
-    /// A server is in the room, by one user at least, whom nobody has told.
-    pub(crate) fn be_told_of(&mut self, name: &str) {
+    /// Adds a server that another server says is in the room, while its members are not known.
+    pub(crate) fn add_claimed(&mut self, name: &str) {
         if !self.contains(name) {
             self.add(name);
         }
     }
 
+    /// Removes a joined user of a server.
     pub fn remove(&mut self, name: &str) {
         match self.joined(name) {
             0 => {}

@@ -1,13 +1,14 @@
 //! A persistent sorted set: cheap to clone, compact when small, and cheap to change when large.
 //!
-//! Elements lie in shared leaves of at most `LEAF` elements. A change copies one leaf and the
-//! list of leaves, so a room of 10,000 members costs a few hundred reference counts a change.
+//! Elements are in shared leaves. A change copies one leaf and the list of leaves: in a room of 10,000 members it
+//! updates a few hundred reference counts.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-const LEAF: usize = 128;
+/// The maximum number of elements of a leaf.
+const MAX_LEAF_LEN: usize = 128;
 
 /// An immutable sorted set whose clones share structure.
 #[derive(Debug)]
@@ -29,38 +30,38 @@ impl<T> Default for SortedSet<T> {
 }
 
 impl<T: Clone> SortedSet<T> {
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no element.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// All elements in order.
+    /// Returns all elements in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.leaves.iter().flat_map(|leaf| leaf.iter())
     }
 
-    /// The element that `order` calls equal. `order(x)` is the order of `x` relative to what is sought.
+    /// Returns the element for which `order` is `Equal`. `order(x)` compares `x` with the element that is looked for.
     pub fn find(&self, order: impl Fn(&T) -> Ordering) -> Option<&T> {
         let leaf = self.leaf_for(&order)?;
         let leaf = self.leaves.get(leaf)?;
         leaf.binary_search_by(order).ok().and_then(|at| leaf.get(at))
     }
 
-    /// The elements from the first that `order` does not call less, in order.
+    /// Returns the elements in order, from the first for which `order` is not `Less`.
     pub fn iter_from(&self, order: impl Fn(&T) -> Ordering) -> impl Iterator<Item = &T> {
         let first = self.leaves.partition_point(|leaf| leaf.last().is_some_and(|last| order(last) == Ordering::Less));
         let skip = self.leaves.get(first).map_or(0, |leaf| leaf.partition_point(|item| order(item) == Ordering::Less));
         self.leaves.iter().skip(first).flat_map(|leaf| leaf.iter()).skip(skip)
     }
 
-    /// Puts `item` where `order` says, replacing an element that `order` calls equal. Answers what was replaced.
+    /// Inserts an element at its place by `order`. Returns the element that it replaces, for which `order` is `Equal`.
     pub fn insert(&mut self, item: T, order: impl Fn(&T) -> Ordering) -> Option<T> {
         let leaves = Arc::make_mut(&mut self.leaves);
         let at = leaves
@@ -77,8 +78,8 @@ impl<T: Clone> SortedSet<T> {
             Err(place) => {
                 items.insert(place, item);
                 self.len += 1;
-                if items.len() > LEAF {
-                    let upper = items.split_off(LEAF / 2);
+                if items.len() > MAX_LEAF_LEN {
+                    let upper = items.split_off(MAX_LEAF_LEN / 2);
                     leaves.insert(at + 1, Arc::new(upper));
                 }
                 None
@@ -86,7 +87,7 @@ impl<T: Clone> SortedSet<T> {
         }
     }
 
-    /// Takes out the element that `order` calls equal.
+    /// Removes the element for which `order` is `Equal`, and returns it.
     pub fn remove(&mut self, order: impl Fn(&T) -> Ordering) -> Option<T> {
         let at = self.leaf_for(&order)?;
         let leaves = Arc::make_mut(&mut self.leaves);
@@ -100,7 +101,7 @@ impl<T: Clone> SortedSet<T> {
         Some(removed)
     }
 
-    /// The elements of two sets without the leaves that both have: what may differ.
+    /// Returns the elements of two sets without the leaves that both share.
     pub fn unshared<'a>(
         &'a self,
         other: &'a Self,
@@ -159,6 +160,6 @@ mod tests {
         assert!(ours.find(|x| x.cmp(&250)).is_none());
         let (more, fewer) = before.unshared(&ours);
         let (more, fewer): (BTreeSet<_>, BTreeSet<_>) = (more.collect(), fewer.collect());
-        assert!(more.len() <= LEAF && more.difference(&fewer).eq([&&250]) && fewer.is_subset(&more));
+        assert!(more.len() <= MAX_LEAF_LEN && more.difference(&fewer).eq([&&250]) && fewer.is_subset(&more));
     }
 }

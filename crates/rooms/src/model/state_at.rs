@@ -1,4 +1,4 @@
-//! The state of a room at any place of its graph: read from snapshots, merged by state resolution where branches meet.
+//! The state of a room at any event of its graph, read from snapshots.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,25 +11,30 @@ use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 use crate::model::state_map::{StateEntry, StateMap};
 use crate::model::stored_events;
 
-/// A state, in memory and in the database.
+/// A state in memory, and its snapshot in the database.
 #[derive(Clone, Debug)]
 pub struct StateAt {
+    /// Its snapshot.
     pub snapshot: SnapshotRef,
+    /// The state.
     pub state: StateMap,
 }
 
-/// Returns the number of the state after a state event: the event's own and one more.
+/// Returns the number of the snapshot after a state event: the event's own and one more.
 pub(crate) fn snapshot_after(event: EventNid) -> SnapshotNid {
     event + 1
 }
 
-/// The number of the state after an event; `None` for an outlier. An event that was rejected changes nothing.
-pub fn snapshot_behind(event: &Known) -> Option<i64> {
+/// Returns the number of the snapshot after an event; `None` for an outlier. A rejected event changes no state.
+pub fn snapshot_after_event(event: &Known) -> Option<i64> {
     let before = event.snapshot_nid?;
     Some(if event.is_state && event.verdict != Verdict::Rejected { snapshot_after(event.event_nid) } else { before })
 }
 
-/// Reads the state of a snapshot, as its difference to `near`, whose entries it shares.
+/// Reads the state of a snapshot. It shares the entries of `near` that it has in common with it.
+///
+/// # Errors
+/// When the database fails, or an event cannot be read.
 pub fn read(tx: &mut Tx<'_>, version: RoomVersion, near: &StateAt, snapshot_nid: i64) -> Result<StateAt, DbError> {
     if snapshot_nid == near.snapshot.nid {
         return Ok(near.clone());
@@ -51,7 +56,10 @@ pub fn read(tx: &mut Tx<'_>, version: RoomVersion, near: &StateAt, snapshot_nid:
     Ok(StateAt { snapshot, state })
 }
 
-/// State entries of events.
+/// Reads the state entries of events.
+///
+/// # Errors
+/// When the database fails, or an event is missing or cannot be read.
 pub fn entries(tx: &mut Tx<'_>, version: RoomVersion, nids: &[EventNid]) -> Result<Vec<Arc<StateEntry>>, DbError> {
     let mut types: HashMap<String, Arc<str>> = HashMap::new();
     let events = stored_events::all_by_nids(tx, version, nids)?;

@@ -1,6 +1,4 @@
-//! Events from the database, as clients are shown them.
-//!
-//! An event that cannot be read is left out of what is shown, with a line in the log.
+//! Reads events from the database, as clients are shown them. Events that cannot be read are logged and left out.
 
 mod unreadable;
 
@@ -18,15 +16,14 @@ use crate::model::event_cache::EventCache;
 use crate::model::state_map::StateEntry;
 use crate::model::timeline_event::{Replaced, TimelineEvent, Transaction};
 
-/// Stands in for an `m.room.history_visibility` event that cannot be read: it shows nobody more than the event may have
-/// allowed.
+/// The visibility of an unreadable `m.room.history_visibility` event: the strictest.
 pub const UNREADABLE_VISIBILITY: HistoryVisibility = HistoryVisibility::Joined;
 
-/// The event of a state entry; `as_of`: the room's count of redactions. Of a member event that cannot be read the
-/// membership is known all the same: it comes back as if it had been redacted.
+/// Returns the event of a state entry. `as_of` is the room's count of redactions. The membership of an unreadable member
+/// event is known, so that it is returned as if it had been redacted.
 ///
 /// # Errors
-/// When another event cannot be read.
+/// When the database fails, or another event cannot be read.
 pub async fn state_event(
     db: &Database,
     cache: &EventCache,
@@ -52,10 +49,10 @@ pub async fn state_event(
     Ok(event)
 }
 
-/// As [`by_nids`].
+/// Returns events by number, in no particular order.
 ///
 /// # Errors
-/// When one of the events is not there or cannot be read.
+/// When one of the events is missing or cannot be read.
 pub(crate) fn all_by_nids(
     tx: &mut Tx<'_>,
     version: RoomVersion,
@@ -69,14 +66,14 @@ pub(crate) fn all_by_nids(
     }
 }
 
-/// Timeline events by number, in no particular order; those that cannot be read are left out.
+/// Returns events by number, in no particular order. Missing and unreadable events are left out.
 pub fn by_nids(tx: &mut Tx<'_>, version: RoomVersion, nids: &[EventNid]) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let stored = repo::events::by_nids(tx, nids)?;
     hydrate(tx, version, stored)
 }
 
-/// Completes stored events with what they replaced and what redacted them. Keeps the order; leaves out what cannot be
-/// read.
+/// Adds the replaced event and the redaction to each of some stored events, in their order. Unreadable events are left
+/// out.
 pub(crate) fn hydrate(
     tx: &mut Tx<'_>,
     version: RoomVersion,
@@ -120,14 +117,17 @@ pub(crate) fn hydrate(
     Ok(events)
 }
 
-/// The event of a row, of which `pdu` was parsed: what is left of it when it has been redacted.
+/// Returns the event as it is shown: redacted, if it has been. `pdu` is the parsed JSON of the row.
 fn shown(row: &StoredEvent, pdu: &Pdu) -> Pdu {
     if row.redacted_by.is_some() { redact::redact(pdu) } else { pdu.clone() }
 }
 
-/// The event of a row, not redacted.
+/// Parses the event of a row, without redacting it.
+///
+/// # Errors
+/// When it cannot be read.
 pub fn parse(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
-    // Invites to rooms that this server is not in may each name another version: who invites is not to be believed.
+    // Invites to a room that this server is not in may name different versions, some of them wrong.
     let other =
         |error| [RoomVersion::V1, RoomVersion::V11].into_iter().find_map(|it| parse_as(row, it).ok()).ok_or(error);
     parse_as(row, version).or_else(other)
@@ -137,7 +137,10 @@ fn parse_as(row: &StoredEvent, version: RoomVersion) -> Result<Pdu, DbError> {
     parse_event((row.event_nid, &row.event_id), &row.json, version)
 }
 
-/// The event with this number and stored id.
+/// Parses the event with this number and stored id.
+///
+/// # Errors
+/// When it cannot be read.
 pub fn parse_event(
     (nid, event_id): (EventNid, &[u8]),
     json: &Result<String, UnpackError>,
@@ -148,7 +151,7 @@ pub fn parse_event(
     Pdu::from_stored(json, event_id, version).map_err(|error| bad_event(nid, error))
 }
 
-/// A row of `events` that is not what it must be.
+/// Returns the error of a row of `events` that cannot be read.
 pub fn bad_event(nid: EventNid, problem: impl std::fmt::Display) -> DbError {
     DbError::bad_data(format!("events, event_nid {nid}"), problem)
 }

@@ -1,4 +1,4 @@
-//! An event as clients are given it.
+//! An event as clients get it.
 
 use std::sync::Arc;
 
@@ -7,35 +7,34 @@ use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::json::write_string;
 use plexus_store::{EventNid, Position};
 
-/// An event with everything a client's copy of it needs but the reader's own point of view.
+/// An event with everything that clients get of it, except what depends on the reader.
 ///
-/// It shows parts of other events: of the one it replaced, and of its redaction. What keeps it in memory has to keep up
-/// with the redaction of those too (`Self::after`, [`crate::Room::state_event`]).
+/// It shows parts of other events: of the event that it replaced, and of its redaction. Whoever keeps it in memory has to
+/// apply redactions of those too (`Self::after`, [`crate::Room::state_event`]).
 #[derive(Clone, Debug)]
 pub struct TimelineEvent {
-    /// The number the database knows the event by.
+    /// The number of the event.
     pub nid: EventNid,
-    /// Its place in the room's timeline.
+    /// Its position in the room's timeline; 0 if it is not in the timeline.
     pub position: Position,
-    /// The event; already redacted when it has been redacted.
+    /// The event; redacted, if it has been.
     pub pdu: Pdu,
-    /// For a state event what it replaced, if that can be read.
+    /// The state event that it replaced, if that can be read.
     pub replaced: Option<Box<Replaced>>,
     /// Whether it replaced a state event that cannot be read.
     pub replaced_unreadable: bool,
     /// Whether it has been redacted.
     pub is_redacted: bool,
-    /// The redaction, when the event has been redacted and the redaction can be read: the bare event, without what belongs to its own place in the
-    /// timeline.
+    /// The redaction of the event, if that can be read, without the parts that depend on its own place in the timeline.
     pub redacted_because: Option<Arc<TimelineEvent>>,
-    /// How the sender's device named the request that made it.
+    /// The client's transaction that sent it.
     pub transaction: Option<Box<Transaction>>,
 }
 
-/// What a state event replaced.
+/// A state event that another has replaced.
 #[derive(Clone, Debug)]
 pub struct Replaced {
-    /// The number the database knows it by.
+    /// Its number.
     pub nid: EventNid,
     /// `unsigned.replaces_state`
     pub event_id: EventId,
@@ -45,41 +44,41 @@ pub struct Replaced {
     pub content_json: Arc<str>,
 }
 
-/// A redaction that has taken effect.
+/// A redaction that has been committed.
 #[derive(Clone, Copy, Debug)]
 pub struct AppliedRedaction<'a> {
-    /// The event it redacts.
+    /// The number of the redacted event.
     pub target: EventNid,
-    /// What is left of that.
-    pub left: &'a Pdu,
+    /// The event as the redaction leaves it.
+    pub redacted: &'a Pdu,
     /// The redaction.
     pub because: &'a TimelineEvent,
 }
 
-/// How a device named a request: scope of `unsigned.transaction_id`.
+/// A client's transaction, for `unsigned.transaction_id`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transaction {
     /// The device that sent the event.
     pub device_id: Arc<str>,
-    /// The transaction id it chose.
+    /// The transaction id that it chose.
     pub txn_id: Arc<str>,
 }
 
-/// The reader's point of view, for [`TimelineEvent::write_client`].
+/// The reader of an event, for [`TimelineEvent::write_client`].
 #[derive(Clone, Copy, Debug)]
 pub struct ClientFormat<'a> {
-    /// Who reads.
+    /// The reader.
     pub user: &'a UserId,
-    /// The reading device: it is told its own transaction ids.
+    /// The reader's device. It gets its own transaction ids.
     pub device_id: Option<&'a str>,
-    /// Now, unix ms, for `unsigned.age`.
+    /// The present time, Unix ms, for `unsigned.age`.
     pub now_ms: u64,
-    /// Whether the event carries its `room_id` (everywhere but inside /sync's rooms).
+    /// Whether to write `room_id`: everywhere except in the rooms of `/sync`.
     pub room_id: bool,
 }
 
 impl Replaced {
-    /// What is shown of a replaced state event.
+    /// Returns the parts of a replaced state event that are shown.
     pub fn of(nid: EventNid, pdu: &Pdu) -> Self {
         let (event_id, sender) = (pdu.event_id().clone(), pdu.sender().clone());
         Self { nid, event_id, sender, content_json: pdu.content_json().into() }
@@ -87,6 +86,7 @@ impl Replaced {
 }
 
 impl TimelineEvent {
+    /// Creates an event that is not redacted.
     pub fn new(
         nid: EventNid,
         position: Position,
@@ -106,7 +106,7 @@ impl TimelineEvent {
         }
     }
 
-    /// The same event after it was redacted.
+    /// Returns the event after its redaction.
     pub fn redacted(&self, because: &Self) -> Self {
         Self {
             pdu: redact::redact(&self.pdu),
@@ -116,29 +116,28 @@ impl TimelineEvent {
         }
     }
 
-    /// What this event has become by a redaction in its room, of itself or of an event that it shows; `None`: nothing
-    /// else. The first redaction of an event counts.
+    /// Returns the event after a redaction of it or of an event that it shows; `None` if the redaction does not change it.
+    /// The first redaction of an event counts.
     pub fn after(&self, redaction: &AppliedRedaction<'_>) -> Option<Self> {
-        let AppliedRedaction { target, left, because } = *redaction;
+        let AppliedRedaction { target, redacted, because } = *redaction;
         if self.nid == target {
             return (!self.is_redacted).then(|| self.redacted(because));
         }
         if let Some(replaced) = self.replaced.as_deref().filter(|replaced| replaced.nid == target) {
-            let replaced = Replaced { content_json: left.content_json().into(), ..replaced.clone() };
+            let replaced = Replaced { content_json: redacted.content_json().into(), ..replaced.clone() };
             return Some(Self { replaced: Some(Box::new(replaced)), ..self.clone() });
         }
         let own = self.redacted_because.as_ref().filter(|own| own.nid == target)?;
-        Some(Self { redacted_because: Some(Arc::new(own.bare(left.clone()))), ..self.clone() })
+        Some(Self { redacted_because: Some(Arc::new(own.bare(redacted.clone()))), ..self.clone() })
     }
 
-    /// The event for a reader who may not see its redaction: of that is left what other servers get of an event that
-    /// they may not see.
+    /// Returns the event for a reader who may not see its redaction, which is redacted itself.
     pub(crate) fn with_redaction_hidden(&self) -> Self {
         let hidden = self.redacted_because.as_ref().map(|own| Arc::new(own.bare(redact::redact(&own.pdu))));
         Self { redacted_because: hidden, ..self.clone() }
     }
 
-    /// The event for a reader who may not see what it replaced.
+    /// Returns the event for a reader who may not see the event that it replaced.
     pub(crate) fn with_replaced_hidden(&self) -> Self {
         Self { replaced: None, ..self.clone() }
     }
@@ -147,20 +146,20 @@ impl TimelineEvent {
         Self::new(self.nid, self.position, pdu, None, None)
     }
 
-    /// Whether a redaction of the event changes what other events show: that of a state event the one that replaces it,
-    /// that of a redaction the event it redacts.
+    /// Whether other events show parts of this one: a state event is shown by its replacement, and a redaction by its
+    /// target.
     pub(crate) fn is_shown_by_others(pdu: &Pdu) -> bool {
         pdu.state_key().is_some() || pdu.event_type() == "m.room.redaction"
     }
 
-    /// About how much memory the event takes, in bytes.
+    /// Returns the approximate size of the event in bytes.
     pub fn weight(&self) -> usize {
-        // The event's JSON, its content as it was parsed, and what else was parsed out of it.
+        // The event's JSON, its parsed content, and other parsed fields.
         600 + self.pdu.json().len() + self.pdu.content_json().len()
     }
 
     /// Appends the event's JSON for a client. `membership` is the reader's membership at the event
-    /// (`unsigned.membership`), `relations` the JSON of `unsigned.m.relations`.
+    /// (`unsigned.membership`); `relations` is the JSON of `unsigned.m.relations`.
     pub fn write_client(
         &self,
         out: &mut String,
@@ -206,7 +205,7 @@ impl TimelineEvent {
         out.push_str("}}");
     }
 
-    /// The transaction id, when the reader is the device that chose it.
+    /// Returns the transaction, if the reader is the device that chose its id.
     fn transaction_for(&self, format: &ClientFormat<'_>) -> Option<&Transaction> {
         self.transaction
             .as_deref()

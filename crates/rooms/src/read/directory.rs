@@ -1,4 +1,5 @@
-//! The room directory: published rooms in pages, and which servers are in a room.
+//! The room directory (<https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>), and the servers
+//! through which a room can be joined.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -13,15 +14,15 @@ use crate::model::room_summary::RoomSummary;
 use crate::model::rooms::Rooms;
 use crate::read::summary::published_rooms;
 
-/// The most rooms of a page.
+/// The maximum number of rooms of a page.
 const MAX_LIMIT: usize = 500;
-/// The most servers named for an alias.
+/// The maximum number of servers for an alias.
 const MAX_SERVERS: usize = 100;
 
-/// Which rooms of the directory are wanted.
+/// A filter of rooms.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 pub struct DirectoryFilter {
-    /// In name, topic or alias, whatever the case.
+    /// A text in the name, topic or alias, without regard to case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generic_search_term: Option<String>,
     /// `null` stands for rooms without a type.
@@ -29,51 +30,51 @@ pub struct DirectoryFilter {
     pub room_types: Option<Vec<Option<String>>>,
 }
 
-/// Which part of the directory is wanted.
+/// A request for a page of the directory.
 #[derive(Debug, Clone, Default)]
 pub struct DirectoryQuery {
-    /// How many rooms at most.
+    /// The maximum number of rooms.
     pub limit: Option<u64>,
     /// `next_batch` or `prev_batch` of another page.
     pub since: Option<String>,
-    /// Which rooms.
+    /// The filter of rooms.
     pub filter: DirectoryFilter,
 }
 
-/// A part of the directory, as the specification writes it.
+/// A page of the directory, as the specification writes it.
 #[derive(Debug, Serialize)]
 pub struct DirectoryPage {
     /// The rooms, those with the most members first.
     pub chunk: Vec<RoomSummary>,
-    /// Where the next page begins.
+    /// The token of the next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_batch: Option<String>,
-    /// Where the page before begins.
+    /// The token of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_batch: Option<String>,
-    /// How many rooms there are on all pages.
+    /// The number of rooms on all pages.
     pub total_room_count_estimate: usize,
 }
 
-/// Why there is no page.
+/// A page could not be returned.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// `since` was never handed out.
+    /// `since` is not a valid token.
     #[error("since is not a token of this server")]
     Since,
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
 impl DirectoryPage {
-    /// No rooms at all.
+    /// Returns a page without rooms.
     #[must_use]
     pub fn empty() -> Self {
         Self { chunk: Vec::new(), next_batch: None, prev_batch: None, total_room_count_estimate: 0 }
     }
 
-    /// The part of this server's directory that `query` asks for.
+    /// Returns a page of this server's directory.
     ///
     /// # Errors
     /// See [`DirectoryError`].
@@ -104,7 +105,7 @@ impl DirectoryPage {
     }
 }
 
-/// Whether name, topic or alias contain the term, whatever the case.
+/// Whether the name, topic or alias contains a term in lower case.
 fn mentions(room: &RoomSummary, term: &str) -> bool {
     [&room.name, &room.topic, &room.canonical_alias]
         .into_iter()
@@ -113,7 +114,7 @@ fn mentions(room: &RoomSummary, term: &str) -> bool {
         || term.is_empty()
 }
 
-/// Servers through which a room can be joined: `own` first, then those with the most joined users.
+/// Returns servers through which a room can be joined: `own` first, then those with the most joined users.
 #[must_use]
 pub fn servers_in(room: &Room, own: &ServerName) -> Vec<ServerName> {
     let view = room.view();

@@ -1,4 +1,5 @@
-//! Relations between events, and their aggregation (client-server API, "Forming relationships between events").
+//! Relations between events, and their aggregation
+//! (<https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events>).
 
 mod bundle;
 mod list;

@@ -1,4 +1,5 @@
-//! What describes a room to somebody who is not in it (client-server API, "Stripped state").
+//! Stripped state (<https://spec.matrix.org/v1.19/client-server-api/#stripped-state>): describes a room to a user who is not
+//! in it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,22 +16,21 @@ use crate::model::room_view::RoomView;
 use crate::model::rooms::Rooms;
 use crate::model::state_map::StateEntry;
 
-/// How many stripped state events an invite or the answer to a knock may bring.
+/// The maximum number of stripped state events of an invite, or of the response to a knock.
 pub const MAX_STRIPPED_EVENTS: usize = 100;
-/// The largest stripped state event, in bytes of JSON: the whole event that it is made of is no larger.
+/// The maximum size of a stripped state event, in bytes of JSON: no whole event is larger.
 pub(crate) const MAX_STRIPPED_EVENT_BYTES: usize = MAX_PDU;
-/// The largest stripped state of a room, in bytes of JSON. It holds eight events of the largest size, as many as
-/// usually describe a room; and it stays far below what the database takes of one event, in whose `unsigned` it is
-/// stored.
+/// The maximum size of the stripped state of a room, in bytes of JSON: eight events of the maximum size, about as many as
+/// rooms usually have. It is stored in the `unsigned` of an event, whose maximum size in the database is far greater.
 pub const MAX_STRIPPED_STATE_BYTES: usize = 8 * MAX_STRIPPED_EVENT_BYTES;
-/// The largest event that is parsed to be stripped, in bytes: spaces and fields such as `unsigned` do not count in the
-/// end.
+/// The maximum size of an event that is parsed to be stripped, in bytes. White space and fields such as `unsigned` are
+/// removed from it.
 const MAX_UNSTRIPPED_EVENT_BYTES: usize = 2 * MAX_STRIPPED_EVENT_BYTES;
-/// How deep the arrays and objects of a stripped state event may nest: it is stored three levels down, in an array in
-/// `unsigned`.
+/// The maximum nesting of a stripped state event: it is stored three levels deep, in an array in `unsigned`.
 const MAX_STRIPPED_NESTING: usize = MAX_NESTING - 3;
 
-const USUAL: [&str; 6] = [
+/// The types of stripped state, besides `m.room.create`, unless they are configured.
+const DEFAULT_TYPES: [&str; 6] = [
     "m.room.name",
     "m.room.avatar",
     "m.room.topic",
@@ -39,15 +39,18 @@ const USUAL: [&str; 6] = [
     "m.room.encryption",
 ];
 
-/// The state that describes a room, besides `m.room.create`, unless the configuration says otherwise.
-pub fn usual() -> impl Iterator<Item = PrejoinStateEntry> {
-    USUAL.into_iter().map(PrejoinStateEntry::only)
+/// Returns the types of stripped state, besides `m.room.create`, unless they are configured.
+pub fn default_types() -> impl Iterator<Item = PrejoinStateEntry> {
+    DEFAULT_TYPES.into_iter().map(PrejoinStateEntry::only)
 }
 
 impl Rooms {
-    /// The stripped state (JSON objects) of a room this server is in, with the member event of `sender` if they are a
-    /// member, and without `membership`, the invite or knock; of a room on other servers what came along with that.
-    pub async fn describe(
+    /// Returns the stripped state of a room as JSON objects, with the member event of `sender`, and without `membership`,
+    /// the invite or knock. For a room that this server is not in, returns the stripped state attached to `membership`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stripped_state(
         &self,
         room: &Room,
         membership: &Pdu,
@@ -55,12 +58,12 @@ impl Rooms {
     ) -> Result<Vec<String>, DbError> {
         let view = room.view();
         if view.state.get("m.room.create", "").is_none() {
-            return Ok(sent_along(membership).iter().map(Object::to_json).collect());
+            return Ok(attached_state(membership).iter().map(Object::to_json).collect());
         }
-        let mut told = HashSet::new();
+        let mut seen = HashSet::new();
         let mut events = Vec::new();
-        for entry in self.describing(&view, sender) {
-            if !told.insert(entry.nid) {
+        for entry in self.stripped_state_entries(&view, sender) {
+            if !seen.insert(entry.nid) {
                 continue;
             }
             if let Some(event) = room.readable_state_event(entry).await?
@@ -72,8 +75,12 @@ impl Rooms {
         Ok(events)
     }
 
-    /// The state that describes a room, with the member event of `sender` if they have one. An event may be there twice.
-    pub fn describing<'a>(&'a self, view: &'a RoomView, sender: Option<&UserId>) -> Vec<&'a Arc<StateEntry>> {
+    /// Returns the entries of a room's stripped state, with the member event of `sender`. An entry may occur twice.
+    pub fn stripped_state_entries<'a>(
+        &'a self,
+        view: &'a RoomView,
+        sender: Option<&UserId>,
+    ) -> Vec<&'a Arc<StateEntry>> {
         let mut entries = Vec::from_iter(view.state.get("m.room.create", ""));
         for shown in &self.stripped_state_types {
             match &shown.state_key {
@@ -86,14 +93,14 @@ impl Rooms {
     }
 }
 
-/// Stripped state that another server sent, bounded so that what it is stored with can be read again.
+/// Stripped state from another server, bounded so that the event it is stored with can be read again.
 #[derive(Debug, Default)]
 pub struct StrippedState {
     events: Vec<Value>,
     bytes: usize,
 }
 
-/// More stripped state than is taken.
+/// The stripped state exceeds a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooMuchStrippedState {
     /// Too many events.
@@ -105,16 +112,16 @@ pub enum TooMuchStrippedState {
          or nests deeper than {MAX_STRIPPED_NESTING}"
     )]
     Event,
-    /// Too much in all.
+    /// The stripped state is too large.
     #[error("the stripped state has more than {MAX_STRIPPED_STATE_BYTES} bytes")]
     Bytes,
 }
 
 impl StrippedState {
-    /// Everything that was sent, stripped; what is no state event is left out.
+    /// Strips state events from another server. Values that are not state events are left out.
     ///
     /// # Errors
-    /// When it is too much.
+    /// When a limit is exceeded.
     pub fn all(sent: &[Box<RawValue>]) -> Result<Self, TooMuchStrippedState> {
         if sent.len() > MAX_STRIPPED_EVENTS {
             return Err(TooMuchStrippedState::Events);
@@ -124,19 +131,19 @@ impl StrippedState {
         Ok(state)
     }
 
-    /// As much of what was sent as fits.
+    /// Strips state events from another server, and leaves out events that exceed a limit.
     #[must_use]
     pub fn fitting(sent: &[Box<RawValue>]) -> Self {
         let mut state = Self::default();
         let refused = sent.iter().filter(|event| state.add(event).is_err()).count();
         if refused > 0 {
-            tracing::info!("{refused} of {} stripped state events are left out: they are too large", sent.len());
+            tracing::info!("{refused} of {} stripped state events are left out, as they exceed a limit", sent.len());
         }
         state
     }
 
     fn add(&mut self, event: &RawValue) -> Result<(), TooMuchStrippedState> {
-        // A tree takes many times as much memory.
+        // The parsed event takes many times as much memory.
         if event.get().len() > MAX_UNSTRIPPED_EVENT_BYTES {
             return Err(TooMuchStrippedState::Event);
         }
@@ -145,7 +152,7 @@ impl StrippedState {
             return Ok(());
         }
         let event = only_stripped_fields(&event);
-        // As it will be stored: numbers may have become longer.
+        // The JSON as it will be stored, where numbers may be longer.
         let bytes = event.to_json().len() + 1;
         if bytes > MAX_STRIPPED_EVENT_BYTES || event.nests_deeper_than(MAX_STRIPPED_NESTING) {
             return Err(TooMuchStrippedState::Event);
@@ -161,36 +168,36 @@ impl StrippedState {
         Ok(())
     }
 
-    /// An invite or knock with the stripped state that came with it in `unsigned`, as `name`.
+    /// Returns an invite or knock with the stripped state in its `unsigned`, as `name`.
     #[must_use]
-    pub fn along(self, pdu: &Pdu, name: &str) -> Pdu {
+    pub fn attach_to(self, pdu: &Pdu, name: &str) -> Pdu {
         pdu.with_unsigned(Some(Object::from([(name, Value::Array(self.events))])))
     }
 }
 
-/// What the other server sent along with an invite or knock: stripped, or, where an earlier version of this program
-/// stored it, whole events.
-pub fn sent_along(pdu: &Pdu) -> Vec<Object> {
+/// Returns the stripped state attached to an invite or knock. Earlier versions of this program stored whole events, which
+/// are stripped here.
+pub fn attached_state(pdu: &Pdu) -> Vec<Object> {
     let state = |name| pdu.unsigned().and_then(|unsigned| unsigned.get(name)).and_then(Value::as_array);
     let state = state("invite_room_state").or_else(|| state("knock_room_state"));
     let state = state.into_iter().flatten().filter_map(Value::as_object).filter(|event| is_stripped(event));
     state.map(only_stripped_fields).collect()
 }
 
-/// What the specification lists of a stripped state event (client-server API, "Stripped state").
+/// Returns the fields of a stripped state event.
 fn only_stripped_fields(event: &Object) -> Object {
     let kept = |(key, _): &(&str, &Value)| matches!(*key, "content" | "sender" | "state_key" | "type");
     event.iter().filter(kept).map(|(key, value)| (key, value.clone())).collect()
 }
 
-/// Whether what another server sent is a stripped state event: clients rely on it.
+/// Whether a value from another server is a stripped state event. Clients rely on it.
 fn is_stripped(event: &Object) -> bool {
     let texts = event.get_str("type").is_some() && event.get_str("state_key").is_some();
     let sender = event.get_str("sender").is_some_and(|sender| UserId::try_from(sender).is_ok());
     texts && sender && event.get_object("content").is_some()
 }
 
-/// A state event without what only members may know.
+/// Returns the JSON of a stripped state event.
 fn stripped(pdu: &Pdu) -> String {
     let mut out = String::with_capacity(pdu.content_json().len() + 128);
     out.push_str("{\"content\":");
@@ -235,7 +242,7 @@ mod tests {
             "prev_events":[],"room_id":"!r:b","sender":"@a:b","signatures":{},"state_key":"@c:d",
             "type":"m.room.member"}"#;
         let member = Pdu::parse(member, RoomVersion::V11).unwrap();
-        let pdu = state.along(&member, "invite_room_state");
+        let pdu = state.attach_to(&member, "invite_room_state");
         let packed = plexus_store::pdu_json::pack(pdu.json()).unwrap();
         let json = plexus_store::pdu_json::unpack(&packed).unwrap();
         Pdu::from_stored(&json, pdu.event_id().clone(), RoomVersion::V11).unwrap()
@@ -244,15 +251,15 @@ mod tests {
     #[test]
     fn only_the_fields_of_stripped_state_are_kept() {
         let state = StrippedState::all(&[topic(1), raw("7".to_owned()), raw("{}".to_owned())]).unwrap();
-        let told = sent_along(&stored(state));
+        let attached = attached_state(&stored(state));
         assert_eq!(
-            told.iter().map(Object::to_json).collect::<Vec<_>>(),
+            attached.iter().map(Object::to_json).collect::<Vec<_>>(),
             [r#"{"content":{"topic":"x"},"sender":"@a:b","state_key":"","type":"m.room.topic"}"#]
         );
     }
 
     #[test]
-    fn whatever_is_taken_can_be_read_again() {
+    fn stored_stripped_state_can_be_read_again() {
         type Case = (Vec<Box<RawValue>>, Result<usize, TooMuchStrippedState>);
         let nested = |depth: usize| event(&format!(r#"{{"a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth)));
         // As canonical JSON of the first room versions writes it, this number has 18 digits.
@@ -273,7 +280,7 @@ mod tests {
             let kept = StrippedState::fitting(&sent);
             let fit = sent.len() - usize::from(wanted.is_err());
             assert_eq!(kept.events.len(), wanted.unwrap_or(fit), "what fits is kept");
-            assert_eq!(sent_along(&stored(kept)).len(), wanted.unwrap_or(fit));
+            assert_eq!(attached_state(&stored(kept)).len(), wanted.unwrap_or(fit));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a room looks like from outside: the room directory, room summaries, spaces.
+//! Room summaries, and the hierarchy of spaces (<https://spec.matrix.org/v1.19/client-server-api/#spaces>).
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::model::room_view::RoomView;
 use crate::model::rooms::Rooms;
 use crate::read::timeline;
 
-/// The type of the allow rules that this server knows.
+/// The type of allow rule that this server supports.
 const MEMBERSHIP_RULE: &str = "m.room_membership";
 
-/// What only summaries and hierarchies tell.
+/// A room summary with the fields that the room directory does not have.
 #[derive(Clone, Debug, Serialize)]
 pub struct SummaryDetails {
     /// The summary.
@@ -33,13 +33,13 @@ pub struct SummaryDetails {
     /// `algorithm` of `m.room.encryption`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encryption: Option<String>,
-    /// For a restricted room the rooms whose members it lets in.
+    /// The rooms whose members may join a restricted room.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_room_ids: Vec<String>,
 }
 
 impl SummaryDetails {
-    /// The summary of a room as it is now, with its details.
+    /// Returns the summary of a room as it is now, with its details.
     #[must_use]
     pub fn of(room: &Room) -> Self {
         let view = room.view();
@@ -52,7 +52,10 @@ impl SummaryDetails {
     }
 }
 
-/// The summary of a room with the events that make it a space, as hierarchies have it; JSON.
+/// Returns the JSON of a room's summary with `children_state`, for hierarchies.
+///
+/// # Errors
+/// When the summary cannot be written as JSON.
 pub fn with_children(room: &Room, children: &[SpaceChild]) -> Result<String, serde_json::Error> {
     let mut out = serde_json::to_string(&SummaryDetails::of(room))?;
     out.truncate(out.len().saturating_sub(1));
@@ -61,7 +64,7 @@ pub fn with_children(room: &Room, children: &[SpaceChild]) -> Result<String, ser
     Ok(out)
 }
 
-/// The rooms whose members a restricted room lets in.
+/// Returns the rooms whose members may join a restricted room.
 pub fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
     allow_rules(view)
         .filter(|rule| rule.get_str("type") == Some(MEMBERSHIP_RULE))
@@ -69,19 +72,23 @@ pub fn allowed_rooms(view: &RoomView) -> Vec<RoomId> {
         .collect()
 }
 
-/// Whether a restricted room has allow rules of a type that this server does not know.
+/// Whether a restricted room has allow rules of a type that this server does not support.
 pub fn has_unknown_allow_rules(view: &RoomView) -> bool {
     allow_rules(view).any(|rule| rule.get_str("type").is_some_and(|of_type| of_type != MEMBERSHIP_RULE))
 }
 
-/// The `allow` list of a restricted room (client-server API, "Restricted rooms").
+/// Returns the `allow` list of a restricted room
+/// (<https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms>).
 fn allow_rules(view: &RoomView) -> impl Iterator<Item = &Object> {
     let is_restricted = matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted);
     let rules = view.event_in_memory("m.room.join_rules", "").filter(|_| is_restricted);
     rules.and_then(|pdu| pdu.content().get_array("allow")).into_iter().flatten().filter_map(Value::as_object)
 }
 
-/// Every room in the room directory that has members, those with the most members first.
+/// Returns all published rooms that have members, those with the most members first.
+///
+/// # Errors
+/// When the database fails.
 pub async fn published_rooms(rooms: &Rooms) -> Result<Vec<RoomSummary>, DbError> {
     let published = rooms.db.read(repo::rooms::published).await?;
     let mut summaries = Vec::with_capacity(published.len());
@@ -107,8 +114,13 @@ async fn summary(rooms: &Rooms, nid: RoomNid, revision: i64) -> Result<Option<Ro
     Ok(Some(summary))
 }
 
-/// Whether the user (or, with `None`, anybody) may be shown the room's summary: members and invited users, and everybody
-/// where the room can be entered or read without an invite (client-server API, "Room summaries", "Spaces").
+/// Whether the user may see the room's summary: members, invited users and members of allowed rooms may, and everybody if
+/// the room can be joined or read without an invite
+/// (<https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias>). `None` stands for an
+/// unauthenticated user.
+///
+/// # Errors
+/// When the database fails.
 pub async fn is_accessible(rooms: &Rooms, room: &Room, user: Option<&UserId>) -> Result<bool, DbError> {
     let view = room.view();
     if matches!(view.join_rule, JoinRule::Public | JoinRule::Knock | JoinRule::KnockRestricted)
@@ -127,7 +139,10 @@ pub async fn is_accessible(rooms: &Rooms, room: &Room, user: Option<&UserId>) ->
     is_in_one_of(rooms, &rooms.memberships().of(user).await?, &allowed).await
 }
 
-/// Whether somebody with these memberships is joined to one of the rooms.
+/// Whether a user with these memberships is joined to one of the rooms.
+///
+/// # Errors
+/// When the database fails.
 pub async fn is_in_one_of(rooms: &Rooms, joined: &UserRooms, ids: &[RoomId]) -> Result<bool, DbError> {
     for id in ids {
         if let Some(room) = rooms.get_readable(id).await?
@@ -142,19 +157,22 @@ pub async fn is_in_one_of(rooms: &Rooms, joined: &UserRooms, ids: &[RoomId]) -> 
 /// One child of a space, from its `m.space.child` event.
 #[derive(Clone, Debug)]
 pub struct SpaceChild {
-    /// The child.
+    /// The child room.
     pub room_id: RoomId,
     /// Whether the space suggests it.
     pub suggested: bool,
-    /// Servers that are said to be in it.
+    /// Servers through which it can be joined.
     pub via: Vec<ServerName>,
-    /// The event as `children_state` has it: stripped, with `origin_server_ts`.
+    /// The JSON of the event for `children_state`: stripped, with `origin_server_ts`.
     pub json: String,
 }
 
-/// A space's children in order: by `order`, then by when the event was sent, then by id (client-server API, "Ordering
-/// of children within a space"). Children without `via` are removed ones. A room that is no space has none, whatever
-/// its state says.
+/// Returns the children of a space in order
+/// (<https://spec.matrix.org/v1.19/client-server-api/#ordering-of-children-within-a-space>). A child event without `via` is
+/// a removed child. A room that is not a space has no children.
+///
+/// # Errors
+/// When the database fails.
 pub async fn space_children(room: &Room) -> Result<Vec<SpaceChild>, DbError> {
     let view = room.view();
     if !view.is_space() {
@@ -172,10 +190,10 @@ pub async fn space_children(room: &Room) -> Result<Vec<SpaceChild>, DbError> {
     Ok(in_order(children))
 }
 
-/// A room's children in order, from the type and the events that another server sent: none unless the room is a space.
-/// Malformed events are left out.
+/// Returns the children of a space in order, from the room's type and the events that another server sent. A room that is
+/// not a space has no children. Malformed events are left out.
 #[must_use]
-pub fn told_children(room_type: Option<&str>, events: Vec<Object>) -> Vec<SpaceChild> {
+pub fn parse_children(room_type: Option<&str>, events: Vec<Object>) -> Vec<SpaceChild> {
     if room_type != Some(SPACE) {
         return Vec::new();
     }
@@ -188,10 +206,10 @@ pub fn told_children(room_type: Option<&str>, events: Vec<Object>) -> Vec<SpaceC
     in_order(children.collect())
 }
 
-/// What children are ordered by: whether they have no `order`, that, when the event was sent, the room's id.
-type Place = (bool, Option<String>, u64, RoomId);
+/// The sort key of a child: whether it has no `order`, the `order`, the time of the event, the room's id.
+type ChildOrder = (bool, Option<String>, u64, RoomId);
 
-fn child(state_key: Option<&str>, content: &Object, ts: u64, json: String) -> Option<(Place, SpaceChild)> {
+fn child(state_key: Option<&str>, content: &Object, ts: u64, json: String) -> Option<(ChildOrder, SpaceChild)> {
     let via: Option<Vec<&str>> = content.get_array("via")?.iter().map(Value::as_str).collect();
     let via = via.filter(|via| !via.is_empty())?.into_iter().filter_map(|server| server.try_into().ok()).collect();
     let room_id = RoomId::try_from(state_key?).ok()?;
@@ -200,7 +218,7 @@ fn child(state_key: Option<&str>, content: &Object, ts: u64, json: String) -> Op
     Some(((order.is_none(), order, ts, room_id.clone()), SpaceChild { room_id, suggested, via, json }))
 }
 
-fn in_order(mut children: Vec<(Place, SpaceChild)>) -> Vec<SpaceChild> {
+fn in_order(mut children: Vec<(ChildOrder, SpaceChild)>) -> Vec<SpaceChild> {
     children.sort_by(|a, b| a.0.cmp(&b.0));
     children.into_iter().map(|(_, child)| child).collect()
 }

@@ -1,7 +1,7 @@
-//! Reading a room's history. What memory has is read from memory, the rest from the database.
+//! Reads the timeline and the state of a room, from memory as far as possible.
 //!
-//! A timeline's order is that of positions. A token names the place after the event at its position: reading backward from
-//! `p` begins with the event at `p`, reading forward with the one after it.
+//! A timeline is ordered by position. A token stands for the point after the event at its position: reading backward from
+//! `p` begins with the event at `p`, reading forward with the event after it.
 
 mod visibility;
 
@@ -13,7 +13,7 @@ use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx, repo};
 
-use crate::model::event_lookup::known_event;
+use crate::model::event_lookup::event_of_room;
 use crate::model::room::Room;
 use crate::model::state_map::StateEntry;
 use crate::model::stored_events;
@@ -25,11 +25,14 @@ pub use visibility::is_erased;
 pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
 pub(crate) use visibility::{EventPosition, ReaderVisibility, without_erased};
 
-/// How many events one reader reads at a time.
-const READ_AT_ONCE: usize = 2_000;
+/// The number of events of one query.
+const EVENTS_PER_READ: usize = 2_000;
 
-/// Timeline events with `after < position <= upto`: read backward the newest `limit`, newest first; read forward the
-/// oldest `limit`, oldest first. Those that cannot be read are as if they were not there.
+/// Returns timeline events with `after < position <= upto`: backward, the newest `limit`, newest first; forward, the oldest
+/// `limit`, oldest first. Unreadable events are skipped.
+///
+/// # Errors
+/// When the database fails; the same for the other functions.
 pub async fn range(
     room: &Room,
     after: Position,
@@ -62,7 +65,7 @@ pub async fn range(
     }
 }
 
-/// The newest `limit` readable events, newest first. Whoever gets fewer takes it that there are no more.
+/// Reads the newest `limit` readable events, newest first. Fewer are returned only if there are no more.
 fn older(
     tx: &mut Tx<'_>,
     (room, version): (RoomNid, RoomVersion),
@@ -82,7 +85,7 @@ fn older(
     }
 }
 
-/// As [`older`], the oldest, oldest first.
+/// Reads the oldest `limit` readable events, oldest first. Fewer are returned only if there are no more.
 fn newer(
     tx: &mut Tx<'_>,
     (room, version): (RoomNid, RoomVersion),
@@ -102,14 +105,14 @@ fn newer(
     }
 }
 
-/// The state events that changed the current state at `after < position <= upto`, of each key the last; in order of
+/// Returns the state events that changed the current state at `after < position <= upto`: the last of each key, in order of
 /// position.
 pub async fn state_delta(room: &Room, after: Position, upto: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let view = room.view();
     if after >= view.position.min(upto) {
         return Ok(Vec::new());
     }
-    if after >= view.recent_after && !view.merged_since(after) {
+    if after >= view.recent_after && !view.was_resolved_since(after) {
         let mut changed: Vec<Arc<TimelineEvent>> = Vec::new();
         let key = |event: &TimelineEvent| Some((event.pdu.event_type().to_owned(), event.pdu.state_key()?.to_owned()));
         for event in view.recent.iter().filter(|event| event.position > after && event.position <= upto) {
@@ -132,7 +135,7 @@ pub async fn state_delta(room: &Room, after: Position, upto: Position) -> Result
     Ok(events)
 }
 
-/// The current state as it was at a position, in no particular order.
+/// Returns the state at a position, in no particular order.
 pub async fn state_at(room: &Room, position: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     if position >= room.view().position {
         return current_state(room).await;
@@ -146,7 +149,7 @@ pub async fn state_at(room: &Room, position: Position) -> Result<Vec<Arc<Timelin
         .await
 }
 
-/// The event of one state as it was at a position.
+/// Returns the event of a type and state key in the state at a position.
 pub async fn state_event_at(
     room: &Room,
     position: Position,
@@ -173,7 +176,7 @@ pub async fn state_event_at(
         .await
 }
 
-/// The member events of a user that changed the current state at `after < position <= upto`, in no particular order.
+/// Returns the member events of a user that changed the current state at `after < position <= upto`, in no particular order.
 pub async fn member_changes(
     room: &Room,
     user: &UserId,
@@ -191,7 +194,7 @@ pub async fn member_changes(
         .await
 }
 
-/// The member events of users as they were at a position.
+/// Returns the member events of users in the state at a position.
 pub async fn members_at(
     room: &Room,
     position: Position,
@@ -215,43 +218,43 @@ pub async fn members_at(
         .await
 }
 
-/// Every event of the current state, in order of type and state key.
+/// Returns all events of the current state, in order of type and state key.
 pub async fn current_state(room: &Room) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let view = room.view();
     let entries: Vec<Arc<StateEntry>> = view.state.iter().cloned().collect();
     state_events(room, &entries).await
 }
 
-/// The events of state entries, in their order, without those that cannot be read; those that memory lacks are read in
-/// one go.
+/// Returns the events of state entries, in their order. Events that are not in memory are read together; unreadable events
+/// are left out.
 pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let in_memory: Vec<_> = entries.iter().map(|entry| room.state_event_in_memory(entry)).collect();
     let missing: Vec<EventNid> =
         entries.iter().zip(&in_memory).filter(|(_, event)| event.is_none()).map(|(entry, _)| entry.nid).collect();
     let (db, version) = (&room.db, room.version);
-    let reads = missing.chunks(READ_AT_ONCE).map(|nids| {
+    let reads = missing.chunks(EVENTS_PER_READ).map(|nids| {
         let nids = nids.to_vec();
         db.read(move |tx| stored_events::by_nids(tx, version, &nids))
     });
     let read = try_join_all(reads).await?.into_iter().flatten().map(|event| (event.nid, event));
     let mut read: HashMap<EventNid, Arc<TimelineEvent>> = read.collect();
     for entry in entries.iter().zip(&in_memory).filter(|(_, event)| event.is_none()).map(|(entry, _)| entry) {
-        // Member events that cannot be read: there is something left of them.
+        // An unreadable member event is returned as redacted.
         if entry.membership.is_some() && !read.contains_key(&entry.nid) {
             read.extend(room.readable_state_event(entry).await?.map(|event| (event.nid, event)));
         }
     }
-    // Not cached: reading a large room once must not drive out what others use.
+    // Not cached: reading a large room once must not evict other events.
     let events = entries.iter().zip(in_memory).filter_map(|(entry, event)| event.or_else(|| read.remove(&entry.nid)));
     Ok(events.collect())
 }
 
-/// A timeline event by id, `None` when the room's timeline has no such event.
+/// Returns a timeline event by id; `None` if the room's timeline has no such event.
 pub async fn event(room: &Room, event_id: &EventId) -> Result<Option<Arc<TimelineEvent>>, DbError> {
-    Ok(known_event(room, event_id).await?.filter(|event| event.position != 0))
+    Ok(event_of_room(room, event_id).await?.filter(|event| event.position != 0))
 }
 
-/// Timeline events of a room by number, in no particular order; unknown numbers are left out.
+/// Returns timeline events by number, in no particular order. Unknown numbers are ignored.
 pub async fn by_nids(room: &Room, mut nids: Vec<EventNid>) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let view = room.view();
     let mut found: Vec<_> = view.recent.iter().filter(|event| nids.contains(&event.nid)).cloned().collect();
@@ -263,7 +266,7 @@ pub async fn by_nids(room: &Room, mut nids: Vec<EventNid>) -> Result<Vec<Arc<Tim
     Ok(found)
 }
 
-/// The timeline event nearest to a time (Unix ms) in a direction.
+/// Returns the timeline event nearest to a time (Unix ms) in a direction.
 pub async fn event_near(room: &Room, ts: u64, direction: Direction) -> Result<Option<Arc<TimelineEvent>>, DbError> {
     let (nid, version) = (room.nid, room.version);
     let ts = i64::try_from(ts).unwrap_or(i64::MAX);

@@ -1,6 +1,9 @@
-//! The user directory: finding users by name. Users of this server are indexed in the transaction that changes their account or
-//! profile. Users of other servers are indexed by the names they have in rooms, after their memberships have changed and a few
-//! at a time, so that a room with thousands of members holds nobody up.
+//! The user directory: a search for users by name
+//! (<https://spec.matrix.org/v1.19/client-server-api/#user-directory>).
+//!
+//! Users of this server are indexed in the transaction that changes their account or profile. Users of other servers are
+//! indexed by their names in rooms, in the background and a few at a time, so that a room with thousands of members
+//! does not block other writers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,36 +19,40 @@ use tokio::sync::Semaphore;
 
 use crate::model::rooms::Rooms;
 
-/// How many memberships, or users, one transaction indexes: some milliseconds of the writer's time.
-const INDEXED_AT_ONCE: u32 = 100;
-/// How long changes are gathered, so that many are indexed by one transaction. No search waits for it.
-const GATHERED: Duration = Duration::from_secs(1);
-/// Searches run at the same time: one for a frequent word may look at ten thousand users and all their rooms.
+/// The number of memberships, or users, that one transaction indexes: some milliseconds of the writer's time.
+const MEMBERSHIPS_PER_TRANSACTION: u32 = 100;
+/// The time for which changes are collected, so that one transaction indexes many. Searches end it early.
+const INDEXING_DELAY: Duration = Duration::from_secs(1);
+/// The maximum number of concurrent searches: one for a frequent word may read ten thousand users and all their rooms.
 const CONCURRENT_SEARCHES: usize = 2;
-/// How many rooms that are older than the directory are read at a time.
-const ROOMS_AT_ONCE: u32 = 50;
-/// How long a search waits until the changes before it are indexed.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long indexing pauses after the database has failed.
-const PAUSE: Duration = Duration::from_secs(60);
-/// How many words of a search count (as Synapse).
+/// The number of rooms, older than the directory, that are read at a time.
+const ROOMS_PER_READ: u32 = 50;
+/// The maximum time that a search waits until the changes before it are indexed.
+const MAX_INDEX_WAIT: Duration = Duration::from_secs(1);
+/// The time after which indexing is tried again when the database has failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// The maximum number of words of a search, as in Synapse.
 const MAX_WORDS: usize = 10;
 
-/// What is searched for.
+/// The options of a search.
 #[derive(Debug, Clone)]
 pub struct UserSearch {
+    /// The users that may be found.
     pub scope: Scope,
     /// Whether users of this server are preferred among equally good matches and somewhat worse ones.
     pub prefer_local: bool,
-    /// How many users are found at most.
+    /// The maximum number of users.
     pub limit: usize,
 }
 
 /// A user who was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundUser {
+    /// The user.
     pub user_id: String,
+    /// The display name that the searcher may see.
     pub display_name: Option<String>,
+    /// The avatar that the searcher may see.
     pub avatar_url: Option<String>,
 }
 
@@ -56,13 +63,13 @@ pub struct UserDirectory {
 }
 
 impl UserDirectory {
-    /// Of the users in these rooms.
+    /// Creates the directory of the users in these rooms.
     #[must_use]
     pub fn new(rooms: Arc<Rooms>) -> Self {
         Self { rooms, searches: Semaphore::new(CONCURRENT_SEARCHES) }
     }
 
-    /// Indexes changes, for ever.
+    /// Indexes changes. Does not return until the database is closed.
     pub async fn run(self: Arc<Self>) {
         let progress = &self.rooms.memory.directory;
         let mut changes = progress.changes();
@@ -83,14 +90,14 @@ impl UserDirectory {
                         return;
                     }
                     tokio::select! {
-                        () = self.rooms.clock.sleep(GATHERED) => {}
+                        () = self.rooms.clock.sleep(INDEXING_DELAY) => {}
                         () = progress.requested() => {}
                     }
                 }
                 Err(DbError::Closed) => return,
                 Err(error) => {
                     tracing::warn!("users are missing in the user directory: {error}");
-                    self.rooms.clock.sleep(PAUSE).await;
+                    self.rooms.clock.sleep(RETRY_INTERVAL).await;
                 }
             }
         }
@@ -98,7 +105,7 @@ impl UserDirectory {
 
     /// Indexes users and rooms that are older than the directory.
     async fn index_old(&self) -> Result<(), DbError> {
-        while self.rooms.db.write(|tx| user_directory::index_old_users(tx, INDEXED_AT_ONCE)).await? > 0 {}
+        while self.rooms.db.write(|tx| user_directory::index_old_users(tx, MEMBERSHIPS_PER_TRANSACTION)).await? > 0 {}
         while self.index_old_rooms().await? {}
         Ok(())
     }
@@ -109,19 +116,19 @@ impl UserDirectory {
             let server = self.rooms.server_name.clone();
             let indexed: usize =
                 self.rooms.db.write::<_, DbError, _>(move |tx| index_some(tx, server.as_str())).await?;
-            if indexed < INDEXED_AT_ONCE as usize {
+            if indexed < MEMBERSHIPS_PER_TRANSACTION as usize {
                 return Ok(());
             }
         }
     }
 
-    /// Sets whether rooms are open, of some that are older than the directory; returns whether there were any.
+    /// Sets whether rooms are open, for some rooms that are older than the directory. Returns whether there were any.
     async fn index_old_rooms(&self) -> Result<bool, DbError> {
-        let old: Vec<RoomNid> = self.rooms.db.read(|tx| user_directory::old_rooms(tx, ROOMS_AT_ONCE)).await?;
+        let old: Vec<RoomNid> = self.rooms.db.read(|tx| user_directory::old_rooms(tx, ROOMS_PER_READ)).await?;
         for nid in &old {
             let room = self.rooms.get_readable_nid(*nid).await?;
             let (nid, is_open) = (*nid, room.is_some_and(|room| room.view().shows_members_to_all()));
-            // A commit that has changed it since has set it, too.
+            // A commit that has changed the room since has set it, too.
             self.rooms.db.write(move |tx| user_directory::set_open_if_old(tx, nid, is_open)).await?;
         }
         Ok(!old.is_empty())
@@ -137,7 +144,7 @@ impl UserDirectory {
         if wanted.is_empty() || search.limit == 0 {
             return Ok((Vec::new(), false));
         }
-        self.rooms.memory.directory.catch_up(&self.rooms.clock, PATIENCE).await;
+        self.rooms.memory.directory.catch_up(&self.rooms.clock, MAX_INDEX_WAIT).await;
         let _permit = self.searches.acquire().await.map_err(|_| DbError::Closed)?;
         self.rooms
             .db
@@ -149,9 +156,9 @@ impl UserDirectory {
     }
 }
 
-/// Indexes some memberships; returns how many.
+/// Indexes some memberships. Returns how many.
 fn index_some(tx: &mut Tx<'_>, server: &str) -> Result<usize, DbError> {
-    let stale = user_directory::stale(tx, INDEXED_AT_ONCE)?;
+    let stale = user_directory::stale(tx, MEMBERSHIPS_PER_TRANSACTION)?;
     for of_room in stale.chunk_by(|one, other| one.room_nid == other.room_nid) {
         let remote = of_room.iter().filter(|membership| server_of(&membership.user_id) != server);
         let users: Vec<_> = remote.map(|membership| (membership.user_nid, profile(membership))).collect();
@@ -217,17 +224,18 @@ fn found(profile: Profile) -> FoundUser {
     }
 }
 
-/// How well a user matches; more is better.
+/// How well a user matches. Greater is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     score: u32,
     has_display_name: bool,
     has_avatar: bool,
-    /// The fewer other words there are, the more of the name was asked for.
+    /// A name with fewer other words matches better.
     fewer_words: std::cmp::Reverse<usize>,
 }
 
-/// `None` when one of the words is not found. Whole words count more than beginnings, the name more than the server's.
+/// Returns the rank of a user; `None` if a word does not match. Whole words count more than beginnings, and the name more
+/// than the server name.
 fn rank(user: &FoundUser, wanted: &[String], is_preferred: bool) -> Option<Rank> {
     let localpart =
         UserId::try_from(user.user_id.as_str()).map_or_else(|_| String::new(), |id| id.localpart().to_owned());

@@ -1,4 +1,4 @@
-//! Appends events of this server's users to rooms.
+//! Builds and commits events of local users.
 
 use std::sync::Arc;
 
@@ -19,30 +19,31 @@ use crate::write::transactions::TransactionKey;
 use crate::write::writer::RoomWriter;
 use crate::write::{head_lock, policy, redactions};
 
-/// How often an event is built anew because the room has changed under it.
-const ATTEMPTS: usize = 8;
+/// The number of attempts to build an event while the room changes.
+const MAX_ATTEMPTS: usize = 8;
+
 /// An event that has been sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// The event.
     pub event_id: EventId,
-    /// Its position; `None` when it had been sent before, or would have changed nothing.
+    /// Its position; `None` if it was sent before, or would have changed nothing.
     pub position: Option<Position>,
 }
 
-/// Builds, commits, and answers once it is durable.
+/// Builds and commits an event. Returns once it is durable.
 pub async fn append(writer: &RoomWriter, room: &Arc<Room>, draft: &Draft) -> Result<Sent, SendError> {
     wait_for_required_state(writer, room, draft).await?;
     if let Some(policy) = room.view().policy_server(&draft.event_type, draft.state_key.as_deref()) {
         return append_recommended(writer, room, draft, &policy).await;
     }
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         let mut head = head_lock::lock_head(writer, room).await?;
         let mut found = None;
         if let Some(Redacts { event_id, target: None }) = &draft.redacts {
             drop(head);
             head = head_lock::settled_head(writer, room).await?;
-            // It may have come since it was looked up; from here on it sees the redaction when it comes.
+            // The target may have arrived since it was looked up. From here on, it finds the redaction when it arrives.
             let redacts = Some(redactions::redacts(room, &draft.sender, event_id).await?);
             found = Some(Draft { redacts, ..draft.clone() });
         }
@@ -54,7 +55,7 @@ pub async fn append(writer: &RoomWriter, room: &Arc<Room>, draft: &Draft) -> Res
         };
         let event_id = pending.pdu.event_id().clone();
         let permit = writer.persister.reserve().await?;
-        // From here to the queue nothing waits: a dropped request cannot leave a head whose event is lost.
+        // Nothing waits from here to the queue: a dropped request cannot leave a head whose event is lost.
         let epoch = head.epoch;
         *head = next;
         let events = vec![pending];
@@ -71,13 +72,13 @@ pub async fn append(writer: &RoomWriter, room: &Arc<Room>, draft: &Draft) -> Res
     Err(SendError::Contended)
 }
 
-/// Builds an event on the room's head, to be sent with [`send_built`]. Meanwhile the room may change.
+/// Builds an event on the room's head, to be sent with [`send_built`]. The room may change meanwhile.
 pub(crate) async fn build_on_head(writer: &RoomWriter, room: &Room, draft: &Draft) -> Result<Built, SendError> {
     let head = head_lock::lock_head(writer, room).await?;
     build::build(writer, Some(&room.id), room.version, &head, draft).await
 }
 
-/// Sends an event that [`build_on_head`] built: it stands beside what others have sent since.
+/// Sends an event that [`build_on_head`] built. Events that were sent since make it a fork.
 pub(crate) async fn send_built(
     writer: &RoomWriter,
     room: &Arc<Room>,
@@ -87,13 +88,12 @@ pub(crate) async fn send_built(
     match graph::add_local(writer, room, pdu, transaction).await? {
         AddOutcome::InTimeline(position) => Ok(Sent { event_id: pdu.event_id().clone(), position: Some(position) }),
         AddOutcome::AlreadyAdded => Ok(Sent { event_id: pdu.event_id().clone(), position: None }),
-        // The sender has lost the right to it meanwhile.
+        // The sender may not send it any more.
         AddOutcome::SoftFailed | AddOutcome::Rejected => Err(SendError::Contended),
     }
 }
 
-/// Sends an event that the policy server has to recommend first. The room may change meanwhile: the event then stands
-/// beside what others have sent.
+/// Sends an event that the policy server has to sign first. Events that are sent meanwhile make it a fork.
 pub(crate) async fn append_recommended(
     writer: &RoomWriter,
     room: &Arc<Room>,
@@ -108,7 +108,7 @@ pub(crate) async fn append_recommended(
     send_built(writer, room, &pdu, draft.transaction.as_ref()).await
 }
 
-/// Waits, where part of the room's state is missing, for what a draft is judged by: the memberships of others.
+/// Waits for the complete state if the room has partial state and the memberships of others decide about a draft.
 pub(crate) async fn wait_for_required_state(writer: &RoomWriter, room: &Room, draft: &Draft) -> Result<(), SendError> {
     let view = room.view();
     let is_joined = || view.state.membership(draft.sender.as_str()) == Some(Membership::Join);

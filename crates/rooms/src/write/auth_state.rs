@@ -1,4 +1,4 @@
-//! The part of a state that the authorization rules look at.
+//! The part of a state that the authorization of an event depends on.
 
 use plexus_protocol::auth::AuthEvent;
 use plexus_protocol::event::{Pdu, auth_types};
@@ -9,14 +9,14 @@ use plexus_store::DbError;
 use crate::model::rooms::Rooms;
 use crate::model::state_map::StateMap;
 
-/// The part of a state that the authorization rules look at.
+/// The part of a state that the authorization of an event depends on.
 pub(crate) struct AuthState {
     pub auth_events: Vec<EventId>,
     pub state: Vec<Pdu>,
 }
 
 impl AuthState {
-    /// Adds those of `events` that are member events of users of whom the state has none.
+    /// Adds accepted member events of users without one in the state.
     pub(crate) fn add_members<'a>(&mut self, events: impl Iterator<Item = &'a AuthEvent>) {
         for AuthEvent { pdu, .. } in events.filter(|event| !event.rejected) {
             let Some(user) = pdu.state_key().filter(|_| pdu.event_type() == "m.room.member") else { continue };
@@ -32,7 +32,7 @@ impl AuthState {
     }
 }
 
-/// Of a state what decides whether an event is allowed.
+/// Returns the part of a state that the authorization of an event depends on.
 pub(crate) async fn auth_state(
     rooms: &Rooms,
     version: RoomVersion,

@@ -1,4 +1,4 @@
-//! From what a user wants to an event that is allowed, signed and ready to be committed.
+//! Builds, signs and checks events of local users.
 
 use std::sync::Arc;
 
@@ -26,21 +26,22 @@ use crate::write::pending::{Forwarding, JudgedEvent, PendingEvent, PendingSnapsh
 use crate::write::redactions::PendingRedaction;
 use crate::write::writer::RoomWriter;
 
-/// More forward extremities than this are joined over several events (server-server API, "PDUs": 20 at most).
+/// The maximum number of prev events (<https://spec.matrix.org/v1.19/server-server-api/#pdus>). Further forward
+/// extremities are left to later events.
 const MAX_PREV_EVENTS: usize = 20;
-/// The greatest depth canonical JSON can say; other servers may have been there already.
+/// The maximum depth: the greatest integer of canonical JSON, which other servers may have reached.
 pub const MAX_DEPTH: u64 = (1 << 53) - 1;
 
-/// What came of a draft.
+/// The result of building a draft.
 pub(crate) enum Built {
-    /// A new event, and the room after it.
+    /// A new event, and the head after it.
     Event(Box<PendingEvent>, Head),
-    /// The state is what it was to become: the event that made it so.
+    /// The state has this value already; it was set by this event.
     Unchanged(EventId),
 }
 
-/// Builds the next event on `head` and checks that the room allows it. `room_id` is `None` for a create event that
-/// gives the room its id.
+/// Builds an event on `head`, and checks it by the authorization rules. `room_id` is `None` for a create event that gives the
+/// room its id.
 pub(crate) async fn build(
     writer: &RoomWriter,
     room_id: Option<&RoomId>,
@@ -63,8 +64,11 @@ pub(crate) async fn build(
     pending(writer, version, head, draft, nid, pdu, replaced)
 }
 
-/// The event that a user of another server may complete and sign, checked as if it were (server-server API,
-/// `GET /make_join` and its kin).
+/// Returns the template of an event that a user of another server may complete and sign (`GET /make_join`, `/make_leave`,
+/// `/make_knock`). It is checked by the authorization rules.
+///
+/// # Errors
+/// See [`SendError`].
 pub async fn template(writer: &RoomWriter, room: &Room, draft: &Draft) -> Result<Object, SendError> {
     let head = Head::of(&room.view(), 0);
     let (builder, auth_state) = compose(writer, Some(&room.id), room.version, &head, draft).await?;
@@ -73,7 +77,7 @@ pub async fn template(writer: &RoomWriter, room: &Room, draft: &Draft) -> Result
     Ok(builder.into_template(room.version))
 }
 
-/// The draft as the event that comes after `head`, and what decides whether it is allowed there.
+/// Returns the builder of the event after `head`, and the state that its authorization depends on.
 async fn compose(
     writer: &RoomWriter,
     room_id: Option<&RoomId>,
@@ -156,7 +160,7 @@ fn pending(
     Ok(Built::Event(Box::new(pending), next))
 }
 
-/// The state event that the draft would replace, if that can be read.
+/// Returns the state event that the draft would replace, without its content if that cannot be read.
 async fn replaced(
     writer: &RoomWriter,
     version: RoomVersion,

@@ -1,4 +1,4 @@
-//! Redacted events lose their content for good once `redaction_retention_period` is over.
+//! Deletes the content of redacted events after `redaction_retention_period`.
 
 use std::time::Duration;
 
@@ -10,17 +10,20 @@ use plexus_store::{Database, DbError};
 
 use crate::model::stored_events;
 
-/// What is stored instead of a redacted event that cannot be read. It is no event: nobody is shown it, as before.
+/// The JSON that replaces an unreadable redacted event. It cannot be read as an event either.
 const UNREADABLE: &str = "{}";
-/// How many events are censored in one transaction.
-const BATCH: u32 = 100;
+/// The number of events that are censored in one transaction.
+const MAX_BATCH: u32 = 100;
 
 /// Censors every event that was redacted longer than `retention` ago.
-pub(crate) async fn censor_redacted(db: &Database, clock: &Clock, retention: Duration) -> Result<(), DbError> {
+///
+/// # Errors
+/// When the database fails.
+pub async fn censor_redacted(db: &Database, clock: &Clock, retention: Duration) -> Result<(), DbError> {
     let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
     let before = clock.now_ms().saturating_sub(retention);
     loop {
-        let due = db.read(move |tx| redactions::due(tx, before, BATCH)).await?;
+        let due = db.read(move |tx| redactions::due(tx, before, MAX_BATCH)).await?;
         if due.is_empty() {
             return Ok(());
         }
@@ -30,7 +33,7 @@ pub(crate) async fn censor_redacted(db: &Database, clock: &Clock, retention: Dur
             for (event, json) in &censored {
                 match json {
                     Some(json) => redactions::censor(tx, *event, json)?,
-                    // What redaction leaves of it is not known: nothing is kept.
+                    // Its redacted form is not known.
                     None => redactions::censor(tx, *event, UNREADABLE)?,
                 }
             }

@@ -1,5 +1,5 @@
-//! What the content of an event has to look like for a user of this server to send it, whatever the room's
-//! authorization rules allow. Events of other servers are not asked for it: rooms have to agree on those.
+//! Checks of the content that users of this server may send, beyond a room's authorization rules. They do not apply to
+//! events of other servers, on which all servers of a room have to agree.
 
 use plexus_protocol::acl::ServerAcl;
 use plexus_protocol::id::{RoomId, ServerName};
@@ -8,7 +8,7 @@ use plexus_protocol::power_levels::LevelField;
 
 use crate::write::draft::Draft;
 
-/// What is wrong with the content of an event.
+/// The content of an event is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
     /// A field has the wrong type, or is a number out of range.
@@ -16,13 +16,13 @@ pub enum ContentError {
     WrongType {
         /// The field, or the key of a map.
         field: String,
-        /// What it has to be.
+        /// The valid type.
         expected: &'static str,
     },
-    /// An alias of `m.room.canonical_alias` is no text, or the list of them no list.
+    /// `alias` or `alt_aliases` of `m.room.canonical_alias` has the wrong type.
     #[error("{0:?} must be {1}")]
     AliasType(&'static str, &'static str),
-    /// A text that events of this type have is missing, or no text.
+    /// A string that events of this type must have is missing.
     #[error("{0:?} is missing from the content, or is not a string")]
     MissingText(&'static str),
     /// Events of this type are state events.
@@ -31,8 +31,8 @@ pub enum ContentError {
     /// A room has one create event.
     #[error("A room has one m.room.create event, which cannot be sent again")]
     CreateAgain,
-    /// The access control list does not let this server take part.
-    #[error("This server ACL would shut out this server, {0}, and nobody here could change it any more")]
+    /// The access control list excludes this server.
+    #[error("This server ACL would exclude this server, {0}, and no user of it could change it any more")]
     AclDeniesSelf(ServerName),
     /// `replacement_room` is missing.
     #[error("The tombstone does not name the room that replaces this one: \"replacement_room\" is missing")]
@@ -45,8 +45,13 @@ pub enum ContentError {
     LifetimesReversed,
 }
 
-/// Checks an event about to be sent by `server` into `room`; `first` when the room begins with it.
-pub(crate) fn check(server: &ServerName, room: Option<&RoomId>, first: bool, draft: &Draft) -> Result<(), ContentError> {
+/// Checks an event that `server` is about to send into `room`. `first`: whether it is the first event of the room.
+pub(crate) fn check(
+    server: &ServerName,
+    room: Option<&RoomId>,
+    first: bool,
+    draft: &Draft,
+) -> Result<(), ContentError> {
     let content = &draft.content;
     match &*draft.event_type {
         "m.room.create" if !first => return Err(ContentError::CreateAgain),
@@ -67,8 +72,9 @@ fn wrong_type(field: &str, expected: &'static str) -> ContentError {
     ContentError::WrongType { field: field.to_owned(), expected }
 }
 
-/// Integers of canonical JSON, in every room version: until version 9 strings and fractions are levels too (room
-/// version 10, "Values in m.room.power_levels events must be integers"), but clients cannot be relied on to read them.
+/// Checks that all levels are integers. Up to room version 9 the authorization rules also accept strings and fractions
+/// (<https://spec.matrix.org/v1.19/rooms/v10/#values-in-mroompower_levels-events-must-be-integers>), which clients may
+/// not understand.
 fn power_levels(content: &Object) -> Result<(), ContentError> {
     const LEVEL: &str = "an integer";
     let level = |field: &str, value: &Value| match value {
@@ -93,7 +99,7 @@ fn server_acl(server: &ServerName, content: &Object) -> Result<(), ContentError>
     Err(ContentError::AclDeniesSelf(server.clone()))
 }
 
-/// What the aliases point to is checked where they can be looked up.
+/// Checks the types. The rooms of the aliases are checked in `actions::send`.
 fn canonical_alias(content: &Object) -> Result<(), ContentError> {
     if content.get("alias").is_some_and(|alias| !alias.is_null() && alias.as_str().is_none()) {
         return Err(ContentError::AliasType("alias", "a string"));
@@ -126,7 +132,7 @@ fn state_event(event_type: &'static str, draft: &Draft) -> Result<(), ContentErr
     draft.state_key.as_ref().map(|_| ()).ok_or(ContentError::NotState(event_type))
 }
 
-/// MSC1763, which clients and other servers act on.
+/// Checks `m.room.retention` (MSC1763).
 fn retention(draft: &Draft) -> Result<(), ContentError> {
     state_event("m.room.retention", draft)?;
     let lifetime = |field: &str| match draft.content.get(field) {
@@ -139,7 +145,7 @@ fn retention(draft: &Draft) -> Result<(), ContentError> {
     }
 }
 
-/// Client-server API, "User and room mentions".
+/// Checks `m.mentions` (<https://spec.matrix.org/v1.19/client-server-api/#user-and-room-mentions>).
 fn mentions(mentions: &Value) -> Result<(), ContentError> {
     let mentions = mentions.as_object().ok_or_else(|| wrong_type("m.mentions", "an object"))?;
     if mentions.get("room").is_some_and(|room| room.as_bool().is_none()) {

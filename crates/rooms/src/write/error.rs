@@ -1,4 +1,4 @@
-//! Why something could not be sent.
+//! Errors of writing to rooms.
 
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::event::PduError;
@@ -9,7 +9,7 @@ use crate::model::partial_state::StatePending;
 use crate::write::content::ContentError;
 use crate::write::peer_error::PeerError;
 
-/// Why an event was not sent. Nothing has been stored.
+/// An event was not sent. Nothing has been stored.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// This server does not know the room.
@@ -30,79 +30,80 @@ pub enum SendError {
     /// The event to be redacted is not known.
     #[error("The event to redact was not found")]
     UnknownRedactionTarget,
-    /// Events of this type are not to be redacted.
+    /// Events of this type must not be redacted.
     #[error("Events of this type cannot be redacted")]
     RedactionOfProtected,
     /// The redact level is too low.
     #[error("You do not have permission to redact events of others")]
     RedactionForbidden,
-    /// The user has reacted so already.
+    /// The user has sent the same reaction already.
     #[error("You have already sent this reaction")]
     DuplicateAnnotation,
-    /// `m.relates_to` names what it must not.
+    /// `m.relates_to` is not valid.
     #[error("{0}")]
     BadRelation(&'static str),
-    /// The content is not what events of the type have.
+    /// The content is not valid for the type of event.
     #[error(transparent)]
     Content(#[from] ContentError),
-    /// A member event says what it must not.
+    /// The content of a member event is not valid.
     #[error("{0}")]
     MemberContent(&'static str),
-    /// Memberships are not set like other state.
+    /// Member events cannot be sent as other state events.
     #[error("Memberships are changed by joining, leaving, inviting, knocking, kicking and banning")]
     Membership,
     /// An alias of `m.room.canonical_alias` does not point to the room.
     #[error("The alias {0} does not point to this room")]
     AliasNotOfRoom(String),
-    /// The server of an alias of `m.room.canonical_alias` does not say where it points.
+    /// The server of an alias of `m.room.canonical_alias` could not be asked for its room.
     #[error("It is not known whether the alias {alias} points to this room: {error}")]
     AliasUnresolved {
         /// The alias.
         alias: String,
-        /// Why.
+        /// The error of the request.
         error: Box<PeerError>,
     },
-    /// `m.room.canonical_alias` adds more aliases of other servers than are looked up for one event.
+    /// `m.room.canonical_alias` adds too many aliases of other servers.
     #[error("At most {0} aliases of other servers can be added at a time")]
     TooManyAliases(usize),
-    /// An alias of `m.room.canonical_alias` is no alias.
+    /// An alias of `m.room.canonical_alias` is not a room alias.
     #[error("{0:?} is not a room alias")]
     InvalidAlias(String),
-    /// Part of the room's state is missing, and it takes long to come.
+    /// Part of the room's state is missing, and has not arrived in time.
     #[error(transparent)]
     StatePending(#[from] StatePending),
-    /// Other writers were faster, again and again.
+    /// Other writers kept changing the room.
     #[error("The room is too busy; try again")]
     Contended,
-    /// The room's policy server refuses the event, or cannot be asked.
+    /// The room's policy server refused the event, or could not be asked.
     #[error("The room's policy server does not accept the event: {0}")]
     Policy(Box<PeerError>),
     /// Events that it refers to are missing.
     #[error("events that it refers to could not be found")]
     MissingEvents,
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// Why an event was not added to a room's graph. Nothing of it is stored.
+/// An event was not added to a room's graph. Nothing of it is stored.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AddError {
     /// Events that it refers to are missing.
     #[error("events that it refers to could not be found")]
     MissingEvents,
-    /// Other writers were faster, again and again.
+    /// Other writers kept changing the room.
     #[error("the room changed too often; try again")]
     Contended,
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// Why events were not committed.
+/// Events were not committed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PersistError {
-    /// What they were built on was not committed, or somebody else has written to the room: build again.
+    /// The events that they were built on were not committed, or another process has written to the room: they have to be
+    /// built again.
     #[error("the room has changed")]
     Stale,
     /// The transaction id has been used before.
@@ -111,6 +112,7 @@ pub enum PersistError {
     /// The alias of the new room exists.
     #[error("the alias exists")]
     AliasTaken,
+    /// The database failed.
     #[error(transparent)]
     Db(DbError),
 }
@@ -137,7 +139,7 @@ impl From<AddError> for SendError {
 impl From<PersistError> for SendError {
     fn from(error: PersistError) -> Self {
         match error {
-            // A transaction id seen before is looked up where it is known which.
+            // The caller knows the transaction id, and looks up its event.
             PersistError::Stale | PersistError::DuplicateTransaction | PersistError::AliasTaken => Self::Contended,
             PersistError::Db(error) => Self::Db(error),
         }
@@ -165,7 +167,7 @@ impl From<DbError> for PersistError {
 }
 
 impl PersistError {
-    /// Whether what was to be written is at fault, and not the database.
+    /// Whether the events are at fault, and not the database.
     pub(super) fn is_of_one(&self) -> bool {
         match self {
             Self::Db(error) => error.is_of_one(),

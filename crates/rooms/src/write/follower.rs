@@ -1,15 +1,15 @@
-//! Brings rooms, memberships and the other memory of the engine up to date with the commits.
+//! Updates the engine's memory after each commit.
 //!
-//! A room's revision counts its commits. A change that comes with its writer's object takes the view from one revision
-//! to the next; one that comes without, or after one that was missed, only marks the room: the next use reads it.
+//! The revision of a room counts its commits. A change with its writer's object takes the view to the next revision. A
+//! change without one, or after a missed one, only marks the room as outdated: it is read again when it is next used.
 
 use plexus_protocol::membership::Membership;
 use plexus_store::{Change, CommitListener, HandedOver, RoomNid};
 
 use crate::model::engine_memory::EngineMemory;
 use crate::model::room::Room;
+use crate::write::backfill::{MovedGap, RedactedPast};
 use crate::write::partial_state::{CompletedState, OlderMemberships};
-use crate::write::past::{MovedGap, RedactedPast};
 use crate::write::persist::AppendedBatch;
 
 impl CommitListener for EngineMemory {
@@ -32,7 +32,7 @@ impl CommitListener for EngineMemory {
                     Some(OlderMemberships(known)) => {
                         known.iter().for_each(|(user, membership)| self.memberships.set(user, *membership));
                     }
-                    None => self.memberships.drop_others_than(&self.server_name),
+                    None => self.memberships.drop_remote_users(&self.server_name),
                 },
                 Change::Forgotten { user, room, position } => self.memberships.forget_room(user, *room, *position),
                 Change::Erased { user, .. } => self.erased.add(user),

@@ -259,7 +259,7 @@ pub(super) async fn auth_events_of(
     pdus: &[Pdu],
 ) -> Result<HashMap<EventId, AuthEvent>, DbError> {
     let mut named: Vec<EventId> =
-        pdus.iter().flat_map(|pdu| pdu.auth_events().iter().cloned().chain(outliers::create_of(pdu))).collect();
+        pdus.iter().flat_map(|pdu| pdu.auth_events().iter().cloned().chain(outliers::create_event_of(pdu))).collect();
     named.sort_unstable();
     named.dedup();
     auth_index::auth_events(db, (room.nid, room.version), &named).await
@@ -381,7 +381,7 @@ fn partial_join(candidate: &Candidate<'_>, pending: &PendingEvent) -> Option<Arc
         snapshot_nid: pending.snapshot_before?.nid,
         joined_via: partial.resident.to_string(),
         servers: partial.servers.iter().map(ToString::to_string).collect(),
-        told_position: partial.is_stored.then_some(0),
+        visible_position: partial.is_stored.then_some(0),
         full_position: None,
     }))
 }

@@ -1,4 +1,4 @@
-//! Deletes what nobody needs any more.
+//! Deletes old data.
 
 use std::time::Duration;
 
@@ -7,47 +7,48 @@ use plexus_store::{Database, DbError, Position, repo};
 
 use crate::write::censor;
 
-/// How long the id of a transaction is kept, in ms: a day.
+/// The retention of transaction ids, in ms: a day.
 const TRANSACTION_RETENTION_MS: u64 = 86_400_000;
-/// How long the backoff and the keys of a server that was not heard of are kept, in ms.
+/// The retention of the backoff and the keys of a server that has not been contacted since, in ms.
 const SILENT_SERVER_RETENTION_MS: u64 = 180 * 86_400_000;
+/// The interval between two runs.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Deletes old transaction ids, servers that have been silent for long, and the content of redacted events.
+/// Deletes old transaction ids, servers that have not been contacted for a long time, and the content of redacted events.
 pub struct Housekeeping {
     /// The database.
     pub db: Database,
     /// The clock.
     pub clock: Clock,
-    /// How long the content of redacted events is kept; `None` for ever.
+    /// The retention of the content of redacted events; `None` to keep it.
     pub redaction_retention: Option<Duration>,
 }
 
 impl Housekeeping {
-    /// Runs once an hour, without end.
+    /// Runs once an hour. Does not return until the database is closed.
     pub async fn run(self) {
-        // Nobody follows from before the start, as long as one process serves a database.
+        // No other process follows the log from before the start.
         let mut trimmed_next = self.db.committed();
         loop {
             let upto = std::mem::replace(&mut trimmed_next, self.db.committed());
             if let Err(error) = self.trim_log(upto).await {
-                tracing::warn!("old changes are kept: {error}");
+                tracing::warn!("old changes could not be deleted: {error}");
             }
             match self.delete_transactions().await.and(self.delete_silent_servers().await) {
                 Ok(_) => {}
                 Err(DbError::Closed) => return,
-                Err(error) => tracing::warn!("old transaction ids are kept: {error}"),
+                Err(error) => tracing::warn!("old transaction ids and servers could not be deleted: {error}"),
             }
             if let Some(retention) = self.redaction_retention
                 && let Err(error) = censor::censor_redacted(&self.db, &self.clock, retention).await
             {
-                tracing::warn!("redacted events are not censored: {error}");
+                tracing::warn!("the content of redacted events could not be deleted: {error}");
             }
             self.clock.sleep(HOUSEKEEPING_INTERVAL).await;
         }
     }
 
-    /// Deletes what no process can need any more of the log: what was committed before the last run.
+    /// Deletes the changes that were committed before the last run.
     async fn trim_log(&self, upto: Position) -> Result<(), DbError> {
         while !self.db.write(move |tx| repo::other_changes::trim(tx, upto)).await? {}
         Ok(())

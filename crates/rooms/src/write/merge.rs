@@ -1,4 +1,4 @@
-//! State resolution over the room's states in memory.
+//! State resolution of states in memory.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,17 +18,23 @@ use crate::model::state_map::{StateEntry, StateMap};
 use crate::write::pending::PendingSnapshot;
 use crate::write::writer::RoomWriter;
 
-/// What branches come to.
+/// The result of state resolution.
 #[derive(Clone, Debug)]
 pub struct Merged {
+    /// The resolved state.
     pub at: StateAt,
-    /// To be stored when it is not the state of one of the branches.
+    /// The snapshot to be stored, if it is not the state of one of the branches.
     pub(crate) new: Option<PendingSnapshot>,
 }
 
 type Key = (Arc<str>, Arc<str>);
 
-/// Resolves the states of several branches into one. `new`: an event of theirs that is not stored yet.
+/// Resolves the states of several branches into one
+/// (<https://spec.matrix.org/v1.19/server-server-api/#room-state-resolution>). `new` is an event of them that is not
+/// stored yet.
+///
+/// # Errors
+/// When the database fails, or an event cannot be read.
 pub async fn merge(
     writer: &RoomWriter,
     room: &Room,
@@ -39,7 +45,7 @@ pub async fn merge(
     branches.dedup_by_key(|branch| branch.snapshot.nid);
     let place = || format!("rooms, room_nid {}", room.nid);
     let Some((first, others)) = branches.split_first() else {
-        return Err(DbError::bad_data(place(), "there is no state to merge"));
+        return Err(DbError::bad_data(place(), "there is no state to resolve"));
     };
     let differences: Vec<Vec<Key>> = others.iter().map(|other| first.state.difference(&other.state)).collect();
     let conflicted: BTreeSet<Key> = differences.iter().flatten().cloned().collect();
@@ -86,7 +92,7 @@ async fn resolve(
             Resolution::Need(ids) => {
                 let found = auth_index::auth_events(&writer.db, (room.nid, room.version), &ids).await?;
                 if found.len() < ids.len() {
-                    return Err(DbError::bad_data(place(), "an event of an auth chain is gone"));
+                    return Err(DbError::bad_data(place(), "an event of an auth chain is missing"));
                 }
                 events.extend(found);
             }
@@ -94,7 +100,7 @@ async fn resolve(
     }
 }
 
-/// The resolved state as the branch that is nearest to it, with what differs.
+/// Returns the resolved state as a difference to the nearest branch.
 async fn merged(
     writer: &RoomWriter,
     room: &Room,
@@ -105,7 +111,7 @@ async fn merged(
         outcome.iter().filter(|((of_type, key), nid)| nid_of(&branch.state, of_type, key) != **nid).count()
     };
     let Some(nearest) = branches.iter().min_by_key(|branch| differs(branch)) else {
-        return Err(DbError::bad_data(format!("rooms, room_nid {}", room.nid), "there is no state to merge"));
+        return Err(DbError::bad_data(format!("rooms, room_nid {}", room.nid), "there is no state to resolve"));
     };
     let changes: Vec<(Key, Option<EventNid>)> = outcome
         .into_iter()
@@ -115,7 +121,7 @@ async fn merged(
         return Ok(Merged { at: nearest.clone(), new: None });
     }
     let mut state = nearest.state.clone();
-    let mut elsewhere = Vec::new();
+    let mut not_in_memory = Vec::new();
     let mut stored = Vec::with_capacity(changes.len());
     for ((event_type, state_key), nid) in changes {
         let known = branches
@@ -123,14 +129,14 @@ async fn merged(
             .find_map(|branch| branch.state.get(&event_type, &state_key).filter(|entry| Some(entry.nid) == nid));
         match (nid, known) {
             (Some(_), Some(entry)) => _ = state.insert(Arc::clone(entry)),
-            (Some(nid), None) => elsewhere.push(nid),
+            (Some(nid), None) => not_in_memory.push(nid),
             (None, _) => _ = state.remove(&event_type, &state_key),
         }
         stored.push((event_type, state_key, nid.unwrap_or(REMOVED)));
     }
-    if !elsewhere.is_empty() {
+    if !not_in_memory.is_empty() {
         let version = room.version;
-        for entry in writer.db.read(move |tx| state_at::entries(tx, version, &elsewhere)).await? {
+        for entry in writer.db.read(move |tx| state_at::entries(tx, version, &not_in_memory)).await? {
             state.insert(entry);
         }
     }
@@ -140,7 +146,8 @@ async fn merged(
     Ok(Merged { at: StateAt { snapshot, state }, new: Some(new) })
 }
 
-/// The branches over the auth graph: the first, and the others as what they differ from it in.
+/// Returns the states of the branches over the auth graph. `differences` are the keys in which the others differ from the
+/// first.
 fn states(index: &AuthIndex, branches: &[StateAt], differences: &[Vec<Key>]) -> Vec<State> {
     let graph = index.graph();
     let Some((first, others)) = branches.split_first() else { return Vec::new() };

@@ -1,5 +1,5 @@
-//! Rooms this server is not in: it knows of them what came with invites and knocks, and the end of those. Their current state is
-//! nothing but the member events of its users.
+//! Out-of-band memberships: invites and knocks of local users in rooms that this server is not in. The current state of
+//! such a room contains only the member events of local users.
 
 use std::sync::Arc;
 
@@ -21,14 +21,16 @@ use crate::write::head_lock;
 use crate::write::pending::{Append, JudgedEvent, PendingEvent};
 use crate::write::writer::RoomWriter;
 
-/// The room with an id, made known if it is not. A room of which nothing but its id and version is known takes the
-/// version given.
+/// Returns the room with an id, and stores it first if it is not known. A room without events gets the given version.
+///
+/// # Errors
+/// When the database fails.
 pub async fn known_or_new(writer: &RoomWriter, id: &RoomId, version: RoomVersion) -> Result<Arc<Room>, DbError> {
     if let Some(room) = writer.rooms.get(id).await? {
         if room.version == version || !room.view().tip.extremities.is_empty() {
             return Ok(room);
         }
-        // Whoever invited named the wrong version.
+        // An earlier invite named the wrong version.
         let nid = room.nid;
         writer.db.write(move |tx| repo::rooms::set_version(tx, nid, version.as_str())).await?;
         return must_be_there(writer, id).await;
@@ -49,11 +51,13 @@ pub async fn known_or_new(writer: &RoomWriter, id: &RoomId, version: RoomVersion
 }
 
 async fn must_be_there(writer: &RoomWriter, id: &RoomId) -> Result<Arc<Room>, DbError> {
-    writer.rooms.get(id).await?.ok_or_else(|| DbError::bad_data(format!("rooms, room_id {id}"), "the room is gone"))
+    writer.rooms.get(id).await?.ok_or_else(|| DbError::bad_data(format!("rooms, room_id {id}"), "the room is missing"))
 }
 
-/// Sets the membership of one of our users in a room this server is not in, as an event says that is no part of the room's
-/// graph here.
+/// Sets the membership of a local user by an event that is not added to the room's graph.
+///
+/// # Errors
+/// See [`AddError`].
 pub async fn set_membership(writer: &RoomWriter, room: &Arc<Room>, pdu: &Pdu) -> Result<(), AddError> {
     let Some(state_key) = pdu.state_key() else { return Err(AddError::MissingEvents) };
     let _one_at_a_time = room.adding.lock().await;

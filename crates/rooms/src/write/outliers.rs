@@ -1,7 +1,7 @@
-//! Events that are known only because others rest on them: auth chains and states that other servers told.
+//! Outliers: events that are stored only because others refer to them, such as auth chains and states from other
+//! servers.
 //!
-//! They are judged by the auth events they name and stored without a place in the graph. One that names an event nobody
-//! could give is not stored at all.
+//! They are judged by their auth events. An event with a missing auth event is not stored.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use crate::model::{auth_index, event_lookup};
 use crate::write::event_rows::EventRow;
 use crate::write::writer::RoomWriter;
 
-/// How many are written in one transaction, so that other writers need not wait for all.
-const WRITTEN_AT_ONCE: usize = 1_000;
+/// The number of outliers of one transaction, between which other writers get their turn.
+const EVENTS_PER_TRANSACTION: usize = 1_000;
 
-/// Events that have been judged by their auth events, and are to be stored.
+/// Events that have been judged by their auth events, and are not stored yet.
 #[derive(Default)]
-pub struct Judged {
+pub struct JudgedOutliers {
     outliers: Vec<Outlier>,
     allowing: HashMap<EventId, AuthEvent>,
 }
@@ -35,38 +35,49 @@ struct Outlier {
     verdict: Verdict,
 }
 
-impl Judged {
-    /// The events, in their order.
+impl JudgedOutliers {
+    /// Returns the ids of the events, in their order.
     pub fn event_ids(&self) -> impl Iterator<Item = &EventId> {
         self.outliers.iter().map(|outlier| outlier.pdu.event_id())
     }
 }
 
-/// Judges and stores events (whose signatures are right) of a room; those that are known stay as they are.
+/// Judges and stores events of a room, whose signatures are valid. Stored events are not changed.
+///
+/// # Errors
+/// When the database fails, or a stored event cannot be read.
 pub async fn store(writer: &RoomWriter, room: &Room, pdus: Vec<Pdu>) -> Result<(), DbError> {
     let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
     let known = event_lookup::known(&writer.db, &ids).await?;
     let pdus: Vec<Pdu> =
         pdus.into_iter().filter(|pdu| pdu.room_id() == &room.id && !known.contains_key(pdu.event_id())).collect();
-    for pdus in auth_events_first(pdus).chunks(WRITTEN_AT_ONCE) {
+    for pdus in auth_events_first(pdus).chunks(EVENTS_PER_TRANSACTION) {
         let packed = pdus.iter().map(|pdu| Ok((pdu.clone(), pdu_json::pack(pdu.json())?)));
         let packed = packed.collect::<Result<_, DbError>>()?;
-        let judged = judge(&writer.db, room, packed, &Judged::default()).await?;
+        let judged = judge(&writer.db, room, packed, &JudgedOutliers::default()).await?;
         write_judged(writer, room.nid, judged.into()).await?;
     }
     Ok(())
 }
 
-/// What the auth events of each allow. Given, with their packed JSON, in an order in which auth events come first;
-/// `before`: events that were judged just now and need not be stored yet.
-pub async fn judge(db: &Database, room: &Room, pdus: Vec<(Pdu, Vec<u8>)>, before: &Judged) -> Result<Judged, DbError> {
+/// Judges events by their auth events. They are given with their packed JSON, auth events first. `before` are events that
+/// were judged earlier and may not be stored yet.
+///
+/// # Errors
+/// When the database fails, or a stored event cannot be read.
+pub async fn judge(
+    db: &Database,
+    room: &Room,
+    pdus: Vec<(Pdu, Vec<u8>)>,
+    before: &JudgedOutliers,
+) -> Result<JudgedOutliers, DbError> {
     let among: HashSet<&EventId> = pdus.iter().map(|(pdu, _)| pdu.event_id()).collect();
-    let named = |pdu: &Pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect::<Vec<_>>();
-    let mut elsewhere: Vec<EventId> =
+    let named = |pdu: &Pdu| pdu.auth_events().iter().cloned().chain(create_event_of(pdu)).collect::<Vec<_>>();
+    let mut others: Vec<EventId> =
         pdus.iter().flat_map(|(pdu, _)| named(pdu)).filter(|id| !among.contains(id)).collect();
-    elsewhere.sort_unstable();
-    elsewhere.dedup();
-    let (recent, stored): (Vec<_>, Vec<_>) = elsewhere.into_iter().partition(|id| before.allowing.contains_key(id));
+    others.sort_unstable();
+    others.dedup();
+    let (recent, stored): (Vec<_>, Vec<_>) = others.into_iter().partition(|id| before.allowing.contains_key(id));
     let mut known = auth_index::auth_events(db, (room.nid, room.version), &stored).await?;
     known.extend(
         recent
@@ -74,7 +85,7 @@ pub async fn judge(db: &Database, room: &Room, pdus: Vec<(Pdu, Vec<u8>)>, before
             .filter_map(|id| before.allowing.get_key_value(&id))
             .map(|(id, event)| (id.clone(), event.clone())),
     );
-    let mut judged = Judged::default();
+    let mut judged = JudgedOutliers::default();
     for (pdu, packed) in pdus {
         let Some(verdict) = by_auth_events(room.version, &pdu, &known) else { continue };
         let event = AuthEvent { pdu: pdu.clone(), rejected: verdict == Verdict::Rejected };
@@ -85,11 +96,14 @@ pub async fn judge(db: &Database, room: &Room, pdus: Vec<(Pdu, Vec<u8>)>, before
     Ok(judged)
 }
 
-/// Stores events that have been judged; answers the number and the verdict under which each is stored, in their order.
+/// Stores judged events. Returns the number and the verdict with which each is stored, in their order.
+///
+/// # Errors
+/// When the database fails.
 pub async fn write_judged(
     writer: &RoomWriter,
     room: RoomNid,
-    judged: Arc<Judged>,
+    judged: Arc<JudgedOutliers>,
 ) -> Result<Vec<(EventNid, Verdict)>, DbError> {
     if judged.outliers.is_empty() {
         return Ok(Vec::new());
@@ -102,14 +116,14 @@ pub async fn write_judged(
     Ok(stored)
 }
 
-/// Whether the auth events that an event names allow it; `None` when one of them is not known.
+/// Returns the verdict on an event by its auth events; `None` if one of them is missing.
 pub(crate) fn by_auth_events(version: RoomVersion, pdu: &Pdu, known: &HashMap<EventId, AuthEvent>) -> Option<Verdict> {
     if pdu.auth_events().iter().any(|id| !known.contains_key(id)) {
         return None;
     }
     let rules = version.rules();
     let checked = auth::check_state_independent(rules, pdu, &|id| known.get(id).cloned()).and_then(|()| {
-        let named = || pdu.auth_events().iter().cloned().chain(create_of(pdu));
+        let named = || pdu.auth_events().iter().cloned().chain(create_event_of(pdu));
         auth::check(rules, pdu, &|event_type, state_key| {
             named()
                 .filter_map(|id| known.get(&id))
@@ -126,18 +140,18 @@ pub(crate) fn by_auth_events(version: RoomVersion, pdu: &Pdu, known: &HashMap<Ev
     })
 }
 
-/// The create event that the room id names (room version 12).
-pub fn create_of(pdu: &Pdu) -> Option<EventId> {
+/// Returns the create event that the room id names (<https://spec.matrix.org/v1.19/rooms/v12/#room-ids-as-hashes-of-the-create-event>).
+pub fn create_event_of(pdu: &Pdu) -> Option<EventId> {
     pdu.room_id().create_event_id().filter(|id| id != pdu.event_id())
 }
 
-/// Orders events, each once, so that each comes after those of its auth events that are among them. What goes in a circle, which hashes
-/// make impossible from room version 3 on, is left out.
+/// Orders events so that auth events come first, without duplicates. Events in a cycle, which hashes make impossible since
+/// room version 3, are left out.
 pub fn auth_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
-    in_order(pdus, |pdu| pdu.auth_events().iter().cloned().chain(create_of(pdu)).collect())
+    in_order(pdus, |pdu| pdu.auth_events().iter().cloned().chain(create_event_of(pdu)).collect())
 }
 
-/// Orders events, each once, so that each comes after those of its prev events that are among them.
+/// Orders events so that prev events come first, without duplicates or cycles.
 pub fn prev_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
     in_order(pdus, |pdu| pdu.prev_events().to_vec())
 }
@@ -183,7 +197,7 @@ fn write(
     mut lookups: Lookups<'_>,
 ) -> Result<(Vec<(EventNid, Verdict)>, NewTexts), DbError> {
     let keys: Vec<Vec<u8>> = outliers.iter().map(|outlier| event_key::encode(outlier.pdu.event_id())).collect();
-    // Another task may have stored some of them meanwhile.
+    // Another task may have stored some of them.
     let known =
         repo::events::known(tx, &keys)?.into_iter().map(|known| (known.event_id, (known.event_nid, known.verdict)));
     let known: HashMap<Vec<u8>, (EventNid, Verdict)> = known.collect();

@@ -1,5 +1,5 @@
-//! Rooms that this server came into with part of their state. The rest is added behind: to the state before the join, and so to
-//! that of everything since, and to the current state.
+//! Completes the state of rooms that this server joined with partial state. The rest is added to the state before the
+//! join, and thereby to the states of all later events, and to the current state.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use plexus_store::{Change, DbError, EventNid, HandedOver, Position, Tx};
 use crate::model::current_state::{self, CurrentState};
 use crate::model::engine_memory::EngineMemory;
 use crate::model::interner::NewTexts;
-use crate::model::partial_state::unfinished;
+use crate::model::partial_state::incomplete_join;
 use crate::model::room::Room;
 use crate::model::room_view::RoomView;
 use crate::model::state_at;
@@ -26,34 +26,37 @@ use crate::write::error::{AddError, PersistError};
 use crate::write::head_lock;
 use crate::write::writer::RoomWriter;
 
-/// How many entries are written in one transaction, so that other writers need not wait for all.
-const WRITTEN_AT_ONCE: usize = 1_000;
-/// What has been added in the database, and is to be made known.
+/// The number of entries of one transaction, between which other writers get their turn.
+const ENTRIES_PER_TRANSACTION: usize = 1_000;
+/// Entries that have been added to the database, and not to memory yet.
 #[derive(Default)]
 struct Added {
     state: StateMap,
     keys: Vec<(Key, EventNid)>,
 }
 
-/// Adds to the state before the join what of `state` it lacks. `full`: `state` is all of it.
+/// Adds the missing entries of `state` to the state before the join. `full`: whether `state` is complete.
+///
+/// # Errors
+/// See [`AddError`].
 pub async fn add_state(
     writer: &RoomWriter,
     room: &Arc<Room>,
     state: &[Arc<StateEntry>],
     full: bool,
 ) -> Result<(), AddError> {
-    let Some(join) = unfinished(&room.view()) else { return Ok(()) };
+    let Some(join) = incomplete_join(&room.view()) else { return Ok(()) };
     let event = join.event_nid;
     let row = writer.db.read(move |tx| repo::events::by_nids(tx, &[event])).await?.pop();
     let joined_at = row.and_then(|row| row.position).unwrap_or(0);
     let mut added = Added::default();
-    for entries in state.chunks(WRITTEN_AT_ONCE) {
-        let (mut entries, kept): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| !entry.keeps());
+    for entries in state.chunks(ENTRIES_PER_TRANSACTION) {
+        let (mut entries, kept): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(|entry| !entry.keeps_event());
         let (version, nids) = (room.version, kept.iter().map(|entry| entry.nid).collect::<Vec<_>>());
         if !nids.is_empty() {
             entries.extend(writer.db.read(move |tx| state_at::entries(tx, version, &nids)).await?);
         }
-        // Of two events for one key the first counts.
+        // The first of two events for a key counts.
         entries.retain(|entry| match added.state.get(&entry.event_type, &entry.state_key) {
             Some(_) => false,
             None => added.state.insert(Arc::clone(entry)).is_none(),
@@ -64,7 +67,8 @@ pub async fn add_state(
     Ok(())
 }
 
-/// Writes entries of the current state where there are none. Nobody is told yet. Answers their keys, all of them.
+/// Adds entries to the current state in the database, where there are none. Clients do not see them yet. Returns the keys
+/// of all entries.
 async fn add_entries(
     writer: &RoomWriter,
     room: &Arc<Room>,
@@ -72,12 +76,12 @@ async fn add_entries(
     joined_at: Position,
 ) -> Result<Vec<(Key, EventNid)>, DbError> {
     let (memory, room) = (Arc::clone(&writer.rooms.memory), Arc::clone(room));
-    let (keys, texts) = writer.db.write(move |tx| fill_some(tx, &memory, &room, &entries, joined_at)).await?;
+    let (keys, texts) = writer.db.write(move |tx| add_some(tx, &memory, &room, &entries, joined_at)).await?;
     writer.rooms.memory.interner.keep(texts);
     Ok(keys)
 }
 
-/// Makes known what has been added, all at once.
+/// Makes all added entries visible at once.
 async fn finish(
     writer: &RoomWriter,
     room: &Arc<Room>,
@@ -85,10 +89,10 @@ async fn finish(
     added: Added,
     full: bool,
 ) -> Result<(), PersistError> {
-    // Held until the commit: nothing is on its way into the room.
+    // Held until the commit, so that no event of the room is pending.
     let _head = head_lock::settled_head(writer, room).await?;
     let view = room.view();
-    if unfinished(&view).is_none_or(|now| now.event_nid != join.event_nid) {
+    if incomplete_join(&view).is_none_or(|now| now.event_nid != join.event_nid) {
         return Ok(());
     }
     let mut state = view.state.clone();
@@ -99,14 +103,14 @@ async fn finish(
     }
     let mut current = current_state::current_state(room.version, state, writer.server_name.as_str());
     if !full {
-        join.servers.iter().for_each(|server| current.servers.be_told_of(server));
+        join.servers.iter().for_each(|server| current.servers.add_claimed(server));
     }
     let (room, join) = (Arc::clone(room), join.clone());
     let finish = Finish { room, view, current: Arc::new(current), join, keys: added.keys, full };
     writer.db.write(move |tx| finish.write(tx)).await
 }
 
-fn fill_some(
+fn add_some(
     tx: &mut Tx<'_>,
     memory: &Arc<EngineMemory>,
     room: &Arc<Room>,
@@ -122,7 +126,7 @@ fn fill_some(
     lookups.prepare(tx, users.keys().copied(), entries.iter().map(|entry| &*entry.state_key))?;
     let mut deltas = Vec::with_capacity(entries.len());
     for entry in entries {
-        // It was so when this server came in.
+        // It was in the state when this server joined.
         deltas.push(Delta {
             room_nid: room.nid,
             type_nid: lookups.event_type(tx, &entry.event_type)?,
@@ -138,7 +142,7 @@ fn fill_some(
     for (entry, delta) in entries.iter().zip(&deltas) {
         let (Some(user), Some(kind)) = (users.get(&*entry.state_key), entry.membership) else { continue };
         if added.contains(&(delta.type_nid, delta.state_key_nid)) {
-            // Our own users learn of it now.
+            // The clients of local users see it now.
             let is_own = user.server_name() == memory.server_name.as_str();
             let position = if is_own { tx.next_position()? } else { joined_at };
             let (room_nid, event_nid) = (room.nid, entry.nid);
@@ -159,7 +163,7 @@ fn fill_some(
     Ok((keys.collect(), lookups.into_new()))
 }
 
-/// The last step of filling a room's state.
+/// The last step of completing a room's state.
 struct Finish {
     room: Arc<Room>,
     view: Arc<RoomView>,
@@ -186,7 +190,7 @@ impl Finish {
         )?;
         state_snapshots::extend(tx, join.snapshot_nid, &keys)?;
         let position = tx.next_position()?;
-        join.told_position = join.told_position.or(Some(position));
+        join.visible_position = join.visible_position.or(Some(position));
         join.full_position = full.then_some(position);
         repo::partial_joins::set(tx, room.nid, Some(&join))?;
         tx.announce(Change::Event { room: room.nid, position, outgoing: false });
@@ -197,7 +201,7 @@ impl Finish {
     }
 }
 
-/// A room of whose state the rest, or more of it, has become known.
+/// A room whose state has been completed, or extended.
 pub(crate) struct CompletedState {
     pub room: Arc<Room>,
     /// The view before.
@@ -212,12 +216,12 @@ impl CompletedState {
         let Self { room, view, current, join } = self;
         let (current, partial) = (Arc::clone(current), Some(Arc::clone(join)));
         room.advance(revision, || RoomView { current, partial, ..RoomView::clone(view) });
-        // The next writer takes the head from the database.
+        // The next writer reads the head from the database.
         room.epoch.fetch_add(1, Ordering::Release);
-        room.filled.notify_waiters();
+        room.state_completed.notify_waiters();
         memory.directory.record_change();
     }
 }
 
-/// Memberships of users of other servers, of a room whose state becomes known bit by bit.
+/// Memberships of other servers' users in a room whose state is being completed.
 pub(crate) struct OlderMemberships(pub(crate) Vec<(UserId, RoomMembership)>);

@@ -1,20 +1,20 @@
-//! Why another server did not do what it was asked.
+//! Errors of requests to other servers.
 
 use plexus_protocol::id::ServerName;
 
-/// Why another server did not do what it was asked, as far as it matters to rooms.
+/// A request to another server failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PeerError {
-    /// This server may not speak with it.
+    /// Federation with the server is not allowed.
     #[error("federation with {0} is not allowed here")]
     NotAllowed(ServerName),
-    /// It did not receive the request.
+    /// The server did not receive the request.
     #[error("{0}")]
     Unreachable(String),
-    /// It may have received the request, but it did not respond, or not completely.
+    /// The server may have received the request, but did not respond completely.
     #[error("{0}")]
     NoResponse(String),
-    /// It refused.
+    /// The server refused the request.
     #[error("{server} refuses with {status}: {} {}", errcode.as_deref().unwrap_or("-"), error.as_deref().unwrap_or(""))]
     Refused {
         /// The server.
@@ -26,29 +26,29 @@ pub enum PeerError {
         /// `error` of the response.
         error: Option<String>,
     },
-    /// Its response is not what it should be.
+    /// The response is malformed.
     #[error("the response of {server} is malformed: {problem}")]
     Malformed {
         /// The server.
         server: ServerName,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
 }
 
 impl PeerError {
-    /// The error of a server that has not responded in time.
+    /// Returns the error of a server that has not responded in time.
     #[must_use]
     pub fn timeout(server: &ServerName) -> Self {
         Self::NoResponse(format!("{server} did not respond in time"))
     }
 
-    /// The error of a response that is not what it should be.
+    /// Returns the error of a malformed response.
     pub fn malformed(server: &ServerName, problem: impl Into<String>) -> Self {
         Self::Malformed { server: server.clone(), problem: problem.into() }
     }
 
-    /// The HTTP status of a refusal.
+    /// Returns the HTTP status of a refusal.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -57,7 +57,7 @@ impl PeerError {
         }
     }
 
-    /// Whether the server may have done what it was asked.
+    /// Whether the server may have carried out the request.
     #[must_use]
     pub fn may_have_succeeded(&self) -> bool {
         match self {

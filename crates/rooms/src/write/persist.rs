@@ -1,6 +1,5 @@
-//! The persister: what all rooms' writers have built goes into the database in batches, one commit each.
-//!
-//! A batch is one transaction of the database. Memory follows it by the changes that it announces.
+//! The persister: writes the events of all rooms to the database in batches, each a transaction. Memory follows the
+//! changes that a batch announces.
 
 mod apply;
 mod outgoing;
@@ -29,14 +28,14 @@ pub(crate) use queue::{Committed, Permit};
 pub(crate) struct Persister(Arc<Queue>);
 
 impl Persister {
-    /// Starts the task; it ends when this is dropped and everything that was queued is written.
+    /// Starts the task. It ends when this is dropped and all queued events are written.
     pub(crate) fn start(db: Database, clock: Clock, memory: Arc<EngineMemory>) -> Self {
         let queue = Arc::new(Queue::new());
         tokio::spawn(run(Arc::new(Task { db, clock, memory, queue: Arc::clone(&queue) })));
         Self(queue)
     }
 
-    /// Waits for room in the queue. What is sent with the permit cannot be lost by dropping the sender's future.
+    /// Waits for space in the queue. Events that are sent with the permit are not lost when the sender's future is dropped.
     pub(crate) async fn reserve(&self) -> Result<Permit<'_>, PersistError> {
         self.0.reserve().await
     }
@@ -55,14 +54,14 @@ struct Task {
     queue: Arc<Queue>,
 }
 
-/// A batch from the moment the database begins with it.
+/// A batch that is being written.
 struct Batch {
     task: Arc<Task>,
     taken: Mutex<Vec<Request>>,
 }
 
-/// Hands batches to the database, the next while the one before it is committed, so that the database does not wait for
-/// this task. A batch is made up when its turn has come: after the one before it has been answered.
+/// Sends batches to the database, each while the one before is being committed, so that the database does not wait for
+/// this task. The requests of a batch are taken when its transaction begins, after the batch before it has ended.
 async fn run(task: Arc<Task>) {
     while task.queue.wait().await {
         let batch = Arc::new(Batch { task: Arc::clone(&task), taken: Mutex::default() });
@@ -72,13 +71,13 @@ async fn run(task: Arc<Task>) {
         if let Err(error) = written {
             refuse(task.queue.take(), &error.into());
         }
-        // It is dropped unsent when the database could not begin.
+        // Dropped if the transaction could not begin.
         let _ = has_begun.await;
     }
 }
 
 impl Batch {
-    /// Takes what waits and writes it.
+    /// Takes the waiting requests, and writes them.
     fn write(&self, tx: &mut Tx<'_>, begun: oneshot::Sender<()>) -> Result<Option<Written>, PersistError> {
         let requests = without_stale(self.task.queue.take());
         let appends: Vec<Arc<Append>> = requests.iter().map(|request| Arc::clone(&request.append)).collect();
@@ -101,7 +100,7 @@ impl Batch {
         Ok(Some(written))
     }
 
-    /// Answers the writers, before the next batch is taken: so that what was built on something that failed is stale then.
+    /// Responds to the writers. This is done before the next batch is taken, where events built on failed ones are stale.
     fn end(&self, result: Result<Option<Written>, PersistError>) {
         let mut requests = std::mem::take(&mut *self.taken.lock());
         let queue = &self.task.queue;
@@ -114,11 +113,11 @@ impl Batch {
                     request.answer(Ok(position));
                 }
             }
-            // One of them is at fault, nobody knows which: each by itself, so that no room suffers for another.
+            // One of the requests is at fault. Each is written by itself, so that it affects no other room.
             Err(error) if requests.len() > 1 && error.is_of_one() => queue.put_back(requests, true),
             Err(error) => {
                 if requests.is_empty() {
-                    // The database could not begin. Those who wait are told, and not left to wait until it can.
+                    // The transaction could not begin. The waiting writers get the error at once.
                     requests = queue.take();
                 }
                 refuse(requests, &error);
@@ -127,7 +126,7 @@ impl Batch {
     }
 }
 
-/// Answers what was built on something that has failed since.
+/// Removes requests that were built on failed events, and responds to their writers.
 fn without_stale(requests: Vec<Request>) -> Vec<Request> {
     let is_fresh = |request: &Request| request.append.epoch == request.append.room.epoch.load(Ordering::Acquire);
     let (fresh, stale): (Vec<_>, Vec<_>) = requests.into_iter().partition(is_fresh);
@@ -137,7 +136,7 @@ fn without_stale(requests: Vec<Request>) -> Vec<Request> {
     fresh
 }
 
-/// Answers requests that were not committed, and voids what was built on them.
+/// Responds to requests that were not committed, and voids events that were built on them.
 fn refuse(requests: impl IntoIterator<Item = Request>, error: &PersistError) {
     for request in requests {
         request.append.room.epoch.fetch_add(1, Ordering::Release);

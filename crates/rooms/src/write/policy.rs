@@ -1,4 +1,5 @@
-//! Rooms whose events a policy server has to recommend (server-server API, "Policy Servers").
+//! Rooms whose events a policy server has to sign (<https://spec.matrix.org/v1.19/server-server-api/#policy-servers>).
+//! A signed event is called recommended.
 
 use futures_util::future;
 use plexus_protocol::event::Pdu;
@@ -10,7 +11,7 @@ use crate::write::error::SendError;
 use crate::write::peer_error::PeerError;
 use crate::write::writer::RoomWriter;
 
-/// An event of this server with the recommendation of the room's policy server, if it has one.
+/// Returns an event of this server, signed by the room's policy server if it has one.
 pub(crate) async fn recommended_here(writer: &RoomWriter, room: &Room, pdu: Pdu) -> Result<Pdu, SendError> {
     match room.view().policy_server(pdu.event_type(), pdu.state_key()) {
         Some(policy) => recommended(writer, &policy, &pdu).await,
@@ -18,14 +19,14 @@ pub(crate) async fn recommended_here(writer: &RoomWriter, room: &Room, pdu: Pdu)
     }
 }
 
-/// Events of other servers, with the recommendation of the room's policy server where it had to be asked for and was given.
+/// Returns events of other servers. Those that the room's policy server has to sign, and has not, are sent to it first.
 pub async fn with_recommendations(writer: &RoomWriter, room: &Room, pdus: Vec<Pdu>) -> Vec<Pdu> {
     let view = room.view();
     let recommended = pdus.into_iter().map(async |pdu| {
         let policy = view.policy_server(pdu.event_type(), pdu.state_key());
         let Some(policy) = policy.filter(|policy| !policy.recommends(&pdu)) else { return pdu };
         recommended(writer, &policy, &pdu).await.unwrap_or_else(|error| {
-            tracing::info!(event = %pdu.event_id(), room = %room.id, "not recommended: {error}");
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "the policy server has not signed the event: {error}");
             pdu
         })
     });
@@ -38,7 +39,7 @@ pub fn needs_recommendation(room: &Room, pdu: &Pdu) -> bool {
     policy.is_some_and(|policy| !policy.recommends(pdu))
 }
 
-/// Returns an event with the recommendation of `policy`.
+/// Returns an event signed by `policy`.
 pub(super) async fn recommended(writer: &RoomWriter, policy: &PolicyServer, pdu: &Pdu) -> Result<Pdu, SendError> {
     let refused = |error| SendError::Policy(Box::new(error));
     let servers = writer.policy_servers.as_ref().ok_or_else(|| refused(PeerError::NotAllowed(policy.via.clone())))?;

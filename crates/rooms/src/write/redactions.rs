@@ -1,4 +1,5 @@
-//! Redactions that other servers sent (room version 3, "Handling redactions"): a redaction and its target come in any order.
+//! Redactions (<https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions>). A redaction and its target may arrive in any
+//! order.
 
 use std::sync::Arc;
 
@@ -18,42 +19,43 @@ use crate::model::{event_lookup, stored_events};
 use crate::write::draft::{RedactionTarget, Redacts};
 use crate::write::error::SendError;
 
-/// A redaction that is on its way to the database.
+/// A redaction that is about to be committed.
 pub(crate) struct PendingRedaction {
+    /// The event to be redacted.
     pub target: RedactionTarget,
     /// The target's entry in the current state, if it has one.
     pub entry: Option<Arc<StateEntry>>,
-    /// What the entry refers to until the redaction is committed.
+    /// `entry` holds this event weakly until the redaction is committed.
     _kept: Arc<TimelineEvent>,
 }
 
 impl PendingRedaction {
-    /// Redacts the target in the current state, if it is part of that.
+    /// Redacts the target in the current state, if it is in it.
     pub(crate) fn new(
         target: RedactionTarget,
         current: &mut Arc<CurrentState>,
         version: RoomVersion,
         server_name: &str,
     ) -> Self {
-        let left = Arc::new(TimelineEvent::new(target.nid, 0, target.redacted.clone(), None, None));
-        let entry = current_state::redact_in_state(current, &left, version, server_name);
-        Self { target, entry, _kept: left }
+        let redacted = Arc::new(TimelineEvent::new(target.nid, 0, target.redacted.clone(), None, None));
+        let entry = current_state::redact_in_state(current, &redacted, version, server_name);
+        Self { target, entry, _kept: redacted }
     }
 }
 
-/// What a redaction redacts, when that is known and may be redacted by its sender.
+/// Returns the target of a redaction, if it is stored and the sender may redact it.
 pub(crate) async fn resolve_target(
     room: &Room,
     state: &StateAt,
     pdu: &Pdu,
 ) -> Result<Option<RedactionTarget>, DbError> {
     let Some(target) = redaction_target(pdu) else { return Ok(None) };
-    let Some(event) = event_lookup::known_event(room, target).await? else { return Ok(None) };
+    let Some(event) = event_lookup::event_of_room(room, target).await? else { return Ok(None) };
     let may = may_redact(&current_state::power_levels(room.version, &state.state), pdu, &event.pdu);
     Ok(may.then(|| RedactionTarget::of(&event)))
 }
 
-/// The redaction of an event that came before it, if its sender may redact the event.
+/// Returns the redaction of an event that arrived before it, if its sender may redact the event.
 pub(crate) async fn early_redaction(room: &Room, pdu: &Pdu) -> Result<Option<Arc<TimelineEvent>>, DbError> {
     let (key, nid, version) = (event_key::encode(pdu.event_id()), room.nid, room.version);
     let found = room.db.read(move |tx| {
@@ -62,15 +64,18 @@ pub(crate) async fn early_redaction(room: &Room, pdu: &Pdu) -> Result<Option<Arc
     });
     let found = found.await?;
     let view = room.view();
-    // That the redaction has been redacted itself, and may not say any more what it redacts, undoes nothing.
+    // A redaction that was redacted itself, and may not name its target any more, still counts.
     Ok(found.into_iter().find(|redaction| may_redact(&view.power_levels, &redaction.pdu, pdu)))
 }
 
-/// Returns what a redaction by a user of this server redacts, if the user may redact it.
+/// Returns the target of a redaction by a user of this server.
+///
+/// # Errors
+/// When the user may not redact it.
 pub(crate) async fn redacts(room: &Room, sender: &UserId, event_id: &EventId) -> Result<Redacts, SendError> {
     let (event_id, view) = (event_id.clone(), room.view());
-    let Some(target) = event_lookup::known_event(room, &event_id).await? else {
-        // An event we may yet receive: only who may redact anything may redact it.
+    let Some(target) = event_lookup::event_of_room(room, &event_id).await? else {
+        // The event may arrive later: only users that may redact any event may redact it.
         return if view.power_levels.user(sender) >= view.power_levels.redact() {
             Ok(Redacts { event_id, target: None })
         } else {
@@ -87,7 +92,8 @@ pub(crate) async fn redacts(room: &Room, sender: &UserId, event_id: &EventId) ->
     Ok(Redacts { event_id, target: Some(RedactionTarget::of(&target)) })
 }
 
-/// Until room version 2 the authorization rules say who may; from 3 on the sender's server or its power.
+/// Whether the sender of a redaction may redact an event. Up to room version 2 the authorization rules decide; since
+/// version 3, the sender's server or power level.
 fn may_redact(levels: &PowerLevels, redaction: &Pdu, target: &Pdu) -> bool {
     let by_server = target.sender().server_name() == redaction.sender().server_name();
     redaction.room_id() == target.room_id() && (by_server || levels.user(redaction.sender()) >= levels.redact())

@@ -1,4 +1,5 @@
-//! Transaction ids: a repeated request is answered with the event of the first.
+//! Transaction ids of clients: a repeated request returns the event of the first
+//! (<https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers>).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,19 +14,19 @@ use tokio::sync::watch;
 
 use crate::model::timeline_event::Transaction;
 
-/// Which request it is.
+/// The key of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransactionKey {
-    /// A hash over sender, device and room, as it is stored.
+    /// A hash of sender, device and room, as it is stored.
     pub scope: i64,
-    /// A hash over these and the transaction id.
+    /// A hash of these and the transaction id.
     request: [u8; 16],
 }
 
-/// How many recent requests are answered from memory.
-const RECENT: usize = 4_096;
+/// The maximum number of recent requests in memory.
+const MAX_RECENT: usize = 4_096;
 
-/// The key of a request.
+/// Returns the key of a request.
 pub(crate) fn key(sender: &UserId, room: &RoomId, transaction: &Transaction) -> TransactionKey {
     let mut hash = Sha256::new();
     for part in [sender.as_str(), room.as_str(), &*transaction.device_id] {
@@ -41,8 +42,7 @@ fn beginning<const N: usize>(hash: &[u8]) -> [u8; N] {
     hash.first_chunk().copied().unwrap_or([0; N])
 }
 
-/// The requests under way and those just done. Owned by this process: another finds the ids of committed transactions
-/// in the database.
+/// Running and recent requests. Owned by this process. Another process finds committed transaction ids in the database.
 pub(crate) struct Transactions {
     db: Database,
     recent: Cache<TransactionKey, EventId>,
@@ -53,21 +53,21 @@ pub(crate) struct Transactions {
 pub(crate) enum Begin<'a> {
     /// The request has been made before.
     Replay(EventId),
-    /// It has not, as far as memory knows; the database decides when the event is committed.
+    /// The request is not in memory. The database detects an earlier one when the event is committed.
     First(Running<'a>),
 }
 
 impl Transactions {
     pub(crate) fn new(db: Database) -> Self {
-        Self { db, recent: Cache::new(RECENT), running: Mutex::default() }
+        Self { db, recent: Cache::new(MAX_RECENT), running: Mutex::default() }
     }
 
-    /// The event of a request made a moment ago.
+    /// Returns the event of a recent request.
     pub(crate) fn recent(&self, key: &TransactionKey) -> Option<EventId> {
         self.recent.get(key)
     }
 
-    /// Begins a request; waits while the same one is under way.
+    /// Begins a request. Waits while the same request is running.
     pub(crate) async fn begin(&self, key: TransactionKey) -> Begin<'_> {
         loop {
             if let Some(event_id) = self.recent.get(&key) {
@@ -84,13 +84,18 @@ impl Transactions {
                     }
                 }
             };
-            // An error is the end of the other request: look again.
+            // The other request has ended, perhaps with an error: look again.
             let _ = done.changed().await;
         }
     }
 
-    /// The event a committed request made; `scope` is of its key.
-    pub(crate) async fn find(&self, scope: i64, txn_id: Arc<str>, version: RoomVersion) -> Result<Option<EventId>, DbError> {
+    /// Returns the event of a committed request. `scope` is from its key.
+    pub(crate) async fn find(
+        &self,
+        scope: i64,
+        txn_id: Arc<str>,
+        version: RoomVersion,
+    ) -> Result<Option<EventId>, DbError> {
         let stored = self.db.read(move |tx| repo::transactions::find(tx, scope, txn_id.as_bytes())).await?;
         stored
             .map(|bytes| event_key::decode(&bytes, version))
@@ -99,7 +104,7 @@ impl Transactions {
     }
 }
 
-/// A request under way. Dropped, it lets the same request be made again.
+/// A running request. When it is dropped, the same request may be made again.
 pub(crate) struct Running<'a> {
     all: &'a Transactions,
     key: TransactionKey,
@@ -107,7 +112,7 @@ pub(crate) struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// The request made this event.
+    /// Records the event of the request.
     pub(crate) fn finish(self, event_id: &EventId) {
         self.all.recent.insert(self.key, event_id.clone());
     }

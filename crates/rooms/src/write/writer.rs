@@ -1,4 +1,4 @@
-//! Writes to rooms.
+//! The service that writes to rooms.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -24,20 +24,20 @@ pub struct RoomsOptions {
     pub clock: Clock,
     /// Randomness, for the ids of rooms before version 12.
     pub random: Random,
-    /// Runs what goes on when nobody waits for it any more.
+    /// Runs tasks that go on when their request has ended.
     pub background: Background,
     /// This server.
     pub server_name: ServerName,
     /// The key that this server signs events with.
     pub signing_key: Arc<SigningKey>,
-    /// Policy servers; `None` where no other server is asked.
+    /// The policy servers; `None` if this server does not federate.
     pub policy_servers: Option<Arc<dyn PolicyServers>>,
-    /// The directories of other servers; `None` where no other server is asked.
+    /// The room aliases of other servers; `None` if this server does not federate.
     pub remote_aliases: Option<Arc<dyn RemoteAliases>>,
-    /// The approximate size in bytes of the rooms in memory, which may be more while they are in use. Single state
-    /// events may take a quarter of it besides.
+    /// The maximum size of the rooms in memory, in bytes. It may be exceeded while they are in use. A quarter of it again
+    /// is for state events.
     pub cache_bytes: usize,
-    /// The state that describes a room to users who are not in it, besides `m.room.create`.
+    /// The types of stripped state, besides `m.room.create`.
     pub stripped_state_types: Vec<PrejoinStateEntry>,
     /// The limits on changes of membership.
     pub limits: MembershipLimits,
@@ -47,19 +47,25 @@ pub struct RoomsOptions {
 
 /// Builds, signs and commits events. A server has one.
 pub struct RoomWriter {
-    pub rooms: Arc<Rooms>,
+    pub(crate) rooms: Arc<Rooms>,
+    /// The database.
     pub db: Database,
+    /// The clock.
     pub clock: Clock,
+    /// Randomness.
     pub random: Random,
-    /// Runs what goes on when nobody waits for it any more.
+    /// Runs tasks that go on when their request has ended.
     pub background: Background,
-    pub server_name: ServerName,
+    pub(crate) server_name: ServerName,
+    /// The key that this server signs events with.
     pub signing_key: Arc<SigningKey>,
     pub(crate) policy_servers: Option<Arc<dyn PolicyServers>>,
     pub(crate) remote_aliases: Option<Arc<dyn RemoteAliases>>,
+    /// The numbers of new rooms, events and snapshots.
     pub nids: Nids,
     pub(crate) persister: Persister,
     pub(crate) transactions: Transactions,
+    /// The limits on changes of membership.
     pub limits: MembershipLimits,
     /// When the last room was created, Unix ms.
     pub(crate) last_creation: AtomicU64,

@@ -42,7 +42,7 @@ impl Fixture {
             policy_servers: None,
             remote_aliases: None,
             cache_bytes,
-            stripped_state_types: stripped::usual().collect(),
+            stripped_state_types: stripped::default_types().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
             forget_on_leave: false,
         });

@@ -93,7 +93,7 @@ struct Seen {
     servers: BTreeSet<String>,
     counts: (u64, u64),
     gaps: String,
-    shown_from: (Option<Position>, Option<Position>),
+    visible_from: (Option<Position>, Option<Position>),
 }
 
 impl Seen {
@@ -114,7 +114,7 @@ impl Seen {
             servers: view.servers.names().map(str::to_owned).collect(),
             counts: (view.joined_count, view.invited_count),
             gaps: format!("{:?}", view.gaps),
-            shown_from: (view.shown_from(true), view.shown_from(false)),
+            visible_from: (view.visible_from(true), view.visible_from(false)),
         }
     }
 }

@@ -286,7 +286,7 @@ pub(crate) fn stripped_state_types(config: &ApiSection) -> Vec<PrejoinStateEntry
     let options = &config.room_prejoin_state;
     let mut shown = Vec::new();
     if !options.disable_default_event_types {
-        shown.extend(stripped::usual());
+        shown.extend(stripped::default_types());
     }
     shown.extend(options.additional_event_types.iter().cloned());
     shown

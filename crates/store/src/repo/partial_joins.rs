@@ -14,7 +14,7 @@ pub struct PartialJoin {
     /// The servers in the room according to it.
     pub servers: Vec<String>,
     /// The position from which clients see the room; `None`: they do not see it yet.
-    pub told_position: Option<Position>,
+    pub visible_position: Option<Position>,
     /// The position at which the state became complete; `None` while it is not.
     pub full_position: Option<Position>,
 }
@@ -26,7 +26,7 @@ fn partial_join(row: &Row<'_>) -> Result<PartialJoin, DbError> {
         snapshot_nid: row.get(1)?,
         joined_via: row.get(2)?,
         servers: servers.split_ascii_whitespace().map(str::to_owned).collect(),
-        told_position: row.get(4)?,
+        visible_position: row.get(4)?,
         full_position: row.get(5)?,
     })
 }
@@ -60,7 +60,7 @@ pub fn set(tx: &mut Tx<'_>, room: RoomNid, join: Option<&PartialJoin>) -> Result
                 &join.snapshot_nid,
                 &join.joined_via,
                 &join.servers.join(" "),
-                &join.told_position,
+                &join.visible_position,
                 &join.full_position,
             ],
         )?;

@@ -74,7 +74,7 @@ pub(super) async fn changed(
     let since = if whole { 0 } else { context.since_position() };
     // Between the token and a new membership event the user may have been away.
     let checked = (membership.position > since).then_some(membership);
-    let became_complete = room.view().shown_from(false).is_some_and(|from| from > since);
+    let became_complete = room.view().visible_from(false).is_some_and(|from| from > since);
     let mut timeline = timeline::read(context, room, since, context.now.position, checked).await?;
     // As far as the client can tell, what lies before the join is missing.
     timeline.limited |= whole && context.request.since.is_some();

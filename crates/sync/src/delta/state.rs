@@ -58,7 +58,7 @@ impl<'s> StateReader<'s> {
     pub(super) async fn changed(&self, since: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
         let shown: HashSet<EventNid> = self.timeline.events.iter().map(|event| event.nid).collect();
         let mut picked = Picked::default();
-        if self.view.merged_since(since) {
+        if self.view.was_resolved_since(since) {
             let changed =
                 timeline::state_delta(self.room, since, self.until.unwrap_or(self.context.now.position)).await?;
             picked.events.extend(changed.into_iter().filter(|event| !shown.contains(&event.nid)));

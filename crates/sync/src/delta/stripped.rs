@@ -35,7 +35,7 @@ pub(crate) async fn invited(
         return Ok(None);
     }
     let inviter = Some(sender).filter(|sender| **sender != context.request.user);
-    let state = context.parts.rooms.describe(room, &invite.pdu, inviter).await?;
+    let state = context.parts.rooms.stripped_state(room, &invite.pdu, inviter).await?;
     Ok(Some(StrippedRoomDelta { state, member: invite }))
 }
 
@@ -49,7 +49,7 @@ pub(crate) async fn knocked(
     if membership.position > context.now.position {
         return Ok(None);
     }
-    let state = context.parts.rooms.describe(room, &knock.pdu, None).await?;
+    let state = context.parts.rooms.stripped_state(room, &knock.pdu, None).await?;
     Ok(Some(StrippedRoomDelta { state, member: knock }))
 }
 

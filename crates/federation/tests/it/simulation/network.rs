@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use plexus_base::{Background, Clock, Random};
 use plexus_federation::inbox::Inbox;
-use plexus_federation::{Filled, PduReceiver, RemoteMembershipChanger};
+use plexus_federation::{BackfillOutcome, PduReceiver, RemoteMembershipChanger};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -244,7 +244,7 @@ impl Server {
             policy_servers: Some(Arc::<Wire>::clone(&wire)),
             remote_aliases: Some(Arc::<Wire>::clone(&wire)),
             cache_bytes: 16 << 20,
-            stripped_state_types: plexus_rooms::stripped::usual().collect(),
+            stripped_state_types: plexus_rooms::stripped::default_types().collect(),
             limits: plexus_rooms::MembershipLimits::none(clock),
             forget_on_leave: false,
         });
@@ -276,13 +276,13 @@ impl Server {
 
     /// Fetches what was before; whether there may be more.
     pub async fn page_back(&self, room: &Arc<Room>) -> bool {
-        self.receiver.backfill(room).await.unwrap() == Filled::Some
+        self.receiver.backfill(room).await.unwrap() == BackfillOutcome::Added
     }
 
     /// Fetches what is missing from the newest gap of the timeline; whether there may be more.
     pub async fn fill_gap(&self, room: &Arc<Room>) -> bool {
         match room.view().gaps.first_open(i64::MIN, i64::MAX, Direction::Backward) {
-            Some(gap) => self.receiver.fill_gap(room, gap.gap_nid).await.unwrap() == Filled::Some,
+            Some(gap) => self.receiver.fill_gap(room, gap.gap_nid).await.unwrap() == BackfillOutcome::Added,
             None => false,
         }
     }

@@ -1,4 +1,4 @@
-//! What the first events of a room say.
+//! The content of the first events of a room.
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
@@ -6,7 +6,7 @@ use plexus_protocol::rules::RoomVersion;
 
 use super::{NewRoom, Preset};
 
-/// `m.room.create`. The version, and before version 11 the creator, cannot be chosen by `creation_content`.
+/// Returns the content of `m.room.create`. `creation_content` cannot set the version or, before version 11, the creator.
 pub(super) fn create(new: &NewRoom) -> Object {
     let auth = &new.version.rules().auth;
     let mut content = new.creation_content.clone();
@@ -17,7 +17,7 @@ pub(super) fn create(new: &NewRoom) -> Object {
         content.insert("creator", new.creator.as_str());
     }
     if auth.privileged_creators {
-        // Who is trusted as much as the creator is a creator (room version 12).
+        // Users with the creator's power level are creators (room version 12).
         if new.preset == Preset::TrustedPrivateChat && !new.invite.is_empty() {
             let mut creators: Vec<Value> =
                 content.get_array("additional_creators").map(<[Value]>::to_vec).unwrap_or_default();
@@ -34,14 +34,14 @@ pub(super) fn create(new: &NewRoom) -> Object {
     content
 }
 
-/// The power levels of a new room, as Synapse sets them.
+/// Returns the default power levels of a new room, as in Synapse.
 pub fn default_power_levels(version: RoomVersion, creator: &UserId) -> Object {
     let privileged = version.rules().auth.privileged_creators;
     let mut users = Object::new();
     if !privileged {
         users.insert(creator.as_str(), 100_i64);
     }
-    // Only creators close a room for good: above every ordinary level (room version 12).
+    // Only creators may replace a room: the level is above all ordinary levels (room version 12).
     let tombstone = if privileged { 150_i64 } else { 100_i64 };
     let events = Object::from([
         ("m.room.avatar", 50_i64),
@@ -69,7 +69,7 @@ pub fn default_power_levels(version: RoomVersion, creator: &UserId) -> Object {
     content
 }
 
-/// `m.room.power_levels`: the defaults, the preset's, then what the creator overrides.
+/// Returns the content of `m.room.power_levels`: the defaults, the changes of the preset, then those of the creator.
 pub(super) fn power_levels(new: &NewRoom) -> Object {
     let mut content = default_power_levels(new.version, &new.creator);
     if new.preset != Preset::PublicChat {
@@ -89,7 +89,7 @@ pub(super) fn power_levels(new: &NewRoom) -> Object {
     content
 }
 
-/// Join rule, history visibility and guest access of a preset.
+/// Returns the join rule, history visibility and guest access of a preset.
 pub(super) fn preset(new: &NewRoom) -> [(&'static str, Object); 3] {
     let (join_rule, guest_access) = match new.preset {
         Preset::PublicChat => ("public", "forbidden"),
@@ -102,7 +102,7 @@ pub(super) fn preset(new: &NewRoom) -> [(&'static str, Object); 3] {
     ]
 }
 
-/// `m.room.topic`, with the text also in its extensible form.
+/// Returns the content of `m.room.topic`, with the text also in its extensible form.
 pub(super) fn topic(topic: &str) -> Object {
     let body = Object::from([("body", topic)]);
     let mut content = Object::from([("topic", topic)]);

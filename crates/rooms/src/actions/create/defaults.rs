@@ -1,11 +1,11 @@
-//! What the configuration says of new rooms.
+//! The configured defaults of new rooms.
 
 use plexus_base::config::{EncryptionByDefault, RoomsSection};
 use plexus_protocol::json::Object;
 
 use super::Preset;
 
-/// What new rooms of a preset begin with on this server.
+/// The configured defaults of new rooms with a preset.
 #[derive(Clone, Debug, Default)]
 pub struct RoomDefaults {
     /// Replaces members of the `m.room.power_levels` content.
@@ -15,7 +15,7 @@ pub struct RoomDefaults {
 }
 
 impl RoomDefaults {
-    /// `default_power_level_content_override` and `encryption_enabled_by_default_for_room_type`.
+    /// Returns the defaults of `default_power_level_content_override` and `encryption_enabled_by_default_for_room_type`.
     #[must_use]
     pub fn of(config: &RoomsSection, preset: Preset) -> Self {
         let name = match preset {

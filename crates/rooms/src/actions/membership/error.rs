@@ -1,4 +1,4 @@
-//! Why a membership was not changed.
+//! Errors of changes of membership.
 
 use plexus_store::DbError;
 
@@ -7,52 +7,52 @@ use crate::model::partial_state::StatePending;
 use crate::write::error::{AddError, SendError};
 use crate::write::peer_error::PeerError;
 
-/// Why a membership was not changed.
+/// A membership was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum MembershipError {
-    /// The user has to be in the room for that.
+    /// The target is not in the room.
     #[error("The user is not in the room")]
     TargetNotInRoom,
-    /// The user has to be banned for that.
+    /// The target is not banned.
     #[error("The user is not banned")]
     NotBanned,
-    /// The user is banned; unban first.
+    /// The target is banned.
     #[error("The user is banned; unban them first")]
     Banned,
-    /// The room lets in members of other rooms, and the user is in none of them.
+    /// The room is restricted, and the user is in none of the allowed rooms.
     #[error("You do not belong to any of the rooms whose members may join this room")]
     NotInAllowedRoom,
-    /// Nobody on this server has the power to let the user in.
+    /// No user of this server may authorise the join of a restricted room.
     #[error("No user of this server can let you into the room")]
     UnableToGrantJoin,
-    /// The room has no place for guests.
+    /// The room does not allow guests.
     #[error("Guests are not allowed in this room")]
     GuestsForbidden,
-    /// Users of other servers cannot be invited by a server that does not federate.
+    /// The target is a user of another server, and this server does not federate.
     #[error("Users of other servers cannot be invited: this server does not federate")]
     RemoteUser,
-    /// Nobody is known who is in the room.
+    /// No server in the room is known.
     #[error("No server is known that is in the room")]
     NoServer,
-    /// The other server told no usable state of the room.
+    /// The other server returned an unusable state of the room.
     #[error("The other server did not send a usable state of the room")]
     BadState,
-    /// Another server was needed and did not do its part.
+    /// The request to another server failed.
     #[error(transparent)]
     Remote(#[from] PeerError),
-    /// A room the user is in cannot be forgotten.
+    /// The user is in the room, which therefore cannot be forgotten.
     #[error("You are still in the room; leave it first")]
     StillInRoom,
-    /// Nobody in the room has invited the owner of that address.
+    /// There is no third-party invite of the address.
     #[error("Nobody has invited the owner of that address")]
     NotInvited,
-    /// This server does not let anybody do that now.
+    /// A limit of this server does not allow the change.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// The identity server's key has been withdrawn, or cannot be asked about.
+    /// The identity server's key is not valid, or could not be checked.
     #[error("The identity server has withdrawn its key, or could not be asked about it")]
     IdentityKey,
-    /// The room, or the database.
+    /// The room does not allow it, or the database failed.
     #[error(transparent)]
     Send(#[from] SendError),
 }

@@ -1,4 +1,4 @@
-//! Joining a room.
+//! Joins a room.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use plexus_protocol::membership::Membership;
 use super::remote::Via;
 use super::{MembershipChange, MembershipChanger, MembershipError, membership_in, restricted};
 use crate::actions::upgrade::successor;
-use crate::model::partial_state::{servers_with_state, unfinished};
+use crate::model::partial_state::{incomplete_join, servers_with_state};
 use crate::model::room::Room;
 use crate::write::append::Sent;
 
-/// How many servers that have all of a room's state are asked to let a user in, who waits meanwhile.
+/// The maximum number of servers with the complete state of a room that are tried for a join, while the user waits.
 const MAX_SERVERS_WITH_STATE: usize = 3;
-/// The HTTP status by which such a server does not let the user in.
+/// The HTTP status with which such a server refuses the join.
 const FORBIDDEN: u16 = 403;
 
 impl MembershipChanger {
-    /// `target` joins; it is also the sender. `guest`: the user is a guest.
+    /// `target`, who is also the sender, joins. `guest`: whether the user is a guest.
     pub async fn join(&self, change: MembershipChange, guest: bool) -> Result<Sent, MembershipError> {
-        let room = self.room_here(&change.room_id).await?;
+        let room = self.resident_room(&change.room_id).await?;
         if room.as_ref().is_some_and(|room| membership_in(room, &change.target) == Some(Membership::Join)) {
-            // A change of the name or avatar in the room.
+            // Changes the name or avatar in the room.
             return self.enter(room, &change, guest).await;
         }
         let limits = &self.writer.limits;
@@ -39,20 +39,20 @@ impl MembershipChanger {
         guest: bool,
     ) -> Result<Sent, MembershipError> {
         let Some(room) = room else {
-            return self.enter_elsewhere(change, guest).await;
+            return self.join_remotely(change, guest).await;
         };
         if let Some(joined) = self.join_with_part_of_state(&room, change, guest).await {
             return joined;
         }
-        match self.join_here(&room, change, guest).await {
-            Err(MembershipError::UnableToGrantJoin) => self.join_by_others(&room, change, guest).await,
+        match self.join_locally(&room, change, guest).await {
+            Err(MembershipError::UnableToGrantJoin) => self.join_through_authorisers(&room, change, guest).await,
             other => other,
         }
     }
 
-    /// Joins a room that this server is not in. Whether a guest may be in it is not known before, so that guests only
-    /// go where they are invited; one who may not be there leaves again ([`crate::GuestRemoval`]).
-    async fn enter_elsewhere(&self, change: &MembershipChange, guest: bool) -> Result<Sent, MembershipError> {
+    /// Joins a room that this server is not in. It is not known before whether the room allows guests, so that guests need an
+    /// invite; if the room does not allow them, they leave again ([`crate::GuestRemoval`]).
+    async fn join_remotely(&self, change: &MembershipChange, guest: bool) -> Result<Sent, MembershipError> {
         if guest {
             let room = self.rooms.get(&change.room_id).await?;
             let membership = room.and_then(|room| membership_in(&room, &change.target));
@@ -60,9 +60,9 @@ impl MembershipChanger {
                 return Err(MembershipError::GuestsForbidden);
             }
         }
-        let servers = self.ways_in(change).await?;
+        let servers = self.candidate_servers(change).await?;
         let sent =
-            self.remote(&servers)?.join(change, Via { servers: &servers, room: None }, decided_for(guest)).await?;
+            self.remote(&servers)?.join(change, Via { servers: &servers, room: None }, server_fields_of(guest)).await?;
         let room = if guest { self.rooms.get(&change.room_id).await? } else { None };
         if room.is_some_and(|room| !room.view().guests_can_join) {
             Err(MembershipError::GuestsForbidden)
@@ -71,7 +71,7 @@ impl MembershipChanger {
         }
     }
 
-    async fn join_here(
+    async fn join_locally(
         &self,
         room: &Arc<Room>,
         change: &MembershipChange,
@@ -84,12 +84,12 @@ impl MembershipChanger {
         if guest && !is_joined && !room.view().guests_can_join {
             return Err(MembershipError::GuestsForbidden);
         }
-        let mut decided = decided_for(guest);
+        let mut server_fields = server_fields_of(guest);
         if let Some(authoriser) = restricted::authoriser(&self.rooms, room, &change.target).await? {
-            decided.insert("join_authorised_via_users_server", authoriser.as_str());
+            server_fields.insert("join_authorised_via_users_server", authoriser.as_str());
         }
         let is_first = successor::is_first_join(room, &change.target);
-        let sent = self.set(room, change, "join", Some(&change.target), &decided).await?;
+        let sent = self.set(room, change, "join", Some(&change.target), &server_fields).await?;
         if guest && !room.view().guests_can_join {
             // Guest access ended while the guest joined.
             let leave = MembershipChange { content: Object::new(), reason: None, ..change.clone() };
@@ -102,8 +102,8 @@ impl MembershipChanger {
         Ok(sent)
     }
 
-    /// Where members are missing from the room's state, asks the servers that have all of it to let the user in. `None`
-    /// when this server has to decide itself, once it can: nothing is missing, or none of the others does.
+    /// Joins a room with partial state through servers that have the complete state. `None` if this server has to decide
+    /// itself: the state is complete, or none of the servers decides.
     async fn join_with_part_of_state(
         &self,
         room: &Arc<Room>,
@@ -111,7 +111,7 @@ impl MembershipChanger {
         guest: bool,
     ) -> Option<Result<Sent, MembershipError>> {
         let view = room.view();
-        let partial = unfinished(&view)?;
+        let partial = incomplete_join(&view)?;
         if view.state.membership(change.target.as_str()) == Some(Membership::Join) {
             return None;
         }
@@ -123,7 +123,7 @@ impl MembershipChanger {
         let joined = self
             .remote(&servers)
             .ok()?
-            .join(change, Via { servers: &servers, room: Some(room) }, decided_for(guest))
+            .join(change, Via { servers: &servers, room: Some(room) }, server_fields_of(guest))
             .await;
         match &joined {
             Ok(_) => Some(joined),
@@ -132,10 +132,9 @@ impl MembershipChanger {
         }
     }
 
-    /// Has another server let the user in, who belongs to one of the rooms whose members may join: no user of this
-    /// server has the power to. Only servers that have such a user, by the room's state as this server knows it, are
-    /// asked.
-    async fn join_by_others(
+    /// Joins a restricted room through another server, as no user of this one may authorise the join. Only servers with a user
+    /// who may, by the room's state here, are asked.
+    async fn join_through_authorisers(
         &self,
         room: &Arc<Room>,
         change: &MembershipChange,
@@ -143,14 +142,14 @@ impl MembershipChanger {
     ) -> Result<Sent, MembershipError> {
         let servers = restricted::servers_with_authorisers(&room.view(), self.rooms.server_name());
         let Ok(remote) = self.remote(&servers) else { return Err(MembershipError::UnableToGrantJoin) };
-        match remote.join(change, Via { servers: &servers, room: Some(room) }, decided_for(guest)).await {
+        match remote.join(change, Via { servers: &servers, room: Some(room) }, server_fields_of(guest)).await {
             Err(MembershipError::Remote(_)) => Err(MembershipError::UnableToGrantJoin),
             other => other,
         }
     }
 }
 
-/// What this server says in the join of a guest (Synapse's mark, which clients and bridges look for).
-fn decided_for(guest: bool) -> Object {
+/// Returns the fields that this server sets in a join: a mark for guests, as in Synapse, which clients and bridges use.
+fn server_fields_of(guest: bool) -> Object {
     if guest { Object::from([("kind", "guest")]) } else { Object::new() }
 }

@@ -1,4 +1,4 @@
-//! What changes of membership need of other servers.
+//! Changes of membership through other servers.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::model::room::Room;
 use crate::write::append::Sent;
 use crate::write::peer_error::PeerError;
 
-/// The servers to ask, in this order.
+/// The servers to go through, in this order.
 #[derive(Clone, Copy)]
 pub struct Via<'a> {
     /// The servers.
@@ -21,25 +21,24 @@ pub struct Via<'a> {
     pub room: Option<&'a Arc<Room>>,
 }
 
-/// Changes memberships by way of other servers.
+/// Changes memberships through other servers.
 pub trait RemoteMemberships: Send + Sync {
-    /// `change.target` joins by way of the first server that accepts them. `decided`: content that this server adds to
-    /// the member event.
+    /// `change.target` joins through the first server that accepts them. `server_fields` are added to the member event.
     fn join<'a>(
         &'a self,
         change: &'a MembershipChange,
         via: Via<'a>,
-        decided: Object,
+        server_fields: Object,
     ) -> BoxFuture<'a, Result<Sent, MembershipError>>;
 
-    /// `change.target` knocks by way of the first server that accepts them.
+    /// `change.target` knocks through the first server that accepts them.
     fn knock<'a>(
         &'a self,
         change: &'a MembershipChange,
         servers: &'a [ServerName],
     ) -> BoxFuture<'a, Result<Sent, MembershipError>>;
 
-    /// `change.target` declines an invite or withdraws a knock.
+    /// `change.target` rejects an invite or withdraws a knock.
     fn leave<'a>(
         &'a self,
         room: &'a Arc<Room>,
@@ -47,13 +46,13 @@ pub trait RemoteMemberships: Send + Sync {
         servers: &'a [ServerName],
     ) -> BoxFuture<'a, Result<Sent, MembershipError>>;
 
-    /// Withdraws a join that failed here and that another server may have accepted; `None` if there is none.
+    /// Withdraws a join that failed here but that another server may have accepted. Returns `None` if there is none.
     fn withdraw_join<'a>(
         &'a self,
         change: &'a MembershipChange,
     ) -> BoxFuture<'a, Result<Option<Sent>, MembershipError>>;
 
-    /// Returns the name and avatar of a user of another server; empty if that server does not answer soon.
+    /// Returns the name and avatar of a user of another server; an empty object if that server does not respond soon.
     fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId) -> BoxFuture<'a, Object>;
 
     /// Returns the invite with the signature of the invited user's server.
@@ -64,7 +63,7 @@ pub trait RemoteMemberships: Send + Sync {
         invite: &'a Pdu,
     ) -> BoxFuture<'a, Result<Pdu, MembershipError>>;
 
-    /// Asks the server of the user who invited an address to invite the owner of the address.
+    /// Asks the inviter's server to turn a third-party invite into an invite (`PUT /exchange_third_party_invite`).
     fn exchange_third_party_invite<'a>(
         &'a self,
         server: &'a ServerName,
@@ -72,7 +71,7 @@ pub trait RemoteMemberships: Send + Sync {
         invite: Object,
     ) -> BoxFuture<'a, Result<(), PeerError>>;
 
-    /// Whether an identity server still stands by a key; asks the address that an event names for that.
+    /// Whether a key of an identity server is still valid. Requests `key_validity_url`, which an event names.
     fn identity_key_is_valid<'a>(
         &'a self,
         key_validity_url: &'a str,

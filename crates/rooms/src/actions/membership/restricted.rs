@@ -1,4 +1,5 @@
-//! Restricted rooms: who vouches for a user who is in one of the allowed rooms (client-server API, "Restricted rooms").
+//! Restricted rooms: selects the user who authorises a join
+//! (<https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms>).
 
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::join_rule::JoinRule;
@@ -10,7 +11,10 @@ use crate::model::room_view::RoomView;
 use crate::model::rooms::Rooms;
 use crate::read::summary;
 
-/// The local user in whose name the server lets `user` in; `None` when the room is not restricted or the user is invited.
+/// Returns the local user who authorises the join of `user`; `None` if the join needs none.
+///
+/// # Errors
+/// When `user` is in none of the allowed rooms, no local user may authorise the join, or the database fails.
 pub async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Result<Option<UserId>, MembershipError> {
     let view = room.view();
     if !needs_authoriser(&view, user) {
@@ -23,7 +27,7 @@ pub async fn authoriser(rooms: &Rooms, room: &Room, user: &UserId) -> Result<Opt
     can_authorise(&view).map(Some).ok_or(MembershipError::UnableToGrantJoin)
 }
 
-/// Whether somebody has to vouch for a user who joins.
+/// Whether the join of a user has to be authorised.
 pub fn needs_authoriser(view: &RoomView, user: &UserId) -> bool {
     matches!(view.join_rule, JoinRule::Restricted | JoinRule::KnockRestricted)
         && !matches!(
@@ -32,20 +36,20 @@ pub fn needs_authoriser(view: &RoomView, user: &UserId) -> bool {
         )
 }
 
-/// A local user who has the power to let others in.
+/// Returns a local user who may authorise joins.
 pub fn can_authorise(view: &RoomView) -> Option<UserId> {
     view.local_joined.iter().find(|member| may_invite(view, member)).cloned()
 }
 
-/// Whether a user of any server is in the room and has the power to let others in.
+/// Whether a user, of any server, may authorise joins.
 pub fn is_authoriser(view: &RoomView, user: &UserId) -> bool {
     view.state.membership(user.as_str()) == Some(Membership::Join) && may_invite(view, user)
 }
 
-/// The servers, without this one, that have a user in the room with the power to let others in.
+/// Returns the other servers with a user who may authorise joins.
 pub(super) fn servers_with_authorisers(view: &RoomView, own: &ServerName) -> Vec<ServerName> {
     let levels = &view.power_levels;
-    // Where everybody has the power, somebody of this server has it, and nobody else is asked.
+    // Only users with an explicit level matter: if everybody may authorise joins, so may a user of this server.
     let named = levels.users().filter_map(|(user, _)| UserId::try_from(user).ok());
     let mut servers: Vec<ServerName> = Vec::new();
     for user in levels.privileged_creators().iter().cloned().chain(named).filter(|user| is_authoriser(view, user)) {

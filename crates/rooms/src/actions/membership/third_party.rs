@@ -1,5 +1,6 @@
-//! Invites of people who were known by an address only: once somebody has proven to own the address, the room's
-//! `m.room.third_party_invite` becomes an invite of that user (server-server API, "Third-party invites").
+//! Third-party invites: once a user has proven to an identity server that they own an invited address, an
+//! `m.room.third_party_invite` event becomes an invite of that user
+//! (<https://spec.matrix.org/v1.19/server-server-api/#third-party-invites>).
 
 use plexus_protocol::auth::{InviteKey, keys_that_signed};
 use plexus_protocol::event::Pdu;
@@ -11,24 +12,27 @@ use crate::model::limits::Authority;
 use crate::model::room::Room;
 use crate::write::append::Sent;
 
-/// What an identity server says of the owner of an address.
+/// The claim of a user to a third-party invite, signed by an identity server.
 #[derive(Clone, Debug)]
-pub struct Redemption {
+pub struct ThirdPartyInviteClaim {
     /// The room.
     pub room_id: RoomId,
-    /// Who invited the owner of the address.
+    /// The user who invited the address.
     pub sender: UserId,
-    /// The owner.
+    /// The owner of the address.
     pub target: UserId,
-    /// The identity server's word for it: `mxid`, `token`, `signatures`.
+    /// The signed object: `mxid`, `token`, `signatures`.
     pub signed: Object,
 }
 
 impl MembershipChanger {
-    /// Invites the owner of an address in the name of a local user who invited the address.
-    pub async fn redeem(&self, redemption: Redemption) -> Result<Sent, MembershipError> {
-        let Redemption { room_id, sender, target, mut signed } = redemption;
-        // No signature covers it, and this server signs the invite.
+    /// Invites the owner of an address, on behalf of the local user who invited the address.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn claim_third_party_invite(&self, claim: ThirdPartyInviteClaim) -> Result<Sent, MembershipError> {
+        let ThirdPartyInviteClaim { room_id, sender, target, mut signed } = claim;
+        // No signature covers it.
         signed.remove("unsigned");
         let room = self.room(&room_id).await?;
         let own = sender.server_name() == self.rooms.server_name().as_str();
@@ -39,18 +43,21 @@ impl MembershipChanger {
         self.require_valid_key(&invite, &signed).await?;
         let display_name = invite.content().get("display_name").cloned().unwrap_or_else(|| "".into());
         let proof = Object::from([("display_name", display_name), ("signed", Value::Object(signed))]);
-        let decided = Object::from([("third_party_invite", proof)]);
+        let server_fields = Object::from([("third_party_invite", proof)]);
         let (content, authority) = (Object::new(), Authority::User);
         let change = MembershipChange { room_id, sender, target, reason: None, content, via: Vec::new(), authority };
-        self.invite_with(&change, &decided).await
+        self.invite_with(&change, &server_fields).await
     }
 
-    /// Has the server of the user who invited the address of `target`, a local user, invite that user.
-    pub async fn have_redeemed(&self, redemption: Redemption) -> Result<(), MembershipError> {
-        let Redemption { room_id, sender, target, signed } = redemption;
+    /// Asks the inviter's server to invite `target`, a local user.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn forward_third_party_invite(&self, claim: ThirdPartyInviteClaim) -> Result<(), MembershipError> {
+        let ThirdPartyInviteClaim { room_id, sender, target, signed } = claim;
         let server = ServerName::try_from(sender.server_name()).map_err(|_| MembershipError::NoServer)?;
         let remote = self.remote.as_ref().ok_or(MembershipError::NoServer)?;
-        // The server knows the name under which the address was invited; it does not have to be told the right one.
+        // That server knows the display name of the invite, and ignores this one.
         let proof = Object::from([("display_name", Value::from("")), ("signed", Value::Object(signed))]);
         let content = Object::from([("membership", Value::from("invite")), ("third_party_invite", proof.into())]);
         let invite = Object::from([
@@ -63,15 +70,15 @@ impl MembershipChanger {
         Ok(remote.exchange_third_party_invite(&server, &room_id, invite).await?)
     }
 
-    /// The server that makes the invite asks whether the key it rests on has been withdrawn (client-server API, "Third-party
-    /// invites"); nobody else does, so that all judge the event alike.
+    /// Checks that the identity server's key is still valid. Only the server that sends the invite does so
+    /// (<https://spec.matrix.org/v1.19/client-server-api/#third-party-invites>): all others would not judge the event alike.
     async fn require_valid_key(&self, invite: &Pdu, signed: &Object) -> Result<(), MembershipError> {
         for InviteKey { public_key, key_validity_url } in keys_that_signed(invite.content(), signed) {
             let (Some(url), Some(remote)) = (key_validity_url, &self.remote) else { return Ok(()) };
             match remote.identity_key_is_valid(url, public_key).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                Err(error) => tracing::info!("whether a key of an identity server is valid is not known: {error}"),
+                Err(error) => tracing::info!("the key of an identity server could not be checked: {error}"),
             }
         }
         Err(MembershipError::IdentityKey)

@@ -1,4 +1,4 @@
-//! The aliases of a room that is replaced, and its place in the room directory.
+//! The aliases of a replaced room, and its publication in the room directory.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::write::append;
 use crate::write::draft::Draft;
 use crate::write::writer::RoomWriter;
 
-/// Points this server's aliases of the old room to the new one, which takes its place in this server's room directory.
+/// Points this server's aliases of the old room to the new one, and publishes the new one instead of the old.
 pub(super) async fn move_all(rooms: &Rooms, old: &Room, new: &Room) -> Result<(), DbError> {
     let (from, to) = (old.nid, new.nid);
     let moved = rooms.db.write(move |tx| {
@@ -26,9 +26,8 @@ pub(super) async fn move_all(rooms: &Rooms, old: &Room, new: &Room) -> Result<()
     moved.await
 }
 
-/// Moves this server's aliases from the old room's `m.room.canonical_alias` to the new room's. Aliases of other
-/// servers stay, as in Synapse: they still point to the old room. Where the sender may not set the event it stays as
-/// it is.
+/// Moves this server's aliases from the old room's `m.room.canonical_alias` to the new room's. Aliases of other servers still
+/// point to the old room and stay there, as in Synapse. An event that the sender may not set is not changed.
 pub(super) async fn move_canonical(writer: &RoomWriter, old: &Arc<Room>, new: &Arc<Room>, sender: &UserId) {
     let view = old.view();
     let Some(event) = view.event_in_memory("m.room.canonical_alias", "") else { return };
@@ -45,7 +44,7 @@ pub(super) async fn move_canonical(writer: &RoomWriter, old: &Arc<Room>, new: &A
     }
 }
 
-/// The content of `m.room.canonical_alias` without the aliases of `server`, and that with these alone.
+/// Splits the content of `m.room.canonical_alias` into one without the aliases of `server`, and one with only these.
 fn split(content: &Object, server: &str) -> (Object, Object) {
     let is_own = |alias: &str| RoomAlias::try_from(alias).is_ok_and(|alias| alias.server_name() == server);
     let (mut stays, mut moves) = (content.clone(), Object::new());

@@ -1,4 +1,4 @@
-//! What the room begins with that replaces another.
+//! The events of a room that replaces another.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::read::timeline;
 use crate::write::content;
 use crate::write::draft::Draft;
 
-/// State the new room takes over.
-const TAKEN_OVER: [&str; 8] = [
+/// The state that is copied to the new room.
+const COPIED_STATE: [&str; 8] = [
     "m.room.avatar",
     "m.room.encryption",
     "m.room.guest_access",
@@ -28,19 +28,19 @@ const TAKEN_OVER: [&str; 8] = [
     "m.room.server_acl",
     "m.room.topic",
 ];
-/// The usual level of creators, before room version 12.
+/// The default power level of creators, before room version 12.
 const CREATOR_LEVEL: i64 = 100;
 /// The greatest integer of canonical JSON.
 const MAX_LEVEL: i64 = (1 << 53) - 1;
 
-/// The new room. `tombstone`: the event that will close the old one.
+/// Returns the new room. `tombstone` is the event that will replace the old one.
 pub(super) async fn new_room(
     rooms: &Rooms,
     upgrade: &Upgrade,
     tombstone: Option<&EventId>,
 ) -> Result<NewRoom, DbError> {
     let Upgrade { room, sender, version, .. } = upgrade;
-    let mut initial_state = taken_over(rooms, upgrade).await?;
+    let mut initial_state = copied_state(rooms, upgrade).await?;
     let levels = final_levels(upgrade);
     let power_levels = levels.as_ref().map(|levels| first_levels(upgrade, levels)).unwrap_or_default();
     initial_state.extend(levels.map(|content| state("m.room.power_levels", content)));
@@ -69,7 +69,8 @@ fn state(event_type: &str, content: Object) -> InitialState {
     InitialState { event_type: event_type.to_owned(), state_key: String::new(), content }
 }
 
-/// The old room's type, and whether it federates; not its additional creators, who have to be named anew.
+/// Returns the content of the create event: the old room's type and `m.federate`, but not its additional creators, which
+/// the request names.
 fn creation_content(upgrade: &Upgrade, tombstone: Option<&EventId>) -> Object {
     let Upgrade { room, additional_creators, .. } = upgrade;
     let view = room.view();
@@ -88,8 +89,8 @@ fn creation_content(upgrade: &Upgrade, tombstone: Option<&EventId>) -> Object {
     content
 }
 
-/// The state that the specification names, the bans, and of a space the rooms in it.
-async fn taken_over(rooms: &Rooms, upgrade: &Upgrade) -> Result<Vec<InitialState>, DbError> {
+/// Returns the copied state: the state that the specification lists, bans, and the child rooms of a space.
+async fn copied_state(rooms: &Rooms, upgrade: &Upgrade) -> Result<Vec<InitialState>, DbError> {
     let room = &upgrade.room;
     let view = room.view();
     let is_space = view.is_space();
@@ -97,7 +98,7 @@ async fn taken_over(rooms: &Rooms, upgrade: &Upgrade) -> Result<Vec<InitialState
         .state
         .iter()
         .filter(|entry| {
-            (entry.state_key.is_empty() && TAKEN_OVER.contains(&&*entry.event_type))
+            (entry.state_key.is_empty() && COPIED_STATE.contains(&&*entry.event_type))
                 || (is_space && &*entry.event_type == "m.space.child")
                 || entry.membership == Some(Membership::Ban)
         })
@@ -146,7 +147,7 @@ fn final_levels(upgrade: &Upgrade) -> Option<Object> {
     Some(content)
 }
 
-/// The levels while the room is being made: the sender can set all of its state, whoever set it in the old room.
+/// Returns the power levels during the creation: they allow the sender to set all copied state.
 fn first_levels(upgrade: &Upgrade, levels: &Object) -> Object {
     let Upgrade { room, sender, version, .. } = upgrade;
     let rules = version.rules();
@@ -167,7 +168,7 @@ fn first_levels(upgrade: &Upgrade, levels: &Object) -> Object {
     levels
 }
 
-/// The level with which a user can set any state and ban these users.
+/// Returns the level at which a user can set any state and ban these users.
 fn needed_level(levels: &PowerLevels, banned: &[UserId]) -> i64 {
     let number = |level: PowerLevel| match level {
         PowerLevel::Level(level) => level,

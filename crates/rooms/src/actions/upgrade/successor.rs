@@ -1,5 +1,5 @@
-//! A room that has replaced another, upgraded here or elsewhere: what this server and its users have set up for the old
-//! room is carried over to the new one
+//! Copies the settings of this server and its users from a replaced room to the room that replaced it, which any server
+//! may have created
 //! (<https://spec.matrix.org/v1.19/client-server-api/#room-upgrades>, "Server behaviour").
 
 use std::sync::Arc;
@@ -23,14 +23,14 @@ const DIRECT: &str = "m.direct";
 /// Users with this many push rules of their own get no copies: the default of `push_rules.limits.rule_count`.
 const MAX_PUSH_RULES: usize = 10_000;
 
-/// Whether the user, who is about to join, has not been in the room before.
+/// Whether the user, who is about to join, has never been in the room.
 pub fn is_first_join(room: &Room, user: &UserId) -> bool {
     let membership = room.view().state.membership(user.as_str());
     !matches!(membership, Some(Membership::Join | Membership::Leave))
 }
 
-/// Copies the user's tags, push rules and `m.direct` of the replaced room. For a user who has joined the room for the
-/// first time, and whose join stands whatever fails here: failures are logged.
+/// Copies tags, push rules and `m.direct` of the replaced room for a user who has joined for the first time. Failures are
+/// logged.
 pub async fn joined(rooms: &Rooms, room: &Room, user: &UserId) {
     let copied = match predecessor(rooms, room).await {
         Ok(None) => return,
@@ -42,8 +42,8 @@ pub async fn joined(rooms: &Rooms, room: &Room, user: &UserId) {
     }
 }
 
-/// Moves this server's aliases of the replaced room, and that room's place in its directory, to a room that this
-/// server has just entered. Failures are logged.
+/// Moves this server's aliases and publication of the replaced room to a room that this server has just joined. Failures are
+/// logged.
 pub async fn entered(rooms: &Rooms, room: &Room) {
     let moved = match predecessor(rooms, room).await {
         Ok(None) => return,
@@ -55,7 +55,7 @@ pub async fn entered(rooms: &Rooms, room: &Room) {
     }
 }
 
-/// Returns the room that this one has replaced. Both have to say so: anybody can make a room that names another as its
+/// Returns the room that this one has replaced. Both rooms have to name each other: anybody can create a room with any
 /// predecessor.
 async fn predecessor(rooms: &Rooms, room: &Room) -> Result<Option<Arc<Room>>, DbError> {
     let view = room.view();
@@ -90,7 +90,7 @@ async fn copy_settings(rooms: &Rooms, old: &Room, new: &Room, user: &UserId) -> 
     copy.await
 }
 
-/// As [`account_data::put`]; what would be too much is not stored.
+/// Stores account data, unless it exceeds a limit.
 fn put(tx: &mut Tx<'_>, user: &UserId, scope: Scope<'_>, event_type: &str, content: &str) -> Result<(), DbError> {
     match account_data::put(tx, user, scope, event_type, content) {
         Ok(_) => Ok(()),
@@ -112,7 +112,7 @@ fn copy_push_rules(tx: &mut Tx<'_>, user: &UserId, from: &RoomId, to: &RoomId) -
     Ok(())
 }
 
-/// The content of `m.tag` of a room that has the tags of another besides its own; `None` when that adds nothing.
+/// Returns the content of `m.tag` with the tags of another room added; `None` if that adds nothing.
 fn with_tags(others: &str, own: Option<&str>) -> Option<String> {
     let tags = |content: &str| match serde_json::from_str::<Map<String, Value>>(content).ok()?.remove(TAGS)? {
         Value::Object(tags) => Some(tags),
@@ -126,7 +126,7 @@ fn with_tags(others: &str, own: Option<&str>) -> Option<String> {
     (all.len() > before).then(|| Value::from(Map::from_iter([(TAGS.to_owned(), Value::Object(all))])).to_string())
 }
 
-/// The content of `m.direct` with the room `to` wherever the room `from` is; `None` when that changes nothing.
+/// Returns the content of `m.direct` with the room `to` added wherever the room `from` is; `None` if that adds nothing.
 fn with_direct(content: &str, from: &RoomId, to: &RoomId) -> Option<String> {
     let mut content: Map<String, Value> = serde_json::from_str(content).ok()?;
     let mut changed = false;

@@ -1,4 +1,5 @@
-//! Bundled aggregations: what clients are told of an event's edits, references and thread along with the event.
+//! Bundled aggregations: the edits, references and thread that clients get together with an event
+//! (<https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events>).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,13 +19,13 @@ const EDIT: &[u8] = b"m.replace";
 const REFERENCE: &[u8] = b"m.reference";
 const THREAD: &[u8] = b"m.thread";
 
-/// How many of an event's newest edits are looked at for one that counts.
+/// The maximum number of an event's newest edits that are searched for a valid one.
 const MAX_EDITS: usize = 50;
-/// How many references, and replies in a thread, are read. Older references are left out; older replies are counted
-/// whether or not the reader may see them.
+/// The maximum number of references, and of replies in a thread, that are read. Older references are left out; older
+/// replies are counted even if the reader may not see them.
 const MAX_RELATED: usize = 1_000;
 
-/// What an event's `unsigned.m.relations` is made from.
+/// The aggregation of an event's relations, for `unsigned.m.relations`.
 #[derive(Default)]
 struct Aggregation {
     /// The newest valid edit.
@@ -46,12 +47,12 @@ struct Target {
     sender: UserId,
 }
 
-/// The related events from which the aggregations of some events are made.
+/// The related events of some events.
 #[derive(Default)]
 struct Found {
     /// In the order of the timeline.
     related: Vec<Related>,
-    /// Target to the number of replies in its thread that are not in `related`.
+    /// The number of replies that are not in `related`, by the thread's root.
     older_replies: HashMap<Vec<u8>, u64>,
     /// The targets in whose threads the reader has replied.
     took_part: HashSet<Vec<u8>>,
@@ -81,8 +82,10 @@ impl Found {
     }
 }
 
-/// For each of `events` that has any, the JSON of its `unsigned.m.relations`: of what the reader may see, who is named
-/// in `format`.
+/// Returns the JSON of `unsigned.m.relations` for each event that has relations visible to the reader (`format.user`).
+///
+/// # Errors
+/// When the database fails.
 pub async fn bundle(
     room: &Room,
     format: &ClientFormat<'_>,
@@ -123,8 +126,7 @@ pub async fn bundle(
     Ok(written.collect())
 }
 
-/// Those events that something may relate to. What relates to an event comes after it: for recent events
-/// memory knows.
+/// Returns the events that others may relate to. Related events come later, so that memory decides for recent events.
 fn possible_targets(room: &Room, events: &[Arc<TimelineEvent>]) -> Vec<Target> {
     let view = room.view();
     let oldest = events.iter().map(|event| event.position).min().unwrap_or(0);
@@ -176,7 +178,7 @@ fn write(
     let mut members: Vec<String> = Vec::new();
     let format = ClientFormat { room_id: true, ..*format };
     let edit = aggregation.edit.and_then(|nid| others.get(&nid)).filter(|edit| {
-        // What is encrypted has its new content inside.
+        // The new content of an encrypted edit is encrypted.
         (edit.pdu.event_type() == "m.room.encrypted" || edit.pdu.content().get_object("m.new_content").is_some())
             && relates_to(event.pdu.content()).is_none_or(|(_, rel_type)| rel_type != "m.replace")
     });

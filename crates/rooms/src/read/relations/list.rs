@@ -1,4 +1,4 @@
-//! Paging through what relates to an event, and through a room's threads.
+//! Pages of the events that relate to an event, and of the threads of a room.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,36 +14,39 @@ use crate::model::room::Room;
 use crate::model::stored_events;
 use crate::model::timeline_event::TimelineEvent;
 
-/// How far `recurse` follows relations of relations (client-server API: at least 3).
+/// The depth to which `recurse` follows relations of relations: the specification's minimum.
 const MAX_RECURSION: u32 = 3;
-/// How many events are looked at for each of these steps, the newest.
+/// The maximum number of events that are read at each depth, the newest.
 const MAX_RECURSIVE: usize = 5_000;
-/// How many of the newest replies in a thread are looked at for one that the reader may see.
+/// The maximum number of newest replies in a thread that are searched for one that the reader may see.
 const MAX_REPLIES: usize = 100;
 
-/// Which relations are wanted.
+/// A filter of relations.
 #[derive(Clone, Debug, Default)]
 pub struct RelationFilter {
     /// `rel_type`
     pub rel_type: Option<String>,
     /// The related event's type.
     pub event_type: Option<String>,
-    /// Whether relations of relations are wanted too.
+    /// Whether to include relations of relations.
     pub recurse: bool,
 }
 
 /// A page of related events.
 #[derive(Clone, Debug)]
 pub struct RelationPage {
-    /// In the order asked for.
+    /// The events, in the requested direction.
     pub events: Vec<Arc<TimelineEvent>>,
-    /// Whether there are more beyond.
+    /// Whether there are more.
     pub more: bool,
-    /// How deep `recurse` went.
+    /// The depth that `recurse` reached.
     pub depth: u32,
 }
 
-/// Events that relate to `target` with `after < position <= upto`, from the end that `direction` begins at.
+/// Returns events that relate to `target`, with `after < position <= upto`, in a direction.
+///
+/// # Errors
+/// When the database fails.
 pub async fn related(
     room: &Room,
     target: &EventId,
@@ -81,7 +84,7 @@ pub async fn related(
         .await
 }
 
-/// A page of what relates to an event, and to that; and how deep it goes.
+/// Returns a page of events that relate to an event directly or indirectly, and the depth that was reached.
 fn recursive(
     tx: &mut Tx<'_>,
     room: RoomNid,
@@ -114,16 +117,16 @@ fn recursive(
     Ok((found, depth))
 }
 
-/// Which threads are wanted.
+/// A request for a page of threads.
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadFilter {
     /// Only threads that the reader has taken part in.
     pub participated: bool,
-    /// Only replies at or before this position count.
+    /// Replies after this position are ignored.
     pub upto: Position,
-    /// Only threads whose newest reply lies before this position.
+    /// Only threads whose newest reply is before this position.
     pub before: Position,
-    /// How many.
+    /// The maximum number of threads.
     pub limit: u32,
 }
 
@@ -136,8 +139,11 @@ pub struct ThreadPage {
     pub next: Option<Position>,
 }
 
-/// The roots of those of the room's threads in which the reader may see a reply. Whether they may see the roots is for
-/// [`crate::read::timeline::visible`] to say.
+/// Returns the roots of threads in which the reader may see a reply. [`crate::read::timeline::visible`] decides whether
+/// they may see the roots.
+///
+/// # Errors
+/// When the database fails.
 pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Result<ThreadPage, DbError> {
     let (nid, version) = (room.nid, room.version);
     let ThreadFilter { participated, upto, before, limit } = filter;
@@ -148,7 +154,7 @@ pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Resu
             let roots = repo::relations::thread_roots(tx, nid, participant.as_deref(), (upto, before), limit)?;
             let next = match roots.last() {
                 Some((_, latest)) => (roots.len() == limit as usize).then_some(*latest),
-                // Nothing was asked for: it goes on where this page began.
+                // An empty page: the next one begins at the same place.
                 None => (limit == 0).then(|| before.min(upto.saturating_add(1))),
             };
             let targets: Vec<Vec<u8>> = roots.into_iter().map(|(target, _)| target).collect();

@@ -1,4 +1,4 @@
-//! Which thread an event belongs to (client-server API, "Threaded read receipts").
+//! The thread of an event (<https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts>).
 
 use plexus_protocol::event::relation::relates_to;
 use plexus_protocol::id::EventId;
@@ -10,20 +10,20 @@ use crate::model::room::Room;
 /// `thread_id` of receipts for the main timeline.
 pub const MAIN_THREAD: &str = "main";
 
-/// How many relations are followed from an event towards the root of its thread: a reaction to an edit of a reply takes
-/// three. Synapse follows as many.
-const MAX_CLIMB: usize = 4;
+/// The maximum number of relations between an event and the root of its thread, as in Synapse: a reaction to an edit of a
+/// reply needs three.
+const MAX_RELATIONS_TO_ROOT: usize = 4;
 
-/// Whether a receipt for an event may name this thread. The root of a thread, and what relates to the root otherwise
-/// than by `m.thread`, belong to that thread and to the main timeline. An event that is not known here, or has been
-/// redacted, belongs to the main timeline alone.
+/// Whether a receipt for an event may name this thread. The root of a thread, and events that relate to the root other than
+/// by `m.thread`, belong to the thread and to the main timeline. An unknown or redacted event belongs to the main timeline
+/// only.
 ///
 /// # Errors
-/// Of the database.
+/// When the database fails.
 pub async fn is_in_thread(room: &Room, event_id: &EventId, thread: &str) -> Result<bool, DbError> {
     let mut top = event_id.clone();
-    for _ in 0..MAX_CLIMB {
-        let Some(event) = event_lookup::known_event(room, &top).await? else { break };
+    for _ in 0..MAX_RELATIONS_TO_ROOT {
+        let Some(event) = event_lookup::event_of_room(room, &top).await? else { break };
         let relation = relates_to(event.pdu.content()).filter(|_| event.pdu.state_key().is_none());
         let Some((target, rel_type)) = relation else { break };
         if rel_type == "m.thread" {

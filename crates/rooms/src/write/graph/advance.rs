@@ -1,4 +1,4 @@
-//! The room after an event: its forward extremities and its current state.
+//! The forward extremities and the current state after an event.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::model::{auth_index, event_lookup};
 use crate::write::merge;
 use crate::write::writer::RoomWriter;
 
-/// How many events that nobody is shown are looked behind for forward extremities.
-const HIDDEN: usize = 100;
+/// The maximum number of rejected or soft-failed predecessors that are walked through to find forward extremities.
+const MAX_HIDDEN_EVENTS: usize = 100;
 
-/// Moves `next` behind the event; answers what becomes of the current state. `after` is the state behind the event and
-/// gets what state resolution adds.
+/// Advances `next` to the event. Returns the changes of the current state. `after` is the state after the event, and gets
+/// the snapshots of state resolution.
 pub(super) async fn advance(
     writer: &RoomWriter,
     room: &Room,
@@ -48,7 +48,7 @@ pub(super) async fn advance(
         let ids: Vec<EventId> = extremities.iter().map(|extremity| extremity.event_id.clone()).collect();
         let known = event_lookup::known(&writer.db, &ids).await?;
         let known: Vec<&Known> = known.values().collect();
-        // The state behind the event is not stored yet; the current one is.
+        // The state after the event is not stored yet; the current one is.
         let current = StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() };
         let mut branches = state_before::states_after(writer, room, &current, &known).await?;
         branches.push(after.at.clone());
@@ -63,7 +63,7 @@ pub(super) async fn advance(
     if !changes.is_empty() {
         let server_name = writer.server_name.as_str();
         next.current = Arc::new(if candidate.entering {
-            // What was derived from the state before counts for nothing.
+            // The earlier state of the room is replaced.
             current_state::current_state(room.version, state.state, server_name)
         } else {
             current_state::with_changes(&head.current, &changes, room.version, server_name)
@@ -71,19 +71,19 @@ pub(super) async fn advance(
     }
     if let Some(partial) = candidate.partial {
         let current = Arc::make_mut(&mut next.current);
-        partial.servers.iter().for_each(|server| current.servers.be_told_of(server.as_str()));
+        partial.servers.iter().for_each(|server| current.servers.add_claimed(server.as_str()));
     }
     Ok(changes)
 }
 
-/// The events that an event follows: its prev events, and what comes before those of them that nobody is shown.
+/// Returns the events that an event follows: its prev events, and the prev events of those that are not shown.
 async fn followed(writer: &RoomWriter, room: &Room, pdu: &Pdu, head: &Head) -> Result<HashSet<EventId>, DbError> {
     let mut followed: HashSet<EventId> = pdu.prev_events().iter().cloned().collect();
     if head.tip.extremities.iter().all(|extremity| followed.contains(&extremity.event_id)) {
         return Ok(followed);
     }
     let mut open: Vec<EventId> = pdu.prev_events().to_vec();
-    while !open.is_empty() && followed.len() < HIDDEN {
+    while !open.is_empty() && followed.len() < MAX_HIDDEN_EVENTS {
         let known = event_lookup::known(&writer.db, &open).await?;
         let hidden: Vec<EventId> = known
             .into_iter()
@@ -99,7 +99,7 @@ async fn followed(writer: &RoomWriter, room: &Room, pdu: &Pdu, head: &Head) -> R
     Ok(followed)
 }
 
-/// How the current state becomes another.
+/// Returns the changes from the current state to another.
 fn changes(head: &Head, state: &StateAt) -> Vec<StateChange> {
     let current = &head.current.state;
     let change = |(event_type, state_key): (Arc<str>, Arc<str>)| StateChange {

@@ -1,4 +1,4 @@
-//! The state before an event, and behind it.
+//! The states before and after an event.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,32 +20,32 @@ use crate::write::merge;
 use crate::write::pending::PendingSnapshot;
 use crate::write::writer::RoomWriter;
 
-/// How many events are read at a time.
-const READ_AT_ONCE: usize = 1_000;
+/// The number of events of one query.
+const EVENTS_PER_READ: usize = 1_000;
 
-/// A state, and what of it is not stored yet.
+/// The state before an event, and its snapshots that are not stored yet.
 pub(crate) struct StateBefore {
     pub at: StateAt,
-    /// Parents first.
+    /// The new snapshots, parents first.
     pub new: Vec<PendingSnapshot>,
 }
 
-/// The state behind an event.
+/// The state after an event, and its snapshots that are not stored yet.
 pub(crate) struct StateAfter {
     pub at: StateAt,
     pub new: Vec<PendingSnapshot>,
-    /// What the state's entry for the event refers to.
+    /// The state's entry of the event holds this event weakly.
     pub kept: Option<Arc<TimelineEvent>>,
 }
 
-/// Whether an event follows exactly the forward extremities.
+/// Whether the prev events of an event are exactly the forward extremities.
 pub(crate) fn follows(head: &Head, pdu: &Pdu) -> bool {
     let extremities = &head.tip.extremities;
     pdu.prev_events().len() == extremities.len()
         && extremities.iter().all(|extremity| pdu.prev_events().contains(&extremity.event_id))
 }
 
-/// The state behind an event with the number `nid`, given the one before it.
+/// Returns the state after an event with the number `nid`.
 pub(crate) fn state_after(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: StateBefore) -> StateAfter {
     let StateBefore { at, mut new } = before;
     let Some(state_key) = pdu.state_key().filter(|_| verdict != Verdict::Rejected) else {
@@ -61,8 +61,8 @@ pub(crate) fn state_after(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: St
     StateAfter { at: StateAt { snapshot, state }, new, kept: Some(event) }
 }
 
-/// The state before an event: the current one when it follows the forward extremities, else that behind its
-/// predecessors, resolved; of unknown predecessors what was given.
+/// Returns the state before an event: the current state if it follows the forward extremities, and otherwise the resolved
+/// states after its prev events. For missing prev events, the given state is used.
 pub(crate) async fn state_before(
     writer: &RoomWriter,
     room: &Room,
@@ -70,7 +70,7 @@ pub(crate) async fn state_before(
     candidate: &Candidate<'_>,
 ) -> Result<StateBefore, AddError> {
     let current = if candidate.entering {
-        // What is in memory of a room from outside is in no snapshot.
+        // The out-of-band state in memory is in no snapshot.
         StateAt { snapshot: SnapshotRef::EMPTY, state: StateMap::default() }
     } else {
         StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() }
@@ -79,7 +79,7 @@ pub(crate) async fn state_before(
         return Ok(StateBefore { at: current, new: Vec::new() });
     }
     let prev_events = candidate.pdu.prev_events();
-    // The room's own create event; a second one has no place.
+    // Only the room's own create event has no prev events.
     let create = head.current.state.get("m.room.create", "").map(|entry| entry.nid);
     if prev_events.is_empty() && create.is_some() && create == candidate.stored.map(|known| known.event_nid) {
         let at = StateAt { snapshot: SnapshotRef::EMPTY, state: StateMap::default() };
@@ -109,21 +109,21 @@ pub(crate) async fn state_before(
     Ok(StateBefore { at: merged.at, new })
 }
 
-/// The states behind events of the graph, each once.
+/// Reads the states after events of the graph, without duplicates.
 pub(super) async fn states_after(
     writer: &RoomWriter,
     room: &Room,
     near: &StateAt,
     events: &[&Known],
 ) -> Result<Vec<StateAt>, DbError> {
-    let mut snapshots: Vec<_> = events.iter().filter_map(|known| state_at::snapshot_behind(known)).collect();
+    let mut snapshots: Vec<_> = events.iter().filter_map(|known| state_at::snapshot_after_event(known)).collect();
     snapshots.sort_unstable();
     snapshots.dedup();
     let (version, near) = (room.version, near.clone());
     writer.db.read(move |tx| snapshots.into_iter().map(|nid| state_at::read(tx, version, &near, nid)).collect()).await
 }
 
-/// A state given by its events, as its difference to `near`; `extensible`: the rest comes later.
+/// Returns the state of the given events, as a difference to `near`. `extensible`: whether the rest of it is added later.
 async fn given_state(
     writer: &RoomWriter,
     room: &Room,
@@ -135,7 +135,7 @@ async fn given_state(
     let here: HashMap<EventNid, &Arc<StateEntry>> = head.current.state.iter().map(|entry| (entry.nid, entry)).collect();
     let have: HashSet<EventNid> = near.state.iter().map(|entry| entry.nid).collect();
     let mut state = near.state.clone();
-    // Of two events for one place, which no state has, the later one counts.
+    // The last of two events for a key counts. No valid state has two.
     let mut changes = BTreeMap::new();
     let mut add = |entry: Arc<StateEntry>| {
         changes.insert((Arc::clone(&entry.event_type), Arc::clone(&entry.state_key)), entry.nid);
@@ -144,7 +144,7 @@ async fn given_state(
     let (in_memory, stored): (Vec<EventNid>, Vec<EventNid>) =
         wanted.difference(&have).partition(|nid| here.contains_key(*nid));
     in_memory.iter().filter_map(|nid| here.get(nid)).for_each(|entry| add(Arc::clone(entry)));
-    for nids in stored.chunks(READ_AT_ONCE) {
+    for nids in stored.chunks(EVENTS_PER_READ) {
         let (version, nids) = (room.version, nids.to_vec());
         writer.db.read(move |tx| state_at::entries(tx, version, &nids)).await?.into_iter().for_each(&mut add);
     }

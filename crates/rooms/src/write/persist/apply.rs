@@ -1,4 +1,4 @@
-//! After the commit: the rooms' views move on.
+//! Updates rooms in memory after a commit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,20 +16,20 @@ use crate::write::draft::RedactionTarget;
 use crate::write::pending::{Append, Entered, PendingEvent};
 use crate::write::redactions::PendingRedaction;
 
-/// How many recent events a room keeps in memory.
-const RECENT_EVENTS: usize = 64;
-/// About how many bytes of memory they may take.
-const RECENT_BYTES: usize = 256 * 1024;
+/// The maximum number of recent events of a room in memory.
+const MAX_RECENT_EVENTS: usize = 64;
+/// Their maximum size, in bytes.
+const MAX_RECENT_BYTES: usize = 256 * 1024;
 
-/// Events of rooms that are committed together, as their writers have them.
+/// A batch of events that is committed.
 pub(crate) struct AppendedBatch {
     pub appends: Vec<Arc<Append>>,
-    /// The positions of each request's events.
+    /// The positions of the events of each append.
     pub positions: Vec<Vec<Option<Position>>>,
 }
 
 impl AppendedBatch {
-    /// Whether this engine has built them.
+    /// Whether this engine has written them.
     pub(crate) fn is_of(&self, memory: &EngineMemory) -> bool {
         self.appends.first().is_some_and(|append| memory.rooms.owns(&append.room))
     }
@@ -51,7 +51,7 @@ impl AppendedBatch {
         let Some(room) = room else { return };
         apply_to_room(memory, room, revision, &events, entered);
         if was_given_up {
-            // Its commit was in doubt, and others have built on the room without it since: that is stale now.
+            // Its commit was in doubt, and other events have been built without it since: they are stale.
             room.epoch.fetch_add(1, Ordering::Release);
         }
         let other = if is_new {
@@ -60,7 +60,7 @@ impl AppendedBatch {
             memory.rooms.advanced(room, revision)
         };
         if let Some(other) = other {
-            // Events that were built on it are void: their batch would be taken for one that knows these events.
+            // Events that were built on it are void: they do not follow these events, whose revision it is given now.
             other.epoch.fetch_add(1, Ordering::Release);
             apply_to_room(memory, &other, revision, &events, entered);
             memory.rooms.advanced(&other, revision);
@@ -86,16 +86,16 @@ fn apply_to_room(
         next.partial = entered.partial.clone();
     }
     let mut recent = Recent { events: view.recent.to_vec(), after: view.recent_after };
-    let changes_what_is_shown = forget_redacted(memory, room, events.iter().map(|(pending, _)| *pending));
+    let changes_others = forget_redacted(memory, room, events.iter().map(|(pending, _)| *pending));
     let as_of = room.redactions();
     for &(pending, position) in events {
         let Some(position) = position else { continue };
         let mut event = Arc::new(timeline_event(pending, position));
         if let Some(redaction) = &pending.redacts {
-            let RedactionTarget { nid: target, redacted: left, .. } = &redaction.target;
-            let redaction = AppliedRedaction { target: *target, left, because: &event };
+            let RedactionTarget { nid: target, redacted, .. } = &redaction.target;
+            let redaction = AppliedRedaction { target: *target, redacted, because: &event };
             recent.redact(&redaction);
-            // As a state event it may have replaced what it redacts.
+            // A state event may have replaced the event that it redacts.
             if let Some(after) = event.after(&redaction) {
                 event = Arc::new(after);
             }
@@ -103,7 +103,7 @@ fn apply_to_room(
         for change in &pending.changes {
             match &change.entry {
                 Some(entry) if entry.nid == pending.nid && pending.in_timeline => entry.remember(&event, as_of),
-                _ => next.merged = position,
+                _ => next.resolved = position,
             }
         }
         if let Some(gap) = pending.opened_gap(position) {
@@ -116,8 +116,8 @@ fn apply_to_room(
             recent.events.push(event);
         }
     }
-    if changes_what_is_shown {
-        // As they have become by the last of the redactions.
+    if changes_others {
+        // As the last of the redactions leaves them.
         let entries = events.iter().flat_map(|(pending, _)| {
             let changed = pending.changes.iter().filter_map(|change| change.entry.as_ref());
             changed.chain(pending.redacts.iter().filter_map(|redaction| redaction.entry.as_ref()))
@@ -135,21 +135,20 @@ fn apply_to_room(
         memory.guest_access_ended.notify_one();
     }
     if is_given_up {
-        // Nobody waits for its state any longer.
-        room.filled.notify_waiters();
+        // The state is not needed any longer.
+        room.state_completed.notify_waiters();
     }
 }
 
-/// Memory no longer gives out what the events redact, or what shows that; whether other events may. Done before
-/// anything is remembered anew.
+/// Removes events that are redacted, and events that show parts of them, from memory. Returns whether other events may
+/// show parts of them. Done before entries remember events again.
 fn forget_redacted<'a>(memory: &EngineMemory, room: &Room, events: impl Iterator<Item = &'a PendingEvent>) -> bool {
     let mut shown_by_others = false;
     for pending in events {
-        if let Some(RedactionTarget { nid, redacted: left, .. }) =
-            pending.redacts.as_ref().map(|redaction| &redaction.target)
+        if let Some(RedactionTarget { nid, redacted, .. }) = pending.redacts.as_ref().map(|redaction| &redaction.target)
         {
             memory.events.remove(*nid);
-            shown_by_others |= TimelineEvent::is_shown_by_others(left);
+            shown_by_others |= TimelineEvent::is_shown_by_others(redacted);
         }
         if pending.redacted_by.is_some() {
             memory.events.remove(pending.nid);
@@ -162,7 +161,7 @@ fn forget_redacted<'a>(memory: &EngineMemory, room: &Room, events: impl Iterator
     shown_by_others
 }
 
-/// Applies redactions that are no part of an [`Append`]. `current`: the current state after them.
+/// Applies redactions that are not part of an [`Append`]. `current` is the current state after them.
 pub(crate) fn apply_redactions<'a>(
     memory: &EngineMemory,
     room: &Room,
@@ -205,7 +204,7 @@ struct Recent {
 }
 
 impl Recent {
-    /// Redacts an event, and what the others show of it.
+    /// Redacts an event, and the parts of it that others show.
     fn redact(&mut self, redaction: &AppliedRedaction<'_>) {
         for event in &mut self.events {
             if let Some(after) = event.after(redaction) {
@@ -214,7 +213,7 @@ impl Recent {
         }
     }
 
-    /// Has a state entry remember its event, if it is among them.
+    /// Has a state entry remember its event, if that is recent.
     fn remembered_by(&self, entry: &StateEntry, as_of: u64) {
         if let Some(event) = self.events.iter().find(|event| event.nid == entry.nid) {
             entry.remember(event, as_of);
@@ -227,10 +226,10 @@ impl Recent {
             .events
             .iter()
             .rev()
-            .take(RECENT_EVENTS)
+            .take(MAX_RECENT_EVENTS)
             .take_while(|event| {
                 bytes += event.weight();
-                bytes <= RECENT_BYTES
+                bytes <= MAX_RECENT_BYTES
             })
             .count()
             .max(1);

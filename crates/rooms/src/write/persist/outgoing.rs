@@ -1,4 +1,4 @@
-//! Which events other servers get from this one.
+//! Selects the events that this server sends to other servers.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use plexus_store::{Position, RoomNid};
 use crate::model::current_state::CurrentState;
 use crate::write::pending::{Forwarding, PendingEvent};
 
-/// The event's row, when there is another server that gets it from this one: one in the room before or after it, or
-/// that of the user whom it concerns.
+/// Returns the row of an event that this server sends to others: to those in the room before or after it, and to the server
+/// of the user that it is about. `None` if there is no other server.
 pub(super) fn outgoing(
     own_server: &str,
     room_nid: RoomNid,
@@ -20,7 +20,7 @@ pub(super) fn outgoing(
     event: &PendingEvent,
     before: &CurrentState,
 ) -> Option<Outgoing> {
-    let handed_by = match &event.forwarding {
+    let submitted_by = match &event.forwarding {
         Forwarding::No => return None,
         Forwarding::Own => None,
         Forwarding::SubmittedBy(server) => Some(server.to_string()),
@@ -34,18 +34,19 @@ pub(super) fn outgoing(
             also.insert(user.server_name().to_owned());
         }
     }
-    also.extend(sent_away(&event.pdu));
-    also.retain(|server| !after.contains(server) && server != own_server && Some(server) != handed_by.as_ref());
+    also.extend(server_of_removed(&event.pdu));
+    also.retain(|server| !after.contains(server) && server != own_server && Some(server) != submitted_by.as_ref());
     let others = after.len() - usize::from(after.contains(own_server));
     if others == 0 && also.is_empty() {
         return None;
     }
     let also_to = (!also.is_empty()).then(|| also.into_iter().collect::<Vec<_>>().join(" "));
-    Some(Outgoing { position, room_nid, event_nid: event.nid, handed_by, also_to })
+    Some(Outgoing { position, room_nid, event_nid: event.nid, handed_by: submitted_by, also_to })
 }
 
-/// The server of a user who is made to leave: it may know the user as invited or knocking, and not be in the room.
-fn sent_away(pdu: &Pdu) -> Option<String> {
+/// Returns the server of a user who is removed: the user may only be invited or knocking, so that their server is not in the
+/// room.
+fn server_of_removed(pdu: &Pdu) -> Option<String> {
     let user = UserId::try_from(pdu.state_key().filter(|_| pdu.event_type() == "m.room.member")?).ok()?;
     let membership = Membership::of(pdu)?;
     let away = matches!(membership, Membership::Leave | Membership::Ban);

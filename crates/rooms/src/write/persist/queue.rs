@@ -1,4 +1,4 @@
-//! What waits for the persister, in the order in which it came.
+//! The queue of the persister.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::write::error::PersistError;
 use crate::write::pending::Append;
 
-/// How many requests may wait or be written; then writers wait.
-const QUEUE: usize = 1_024;
-/// How many requests go into one commit.
-const BATCH: usize = 256;
+/// The maximum number of requests in the queue and being written. Beyond it, writers wait.
+const MAX_REQUESTS: usize = 1_024;
+/// The maximum number of requests of a batch.
+const MAX_BATCH: usize = 256;
 
 /// The queue between the rooms' writers and the database.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     places: Arc<Semaphore>,
-    /// Somebody has come, or the queue is closed.
-    rung: Notify,
+    /// Notified when a request is added, or the queue is closed.
+    wake: Notify,
 }
 
 #[derive(Default)]
@@ -29,26 +29,26 @@ struct Waiting {
     closed: bool,
 }
 
-/// One writer's events, and the writer.
+/// The events of a writer, and its channel for the result.
 pub(super) struct Request {
     pub append: Arc<Append>,
-    /// It is to be written by itself, since a batch with it failed and nobody knows who was at fault.
+    /// Whether it is written by itself, because a batch that contained it failed.
     alone: bool,
     done: oneshot::Sender<Result<Position, PersistError>>,
     _place: OwnedSemaphorePermit,
 }
 
-/// What a writer waits for: the position of its last event.
+/// The result that a writer waits for: the position of its last event.
 pub(crate) type Committed = oneshot::Receiver<Result<Position, PersistError>>;
 
-/// Room for one request in the queue.
+/// Space for one request in the queue.
 pub(crate) struct Permit<'a> {
     queue: &'a Queue,
     place: OwnedSemaphorePermit,
 }
 
 impl Request {
-    /// Tells the writer what came of it. A writer that has given up is no concern.
+    /// Sends the result to the writer. A writer that has stopped waiting is ignored.
     pub(super) fn answer(self, result: Result<Position, PersistError>) {
         let Self { append, done, .. } = self;
         // First, so that the room is no longer held when the writer goes on.
@@ -58,7 +58,7 @@ impl Request {
 }
 
 impl Permit<'_> {
-    /// Queues the events. They are committed, or refused, also when nobody waits for the answer.
+    /// Queues events. They are committed, or refused, even if the writer stops waiting.
     pub(crate) fn send(self, append: Append) -> Committed {
         let (done, committed) = oneshot::channel();
         self.queue.push(Request { append: Arc::new(append), alone: false, done, _place: self.place });
@@ -68,16 +68,16 @@ impl Permit<'_> {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { waiting: Mutex::default(), places: Arc::new(Semaphore::new(QUEUE)), rung: Notify::new() }
+        Self { waiting: Mutex::default(), places: Arc::new(Semaphore::new(MAX_REQUESTS)), wake: Notify::new() }
     }
 
-    /// Waits for room in the queue. What is sent with the permit cannot be lost by dropping the sender's future.
+    /// Waits for space in the queue.
     pub(super) async fn reserve(&self) -> Result<Permit<'_>, PersistError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| DbError::Closed)?;
         Ok(Permit { queue: self, place })
     }
 
-    /// Waits until there is something to write; `false`: there never will be again.
+    /// Waits for a request. Returns `false` if the queue is closed and empty.
     pub(super) async fn wait(&self) -> bool {
         loop {
             {
@@ -89,22 +89,22 @@ impl Queue {
                     return false;
                 }
             }
-            self.rung.notified().await;
+            self.wake.notified().await;
         }
     }
 
-    /// Takes the next batch: what waits now. Nothing is won by waiting for more, not even where a commit costs much:
-    /// while one batch is written, the next comes together.
+    /// Takes the next batch: the requests that wait now. Waiting for more would gain nothing, even where a commit is slow:
+    /// the next batch gathers while this one is written.
     pub(super) fn take(&self) -> Vec<Request> {
         let mut waiting = self.waiting.lock();
         if waiting.requests.front().is_some_and(|first| first.alone) {
             return waiting.requests.pop_front().into_iter().collect();
         }
-        let together = waiting.requests.iter().take(BATCH).take_while(|request| !request.alone).count();
+        let together = waiting.requests.iter().take(MAX_BATCH).take_while(|request| !request.alone).count();
         waiting.requests.drain(..together).collect()
     }
 
-    /// Puts requests back, before all others and in their order.
+    /// Puts requests back at the front of the queue, in their order.
     pub(super) fn put_back(&self, requests: Vec<Request>, alone: bool) {
         let mut waiting = self.waiting.lock();
         for mut request in requests.into_iter().rev() {
@@ -112,17 +112,17 @@ impl Queue {
             waiting.requests.push_front(request);
         }
         drop(waiting);
-        self.rung.notify_one();
+        self.wake.notify_one();
     }
 
-    /// Ends [`Queue::wait`] once everything is taken.
+    /// Closes the queue: [`Queue::wait`] ends once all requests are taken.
     pub(super) fn close(&self) {
         self.waiting.lock().closed = true;
-        self.rung.notify_one();
+        self.wake.notify_one();
     }
 
     fn push(&self, request: Request) {
         self.waiting.lock().requests.push_back(request);
-        self.rung.notify_one();
+        self.wake.notify_one();
     }
 }

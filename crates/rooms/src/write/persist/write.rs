@@ -1,4 +1,4 @@
-//! Inside the transaction: a batch of events of all rooms becomes rows.
+//! Writes a batch of events of all rooms, inside its transaction.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,25 +25,24 @@ use crate::write::error::PersistError;
 use crate::write::event_rows::{self, GraphRows};
 use crate::write::pending::{Append, PendingEvent};
 
-/// A batch that has been written, and is not committed yet.
+/// A batch that has been written, but is not committed yet.
 pub(crate) struct Written {
-    /// The positions of each request's events; none for an event that clients do not see and that does not change the
-    /// state.
+    /// The positions of the events, for each request; `None` for an event that is not in the timeline and changes no state.
     pub positions: Vec<Vec<Option<Position>>>,
-    /// The last of each request's positions.
+    /// The last position of each request.
     pub last_positions: Vec<Position>,
-    /// The rooms, each once.
+    /// The changed rooms, each once.
     pub moves: Vec<RoomMove>,
     pub texts: NewTexts,
     pub snapshots: state_snapshots::Written,
 }
 
-/// How far a batch moves a room.
+/// A room as a batch leaves it.
 pub(crate) struct RoomMove {
     pub room: RoomNid,
     /// The revision of its row after the batch.
     pub revision: i64,
-    /// The position of its newest change; `None` when none of its events has one.
+    /// The position of its newest change; `None` if no event has a position.
     pub position: Option<Position>,
     /// Whether stored events are redacted.
     pub redacts: bool,
@@ -57,11 +56,11 @@ struct Rows {
     memberships: Vec<(Member, RoomMembership)>,
     redactions: Vec<(EventNid, EventNid)>,
     outgoing: Vec<Outgoing>,
-    /// Each room as of the last event so far.
+    /// The current state of each room after its last event so far.
     current: HashMap<RoomNid, Arc<CurrentState>>,
 }
 
-/// Writes the batch. Nothing is waited for: the statements fail by themselves when somebody else was faster.
+/// Writes a batch. Its statements fail if another writer was faster.
 pub(super) fn batch(
     tx: &mut Tx<'_>,
     memory: &EngineMemory,
@@ -87,7 +86,7 @@ pub(super) fn batch(
     }
     note_end_of_guest_access(tx, (appends, &memory.server_name), &positions, &rows.current)?;
     set_open_rooms(tx, appends, &rows.current)?;
-    // First, so that what was built on an old room is stale, also when another writer has built the very same event on
+    // First, so that events built on an outdated room are stale, even if another writer has built an identical event on
     // it.
     let mut moves = moves(appends, &positions);
     let room_moves = moves.values().map(Moved::room_move).collect();
@@ -124,8 +123,8 @@ fn transactions(tx: &mut Tx<'_>, appends: &[Arc<Append>], now_ms: u64) -> Result
     repo::transactions::insert(tx, &rows)
 }
 
-/// Notes the rooms that were open to guests before the batch and are not behind it, and those closed ones that a guest
-/// has joined: their guests have to leave.
+/// Notes the rooms that were open to guests before the batch and are not after it, and closed rooms that a guest has
+/// joined: their guests have to leave.
 fn note_end_of_guest_access(
     tx: &mut Tx<'_>,
     (appends, own_server): (&[Arc<Append>], &ServerName),
@@ -144,7 +143,7 @@ fn note_end_of_guest_access(
     Ok(())
 }
 
-/// Sets for the user directory whether rooms are open, where that may have changed.
+/// Updates in the user directory whether rooms are open, where that may have changed.
 fn set_open_rooms(
     tx: &mut Tx<'_>,
     appends: &[Arc<Append>],
@@ -154,16 +153,16 @@ fn set_open_rooms(
         |change: &StateChange| matches!(&*change.event_type, "m.room.join_rules" | "m.room.history_visibility");
     for append in appends {
         let Some(after) = current.get(&append.room.nid) else { continue };
-        // Several may come or go in one batch.
-        let comes_or_goes = append.room.view().local_joined.is_empty() != after.local_joined.is_empty();
-        if comes_or_goes || append.events.iter().flat_map(|event| &event.changes).any(decides) {
+        // Several users may join or leave in one batch.
+        let enters_or_leaves = append.room.view().local_joined.is_empty() != after.local_joined.is_empty();
+        if enters_or_leaves || append.events.iter().flat_map(|event| &event.changes).any(decides) {
             repo::user_directory::set_open(tx, append.room.nid, after.shows_members_to_all())?;
         }
     }
     Ok(())
 }
 
-/// Whether a room is closed to guests after these events who may be in it by them, or were before.
+/// Whether guests may be in a room that is closed to guests after these events.
 pub(super) fn leaves_guests_behind<'a>(
     before: &RoomView,
     after: &CurrentState,
@@ -174,7 +173,8 @@ pub(super) fn leaves_guests_behind<'a>(
     !after.guests_can_join && (before.guests_can_join || joins())
 }
 
-/// Whether a guest of this server joins: this server marks their joins. Others may put the mark into any event.
+/// Whether an event is the join of a guest of this server, which marks such joins. Other servers may set the mark in any
+/// event.
 fn is_join_of_guest(pdu: &Pdu, own_server: &ServerName) -> bool {
     let content = pdu.content();
     pdu.event_type() == "m.room.member"
@@ -183,7 +183,7 @@ fn is_join_of_guest(pdu: &Pdu, own_server: &ServerName) -> bool {
         && content.get_str("kind") == Some("guest")
 }
 
-/// Where a batch leaves a room.
+/// The changes of a batch to a room's row.
 struct Moved {
     advance: Advance,
     newest: Option<Position>,
@@ -198,7 +198,7 @@ impl Moved {
     }
 }
 
-/// Where each room stands after the batch.
+/// Returns the changes to the rows of the rooms.
 fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMap<RoomNid, Moved> {
     let mut moves: HashMap<RoomNid, Moved> = HashMap::new();
     for (append, positions) in appends.iter().zip(positions) {
@@ -224,7 +224,7 @@ fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMa
     moves
 }
 
-/// Writes the rows of new rooms, which stand where the batch leaves them.
+/// Writes the rows of new rooms, as the batch leaves them.
 fn create_rooms(
     tx: &mut Tx<'_>,
     appends: &[Arc<Append>],
@@ -232,7 +232,7 @@ fn create_rooms(
 ) -> Result<(), PersistError> {
     for append in appends {
         let (Some(creation), Some(first)) = (&append.creation, append.events.first()) else { continue };
-        // Without it, another request of the batch makes the room.
+        // Missing if another request of the batch creates the same room.
         let to = moves.remove(&append.room.nid).ok_or(PersistError::Stale)?.advance;
         let row = RoomRow {
             room_nid: append.room.nid,
@@ -297,7 +297,7 @@ impl Rows {
         Ok(position)
     }
 
-    /// A change of the current state, and of a membership when it is one.
+    /// Adds the rows of a change of the current state, and of the membership that changes with it.
     fn change(
         &mut self,
         tx: &mut Tx<'_>,
@@ -334,7 +334,7 @@ impl Rows {
     }
 }
 
-/// One statement may name a user and room only once: the last membership counts.
+/// Returns the last membership of each user and room: a statement may name them only once.
 fn last_of_each(rows: Vec<(Member, RoomMembership)>) -> Vec<(Member, RoomMembership)> {
     let mut last = std::collections::BTreeMap::new();
     for (user, row) in rows {

@@ -41,7 +41,7 @@ impl History {
     /// Returns the history as far as it matters to events at `oldest` and later; `None` when the events in memory do
     /// not reach back that far.
     pub(super) fn in_memory(view: &RoomView, user: &UserId, oldest: Position) -> Option<Self> {
-        if oldest <= view.recent_after || view.merged_since(view.recent_after) {
+        if oldest <= view.recent_after || view.was_resolved_since(view.recent_after) {
             return None;
         }
         let visibility =

@@ -15,7 +15,7 @@ use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
 use super::history::EventPosition;
 use crate::model::room::Room;
-use crate::model::state_at::snapshot_behind;
+use crate::model::state_at::snapshot_after_event;
 use crate::model::stored_events;
 use crate::model::timeline_event::TimelineEvent;
 
@@ -43,7 +43,7 @@ pub(super) async fn read(room: &Room, user: &UserId, events: &[EventPosition]) -
             let mut sides = Vec::with_capacity(nids.len());
             for row in event_graph::by_nids(tx, &nids)? {
                 let Some(before) = row.known.snapshot_nid else { continue };
-                let after = snapshot_behind(&row.known).unwrap_or(before);
+                let after = snapshot_after_event(&row.known).unwrap_or(before);
                 let before = keys.events_in(tx, &mut reader, before)?;
                 sides.push((row.known.event_nid, [before, keys.events_in(tx, &mut reader, after)?]));
             }

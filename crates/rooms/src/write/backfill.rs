@@ -1,4 +1,4 @@
-//! Adds events to the past of a room: before its timeline, or into one of its gaps.
+//! Adds backfilled events to a room: before its timeline, or into one of its gaps.
 
 mod judged;
 
@@ -34,20 +34,20 @@ use crate::write::redactions::{self, PendingRedaction};
 use crate::write::writer::RoomWriter;
 use crate::write::{auth_state, head_lock, outliers};
 
-/// How many events are judged and written while others wait to send to the room.
-const PLACED_AT_ONCE: usize = 50;
+/// The number of events that are judged and written under one lock, while others wait to send to the room.
+const EVENTS_PER_LOCK: usize = 50;
 
-/// Where events are missing from a timeline.
+/// The place in a timeline that events are backfilled into.
 #[derive(Clone, Copy)]
-pub enum Hole {
-    /// Before its first event: this server was not in the room then.
+pub enum BackfillPlace {
+    /// Before its first event: this server had not joined the room.
     Start,
-    /// In a gap.
+    /// A gap.
     Gap(Gap),
 }
 
-impl Hole {
-    /// Returns the number by which the missing events are noted.
+impl BackfillPlace {
+    /// Returns the number of the gap.
     pub fn number(self) -> EventNid {
         match self {
             Self::Start => START,
@@ -56,54 +56,60 @@ impl Hole {
     }
 }
 
-/// What has come of filling a gap.
+/// The result of backfilling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filled {
-    /// Events that were missing are there.
-    Some,
-    /// Nobody gives any.
-    Nothing,
-    /// They are still being fetched, or have been and wait for the states before some of them.
-    NotYet,
+pub enum BackfillOutcome {
+    /// Missing events were added.
+    Added,
+    /// No server returned any.
+    NotFound,
+    /// Events are still being fetched, or wait for the states before some of them.
+    Pending,
 }
 
-/// Events that were fetched, and what is still missing once they have their places.
-pub struct PastEvents {
-    pub hole: Hole,
-    /// Prev events first.
+/// Events that were fetched from other servers.
+pub struct BackfilledEvents {
+    /// The place that they are added to.
+    pub place: BackfillPlace,
+    /// The events, prev events first.
     pub pdus: Vec<Pdu>,
+    /// The states before events with missing prev events.
     pub given: GivenStates,
-    /// Whether the state before one of them is not known. Those that follow would get places before others that come
-    /// before them: all wait for their places.
+    /// Whether the state before one of them is not known. No event gets a position then: later events would get lower
+    /// positions than earlier ones.
     pub lacks_states: bool,
-    pub edge: Vec<(EventNid, Pdu)>,
+    /// The backward extremities: stored events with missing prev events.
+    pub extremities: Vec<(EventNid, Pdu)>,
     /// Missing events that belong to an older gap.
     pub older: HashSet<EventId>,
 }
 
-impl PastEvents {
-    /// No events: only what is missing is noted anew.
-    pub fn none(hole: Hole, edge: Vec<(EventNid, Pdu)>, older: HashSet<EventId>) -> Self {
-        Self { hole, pdus: Vec::new(), given: GivenStates::new(), lacks_states: false, edge, older }
+impl BackfilledEvents {
+    /// Returns no events: only the missing prev events are noted again.
+    pub fn none(place: BackfillPlace, extremities: Vec<(EventNid, Pdu)>, older: HashSet<EventId>) -> Self {
+        Self { place, pdus: Vec::new(), given: GivenStates::new(), lacks_states: false, extremities, older }
     }
 }
 
-/// Judges events by the state before each, and puts them into their hole, before what has been put there already.
-pub async fn add(writer: &RoomWriter, room: &Arc<Room>, past: PastEvents) -> Result<Filled, AddError> {
+/// Judges events by the state before each, and adds them before the events that are in their place already.
+///
+/// # Errors
+/// See [`AddError`].
+pub async fn add(writer: &RoomWriter, room: &Arc<Room>, past: BackfilledEvents) -> Result<BackfillOutcome, AddError> {
     let _one_at_a_time = room.adding.lock().await;
     let mut judged = JudgedCount::default();
-    for pdus in past.pdus.chunks(PLACED_AT_ONCE) {
+    for pdus in past.pdus.chunks(EVENTS_PER_LOCK) {
         judge_some(writer, room, pdus, &past.given, &mut judged).await?;
     }
     if past.lacks_states {
-        // Those that have been judged stay so: next time fewer states are asked for.
-        return Ok(if judged.new > 0 { Filled::NotYet } else { Filled::Nothing });
+        // Judged events need no state the next time.
+        return Ok(if judged.new > 0 { BackfillOutcome::Pending } else { BackfillOutcome::NotFound });
     }
     settle(writer, room, past).await?;
-    Ok(if judged.new + judged.before > 0 { Filled::Some } else { Filled::Nothing })
+    Ok(if judged.new + judged.before > 0 { BackfillOutcome::Added } else { BackfillOutcome::NotFound })
 }
 
-/// Judges events and puts them into the graph, without positions.
+/// Judges events and adds them to the graph, without positions.
 async fn judge_some(
     writer: &RoomWriter,
     room: &Arc<Room>,
@@ -111,8 +117,8 @@ async fn judge_some(
     given: &GivenStates,
     judged: &mut JudgedCount,
 ) -> Result<(), AddError> {
-    // Held until the commit: nothing is on its way into the room that redacts one of the events or that one of them
-    // redacts, and its state may hold what is redacted.
+    // Held until the commit, so that no pending event redacts one of these, or is redacted by one of them. The current
+    // state may contain redacted events.
     let mut head = head_lock::settled_head(writer, room).await?;
     let ids: Vec<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
     let known = event_lookup::known(&writer.db, &ids).await?;
@@ -121,13 +127,13 @@ async fn judge_some(
     for pdu in pdus {
         let stored = known.get(pdu.event_id());
         if let Some(known) = stored.filter(|known| known.snapshot_nid.is_some() || known.room_nid != room.nid) {
-            // All that it lacks may be a position.
+            // It may lack only a position.
             judged.before += usize::from(known.is_in_graph(room.nid) && !known.has_place(room.nid));
             continue;
         }
         let Some(by_auth_events) = outliers::by_auth_events(room.version, pdu, &auth_events) else { continue };
         if redaction_target(pdu).is_some() {
-            // What it redacts is looked for in the database.
+            // Its target is looked up in the database.
             write_past(writer, room, &mut head, std::mem::take(&mut unwritten)).await?;
         }
         let candidate = Candidate {
@@ -160,17 +166,17 @@ async fn judge_some(
     write_past(writer, room, &mut head, unwritten).await
 }
 
-/// Gives events their places in the timeline, the last of them the newest, and notes what is still missing.
-async fn settle(writer: &RoomWriter, room: &Arc<Room>, past: PastEvents) -> Result<(), AddError> {
-    let PastEvents { hole, pdus, given: _, lacks_states: _, edge, older } = past;
+/// Gives events their positions, the last of them the newest, and notes the prev events that are still missing.
+async fn settle(writer: &RoomWriter, room: &Arc<Room>, past: BackfilledEvents) -> Result<(), AddError> {
+    let BackfilledEvents { place, pdus, given: _, lacks_states: _, extremities, older } = past;
     let (mut still_missing, mut moved) = (Vec::new(), Vec::new());
-    let looked_at: Vec<Pdu> = edge.iter().map(|(_, pdu)| pdu.clone()).chain(pdus.iter().cloned()).collect();
+    let looked_at: Vec<Pdu> = extremities.iter().map(|(_, pdu)| pdu.clone()).chain(pdus.iter().cloned()).collect();
     let named: Vec<EventId> = looked_at.iter().flat_map(Pdu::prev_events).cloned().collect();
     let ids: Vec<EventId> = looked_at.iter().map(|pdu| pdu.event_id().clone()).collect();
     let (named, own) = (event_lookup::known(&writer.db, &named).await?, event_lookup::known(&writer.db, &ids).await?);
     let fetched: HashSet<&EventId> = pdus.iter().map(Pdu::event_id).collect();
     let is_placed = |id| {
-        // Those that were fetched get their positions now.
+        // The fetched events get their positions now.
         let is_placed =
             |known: &Known| known.has_place(room.nid) || (fetched.contains(id) && known.is_in_graph(room.nid));
         named.get(id).is_some_and(is_placed)
@@ -184,26 +190,27 @@ async fn settle(writer: &RoomWriter, room: &Arc<Room>, past: PastEvents) -> Resu
             still_missing.push(known.event_nid);
         }
     }
-    let done: Vec<EventNid> = edge.iter().map(|(nid, _)| *nid).filter(|nid| !still_missing.contains(nid)).collect();
+    let done: Vec<EventNid> =
+        extremities.iter().map(|(nid, _)| *nid).filter(|nid| !still_missing.contains(nid)).collect();
     let keys: Vec<Vec<u8>> = pdus.iter().map(|pdu| event_key::encode(pdu.event_id())).collect();
-    let older_gap = match hole {
-        Hole::Gap(gap) => room.view().gaps.newest_open(gap.top).map_or(START, |gap| gap.gap_nid),
-        Hole::Start => START,
+    let older_gap = match place {
+        BackfillPlace::Gap(gap) => room.view().gaps.newest_open(gap.top).map_or(START, |gap| gap.gap_nid),
+        BackfillPlace::Start => START,
     };
     let (nid, writing) = (room.nid, Arc::clone(room));
-    // Held until the commit: no event is on its way that is to be noted with the gap, which may be closed now.
+    // Held until the commit, so that no pending event is noted with the gap, which may be closed now.
     let _settled = head_lock::settled_head(writer, room).await?;
     writer
         .db
         .write(move |tx| {
-            let lowest = order_past(tx, nid, hole, &keys)?;
-            repo::timeline_gaps::remove_backward_extremities(tx, hole.number(), &done)?;
-            repo::timeline_gaps::add_backward_extremities(tx, nid, hole.number(), &still_missing)?;
+            let lowest = order_past(tx, nid, place, &keys)?;
+            repo::timeline_gaps::remove_backward_extremities(tx, place.number(), &done)?;
+            repo::timeline_gaps::add_backward_extremities(tx, nid, place.number(), &still_missing)?;
             repo::timeline_gaps::add_backward_extremities(tx, nid, older_gap, &moved)?;
-            if let Hole::Gap(gap) = hole {
+            if let BackfillPlace::Gap(gap) = place {
                 let gap = Gap { lowest, ..gap };
                 let is_missing = !repo::timeline_gaps::backward_extremities(tx, nid, gap.gap_nid)?.is_empty();
-                // One without a free position stays as it is.
+                // A gap without a free position cannot be filled.
                 let gap = Gap { is_open: is_missing && !gap.is_full(), ..gap };
                 repo::timeline_gaps::set(tx, nid, &gap)?;
                 let revision = writing.revision();
@@ -293,7 +300,7 @@ async fn write_past(
     Ok(())
 }
 
-/// A gap of a room's timeline that was filled, in part or all.
+/// A gap that was filled, in part or completely.
 pub(crate) struct MovedGap {
     pub room: Arc<Room>,
     gap: Gap,
@@ -307,7 +314,7 @@ impl MovedGap {
     }
 }
 
-/// Redactions that came with events of the past.
+/// Redactions that took effect with backfilled events.
 pub(crate) struct RedactedPast {
     pub room: Arc<Room>,
     /// The current state after them.
@@ -320,16 +327,16 @@ impl RedactedPast {
     pub(crate) fn apply(&self, memory: &EngineMemory, revision: i64) {
         let applied = self.redactions.iter().map(|(redaction, because)| AppliedRedaction {
             target: redaction.target.nid,
-            left: &redaction.target.redacted,
+            redacted: &redaction.target.redacted,
             because,
         });
         apply_redactions(memory, &self.room, revision, &self.current, applied);
     }
 }
 
-/// Gives those of the events that have been placed positions before what is in the hole already; the last is the
-/// newest. Returns the lowest position that is taken.
-fn order_past(tx: &mut Tx<'_>, room: RoomNid, hole: Hole, keys: &[Vec<u8>]) -> Result<Position, DbError> {
+/// Gives the events of the graph positions below those of the events that are in the gap already; the last gets the
+/// highest. Returns the lowest position in use.
+fn order_past(tx: &mut Tx<'_>, room: RoomNid, place: BackfillPlace, keys: &[Vec<u8>]) -> Result<Position, DbError> {
     let known = repo::events::known(tx, keys)?;
     let unplaced: HashMap<Vec<u8>, EventNid> = known
         .into_iter()
@@ -337,9 +344,9 @@ fn order_past(tx: &mut Tx<'_>, room: RoomNid, hole: Hole, keys: &[Vec<u8>]) -> R
         .filter(|known| known.room_nid == room && known.snapshot_nid.is_some())
         .map(|known| (known.event_id, known.event_nid))
         .collect();
-    let (before, floor) = match hole {
-        Hole::Start => (repo::events::lowest_position(tx, room)?.min(0), Position::MIN),
-        Hole::Gap(gap) => (gap.lowest, gap.floor()),
+    let (before, floor) = match place {
+        BackfillPlace::Start => (repo::events::lowest_position(tx, room)?.min(0), Position::MIN),
+        BackfillPlace::Gap(gap) => (gap.lowest, gap.floor()),
     };
     let newest_first = keys.iter().rev().filter_map(|key| unplaced.get(key).copied());
     let positions: Vec<(EventNid, Position)> =
