@@ -1,4 +1,5 @@
-//! Reads timelines and relations, and describes rooms to users who are not in them: summaries, directories, stripped state.
+//! Reads timelines and relations, and describes rooms to users who are not in them: summaries, directories, stripped
+//! state.
 
 pub mod directory;
 pub mod relations;

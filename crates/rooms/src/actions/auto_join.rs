@@ -33,7 +33,8 @@ pub struct AutoJoinSettings {
     pub version: RoomVersion,
     /// The defaults of created rooms.
     pub defaults: RoomDefaults,
-    /// The local user that creates rooms and invites users. If `None`, the first user creates rooms, and nobody is invited.
+    /// The local user that creates rooms and invites users. If `None`, the first user creates rooms, and nobody is
+    /// invited.
     pub host: Option<UserId>,
     /// Whether invites carry the invited user's profile.
     pub invite_profiles: bool,
@@ -109,8 +110,8 @@ impl AutoJoin {
         }
     }
 
-    /// Whether a missing room is created: the user is the first, and the alias is of this server. Bots and support users do
-    /// not count.
+    /// Whether a missing room is created: the user is the first, and the alias is of this server. Bots and support
+    /// users do not count.
     async fn creates(&self, user: &UserId, alias: &RoomAlias) -> Result<bool, DbError> {
         if !self.settings.create || alias.server_name() != self.rooms.server_name().as_str() {
             return Ok(false);

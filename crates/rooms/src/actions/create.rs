@@ -204,8 +204,8 @@ impl RoomCreator {
         Ok((room, append))
     }
 
-    /// Returns a time, in ms, at which no other room was created: since room version 12 the id is a hash of the create event,
-    /// and rooms of a user may differ only in their time.
+    /// Returns a time, in ms, at which no other room was created: since room version 12 the id is a hash of the create
+    /// event, and rooms of a user may differ only in their time.
     fn creation_time(&self) -> u64 {
         let now = self.rooms.clock.now_ms();
         let last = self
@@ -290,8 +290,8 @@ fn check_initial_state(new: &NewRoom) -> Result<(), CreateError> {
     Ok(())
 }
 
-/// Returns the content of a member event of `initial_state`: the creator's join with another name or avatar, or a ban. Other
-/// users are invited by `invite`, where invites are counted, and join themselves.
+/// Returns the content of a member event of `initial_state`: the creator's join with another name or avatar, or a ban.
+/// Other users are invited by `invite`, where invites are counted, and join themselves.
 fn initial_member(new: &NewRoom, event: &InitialState, own: &Object) -> Result<Object, SendError> {
     let is_own = event.state_key == new.creator.as_str();
     match event.content.get_str("membership") {

@@ -1,6 +1,6 @@
 //! Removes guests from rooms in which guest access has ended
-//! (<https://spec.matrix.org/v1.19/client-server-api/#guest-access>). This is done in the background. The commit that ends
-//! guest access notes the room, so that a restart loses nothing.
+//! (<https://spec.matrix.org/v1.19/client-server-api/#guest-access>). This is done in the background. The commit that
+//! ends guest access notes the room, so that a restart loses nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,8 @@ impl GuestRemoval {
         Self { rooms, members }
     }
 
-    /// Removes guests, one at a time. Starts with the rooms noted by an earlier run of the program. Does not return until the
-    /// database is closed.
+    /// Removes guests, one at a time. Starts with the rooms noted by an earlier run of the program. Does not return
+    /// until the database is closed.
     pub async fn run(self) {
         loop {
             let is_done = match self.remove_all().await {

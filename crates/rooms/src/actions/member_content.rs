@@ -6,8 +6,8 @@ use plexus_store::repo::profiles;
 use crate::write::error::SendError;
 
 /// The fields that only the server sets. Clients send them back when they change a name in a room, or make them up:
-/// other servers drop a join that names an authorising user whose server has not signed it, and with it all later events
-/// of the user.
+/// other servers drop a join that names an authorising user whose server has not signed it, and with it all later
+/// events of the user.
 const SERVER_FIELDS: [&str; 4] = ["join_authorised_via_users_server", "kind", "membership", "third_party_invite"];
 /// The fields that are copied from the user's profile. Only users themselves may show another name or avatar in a room.
 const PROFILE_FIELDS: [&str; 2] = ["avatar_url", "displayname"];

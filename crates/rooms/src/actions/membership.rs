@@ -221,8 +221,8 @@ impl MembershipChanger {
         Ok(self.rooms.get(room_id).await?.filter(|room| !is_out_of_band(room)))
     }
 
-    /// Returns the servers to go through for a room that this one is not in: the server of the inviter, those that the client
-    /// named, those in the room, and the server in the room's id.
+    /// Returns the servers to go through for a room that this one is not in: the server of the inviter, those that the
+    /// client named, those in the room, and the server in the room's id.
     async fn candidate_servers(&self, change: &MembershipChange) -> Result<Vec<ServerName>, MembershipError> {
         let mut servers = Vec::new();
         if let Some(room) = self.rooms.get(&change.room_id).await? {

@@ -81,8 +81,8 @@ impl Profiles {
         }
     }
 
-    /// Sets or removes a field. A name or avatar is also changed in the rooms that the user is joined to; rooms that do not
-    /// allow it keep the old one.
+    /// Sets or removes a field. A name or avatar is also changed in the rooms that the user is joined to; rooms that do
+    /// not allow it keep the old one.
     ///
     /// # Errors
     /// See [`ProfileError`].

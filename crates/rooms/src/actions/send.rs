@@ -56,7 +56,8 @@ impl EventSender {
         Self { rooms: Arc::clone(writer.rooms()), writer }
     }
 
-    /// Returns the event of a recent request with the same transaction id, so that the repeated request need not be counted.
+    /// Returns the event of a recent request with the same transaction id, so that the repeated request need not be
+    /// counted.
     #[must_use]
     pub fn replayed(&self, room: &RoomId, sender: &UserId, transaction: &Transaction) -> Option<EventId> {
         self.writer.transactions.recent(&transactions::key(sender, room, transaction))
@@ -86,8 +87,8 @@ impl EventSender {
         Ok(target.is_some_and(|target| target.pdu.sender() == &event.sender))
     }
 
-    /// Sends an event. Returns once it is durable. A state event that would change nothing is not sent: the event that set
-    /// the state is returned.
+    /// Sends an event. Returns once it is durable. A state event that would change nothing is not sent: the event that
+    /// set the state is returned.
     ///
     /// # Errors
     /// See [`SendError`].

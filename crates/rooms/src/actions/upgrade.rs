@@ -40,12 +40,12 @@ pub struct Upgrade {
     pub additional_creators: Vec<UserId>,
 }
 
-/// Replaces a room, and returns the new one. Members are not moved: clients follow the tombstone. The upgrade goes on if the
-/// caller stops waiting. A repeated request of the same user during the upgrade gets the same room; a request of another
-/// user gets an error.
+/// Replaces a room, and returns the new one. Members are not moved: clients follow the tombstone. The upgrade goes on
+/// if the caller stops waiting. A repeated request of the same user during the upgrade gets the same room; a request of
+/// another user gets an error.
 ///
-/// The new room is created first. If the tombstone cannot be sent, the upgrade fails: the old room stays in use, and does not
-/// refer to the new one. Later failures are only logged.
+/// The new room is created first. If the tombstone cannot be sent, the upgrade fails: the old room stays in use, and
+/// does not refer to the new one. Later failures are only logged.
 ///
 /// # Errors
 /// See [`CreateError`].
@@ -135,8 +135,8 @@ fn tombstone(sender: &UserId, replacement: &RoomId) -> Draft {
     Draft::state(sender, "m.room.tombstone", "", content)
 }
 
-/// Raises the power levels of the old room, so that ordinary members can neither send messages nor invite. Nothing changes if
-/// the user may not set power levels.
+/// Raises the power levels of the old room, so that ordinary members can neither send messages nor invite. Nothing
+/// changes if the user may not set power levels.
 async fn close(writer: &RoomWriter, old: &Arc<Room>, sender: &UserId) -> Result<(), SendError> {
     let view = old.view();
     let Some(levels) = view.event_in_memory("m.room.power_levels", "") else { return Ok(()) };

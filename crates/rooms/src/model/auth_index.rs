@@ -109,8 +109,8 @@ impl AuthIndex {
     }
 }
 
-/// Returns events of a room by id, with outliers and rejected events. Events that are not stored, or of other rooms, are
-/// left out.
+/// Returns events of a room by id, with outliers and rejected events. Events that are not stored, or of other rooms,
+/// are left out.
 ///
 /// # Errors
 /// When the database fails, or an event cannot be read.

@@ -65,8 +65,8 @@ impl CurrentState {
         self.server_acl.as_ref().is_none_or(|acl| acl.allows(server))
     }
 
-    /// Returns the event of a state, if it is in memory. Create, power levels, join rules, name, topic, canonical alias,
-    /// avatar, encryption and history visibility always are.
+    /// Returns the event of a state, if it is in memory. Create, power levels, join rules, name, topic, canonical
+    /// alias, avatar, encryption and history visibility always are.
     #[must_use]
     pub fn event_in_memory(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
         self.state.get(event_type, state_key)?.pdu()

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use plexus_store::{Database, DbError, repo};
 
-/// The erased users. Owned by this process, which follows the commits. All are in memory: there are few, and the sender of
-/// every event is looked up that is shown to a user who was not joined when it was sent.
+/// The erased users. Owned by this process, which follows the commits. All are in memory: there are few, and the sender
+/// of every event is looked up that is shown to a user who was not joined when it was sent.
 #[derive(Debug, Clone, Default)]
 pub struct ErasedUsers(Arc<RwLock<HashSet<String>>>);
 

@@ -78,8 +78,8 @@ impl EventCache {
         Reading(self.removals.load(Ordering::SeqCst))
     }
 
-    /// Inserts an event, unless an event was redacted since the reading began. `as_of` is its room's count of redactions
-    /// before the reading.
+    /// Inserts an event, unless an event was redacted since the reading began. `as_of` is its room's count of
+    /// redactions before the reading.
     pub fn insert(&self, event: &Arc<TimelineEvent>, as_of: u64, reading: Reading) {
         self.cache.insert(event.nid, Cached { event: Arc::clone(event), as_of });
         if self.begin().0 != reading.0 {

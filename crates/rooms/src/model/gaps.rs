@@ -7,8 +7,8 @@ use plexus_store::{EventNid, Position};
 
 use crate::model::direction::Direction;
 
-/// The maximum number of open gaps in a timeline. Every client that pages through the room meets each of them, and other
-/// servers can open gaps at will by naming events that do not exist.
+/// The maximum number of open gaps in a timeline. Every client that pages through the room meets each of them, and
+/// other servers can open gaps at will by naming events that do not exist.
 const MAX_OPEN_GAPS: usize = 100;
 
 /// The gaps of a timeline, open and closed ones, oldest first.
@@ -49,8 +49,8 @@ impl Gaps {
         self.0.iter().rev().find(|gap| gap.is_open && gap.top < top).copied()
     }
 
-    /// Returns the position of the first event after the newest gap; 0 if there is none. Later events are in the order in
-    /// which they arrived.
+    /// Returns the position of the first event after the newest gap; 0 if there is none. Later events are in the order
+    /// in which they arrived.
     pub(crate) fn last_top(&self) -> Position {
         self.0.last().map_or(0, |gap| gap.top)
     }

@@ -49,8 +49,8 @@ pub struct MembershipLimits {
     invites_blocked: bool,
 }
 
-/// A join or invite that has been counted. When it is dropped, it does not count any more: a request that fails, or whose
-/// client disconnects, must not use up the limit.
+/// A join or invite that has been counted. When it is dropped, it does not count any more: a request that fails, or
+/// whose client disconnects, must not use up the limit.
 #[derive(Default)]
 #[must_use = "a change that is dropped does not count"]
 pub struct Counted<'a>(Vec<Reservation<'a>>);
@@ -68,8 +68,8 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// The limits on invites (`rc_invites`). The invites of each server are counted separately: no other server can use up the
-/// limits of this server's users.
+/// The limits on invites (`rc_invites`). The invites of each server are counted separately: no other server can use up
+/// the limits of this server's users.
 struct InviteLimits {
     per_room: RateLimiter<(String, RoomId)>,
     per_user: RateLimiter<(String, UserId)>,

@@ -23,8 +23,8 @@ use crate::model::timeline_event::TimelineEvent;
 /// every later event would be late, until the clock catches up.
 const MAX_AHEAD_MS: u64 = 5 * 60_000;
 
-/// A room in memory. One writer at a time changes it; readers use [`Room::view`]. Its view is owned by this process, which
-/// follows the commits; its locks are owned by the process that writes to the room.
+/// A room in memory. One writer at a time changes it; readers use [`Room::view`]. Its view is owned by this process,
+/// which follows the commits; its locks are owned by the process that writes to the room.
 pub struct Room {
     /// The number of the room.
     pub nid: RoomNid,
@@ -116,7 +116,8 @@ impl Room {
         }
     }
 
-    /// Returns the room as of the last commit that changed it. It is replaced before that commit's position is published.
+    /// Returns the room as of the last commit that changed it. It is replaced before that commit's position is
+    /// published.
     #[must_use]
     pub fn view(&self) -> Arc<RoomView> {
         self.view.load_full()
@@ -179,8 +180,8 @@ impl Room {
         self.settled_doubts.fetch_max(count, Ordering::AcqRel);
     }
 
-    /// Whether an event that is added to the timeline now is late ([`plexus_store::repo::events::near_time`]). If not, it
-    /// is the latest; an event that is not committed in the end may make others late, which does no harm.
+    /// Whether an event that is added to the timeline now is late ([`plexus_store::repo::events::near_time`]). If not,
+    /// it is the latest; an event that is not committed in the end may make others late, which does no harm.
     pub(crate) fn comes_late(&self, ts: i64, now_ms: u64) -> bool {
         let too_early = u64::try_from(ts).is_ok_and(|ts| ts > now_ms.saturating_add(MAX_AHEAD_MS));
         let late = too_early || ts < self.latest_ts.load(Ordering::Relaxed);
@@ -198,20 +199,21 @@ impl Room {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns the room's count of redactions. It changes with each redaction of an event that others show parts of, and
-    /// is never reused, even if the room leaves memory. Whoever keeps an event in memory notes the count from before it
-    /// was read, and uses the event only as long as the count is the same.
+    /// Returns the room's count of redactions. It changes with each redaction of an event that others show parts of,
+    /// and is never reused, even if the room leaves memory. Whoever keeps an event in memory notes the count from
+    /// before it was read, and uses the event only as long as the count is the same.
     pub fn redactions(&self) -> u64 {
         self.redactions.load(Ordering::SeqCst)
     }
 
-    /// Notes a redaction of an event that others show parts of. Called after the commit, before memory shows the redaction.
+    /// Notes a redaction of an event that others show parts of. Called after the commit, before memory shows the
+    /// redaction.
     pub(crate) fn note_redaction(&self) {
         self.redactions.fetch_max(self.events.next_redactions(), Ordering::SeqCst);
     }
 
-    /// Returns the event of a state entry, from memory or the database. An unreadable member event is returned as if it had
-    /// been redacted.
+    /// Returns the event of a state entry, from memory or the database. An unreadable member event is returned as if it
+    /// had been redacted.
     ///
     /// # Errors
     /// When the database fails, or another event cannot be read.

@@ -59,8 +59,8 @@ impl RoomView {
         }
     }
 
-    /// Whether state resolution, or a join, has changed the current state since a position: then the state events of the
-    /// timeline are not all changes.
+    /// Whether state resolution, or a join, has changed the current state since a position: then the state events of
+    /// the timeline are not all changes.
     #[must_use]
     pub fn was_resolved_since(&self, position: Position) -> bool {
         self.resolved > position

@@ -200,8 +200,8 @@ impl Rooms {
         Ok(true)
     }
 
-    /// Returns the room with an id; `None`, and a warning in the log, if it cannot be read. For callers that handle several
-    /// rooms, of which one must not block the others.
+    /// Returns the room with an id; `None`, and a warning in the log, if it cannot be read. For callers that handle
+    /// several rooms, of which one must not block the others.
     ///
     /// # Errors
     /// When the database fails.

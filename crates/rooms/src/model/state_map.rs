@@ -70,7 +70,8 @@ impl StateEntry {
         entry
     }
 
-    /// Returns this entry whose event has been redacted to `event`. The caller keeps `event` until the redaction is committed.
+    /// Returns this entry whose event has been redacted to `event`. The caller keeps `event` until the redaction is
+    /// committed.
     #[must_use]
     pub fn redacted(&self, event: &Arc<TimelineEvent>) -> Self {
         let entry = Self::stored(Arc::clone(&self.event_type), Arc::clone(&self.state_key), self.nid, self.membership);

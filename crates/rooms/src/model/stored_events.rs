@@ -19,8 +19,8 @@ use crate::model::timeline_event::{Replaced, TimelineEvent, Transaction};
 /// The visibility of an unreadable `m.room.history_visibility` event: the strictest.
 pub const UNREADABLE_VISIBILITY: HistoryVisibility = HistoryVisibility::Joined;
 
-/// Returns the event of a state entry. `as_of` is the room's count of redactions. The membership of an unreadable member
-/// event is known, so that it is returned as if it had been redacted.
+/// Returns the event of a state entry. `as_of` is the room's count of redactions. The membership of an unreadable
+/// member event is known, so that it is returned as if it had been redacted.
 ///
 /// # Errors
 /// When the database fails, or another event cannot be read.

@@ -9,8 +9,8 @@ use plexus_store::{EventNid, Position};
 
 /// An event with everything that clients get of it, except what depends on the reader.
 ///
-/// It shows parts of other events: of the event that it replaced, and of its redaction. Whoever keeps it in memory has to
-/// apply redactions of those too (`Self::after`, [`crate::Room::state_event`]).
+/// It shows parts of other events: of the event that it replaced, and of its redaction. Whoever keeps it in memory has
+/// to apply redactions of those too (`Self::after`, [`crate::Room::state_event`]).
 #[derive(Clone, Debug)]
 pub struct TimelineEvent {
     /// The number of the event.
@@ -116,8 +116,8 @@ impl TimelineEvent {
         }
     }
 
-    /// Returns the event after a redaction of it or of an event that it shows; `None` if the redaction does not change it.
-    /// The first redaction of an event counts.
+    /// Returns the event after a redaction of it or of an event that it shows; `None` if the redaction does not change
+    /// it. The first redaction of an event counts.
     pub fn after(&self, redaction: &AppliedRedaction<'_>) -> Option<Self> {
         let AppliedRedaction { target, redacted, because } = *redaction;
         if self.nid == target {

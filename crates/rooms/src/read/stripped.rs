@@ -1,5 +1,5 @@
-//! Stripped state (<https://spec.matrix.org/v1.19/client-server-api/#stripped-state>): describes a room to a user who is not
-//! in it.
+//! Stripped state (<https://spec.matrix.org/v1.19/client-server-api/#stripped-state>): describes a room to a user who
+//! is not in it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,8 +20,9 @@ use crate::model::state_map::StateEntry;
 pub const MAX_STRIPPED_EVENTS: usize = 100;
 /// The maximum size of a stripped state event, in bytes of JSON: no whole event is larger.
 pub(crate) const MAX_STRIPPED_EVENT_BYTES: usize = MAX_PDU;
-/// The maximum size of the stripped state of a room, in bytes of JSON: eight events of the maximum size, about as many as
-/// rooms usually have. It is stored in the `unsigned` of an event, whose maximum size in the database is far greater.
+/// The maximum size of the stripped state of a room, in bytes of JSON: eight events of the maximum size, about as many
+/// as rooms usually have. It is stored in the `unsigned` of an event, whose maximum size in the database is far
+/// greater.
 pub const MAX_STRIPPED_STATE_BYTES: usize = 8 * MAX_STRIPPED_EVENT_BYTES;
 /// The maximum size of an event that is parsed to be stripped, in bytes. White space and fields such as `unsigned` are
 /// removed from it.
@@ -45,8 +46,9 @@ pub fn default_types() -> impl Iterator<Item = PrejoinStateEntry> {
 }
 
 impl Rooms {
-    /// Returns the stripped state of a room as JSON objects, with the member event of `sender`, and without `membership`,
-    /// the invite or knock. For a room that this server is not in, returns the stripped state attached to `membership`.
+    /// Returns the stripped state of a room as JSON objects, with the member event of `sender`, and without
+    /// `membership`, the invite or knock. For a room that this server is not in, returns the stripped state attached to
+    /// `membership`.
     ///
     /// # Errors
     /// When the database fails.
@@ -175,8 +177,8 @@ impl StrippedState {
     }
 }
 
-/// Returns the stripped state attached to an invite or knock. Earlier versions of this program stored whole events, which
-/// are stripped here.
+/// Returns the stripped state attached to an invite or knock. Earlier versions of this program stored whole events,
+/// which are stripped here.
 pub fn attached_state(pdu: &Pdu) -> Vec<Object> {
     let state = |name| pdu.unsigned().and_then(|unsigned| unsigned.get(name)).and_then(Value::as_array);
     let state = state("invite_room_state").or_else(|| state("knock_room_state"));

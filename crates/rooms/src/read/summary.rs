@@ -114,10 +114,10 @@ async fn summary(rooms: &Rooms, nid: RoomNid, revision: i64) -> Result<Option<Ro
     Ok(Some(summary))
 }
 
-/// Whether the user may see the room's summary: members, invited users and members of allowed rooms may, and everybody if
-/// the room can be joined or read without an invite
-/// (<https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias>). `None` stands for an
-/// unauthenticated user.
+/// Whether the user may see the room's summary: members, invited users and members of allowed rooms may, and everybody
+/// if the room can be joined or read without an invite
+/// (<https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias>). `None` stands for
+/// an unauthenticated user.
 ///
 /// # Errors
 /// When the database fails.
@@ -168,8 +168,8 @@ pub struct SpaceChild {
 }
 
 /// Returns the children of a space in order
-/// (<https://spec.matrix.org/v1.19/client-server-api/#ordering-of-children-within-a-space>). A child event without `via` is
-/// a removed child. A room that is not a space has no children.
+/// (<https://spec.matrix.org/v1.19/client-server-api/#ordering-of-children-within-a-space>). A child event without
+/// `via` is a removed child. A room that is not a space has no children.
 ///
 /// # Errors
 /// When the database fails.
@@ -190,8 +190,8 @@ pub async fn space_children(room: &Room) -> Result<Vec<SpaceChild>, DbError> {
     Ok(in_order(children))
 }
 
-/// Returns the children of a space in order, from the room's type and the events that another server sent. A room that is
-/// not a space has no children. Malformed events are left out.
+/// Returns the children of a space in order, from the room's type and the events that another server sent. A room that
+/// is not a space has no children. Malformed events are left out.
 #[must_use]
 pub fn parse_children(room_type: Option<&str>, events: Vec<Object>) -> Vec<SpaceChild> {
     if room_type != Some(SPACE) {

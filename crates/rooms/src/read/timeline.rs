@@ -1,7 +1,7 @@
 //! Reads the timeline and the state of a room, from memory as far as possible.
 //!
-//! A timeline is ordered by position. A token stands for the point after the event at its position: reading backward from
-//! `p` begins with the event at `p`, reading forward with the event after it.
+//! A timeline is ordered by position. A token stands for the point after the event at its position: reading backward
+//! from `p` begins with the event at `p`, reading forward with the event after it.
 
 mod visibility;
 
@@ -28,8 +28,8 @@ pub(crate) use visibility::{EventPosition, ReaderVisibility, without_erased};
 /// The number of events of one query.
 const EVENTS_PER_READ: usize = 2_000;
 
-/// Returns timeline events with `after < position <= upto`: backward, the newest `limit`, newest first; forward, the oldest
-/// `limit`, oldest first. Unreadable events are skipped.
+/// Returns timeline events with `after < position <= upto`: backward, the newest `limit`, newest first; forward, the
+/// oldest `limit`, oldest first. Unreadable events are skipped.
 ///
 /// # Errors
 /// When the database fails; the same for the other functions.
@@ -105,8 +105,8 @@ fn newer(
     }
 }
 
-/// Returns the state events that changed the current state at `after < position <= upto`: the last of each key, in order of
-/// position.
+/// Returns the state events that changed the current state at `after < position <= upto`: the last of each key, in
+/// order of position.
 pub async fn state_delta(room: &Room, after: Position, upto: Position) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let view = room.view();
     if after >= view.position.min(upto) {
@@ -176,7 +176,8 @@ pub async fn state_event_at(
         .await
 }
 
-/// Returns the member events of a user that changed the current state at `after < position <= upto`, in no particular order.
+/// Returns the member events of a user that changed the current state at `after < position <= upto`, in no particular
+/// order.
 pub async fn member_changes(
     room: &Room,
     user: &UserId,
@@ -225,8 +226,8 @@ pub async fn current_state(room: &Room) -> Result<Vec<Arc<TimelineEvent>>, DbErr
     state_events(room, &entries).await
 }
 
-/// Returns the events of state entries, in their order. Events that are not in memory are read together; unreadable events
-/// are left out.
+/// Returns the events of state entries, in their order. Events that are not in memory are read together; unreadable
+/// events are left out.
 pub async fn state_events(room: &Room, entries: &[Arc<StateEntry>]) -> Result<Vec<Arc<TimelineEvent>>, DbError> {
     let in_memory: Vec<_> = entries.iter().map(|entry| room.state_event_in_memory(entry)).collect();
     let missing: Vec<EventNid> =

@@ -1,8 +1,8 @@
 //! The user directory: a search for users by name
 //! (<https://spec.matrix.org/v1.19/client-server-api/#user-directory>).
 //!
-//! Users of this server are indexed in the transaction that changes their account or profile. Users of other servers are
-//! indexed by their names in rooms, in the background and a few at a time, so that a room with thousands of members
+//! Users of this server are indexed in the transaction that changes their account or profile. Users of other servers
+//! are indexed by their names in rooms, in the background and a few at a time, so that a room with thousands of members
 //! does not block other writers.
 
 use std::collections::HashSet;
@@ -234,8 +234,8 @@ struct Rank {
     fewer_words: std::cmp::Reverse<usize>,
 }
 
-/// Returns the rank of a user; `None` if a word does not match. Whole words count more than beginnings, and the name more
-/// than the server name.
+/// Returns the rank of a user; `None` if a word does not match. Whole words count more than beginnings, and the name
+/// more than the server name.
 fn rank(user: &FoundUser, wanted: &[String], is_preferred: bool) -> Option<Rank> {
     let localpart =
         UserId::try_from(user.user_id.as_str()).map_or_else(|_| String::new(), |id| id.localpart().to_owned());

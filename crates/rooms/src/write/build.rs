@@ -40,8 +40,8 @@ pub(crate) enum Built {
     Unchanged(EventId),
 }
 
-/// Builds an event on `head`, and checks it by the authorization rules. `room_id` is `None` for a create event that gives the
-/// room its id.
+/// Builds an event on `head`, and checks it by the authorization rules. `room_id` is `None` for a create event that
+/// gives the room its id.
 pub(crate) async fn build(
     writer: &RoomWriter,
     room_id: Option<&RoomId>,
@@ -64,8 +64,8 @@ pub(crate) async fn build(
     pending(writer, version, head, draft, nid, pdu, replaced)
 }
 
-/// Returns the template of an event that a user of another server may complete and sign (`GET /make_join`, `/make_leave`,
-/// `/make_knock`). It is checked by the authorization rules.
+/// Returns the template of an event that a user of another server may complete and sign (`GET /make_join`,
+/// `/make_leave`, `/make_knock`). It is checked by the authorization rules.
 ///
 /// # Errors
 /// See [`SendError`].

@@ -102,8 +102,8 @@ pub enum AddError {
 /// Events were not committed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PersistError {
-    /// The events that they were built on were not committed, or another process has written to the room: they have to be
-    /// built again.
+    /// The events that they were built on were not committed, or another process has written to the room: they have to
+    /// be built again.
     #[error("the room has changed")]
     Stale,
     /// The transaction id has been used before.

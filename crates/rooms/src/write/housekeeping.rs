@@ -14,7 +14,8 @@ const SILENT_SERVER_RETENTION_MS: u64 = 180 * 86_400_000;
 /// The interval between two runs.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Deletes old transaction ids, servers that have not been contacted for a long time, and the content of redacted events.
+/// Deletes old transaction ids, servers that have not been contacted for a long time, and the content of redacted
+/// events.
 pub struct Housekeeping {
     /// The database.
     pub db: Database,

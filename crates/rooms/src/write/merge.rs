@@ -146,8 +146,8 @@ async fn merged(
     Ok(Merged { at: StateAt { snapshot, state }, new: Some(new) })
 }
 
-/// Returns the states of the branches over the auth graph. `differences` are the keys in which the others differ from the
-/// first.
+/// Returns the states of the branches over the auth graph. `differences` are the keys in which the others differ from
+/// the first.
 fn states(index: &AuthIndex, branches: &[StateAt], differences: &[Vec<Key>]) -> Vec<State> {
     let graph = index.graph();
     let Some((first, others)) = branches.split_first() else { return Vec::new() };

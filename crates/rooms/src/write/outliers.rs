@@ -60,8 +60,8 @@ pub async fn store(writer: &RoomWriter, room: &Room, pdus: Vec<Pdu>) -> Result<(
     Ok(())
 }
 
-/// Judges events by their auth events. They are given with their packed JSON, auth events first. `before` are events that
-/// were judged earlier and may not be stored yet.
+/// Judges events by their auth events. They are given with their packed JSON, auth events first. `before` are events
+/// that were judged earlier and may not be stored yet.
 ///
 /// # Errors
 /// When the database fails, or a stored event cannot be read.
@@ -140,13 +140,14 @@ pub(crate) fn by_auth_events(version: RoomVersion, pdu: &Pdu, known: &HashMap<Ev
     })
 }
 
-/// Returns the create event that the room id names (<https://spec.matrix.org/v1.19/rooms/v12/#room-ids-as-hashes-of-the-create-event>).
+/// Returns the create event that the room id names
+/// (<https://spec.matrix.org/v1.19/rooms/v12/#room-ids-as-hashes-of-the-create-event>).
 pub fn create_event_of(pdu: &Pdu) -> Option<EventId> {
     pdu.room_id().create_event_id().filter(|id| id != pdu.event_id())
 }
 
-/// Orders events so that auth events come first, without duplicates. Events in a cycle, which hashes make impossible since
-/// room version 3, are left out.
+/// Orders events so that auth events come first, without duplicates. Events in a cycle, which hashes make impossible
+/// since room version 3, are left out.
 pub fn auth_events_first(pdus: Vec<Pdu>) -> Vec<Pdu> {
     in_order(pdus, |pdu| pdu.auth_events().iter().cloned().chain(create_event_of(pdu)).collect())
 }

@@ -67,8 +67,8 @@ pub async fn add_state(
     Ok(())
 }
 
-/// Adds entries to the current state in the database, where there are none. Clients do not see them yet. Returns the keys
-/// of all entries.
+/// Adds entries to the current state in the database, where there are none. Clients do not see them yet. Returns the
+/// keys of all entries.
 async fn add_entries(
     writer: &RoomWriter,
     room: &Arc<Room>,

@@ -35,7 +35,8 @@ impl Persister {
         Self(queue)
     }
 
-    /// Waits for space in the queue. Events that are sent with the permit are not lost when the sender's future is dropped.
+    /// Waits for space in the queue. Events that are sent with the permit are not lost when the sender's future is
+    /// dropped.
     pub(crate) async fn reserve(&self) -> Result<Permit<'_>, PersistError> {
         self.0.reserve().await
     }
@@ -100,7 +101,8 @@ impl Batch {
         Ok(Some(written))
     }
 
-    /// Responds to the writers. This is done before the next batch is taken, where events built on failed ones are stale.
+    /// Responds to the writers. This is done before the next batch is taken, where events built on failed ones are
+    /// stale.
     fn end(&self, result: Result<Option<Written>, PersistError>) {
         let mut requests = std::mem::take(&mut *self.taken.lock());
         let queue = &self.task.queue;

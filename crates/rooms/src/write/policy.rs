@@ -26,7 +26,7 @@ pub async fn with_recommendations(writer: &RoomWriter, room: &Room, pdus: Vec<Pd
         let policy = view.policy_server(pdu.event_type(), pdu.state_key());
         let Some(policy) = policy.filter(|policy| !policy.recommends(&pdu)) else { return pdu };
         recommended(writer, &policy, &pdu).await.unwrap_or_else(|error| {
-            tracing::info!(event = %pdu.event_id(), room = %room.id, "the policy server has not signed the event: {error}");
+            tracing::info!(event = %pdu.event_id(), room = %room.id, "not signed by the policy server: {error}");
             pdu
         })
     });

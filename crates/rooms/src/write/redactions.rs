@@ -1,5 +1,5 @@
-//! Redactions (<https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions>). A redaction and its target may arrive in any
-//! order.
+//! Redactions (<https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions>). A redaction and its target may arrive in
+//! any order.
 
 use std::sync::Arc;
 

@@ -34,8 +34,8 @@ pub struct RoomsOptions {
     pub policy_servers: Option<Arc<dyn PolicyServers>>,
     /// The room aliases of other servers; `None` if this server does not federate.
     pub remote_aliases: Option<Arc<dyn RemoteAliases>>,
-    /// The maximum size of the rooms in memory, in bytes. It may be exceeded while they are in use. A quarter of it again
-    /// is for state events.
+    /// The maximum size of the rooms in memory, in bytes. It may be exceeded while they are in use. A quarter of it
+    /// again is for state events.
     pub cache_bytes: usize,
     /// The types of stripped state, besides `m.room.create`.
     pub stripped_state_types: Vec<PrejoinStateEntry>,

@@ -6,7 +6,8 @@ use plexus_protocol::rules::RoomVersion;
 
 use super::{NewRoom, Preset};
 
-/// Returns the content of `m.room.create`. `creation_content` cannot set the version or, before version 11, the creator.
+/// Returns the content of `m.room.create`. `creation_content` cannot set the version or, before version 11, the
+/// creator.
 pub(super) fn create(new: &NewRoom) -> Object {
     let auth = &new.version.rules().auth;
     let mut content = new.creation_content.clone();

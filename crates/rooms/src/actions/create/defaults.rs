@@ -15,7 +15,8 @@ pub struct RoomDefaults {
 }
 
 impl RoomDefaults {
-    /// Returns the defaults of `default_power_level_content_override` and `encryption_enabled_by_default_for_room_type`.
+    /// Returns the defaults of `default_power_level_content_override` and
+    /// `encryption_enabled_by_default_for_room_type`.
     #[must_use]
     pub fn of(config: &RoomsSection, preset: Preset) -> Self {
         let name = match preset {

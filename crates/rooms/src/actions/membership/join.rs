@@ -50,8 +50,8 @@ impl MembershipChanger {
         }
     }
 
-    /// Joins a room that this server is not in. It is not known before whether the room allows guests, so that guests need an
-    /// invite; if the room does not allow them, they leave again ([`crate::GuestRemoval`]).
+    /// Joins a room that this server is not in. It is not known before whether the room allows guests, so that guests
+    /// need an invite; if the room does not allow them, they leave again ([`crate::GuestRemoval`]).
     async fn join_remotely(&self, change: &MembershipChange, guest: bool) -> Result<Sent, MembershipError> {
         if guest {
             let room = self.rooms.get(&change.room_id).await?;
@@ -102,8 +102,8 @@ impl MembershipChanger {
         Ok(sent)
     }
 
-    /// Joins a room with partial state through servers that have the complete state. `None` if this server has to decide
-    /// itself: the state is complete, or none of the servers decides.
+    /// Joins a room with partial state through servers that have the complete state. `None` if this server has to
+    /// decide itself: the state is complete, or none of the servers decides.
     async fn join_with_part_of_state(
         &self,
         room: &Arc<Room>,
@@ -132,8 +132,8 @@ impl MembershipChanger {
         }
     }
 
-    /// Joins a restricted room through another server, as no user of this one may authorise the join. Only servers with a user
-    /// who may, by the room's state here, are asked.
+    /// Joins a restricted room through another server, as no user of this one may authorise the join. Only servers with
+    /// a user who may, by the room's state here, are asked.
     async fn join_through_authorisers(
         &self,
         room: &Arc<Room>,

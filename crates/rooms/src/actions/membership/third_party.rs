@@ -71,7 +71,8 @@ impl MembershipChanger {
     }
 
     /// Checks that the identity server's key is still valid. Only the server that sends the invite does so
-    /// (<https://spec.matrix.org/v1.19/client-server-api/#third-party-invites>): all others would not judge the event alike.
+    /// (<https://spec.matrix.org/v1.19/client-server-api/#third-party-invites>): all others would not judge the event
+    /// alike.
     async fn require_valid_key(&self, invite: &Pdu, signed: &Object) -> Result<(), MembershipError> {
         for InviteKey { public_key, key_validity_url } in keys_that_signed(invite.content(), signed) {
             let (Some(url), Some(remote)) = (key_validity_url, &self.remote) else { return Ok(()) };

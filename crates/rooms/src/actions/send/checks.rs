@@ -31,8 +31,8 @@ const MAX_COMPARED_ANNOTATIONS: usize = 500;
 const UNKNOWN_TARGET: &str = "Can't send relation to unknown event";
 
 /// Checks that the aliases that an `m.room.canonical_alias` event adds point to the room
-/// (<https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias>). Other servers are asked about their aliases
-/// if the user may send the event.
+/// (<https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias>). Other servers are asked about their
+/// aliases if the user may send the event.
 pub(super) async fn canonical_alias(writer: &RoomWriter, room: &Room, event: &NewEvent) -> Result<(), SendError> {
     let view = room.view();
     let before = view.event_in_memory("m.room.canonical_alias", "").map(|pdu| aliases_of(pdu.content()));
@@ -86,8 +86,8 @@ pub(crate) fn aliases_of(content: &Object) -> Vec<String> {
     alias.into_iter().chain(alternatives.iter().filter_map(Value::as_str)).map(str::to_owned).collect()
 }
 
-/// Checks `m.relates_to`: the target must be an event of the room, an annotation must not be repeated, and a thread must not
-/// start within a thread.
+/// Checks `m.relates_to`: the target must be an event of the room, an annotation must not be repeated, and a thread
+/// must not start within a thread.
 pub(super) async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Result<(), SendError> {
     let Some(relation) = event.content.get_object("m.relates_to") else { return Ok(()) };
     let (Some(rel_type), Some(target)) = (relation.get_str("rel_type"), relation.get_str("event_id")) else {
@@ -107,8 +107,8 @@ pub(super) async fn relation(rooms: &Rooms, room: &Room, event: &NewEvent) -> Re
     }
 }
 
-/// Checks the target of a relation that is not stored: it is accepted if stored events of the room relate to it, as clients
-/// may know it from them. An event of another room is not accepted.
+/// Checks the target of a relation that is not stored: it is accepted if stored events of the room relate to it, as
+/// clients may know it from them. An event of another room is not accepted.
 async fn target_is_plausible(rooms: &Rooms, room: &Room, target: &EventId) -> Result<(), SendError> {
     let (key, nid) = (event_key::encode(target), room.nid);
     let refused = rooms

@@ -26,8 +26,8 @@ pub(super) async fn move_all(rooms: &Rooms, old: &Room, new: &Room) -> Result<()
     moved.await
 }
 
-/// Moves this server's aliases from the old room's `m.room.canonical_alias` to the new room's. Aliases of other servers still
-/// point to the old room and stay there, as in Synapse. An event that the sender may not set is not changed.
+/// Moves this server's aliases from the old room's `m.room.canonical_alias` to the new room's. Aliases of other servers
+/// still point to the old room and stay there, as in Synapse. An event that the sender may not set is not changed.
 pub(super) async fn move_canonical(writer: &RoomWriter, old: &Arc<Room>, new: &Arc<Room>, sender: &UserId) {
     let view = old.view();
     let Some(event) = view.event_in_memory("m.room.canonical_alias", "") else { return };

@@ -69,8 +69,8 @@ fn state(event_type: &str, content: Object) -> InitialState {
     InitialState { event_type: event_type.to_owned(), state_key: String::new(), content }
 }
 
-/// Returns the content of the create event: the old room's type and `m.federate`, but not its additional creators, which
-/// the request names.
+/// Returns the content of the create event: the old room's type and `m.federate`, but not its additional creators,
+/// which the request names.
 fn creation_content(upgrade: &Upgrade, tombstone: Option<&EventId>) -> Object {
     let Upgrade { room, additional_creators, .. } = upgrade;
     let view = room.view();
@@ -123,8 +123,8 @@ async fn copied_state(rooms: &Rooms, upgrade: &Upgrade) -> Result<Vec<InitialSta
     Ok(taken)
 }
 
-/// Whether the new room takes a state event over. What nobody may send, but stands in the old room, stays there; a room is
-/// not made without the server ACL it had, so such an upgrade fails.
+/// Whether the new room takes a state event over. What nobody may send, but stands in the old room, stays there; a room
+/// is not made without the server ACL it had, so such an upgrade fails.
 fn carries_over(rooms: &Rooms, upgrade: &Upgrade, event: &InitialState) -> bool {
     let draft = Draft::state(&upgrade.sender, &event.event_type, &event.state_key, event.content.clone());
     event.event_type == "m.room.server_acl" || content::check(&rooms.server_name, None, false, &draft).is_ok()

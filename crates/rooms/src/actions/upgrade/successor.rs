@@ -29,8 +29,8 @@ pub fn is_first_join(room: &Room, user: &UserId) -> bool {
     !matches!(membership, Some(Membership::Join | Membership::Leave))
 }
 
-/// Copies tags, push rules and `m.direct` of the replaced room for a user who has joined for the first time. Failures are
-/// logged.
+/// Copies tags, push rules and `m.direct` of the replaced room for a user who has joined for the first time. Failures
+/// are logged.
 pub async fn joined(rooms: &Rooms, room: &Room, user: &UserId) {
     let copied = match predecessor(rooms, room).await {
         Ok(None) => return,
@@ -42,8 +42,8 @@ pub async fn joined(rooms: &Rooms, room: &Room, user: &UserId) {
     }
 }
 
-/// Moves this server's aliases and publication of the replaced room to a room that this server has just joined. Failures are
-/// logged.
+/// Moves this server's aliases and publication of the replaced room to a room that this server has just joined.
+/// Failures are logged.
 pub async fn entered(rooms: &Rooms, room: &Room) {
     let moved = match predecessor(rooms, room).await {
         Ok(None) => return,

@@ -10,13 +10,13 @@ use crate::model::room::Room;
 /// `thread_id` of receipts for the main timeline.
 pub const MAIN_THREAD: &str = "main";
 
-/// The maximum number of relations between an event and the root of its thread, as in Synapse: a reaction to an edit of a
-/// reply needs three.
+/// The maximum number of relations between an event and the root of its thread, as in Synapse: a reaction to an edit of
+/// a reply needs three.
 const MAX_RELATIONS_TO_ROOT: usize = 4;
 
-/// Whether a receipt for an event may name this thread. The root of a thread, and events that relate to the root other than
-/// by `m.thread`, belong to the thread and to the main timeline. An unknown or redacted event belongs to the main timeline
-/// only.
+/// Whether a receipt for an event may name this thread. The root of a thread, and events that relate to the root other
+/// than by `m.thread`, belong to the thread and to the main timeline. An unknown or redacted event belongs to the main
+/// timeline only.
 ///
 /// # Errors
 /// When the database fails.

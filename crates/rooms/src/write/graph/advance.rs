@@ -22,8 +22,8 @@ use crate::write::writer::RoomWriter;
 /// The maximum number of rejected or soft-failed predecessors that are walked through to find forward extremities.
 const MAX_HIDDEN_EVENTS: usize = 100;
 
-/// Advances `next` to the event. Returns the changes of the current state. `after` is the state after the event, and gets
-/// the snapshots of state resolution.
+/// Advances `next` to the event. Returns the changes of the current state. `after` is the state after the event, and
+/// gets the snapshots of state resolution.
 pub(super) async fn advance(
     writer: &RoomWriter,
     room: &Room,

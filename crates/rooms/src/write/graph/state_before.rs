@@ -61,8 +61,8 @@ pub(crate) fn state_after(nid: EventNid, pdu: &Pdu, verdict: Verdict, before: St
     StateAfter { at: StateAt { snapshot, state }, new, kept: Some(event) }
 }
 
-/// Returns the state before an event: the current state if it follows the forward extremities, and otherwise the resolved
-/// states after its prev events. For missing prev events, the given state is used.
+/// Returns the state before an event: the current state if it follows the forward extremities, and otherwise the
+/// resolved states after its prev events. For missing prev events, the given state is used.
 pub(crate) async fn state_before(
     writer: &RoomWriter,
     room: &Room,
@@ -123,7 +123,8 @@ pub(super) async fn states_after(
     writer.db.read(move |tx| snapshots.into_iter().map(|nid| state_at::read(tx, version, &near, nid)).collect()).await
 }
 
-/// Returns the state of the given events, as a difference to `near`. `extensible`: whether the rest of it is added later.
+/// Returns the state of the given events, as a difference to `near`. `extensible`: whether the rest of it is added
+/// later.
 async fn given_state(
     writer: &RoomWriter,
     room: &Room,

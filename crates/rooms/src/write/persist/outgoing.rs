@@ -11,8 +11,8 @@ use plexus_store::{Position, RoomNid};
 use crate::model::current_state::CurrentState;
 use crate::write::pending::{Forwarding, PendingEvent};
 
-/// Returns the row of an event that this server sends to others: to those in the room before or after it, and to the server
-/// of the user that it is about. `None` if there is no other server.
+/// Returns the row of an event that this server sends to others: to those in the room before or after it, and to the
+/// server of the user that it is about. `None` if there is no other server.
 pub(super) fn outgoing(
     own_server: &str,
     room_nid: RoomNid,
@@ -44,8 +44,8 @@ pub(super) fn outgoing(
     Some(Outgoing { position, room_nid, event_nid: event.nid, handed_by: submitted_by, also_to })
 }
 
-/// Returns the server of a user who is removed: the user may only be invited or knocking, so that their server is not in the
-/// room.
+/// Returns the server of a user who is removed: the user may only be invited or knocking, so that their server is not
+/// in the room.
 fn server_of_removed(pdu: &Pdu) -> Option<String> {
     let user = UserId::try_from(pdu.state_key().filter(|_| pdu.event_type() == "m.room.member")?).ok()?;
     let membership = Membership::of(pdu)?;

@@ -93,8 +93,8 @@ impl Queue {
         }
     }
 
-    /// Takes the next batch: the requests that wait now. Waiting for more would gain nothing, even where a commit is slow:
-    /// the next batch gathers while this one is written.
+    /// Takes the next batch: the requests that wait now. Waiting for more would gain nothing, even where a commit is
+    /// slow: the next batch gathers while this one is written.
     pub(super) fn take(&self) -> Vec<Request> {
         let mut waiting = self.waiting.lock();
         if waiting.requests.front().is_some_and(|first| first.alone) {

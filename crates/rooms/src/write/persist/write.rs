@@ -27,7 +27,8 @@ use crate::write::pending::{Append, PendingEvent};
 
 /// A batch that has been written, but is not committed yet.
 pub(crate) struct Written {
-    /// The positions of the events, for each request; `None` for an event that is not in the timeline and changes no state.
+    /// The positions of the events, for each request; `None` for an event that is not in the timeline and changes no
+    /// state.
     pub positions: Vec<Vec<Option<Position>>>,
     /// The last position of each request.
     pub last_positions: Vec<Position>,
@@ -173,8 +174,8 @@ pub(super) fn leaves_guests_behind<'a>(
     !after.guests_can_join && (before.guests_can_join || joins())
 }
 
-/// Whether an event is the join of a guest of this server, which marks such joins. Other servers may set the mark in any
-/// event.
+/// Whether an event is the join of a guest of this server, which marks such joins. Other servers may set the mark in
+/// any event.
 fn is_join_of_guest(pdu: &Pdu, own_server: &ServerName) -> bool {
     let content = pdu.content();
     pdu.event_type() == "m.room.member"
