@@ -80,12 +80,12 @@ pub struct NewRoom {
     pub creation_content: Object,
     /// Replaces members of the `m.room.power_levels` content.
     pub power_levels: Object,
-    /// More state, set in this order.
+    /// Further state events, in this order.
     pub initial_state: Vec<InitialState>,
-    /// Whom to invite. Users of other servers get the power that the preset gives them; to invite them when there is a
-    /// room is the caller's.
+    /// The users to invite. Users of other servers get the power level of the preset here; the caller invites them once
+    /// the room exists.
     pub invite: Vec<UserId>,
-    /// Whether the invites say `is_direct`.
+    /// Whether the invites contain `is_direct`.
     pub is_direct: bool,
     /// Whether the room is encrypted unless `initial_state` says so itself.
     pub encrypted: bool,

@@ -42,7 +42,7 @@ fn events_that_come_late() {
         let (fixture, room) = &again;
         assert!(send(fixture, room, -1).await);
         assert!(!send(fixture, room, 0).await);
-        // None of those that a room is loaded with is in order.
+        // None of the events that are loaded with the room is in order.
         for back in 1..30 {
             assert!(send(fixture, room, -back).await);
         }

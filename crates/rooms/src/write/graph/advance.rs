@@ -76,7 +76,7 @@ pub(super) async fn advance(
     Ok(changes)
 }
 
-/// Returns the events that an event follows: its prev events, and the prev events of those that are not shown.
+/// Returns the events that an event follows: its prev events, and the predecessors of hidden ones.
 async fn followed(writer: &RoomWriter, room: &Room, pdu: &Pdu, head: &Head) -> Result<HashSet<EventId>, DbError> {
     let mut followed: HashSet<EventId> = pdu.prev_events().iter().cloned().collect();
     if head.tip.extremities.iter().all(|extremity| followed.contains(&extremity.event_id)) {
