@@ -62,8 +62,9 @@ impl PduReceiver {
         let (receiver, room) = (self.clone(), Arc::clone(room));
         // It continues when the client stops waiting.
         let background = self.writer.background.clone();
-        let filling = background
-            .spawn_abortable("filling of a gap", async move { receiver.fetch_past(&room, BackfillPlace::Gap(gap)).await });
+        let filling = background.spawn_abortable("filling of a gap", async move {
+            receiver.fetch_past(&room, BackfillPlace::Gap(gap)).await
+        });
         tokio::select! {
             biased;
             filled = filling => filled.unwrap_or(Err(DbError::Closed.into())),
