@@ -200,7 +200,7 @@ async fn try_add_all(
     let known = event_lookup::known(&writer.db, &ids).await?;
     let mut auth_events = auth_events_of(&writer.db, room, pdus).await?;
     let mut outcomes = AddOutcomes::with_capacity(pdus.len());
-    // Each is on its way to the database before the next is judged.
+    // Each event is queued to be committed before the next one is judged.
     let unwritten = HashMap::new();
     let mut running: Vec<(usize, Verdict, Committed)> = Vec::new();
     let mut opened_gap = OpenedGap::default();

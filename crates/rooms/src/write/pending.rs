@@ -135,7 +135,7 @@ pub(crate) struct PendingSnapshot {
     pub(crate) changes: Vec<(Arc<str>, Arc<str>, EventNid)>,
 }
 
-/// What the first commit of a room writes besides events.
+/// The values that the first commit of a room writes besides events.
 #[derive(Default)]
 pub(crate) struct Creation {
     /// An alias for the new room.

@@ -26,8 +26,8 @@ const INSERT: &str =
 /// How many changes are deleted in one transaction: other writes wait for it.
 const MAX_TRIMMED: i64 = 5_000;
 
-/// Deletes what `other_changes` has at or before a position, or the oldest of it. Whoever has not read it by now drops all
-/// that it holds. Returns whether nothing of it is left.
+/// Deletes changes at or before a position, the oldest first. A process that has not read them by now drops everything
+/// that it holds in memory. Returns whether none of them is left.
 ///
 /// # Errors
 /// When the database fails.

@@ -41,7 +41,7 @@ async fn add_joined(
     let view = room.view();
     let is_new = membership.position > since
         && (!was_joined(context, room).await? || was_away(context, room, membership).await?);
-    if since >= view.recent_after && !view.merged_since(since) {
+    if since >= view.recent_after && !view.was_resolved_since(since) {
         let recent = view.recent.iter().filter(|event| event.position > since && event.position <= upto);
         users.add_room(context, &view, is_new, recent);
         return Ok(());

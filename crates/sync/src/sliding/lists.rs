@@ -108,7 +108,7 @@ async fn is_shown(context: &Context<'_>, room: &KnownRoom, config: &RoomConfig) 
     let rooms = &context.parts.rooms;
     let lazily = config.required_state.can_do_without_remote_members(rooms.server_name().as_str());
     let Some(room) = rooms.get_readable_nid(room.membership.room).await? else { return Ok(false) };
-    Ok(room.view().shown_from(lazily).is_some_and(|from| from <= context.now.position))
+    Ok(room.view().visible_from(lazily).is_some_and(|from| from <= context.now.position))
 }
 
 /// Returns the rooms in the ranges of a list; the newest activity comes first.

@@ -218,7 +218,7 @@ async fn of_other(
             let Some(entry) = view.state.get("m.room.member", user.as_str()) else { return Ok(facts) };
             let Some(event) = room.readable_state_event(entry).await? else { return Ok(facts) };
             facts.sender = Some(event.pdu.sender().as_str().into());
-            let stripped = parts.rooms.describe(room, &event.pdu, None).await?;
+            let stripped = parts.rooms.stripped_state(room, &event.pdu, None).await?;
             let stripped: Vec<Event> = stripped.iter().filter_map(|event| parse(event)).collect();
             let of_type = |event_type| stripped.iter().find(move |event| &*event.event_type == event_type);
             if let Some(create) = of_type("m.room.create") {

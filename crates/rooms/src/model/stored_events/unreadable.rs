@@ -1,4 +1,4 @@
-//! What is known of a member event whose JSON cannot be read.
+//! Member events whose JSON cannot be read.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use plexus_store::{DbError, EventNid, Tx, event_key};
 use super::bad_event;
 use crate::model::timeline_event::TimelineEvent;
 
-/// A member event as its row and the current state describe it, with what redaction leaves of its content. By that the
-/// room's rules judge what comes after it, so that its user can leave. It is neither stored nor sent to other servers.
-/// `None` when there is no row.
+/// Returns a redacted member event, made from its row and from the membership in the current state; `None` if there is
+/// no row. The authorization of later events depends on it, so that its user can leave. It is neither stored nor sent
+/// to other servers.
 pub(super) fn member(
     tx: &mut Tx<'_>,
     version: RoomVersion,

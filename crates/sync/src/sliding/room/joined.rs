@@ -89,7 +89,7 @@ impl RoomReader<'_> {
         let server = self.context.parts.rooms.server_name();
         let lazily = relevant.config.required_state.can_do_without_remote_members(server.as_str());
         // Its state has come since, or the user has.
-        if room.view().shown_from(lazily).is_none_or(|from| from > since) {
+        if room.view().visible_from(lazily).is_none_or(|from| from > since) {
             return Ok(None);
         }
         let is_member = relevant.known.membership.position <= since || was_joined_at(self.context, room, since).await?;
@@ -147,7 +147,7 @@ impl Joined<'_> {
     /// Whether state of one of these types may have changed since.
     fn changed(&self, types: &[&str]) -> bool {
         let Some(since) = self.since else { return true };
-        self.view.merged_since(since) || self.changes.iter().any(|event| types.contains(&event.pdu.event_type()))
+        self.view.was_resolved_since(since) || self.changes.iter().any(|event| types.contains(&event.pdu.event_type()))
     }
 
     async fn bump_stamp(&self, timeline: &Timeline, upto: Position) -> Result<Option<Position>, DbError> {
