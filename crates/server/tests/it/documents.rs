@@ -32,7 +32,7 @@ use session::Session;
 /// How many pages are tried at the same time: a page mostly waits for a server to start.
 const PARALLEL_PAGES: usize = 3;
 
-/// Pages without commands, whose blocks are too many to be marked one by one.
+/// Pages that programs write.
 const GENERATED: [&str; 2] = ["docs/config.md", "docs/benchmarks-parts.md"];
 
 fn root() -> PathBuf {
