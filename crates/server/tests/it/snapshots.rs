@@ -4,6 +4,7 @@
 
 mod errors;
 mod federation;
+mod refusals;
 mod rooms;
 mod sync;
 
