@@ -2,7 +2,7 @@
 //!
 //! [`routes`] lists every route; [`services`] the services that endpoints may use.
 
-#![warn(unreachable_pub)]
+#![warn(missing_docs, unreachable_pub)]
 
 mod register;
 mod registration_tokens;

@@ -10,6 +10,7 @@ use plexus_store::Database;
 
 plexus_http::services! {
     /// All services of the admin API's endpoints; the server's `wire` builds them.
+    #[expect(missing_docs, reason = "a field has the name of its type")]
     pub struct Services {
         pub server_name: ServerName,
         pub database: Database,

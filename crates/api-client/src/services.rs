@@ -20,6 +20,7 @@ use plexus_sync::{Filters, Notifications, Presence, Receipts, SlidingSync, SyncE
 
 plexus_http::services! {
     /// All services of the client-server API's endpoints; the server's `wire` builds them.
+    #[expect(missing_docs, reason = "a field has the name of its type")]
     pub struct Services {
         pub config: Arc<Config>,
         pub clock: Clock,

@@ -20,6 +20,7 @@ use crate::{BroughtInvites, OwnKeys};
 
 plexus_http::services! {
     /// All services of the server-server API's endpoints; the server's `wire` builds them.
+    #[expect(missing_docs, reason = "a field has the name of its type")]
     pub struct Services {
         pub config: Arc<Config>,
         pub clock: Clock,

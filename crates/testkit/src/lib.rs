@@ -2,6 +2,7 @@
 //!
 //! - [`databases`]: an empty database of each backend; every store test loops over them (feature `databases`, on by
 //!   default)
+//! - [`account()`]: the row of a user (feature `databases`)
 //! - [`postgres`]: the private PostgreSQL cluster behind that
 //! - `server`: a whole server in the process (feature `server`)
 //! - `client`: a small client for any server (feature `server`)
@@ -17,6 +18,8 @@
 #![expect(clippy::expect_used, reason = "a test panics where it fails")]
 #![cfg_attr(feature = "server", expect(clippy::panic, reason = "a test panics where it fails"))]
 
+#[cfg(feature = "databases")]
+mod account;
 #[cfg(feature = "peer")]
 pub mod big_room;
 #[cfg(feature = "server")]
@@ -39,6 +42,8 @@ pub mod specification;
 #[cfg(feature = "server")]
 pub mod synapse;
 
+#[cfg(feature = "databases")]
+pub use account::account;
 #[cfg(feature = "peer")]
 pub use big_room::{BigRoom, HostedRoom, RoomHost};
 #[cfg(feature = "server")]

@@ -9,8 +9,9 @@ use plexus_e2ee::{CrossSigning, DeviceKeys};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_store::repo::devices;
-use plexus_store::repo::users::{self, User};
+use plexus_store::repo::users;
 use plexus_store::{Database, DbError, Tx};
+use plexus_testkit::account;
 
 const START: u64 = 1_700_000_000_000;
 
@@ -38,28 +39,11 @@ impl Server {
             Session { user_id: user_id(&format!("@{name}:example.org")), device_id: format!("DEVICE_{name}") };
         let (user, device) = (session.user_id.clone(), session.device_id.clone());
         let create = move |tx: &mut Tx| {
-            users::insert(tx, &account(&user))?;
+            users::insert(tx, &account(user.as_str()))?;
             devices::create(tx, user.as_str(), &device, None, START)
         };
         self.db.write::<_, DbError, _>(create).await.unwrap();
         session
-    }
-}
-
-fn account(user: &UserId) -> User {
-    User {
-        user_id: user.to_string(),
-        password_hash: None,
-        created_ts: START,
-        is_guest: false,
-        is_admin: false,
-        user_type: None,
-        appservice_id: None,
-        deactivated: false,
-        erased: false,
-        locked: false,
-        suspended: false,
-        shadow_banned: false,
     }
 }
 

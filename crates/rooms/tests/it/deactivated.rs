@@ -1,7 +1,8 @@
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::Preset;
-use plexus_store::repo::users::{self, User};
+use plexus_store::repo::users;
 use plexus_store::{Database, DbError};
+use plexus_testkit::account;
 
 use crate::fixture::{Fixture, change, new_room, run};
 
@@ -9,20 +10,7 @@ const ALICE: &str = "@alice:localhost";
 const BOB: &str = "@bob:localhost";
 
 async fn register(db: &Database, user: &str) {
-    let user = User {
-        user_id: user.to_owned(),
-        password_hash: None,
-        created_ts: 1,
-        is_guest: false,
-        is_admin: false,
-        user_type: None,
-        appservice_id: None,
-        deactivated: false,
-        erased: false,
-        locked: false,
-        suspended: false,
-        shadow_banned: false,
-    };
+    let user = account(user);
     db.write(move |tx| users::insert(tx, &user)).await.unwrap();
 }
 

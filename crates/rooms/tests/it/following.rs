@@ -14,9 +14,8 @@ use plexus_rooms::upgrade::{self, Upgrade};
 use plexus_rooms::write::out_of_band;
 use plexus_rooms::{NewEvent, Preset, Room, RoomCreator};
 use plexus_store::repo::log::{LogPage, changes_after};
-use plexus_store::repo::users::User;
 use plexus_store::{Change, CommitListener, HandedOver, Position, RoomNid, repo};
-use plexus_testkit::TestDatabase;
+use plexus_testkit::{TestDatabase, account};
 
 use crate::fixture::{Fixture, change, message, new_room, user};
 use crate::follower::Follower;
@@ -263,23 +262,6 @@ fn a_writer_that_has_missed_changes_goes_on() {
         writer.send(room, ALICE, "hello").await.unwrap();
         engines.assert_agree().await;
     });
-}
-
-fn account(user: &str) -> User {
-    User {
-        user_id: user.to_owned(),
-        password_hash: None,
-        created_ts: 1,
-        is_guest: false,
-        is_admin: false,
-        user_type: None,
-        appservice_id: None,
-        deactivated: false,
-        erased: false,
-        locked: false,
-        suspended: false,
-        shadow_banned: false,
-    }
 }
 
 /// Keeps what is announced.

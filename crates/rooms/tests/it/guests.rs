@@ -6,6 +6,7 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{GuestRemoval, InitialState, MembershipChanger, Preset, Room};
 use plexus_store::repo::users::User;
 use plexus_store::{Change, CommitListener, Database, Position, repo};
+use plexus_testkit::account;
 use tokio::sync::Notify;
 
 use crate::fixture::{Fixture, change, new_room, run};
@@ -26,20 +27,7 @@ impl CommitListener for Commits {
 }
 
 async fn register_guest(db: &Database) {
-    let guest = User {
-        user_id: GUEST.to_owned(),
-        password_hash: None,
-        created_ts: 1,
-        is_guest: true,
-        is_admin: false,
-        user_type: None,
-        appservice_id: None,
-        deactivated: false,
-        erased: false,
-        locked: false,
-        suspended: false,
-        shadow_banned: false,
-    };
+    let guest = User { is_guest: true, ..account(GUEST) };
     db.write(move |tx| repo::users::insert(tx, &guest)).await.unwrap();
 }
 
