@@ -1,6 +1,6 @@
-//! The headers by which a reverse proxy says whose request it passes on. Without `x_forwarded` they change nothing. With
-//! it the client is the first address of `X-Forwarded-For`, or else the proxy itself, in one form for each address, and
-//! each address is read back from its own text. The id of a request is one short word.
+//! The headers by which a reverse proxy says whose request it passes on. Without `x_forwarded` they change nothing.
+//! With it the client is the first address of `X-Forwarded-For`, or else the proxy itself, in one form for each
+//! address, and each address is read back from its own text. The id of a request is one short word.
 #![no_main]
 
 use std::net::IpAddr;

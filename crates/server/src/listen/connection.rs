@@ -115,8 +115,8 @@ impl Connections {
     {
         let bodies = Bodies::default();
         let stream = LingeringClose::new(stream, self.clock.clone(), bodies.unread.clone());
-        let stream = HalfClose::new(stream, Arc::clone(activity));
         let stream = HeadGuard::new(stream, bodies.lengths.clone(), bodies.unread.clone());
+        let stream = HalfClose::new(stream, Arc::clone(activity));
         let service = self.service(peer, activity, Some(bodies));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

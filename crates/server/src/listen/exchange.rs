@@ -48,8 +48,8 @@ pub(super) struct Activity {
     unread: AtomicU32,
     /// When a piece of a response was last asked for, in ms of the monotonic clock.
     last_read_ms: AtomicU64,
-    /// Whether the body of the last request has been read to its end.
-    has_whole_request: AtomicBool,
+    /// Whether a handler has read the body of the last request to its end, whose length may have been unknown.
+    has_whole_body: AtomicBool,
     /// Woken when no request is being handled any more, or the request begins to wait for an event.
     reader: Mutex<Option<Waker>>,
 }
@@ -63,7 +63,7 @@ impl Activity {
             requests: AtomicU64::new(0),
             unread: AtomicU32::new(0),
             last_read_ms: AtomicU64::new(0),
-            has_whole_request: AtomicBool::new(false),
+            has_whole_body: AtomicBool::new(false),
             reader: Mutex::default(),
         })
     }
@@ -78,11 +78,11 @@ impl Activity {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a whole request has been read and its response is not ready yet, for another reason than that it waits
-    /// for an event. `reader` is woken when this ends. Only for HTTP/1, where requests come one after the other.
-    pub(super) fn is_handling(&self, reader: &Waker) -> bool {
+    /// Whether a request of which all has come is being handled, and does not wait for an event. `reader` is woken when
+    /// this ends. For HTTP/1, where requests come one after the other; `is_whole` says that all of the last has come.
+    pub(super) fn is_handling(&self, is_whole: bool, reader: &Waker) -> bool {
         *self.reader.lock() = Some(reader.clone());
-        self.has_whole_request.load(Ordering::Acquire) && self.slot.is_handling()
+        (is_whole || self.has_whole_body.load(Ordering::Acquire)) && self.slot.is_handling()
     }
 
     fn wake_reader(&self) {
@@ -111,7 +111,7 @@ impl Activity {
     /// Begins a request; it is in progress until the returned value is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Exchange {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.has_whole_request.store(false, Ordering::Release);
+        self.has_whole_body.store(false, Ordering::Release);
         self.slot.begin_request();
         Exchange { activity: Arc::clone(self), unread: false }
     }
@@ -153,12 +153,9 @@ impl Exchange {
 
     /// Returns the request's body, which fails when it stops arriving, and the part that the handler will leave unread.
     pub(super) fn request_body(&self, body: Incoming) -> (RequestBody, UnreadBody) {
-        let unread = UnreadBody { body: Arc::default(), activity: Arc::clone(&self.activity) };
-        let rest = Arc::clone(&unread.body);
         let activity = Arc::clone(&self.activity);
-        if body.is_end_stream() {
-            activity.has_whole_request.store(true, Ordering::Release);
-        }
+        let unread = UnreadBody { body: Arc::default(), clock: activity.clock.clone() };
+        let rest = Arc::clone(&unread.body);
         (RequestBody { body: Some(body), rest, activity, waiting: None, arrived: 0 }, unread)
     }
 
@@ -182,7 +179,7 @@ impl Drop for Exchange {
 #[derive(Debug)]
 pub(super) struct UnreadBody {
     body: Arc<Mutex<Option<Incoming>>>,
-    activity: Arc<Activity>,
+    clock: Clock,
 }
 
 impl UnreadBody {
@@ -203,13 +200,12 @@ impl UnreadBody {
                     return false;
                 }
             }
-            self.activity.has_whole_request.store(true, Ordering::Release);
             true
         };
         tokio::select! {
             biased;
             skipped = skipped => skipped,
-            () = self.activity.clock.sleep(SKIP_TIMEOUT) => false,
+            () = self.clock.sleep(SKIP_TIMEOUT) => false,
         }
     }
 }
@@ -240,8 +236,8 @@ impl HttpBody for RequestBody {
         let this = &mut *self;
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
-            if body.is_end_stream() {
-                this.activity.has_whole_request.store(true, Ordering::Release);
+            if frame.is_none() || body.is_end_stream() {
+                this.activity.has_whole_body.store(true, Ordering::Release);
             }
             if frame.is_none() {
                 this.body = None;

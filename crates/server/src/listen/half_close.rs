@@ -13,10 +13,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::exchange::Activity;
+use super::heads::HeadGuard;
 
 /// An HTTP/1 stream that ends only when no response is on its way.
 pub(super) struct HalfClose<S> {
-    stream: S,
+    stream: HeadGuard<S>,
     activity: Arc<Activity>,
     /// Whether the other end has closed its half.
     has_ended: bool,
@@ -26,7 +27,7 @@ pub(super) struct HalfClose<S> {
 
 impl<S> HalfClose<S> {
     /// Wraps the `stream` of the connection whose requests are in `activity`.
-    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(stream: HeadGuard<S>, activity: Arc<Activity>) -> Self {
         Self { stream, activity, has_ended: false, has_unflushed: false }
     }
 }
@@ -42,8 +43,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for HalfClose<S> {
             }
             this.has_ended = true;
         }
+        let is_handled = this.activity.is_handling(this.stream.is_between_requests(), cx.waker());
         // After a flush hyper reads by itself.
-        if this.activity.is_handling(cx.waker()) || this.has_unflushed { Poll::Pending } else { Poll::Ready(Ok(())) }
+        if is_handled || this.has_unflushed { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 }
 

@@ -69,6 +69,11 @@ impl<S> HeadGuard<S> {
         Self { stream, lengths, unread, phase: Phase::Head(Lines::default()), held: BytesMut::new() }
     }
 
+    /// Whether all of the last request was handed on, as far as the length of its body was known, and nothing since.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(&self.phase, Phase::Head(lines) if !lines.started)
+    }
+
     /// Decides what follows a head.
     fn proceed(&mut self) -> io::Result<()> {
         if let Phase::Parsed = self.phase {

@@ -226,11 +226,11 @@ async fn a_slow_client_is_waited_for() {
 }
 
 /// A request whose client has said all that it has to say.
-async fn half_closed(front: &Front, path: &str, token: &str) -> Box<dyn Connection> {
+async fn half_closed(front: &Front, line: &str, token: &str, rest: &str) -> Box<dyn Connection> {
     let mut stream = front.connect().await;
     let host = front.host();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n");
-    stream.write_all(head.as_bytes()).await.unwrap();
+    let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n{rest}");
+    stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     stream
 }
@@ -239,10 +239,13 @@ async fn half_closed(front: &Front, path: &str, token: &str) -> Box<dyn Connecti
 async fn a_client_that_closes_its_half_gets_its_response_from_us() {
     for front in Front::all(&Clock::system(), "").await {
         let alice = front.direct.register("alice").await;
-        for _ in 0..20 {
-            let mut stream = half_closed(&front, "/_matrix/client/v3/account/whoami", &alice.token).await;
+        let whoami = "GET /_matrix/client/v3/account/whoami";
+        let put = format!("PUT /_matrix/client/v3/user/{}/account_data/m.x", alice.id);
+        let requests = [(whoami, "\r\n", alice.id.as_str()), (&put, "Content-Length: 9\r\n\r\n{\"a\":\"b\"}", "{}")];
+        for (line, rest, body) in requests.iter().cycle().take(40) {
+            let mut stream = half_closed(&front, line, &alice.token, rest).await;
             let response = read_to_end(&mut stream).await;
-            let is_whole = response.starts_with("HTTP/1.1 200") && response.contains(&alice.id);
+            let is_whole = response.starts_with("HTTP/1.1 200") && response.contains(body);
             // Some proxies take such a client for one that is gone.
             assert!(is_whole || front.proxy.is_some(), "{}: {response:?}", front.name);
         }
@@ -256,8 +259,8 @@ async fn a_long_poll_of_a_client_that_is_gone_ends() {
     for front in Front::all(&clock, "presence: {enabled: false}\n").await {
         let alice = front.direct.register("alice").await;
         let since = front.direct.get("/_matrix/client/v3/sync", &alice.token).await.ok()["next_batch"].clone();
-        let path = format!("/_matrix/client/v3/sync?timeout=600000&since={}", since.as_str().unwrap());
-        let mut stream = half_closed(&front, &path, &alice.token).await;
+        let line = format!("GET /_matrix/client/v3/sync?timeout=600000&since={}", since.as_str().unwrap());
+        let mut stream = half_closed(&front, &line, &alice.token, "\r\n").await;
         if front.proxy.is_none() {
             // No time passes.
             assert_eq!(read_to_end(&mut stream).await, "", "{}", front.name);
