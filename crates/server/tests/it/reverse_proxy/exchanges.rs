@@ -97,8 +97,10 @@ async fn what_is_too_large_is_refused() {
                 let upload = upload.args(["--header", "Expect: 100-continue"]);
                 let response = upload.send_from_stdin(vec![b'x'; MAX_UPLOAD_BYTES + 1]);
                 // The response comes before the end of the body. With HTTP/2 some versions of curl discard such a
-                // response, which no client must (RFC 9113, section 8.1).
-                if version == Http::V2 && response.status == 0 {
+                // response, which no client must (RFC 9113, section 8.1), and a proxy that closes the connection at
+                // once may take it from the client.
+                let may_be_lost = version == Http::V2 || !is_ours;
+                if may_be_lost && response.status < 200 {
                     continue;
                 }
                 assert_eq!(spoken(&response), (version.spoken(), 413), "{name}: {source}: {}", response.heads);
@@ -125,21 +127,39 @@ async fn what_is_too_large_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_poll_lasts_as_long_as_it_may() {
+async fn a_long_poll_lasts_as_long_as_the_client_asks() {
     let clock = Clock::manual(1_800_000_000_000);
     for front in Front::all(&clock, "presence: {enabled: false}\n").await {
         let alice = front.direct.register("alice").await;
         let since = front.direct.get("/_matrix/client/v3/sync", &alice.token).await.ok()["next_batch"].clone();
-        let since = since.as_str().unwrap();
-        let url = format!("{}/_matrix/client/v3/sync?timeout=600000&since={since}", front.url);
+        let mut stream = front.connect().await;
+        let ask = |path: &str| {
+            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n", front.host(), alice.token)
+        };
+        // Connections that have had a request may take their time with the next.
+        stream.write_all(ask(VERSIONS).as_bytes()).await.unwrap();
+        read_response(&mut stream).await;
         let began = clock.monotonic();
-        let poll = Curl::new(Http::V1, &url).token(&alice.token);
-        let poll = tokio::task::spawn_blocking(move || poll.send());
-        let response = moving(&clock, async { poll.await.unwrap() }).await;
-        assert_eq!(response.status, 200, "{}", front.name);
-        assert!(response.json()["next_batch"].is_string(), "{}: {response:?}", front.name);
-        assert!(clock.monotonic() - began >= Duration::from_secs(600), "{}: {response:?}", front.name);
+        let poll = format!("/_matrix/client/v3/sync?timeout=120000&since={}", since.as_str().unwrap());
+        stream.write_all(ask(&poll).as_bytes()).await.unwrap();
+        let response = moving(&clock, read_response(&mut stream)).await;
+        assert!(response.starts_with("HTTP/1.1 200") && response.contains("next_batch"), "{}: {response}", front.name);
+        assert!(clock.monotonic() - began >= Duration::from_secs(120), "{}: {response}", front.name);
     }
+}
+
+/// Reads a response with a Content-Length.
+async fn read_response(stream: &mut impl Connection) -> String {
+    let mut response = Vec::new();
+    while !response.ends_with(b"\r\n\r\n") {
+        response.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8_lossy(&response).to_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap_or_else(|| panic!("{head}"));
+    let mut body = vec![0; length.split("\r\n").next().unwrap().parse().unwrap()];
+    stream.read_exact(&mut body).await.unwrap();
+    response.extend(body);
+    String::from_utf8_lossy(&response).into_owned()
 }
 
 /// Moves the clock on until `done`.
@@ -148,7 +168,7 @@ async fn moving<T>(clock: &Clock, done: impl Future<Output = T>) -> T {
         let mut looks = every(Duration::from_millis(20));
         loop {
             looks.tick().await;
-            clock.advance(Duration::from_secs(10));
+            clock.advance(Duration::from_secs(1));
         }
     };
     let done = async {
@@ -259,7 +279,7 @@ async fn a_long_poll_of_a_client_that_is_gone_ends() {
     for front in Front::all(&clock, "presence: {enabled: false}\n").await {
         let alice = front.direct.register("alice").await;
         let since = front.direct.get("/_matrix/client/v3/sync", &alice.token).await.ok()["next_batch"].clone();
-        let line = format!("GET /_matrix/client/v3/sync?timeout=600000&since={}", since.as_str().unwrap());
+        let line = format!("GET /_matrix/client/v3/sync?timeout=120000&since={}", since.as_str().unwrap());
         let mut stream = half_closed(&front, &line, &alice.token, "\r\n").await;
         if front.proxy.is_none() {
             // No time passes.
