@@ -11,6 +11,7 @@ mod licenses;
 mod notes;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -42,8 +43,8 @@ pub(crate) enum Error {
     Missing { place: &'static str, what: &'static str },
     #[error("there is no Debian architecture for {0} here")]
     Architecture(String),
-    #[error("cannot compress: {0}")]
-    Compress(#[from] io::Error),
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
     #[error("cargo metadata is not understood: {0}")]
     Metadata(#[from] serde_json::Error),
 }
@@ -79,11 +80,11 @@ pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), Error> {
     let output = options.output.unwrap_or_else(|| root.join("target/dist"));
     fs::create_dir_all(&output).map_err(|error| Error::file(&output, error))?;
     let Release { version, target, .. } = &release;
-    let files = [
+    let files = BTreeMap::from([
         (format!("plexus-{version}-{target}.tar.gz"), archive::tar_gz(&contents.unpacked(&release), release.time)?),
         (debian::file_name(&release)?, debian::package(root, &release, &contents)?),
         ("RELEASE-NOTES.md".to_owned(), notes::of_version(root, version)?.into_bytes()),
-    ];
+    ]);
     for (name, bytes) in &files {
         write(&output.join(name), bytes)?;
     }
@@ -115,13 +116,11 @@ impl Error {
     }
 }
 
-/// Returns the lines of `SHA256SUMS`, in the order of the files' names.
-fn checksums(files: &[(String, Vec<u8>)]) -> String {
-    let mut lines: Vec<_> = files.iter().map(|(name, bytes)| (name, hexadecimal(&Sha256::digest(bytes)))).collect();
-    lines.sort();
-    lines.iter().fold(String::new(), |mut text, (name, sum)| {
+/// Returns the lines of `SHA256SUMS`.
+fn checksums(files: &BTreeMap<String, Vec<u8>>) -> String {
+    files.iter().fold(String::new(), |mut text, (name, bytes)| {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{sum}  {name}");
+        let _ = writeln!(text, "{}  {name}", hexadecimal(&Sha256::digest(bytes)));
         text
     })
 }
@@ -224,7 +223,7 @@ mod tests {
 
     #[test]
     fn checksums_are_in_the_form_of_sha256sum() {
-        let files = [("b".to_owned(), b"abc".to_vec()), ("a".to_owned(), Vec::new())];
+        let files = BTreeMap::from([("b".to_owned(), b"abc".to_vec()), ("a".to_owned(), Vec::new())]);
         assert_eq!(
             checksums(&files),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a\n\

@@ -1,5 +1,6 @@
 //! What is released: the program, and what it and the source have for those who install it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -9,25 +10,25 @@ use super::{Error, Release, licenses, output, read_bytes};
 
 /// The documents beside those in `docs`.
 const TOP_DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"];
-/// The documents that other programs read.
+/// How the names of documents in `docs` end.
 const EXTENSIONS: [&str; 2] = ["md", "yaml"];
 /// The shells that have completions.
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
-/// A file's path relative to where its kind belongs, and what is in it.
-type File = (String, Vec<u8>);
+/// Files by their path, relative to where their kind belongs.
+type Files = BTreeMap<String, Vec<u8>>;
 
 #[derive(Debug)]
 pub(super) struct Contents {
     pub(super) binary: Vec<u8>,
     /// `plexus-serve.1`
-    pub(super) manual_pages: Vec<File>,
+    pub(super) manual_pages: Files,
     /// By the name of the shell.
-    pub(super) completions: Vec<File>,
+    pub(super) completions: Files,
     /// `docs/install.md`
-    pub(super) documents: Vec<File>,
+    pub(super) documents: Files,
     /// `contrib/systemd/plexus.service`
-    pub(super) contributed: Vec<File>,
+    pub(super) contributed: Files,
     /// The licences of the crates that the program contains.
     pub(super) third_party: String,
 }
@@ -37,18 +38,16 @@ impl Contents {
     pub(super) fn collect(root: &Path, binary: &Path) -> Result<Self, Error> {
         let folder = tempfile::tempdir()?;
         output(Command::new(binary).args(["man", "--output-dir"]).arg(folder.path()))?;
-        let mut completions = Vec::new();
+        let mut completions = Files::new();
         for shell in SHELLS {
             let script = output(Command::new(binary).args(["completion", shell]))?;
-            completions.push((shell.to_owned(), script.into_bytes()));
+            completions.insert(shell.to_owned(), script.into_bytes());
         }
-        let mut documents = Vec::new();
+        let mut documents = files_below(root, "docs")?;
+        documents.retain(|path, _| EXTENSIONS.iter().any(|extension| path.ends_with(&format!(".{extension}"))));
         for name in TOP_DOCUMENTS {
-            documents.push((name.to_owned(), read_bytes(&root.join(name))?));
+            documents.insert(name.to_owned(), read_bytes(&root.join(name))?);
         }
-        let mut docs = files_below(root, "docs")?;
-        docs.retain(|(path, _)| EXTENSIONS.iter().any(|extension| path.ends_with(&format!(".{extension}"))));
-        documents.append(&mut docs);
         Ok(Self {
             binary: read_bytes(binary)?,
             manual_pages: files_below(folder.path(), "")?,
@@ -78,10 +77,10 @@ impl Contents {
     }
 }
 
-/// Returns the files in `root/folder` and its folders, by their paths relative to `root`, in the order of paths.
-fn files_below(root: &Path, folder: &str) -> Result<Vec<File>, Error> {
+/// Returns the files in `root/folder` and its folders, by their paths relative to `root`.
+fn files_below(root: &Path, folder: &str) -> Result<Files, Error> {
     let place = root.join(folder);
-    let mut files = Vec::new();
+    let mut files = Files::new();
     for entry in fs::read_dir(&place).map_err(|error| Error::file(&place, error))? {
         let entry = entry.map_err(|error| Error::file(&place, error))?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -90,9 +89,8 @@ fn files_below(root: &Path, folder: &str) -> Result<Vec<File>, Error> {
             files.append(&mut files_below(root, &path)?);
         } else {
             let bytes = read_bytes(&entry.path())?;
-            files.push((path, bytes));
+            files.insert(path, bytes);
         }
     }
-    files.sort();
     Ok(files)
 }
