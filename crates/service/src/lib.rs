@@ -16,6 +16,7 @@
 //! | `remote_room_summaries` | [`RemoteRoomSummaries`]: rooms that this server is not in |
 //! | `reports` | [`Reports`]: what users report to administrators |
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
+//! | [`tasks`] | scheduled tasks: work that is done later, also after a restart |
 //! | `timeline_page` | [`TimelineReader`]: pages of a timeline, across gaps |
 //! | `user_deactivation` | [`UserDeactivation`]: closing an account and leaving its rooms |
 
@@ -34,6 +35,7 @@ mod remote_public_rooms;
 mod remote_room_summaries;
 mod reports;
 mod room_resolver;
+pub mod tasks;
 mod timeline_page;
 mod user_deactivation;
 

@@ -42,6 +42,7 @@ pub mod remote_media;
 pub mod reports;
 pub mod room_overviews;
 pub mod rooms;
+pub mod scheduled_tasks;
 pub mod server;
 pub mod server_keys;
 pub mod sliding_sync;

@@ -1,0 +1,321 @@
+//! Tasks on every database, with a manual clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use plexus_base::{Clock, Random};
+use plexus_protocol::json::Object;
+use plexus_store::repo::scheduled_tasks::{self, ScheduledTask, TaskFilter, TaskStatus};
+use plexus_store::{Database, DbError};
+use plexus_testkit::{databases, within};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+
+use super::{MAX_ATTEMPTS, NewTask, RunningTask, TaskHandler, TaskOutcome, TaskRunner, TaskScheduler};
+
+const KIND: &str = "test";
+const START_MS: u64 = 1_000_000;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reports each run, and ends it as the test says.
+struct Handler {
+    max_running: u32,
+    keeps_ended: bool,
+    runs: mpsc::UnboundedSender<RunningTask>,
+    /// What the next runs return; those without one wait for `finish`.
+    outcomes: Mutex<Vec<TaskOutcome>>,
+    finish: Notify,
+}
+
+impl TaskHandler for Handler {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn max_running(&self) -> u32 {
+        self.max_running
+    }
+
+    fn keeps_ended(&self) -> bool {
+        self.keeps_ended
+    }
+
+    fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
+        Box::pin(async move {
+            self.runs.send(task).unwrap();
+            let outcome = self.outcomes.lock().pop();
+            match outcome {
+                Some(outcome) => outcome,
+                None => {
+                    self.finish.notified().await;
+                    TaskOutcome::Complete(None)
+                }
+            }
+        })
+    }
+}
+
+/// A runner on a database.
+struct Stage {
+    db: Database,
+    clock: Clock,
+    scheduler: Arc<TaskScheduler>,
+    handler: Arc<Handler>,
+    runs: mpsc::UnboundedReceiver<RunningTask>,
+    runner: JoinHandle<()>,
+}
+
+impl Stage {
+    async fn start(db: &Database, clock: &Clock, max_running: u32) -> Self {
+        let scheduler = TaskScheduler::start(db, clock.clone(), Random::seeded(clock.now_ms())).await.unwrap();
+        let (sender, runs) = mpsc::unbounded_channel();
+        let handler = Arc::new(Handler {
+            max_running,
+            keeps_ended: true,
+            runs: sender,
+            outcomes: Mutex::default(),
+            finish: Notify::new(),
+        });
+        let handlers = [Arc::clone(&handler) as Arc<dyn TaskHandler>];
+        let runner = TaskRunner::new(db.clone(), clock.clone(), Arc::clone(&scheduler), handlers);
+        let runner = tokio::spawn(runner.run());
+        Self { db: db.clone(), clock: clock.clone(), scheduler, handler, runs, runner }
+    }
+
+    async fn schedule(&self, after_ms: u64, resource_id: Option<&str>) -> String {
+        let (scheduler, due_ms) = (Arc::clone(&self.scheduler), self.clock.now_ms() + after_ms);
+        let resource_id = resource_id.map(str::to_owned);
+        let mut parameters = Object::new();
+        parameters.insert("after", after_ms);
+        let task = NewTask { kind: KIND, due_ms, resource_id, parameters };
+        self.db.write(move |tx| scheduler.schedule(tx, task)).await.unwrap()
+    }
+
+    /// The next run.
+    async fn run(&mut self) -> RunningTask {
+        within(PATIENCE, self.runs.recv()).await.expect("a task runs").unwrap()
+    }
+
+    /// The task, once it has this status.
+    async fn with_status(&self, task_id: &str, status: TaskStatus) -> ScheduledTask {
+        let mut ticks = plexus_testkit::every(Duration::from_millis(2));
+        let wait = async {
+            loop {
+                let id = task_id.to_owned();
+                let task = self.db.read(move |tx| scheduled_tasks::get(tx, &id)).await.unwrap().unwrap();
+                if task.status == status {
+                    return task;
+                }
+                ticks.tick().await;
+            }
+        };
+        within(PATIENCE, wait).await.unwrap_or_else(|_| panic!("the task does not become {status:?}"))
+    }
+
+    /// Lets whatever is ready happen, and makes sure that nothing runs.
+    async fn nothing_runs(&mut self) {
+        // A write comes after everything that the runner has asked of the database.
+        for _ in 0..3 {
+            self.db.write(|_| Ok::<_, DbError>(())).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert!(self.runs.is_empty());
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.runner.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_task_runs_when_it_is_due_and_not_before() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 4).await;
+        let later = stage.schedule(5_000, None).await;
+        let sooner = stage.schedule(2_000, Some("!room:a")).await;
+        clock.advance(Duration::from_millis(1_999));
+        stage.nothing_runs().await;
+        clock.advance(Duration::from_millis(1));
+        let run = stage.run().await;
+        assert_eq!((run.task_id, run.resource_id.as_deref()), (sooner.clone(), Some("!room:a")));
+        assert_eq!(run.parameters.get_i64("after"), Some(2_000));
+        stage.handler.finish.notify_one();
+        let ended = stage.with_status(&sooner, TaskStatus::Complete).await;
+        assert_eq!(ended.timestamp_ms, START_MS + 2_000);
+        clock.advance(Duration::from_millis(3_000));
+        assert_eq!(stage.run().await.task_id, later);
+    }
+}
+
+#[tokio::test]
+async fn a_task_exists_if_its_transaction_commits() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 4).await;
+        let scheduler = Arc::clone(&stage.scheduler);
+        let failed = db.write(move |tx| {
+            let task = NewTask { kind: KIND, due_ms: 0, resource_id: None, parameters: Object::new() };
+            scheduler.schedule(tx, task)?;
+            Err::<(), _>(DbError::bad_data("a test", "the rest of the transaction fails"))
+        });
+        failed.await.unwrap_err();
+        stage.nothing_runs().await;
+        let stays = stage.schedule(0, None).await;
+        assert_eq!(stage.run().await.task_id, stays);
+    }
+}
+
+#[tokio::test]
+async fn an_active_task_runs_again_after_a_crash_with_its_progress() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 4).await;
+        let task = stage.schedule(0, Some("!room:a")).await;
+        let mut run = stage.run().await;
+        let mut progress = Object::new();
+        progress.insert("done", 17);
+        run.store_progress(progress.clone()).await.unwrap().unwrap();
+        stage.runner.abort();
+
+        let mut next = Stage::start(&db, &clock, 4).await;
+        let again = next.run().await;
+        assert_eq!((&again.task_id, &again.progress), (&task, &Some(progress.clone())));
+        // Whoever had it before cannot change it any more.
+        run.store_progress(Object::new()).await.unwrap().unwrap_err();
+        next.handler.finish.notify_one();
+        let ended = next.with_status(&task, TaskStatus::Complete).await;
+        assert_eq!(ended.result.as_deref(), Some(r#"{"done":17}"#));
+        run.store_progress(Object::new()).await.unwrap().unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn limits_hold_and_tasks_about_one_resource_run_in_turn() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 2).await;
+        let first = stage.schedule(1, Some("!one:a")).await;
+        let second = stage.schedule(2, Some("!one:a")).await;
+        let other = stage.schedule(3, Some("!other:a")).await;
+        let third = stage.schedule(4, Some("!third:a")).await;
+        clock.advance(Duration::from_millis(10));
+        let running = [stage.run().await.task_id, stage.run().await.task_id];
+        assert_eq!(running, [first.clone(), other.clone()]);
+        stage.nothing_runs().await;
+        stage.handler.finish.notify_one();
+        stage.with_status(&first, TaskStatus::Complete).await;
+        assert_eq!(stage.run().await.task_id, second);
+        stage.nothing_runs().await;
+        stage.handler.finish.notify_one();
+        stage.with_status(&other, TaskStatus::Complete).await;
+        assert_eq!(stage.run().await.task_id, third);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_repeated_ever_later_and_at_last_not_at_all() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 2).await;
+        let outcome = TaskOutcome::Retry("out of paper".to_owned());
+        *stage.handler.outcomes.lock() = vec![outcome; MAX_ATTEMPTS as usize];
+        let task = stage.schedule(0, None).await;
+        let mut last_pause = 0;
+        for attempt in 0..MAX_ATTEMPTS {
+            let run = stage.run().await;
+            assert_eq!((run.failed_attempts, run.is_last_attempt()), (attempt, attempt + 1 == MAX_ATTEMPTS));
+            if run.is_last_attempt() {
+                break;
+            }
+            let waiting = stage.with_status(&task, TaskStatus::Scheduled).await;
+            assert_eq!(waiting.error.as_deref(), Some("out of paper"));
+            let pause = waiting.timestamp_ms - clock.now_ms();
+            assert!(pause > last_pause, "{pause} ms after {last_pause} ms");
+            last_pause = pause;
+            clock.advance(Duration::from_millis(pause - 1));
+            stage.nothing_runs().await;
+            clock.advance(Duration::from_millis(1));
+        }
+        let failed = stage.with_status(&task, TaskStatus::Failed).await;
+        assert_eq!((failed.error.as_deref(), failed.attempts), (Some("out of paper"), MAX_ATTEMPTS - 1));
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_task_stops_or_never_runs() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 1).await;
+        let running = stage.schedule(0, None).await;
+        let mut run = stage.run().await;
+        let waiting = stage.schedule(1_000, None).await;
+        for task in [running.clone(), waiting.clone()] {
+            let scheduler = Arc::clone(&stage.scheduler);
+            assert!(db.write(move |tx| scheduler.cancel(tx, &task)).await.unwrap());
+        }
+        run.store_progress(Object::new()).await.unwrap().unwrap_err();
+        clock.advance(Duration::from_secs(10));
+        // Its place is free, though its handler never ended by itself.
+        let next = stage.schedule(0, None).await;
+        assert_eq!(stage.run().await.task_id, next);
+        for task in [&running, &waiting] {
+            stage.with_status(task, TaskStatus::Cancelled).await;
+        }
+        let scheduler = Arc::clone(&stage.scheduler);
+        assert!(!db.write(move |tx| scheduler.cancel(tx, &waiting)).await.unwrap(), "it was cancelled before");
+    }
+}
+
+#[tokio::test]
+async fn tasks_of_unknown_kinds_are_left_alone() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 1).await;
+        let scheduler = Arc::clone(&stage.scheduler);
+        let task = NewTask { kind: "of_the_future", due_ms: 0, resource_id: None, parameters: Object::new() };
+        let strange = db.write(move |tx| scheduler.schedule(tx, task)).await.unwrap();
+        let own = stage.schedule(0, None).await;
+        assert_eq!(stage.run().await.task_id, own);
+        assert_eq!(stage.with_status(&strange, TaskStatus::Scheduled).await.attempts, 0);
+    }
+}
+
+#[tokio::test]
+async fn ended_tasks_are_listed_for_a_week() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 1).await;
+        let outcomes = vec![TaskOutcome::Failed("no".to_owned()), TaskOutcome::Complete(Some(Object::new()))];
+        *stage.handler.outcomes.lock() = outcomes;
+        let complete = stage.schedule(0, Some("@a:a")).await;
+        stage.run().await;
+        stage.with_status(&complete, TaskStatus::Complete).await;
+        clock.advance(Duration::from_secs(1));
+        let failed = stage.schedule(0, Some("@b:a")).await;
+        stage.run().await;
+        stage.with_status(&failed, TaskStatus::Failed).await;
+        let listed = async |filter: TaskFilter| {
+            let tasks = db.read(move |tx| scheduled_tasks::list(tx, &filter)).await.unwrap();
+            tasks.into_iter().map(|task| task.task_id).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(listed(TaskFilter::default()).await, format!("{complete} {failed}"));
+        let status = Some(TaskStatus::Failed);
+        assert_eq!(listed(TaskFilter { status, ..TaskFilter::default() }).await, failed);
+        let resource_id = Some("@a:a".to_owned());
+        assert_eq!(listed(TaskFilter { resource_id, ..TaskFilter::default() }).await, complete);
+        let kind = Some("another".to_owned());
+        assert_eq!(listed(TaskFilter { kind, ..TaskFilter::default() }).await, "");
+        let before_ms = Some(START_MS + 1_000);
+        assert_eq!(listed(TaskFilter { before_ms, ..TaskFilter::default() }).await, complete);
+
+        clock.advance(Duration::from_secs(7 * 24 * 3_600));
+        let next = stage.schedule(0, None).await;
+        stage.run().await;
+        assert_eq!(listed(TaskFilter::default()).await, format!("{failed} {next}"));
+    }
+}
