@@ -1,7 +1,9 @@
 //! Closing accounts.
 
 use plexus_protocol::id::UserId;
-use plexus_store::repo::{account_data, device_keys, device_lists, erasure, key_backup, profiles, pushers, users};
+use plexus_store::repo::{
+    account_data, delayed_events, device_keys, device_lists, erasure, key_backup, profiles, pushers, users,
+};
 use plexus_store::{Database, DbError};
 
 use crate::sessions::Sessions;
@@ -43,6 +45,7 @@ impl Deactivation {
                 }
                 account_data::delete_all(tx, user_id.as_str())?;
                 pushers::delete_all(tx, user_id.as_str())?;
+                delayed_events::delete_all(tx, user_id.as_str())?;
                 key_backup::delete_all(tx, user_id.as_str())
             })
             .await

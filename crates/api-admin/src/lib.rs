@@ -7,6 +7,7 @@
 mod register;
 mod registration_tokens;
 mod routes;
+mod scheduled_tasks;
 mod server_version;
 pub mod services;
 

@@ -12,6 +12,7 @@ mod authenticated_media;
 mod backup;
 mod config;
 mod context;
+mod delayed_events;
 mod device;
 mod directory;
 mod discovery;

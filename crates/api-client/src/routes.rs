@@ -7,7 +7,8 @@ use crate::discovery::{discover_homeserver, get_capabilities, get_supported_vers
 use crate::{Api, favicon, login_page, thirdparty, voip, welcome};
 use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
 use crate::{
-    alias, context, directory, knock, membership, message, profile, redact, relations, reporting, room, space,
+    alias, context, delayed_events, directory, knock, membership, message, profile, redact, relations, reporting, room,
+    space,
 };
 use crate::{config, filter, presence, push, read_marker, receipt, sync, tag, to_device, typing};
 use crate::{state, threads, user_directory};
@@ -35,6 +36,7 @@ pub fn routes() -> Routes<Api> {
     rooms(&mut routes);
     room_members(&mut routes);
     room_events(&mut routes);
+    delayed_event_routes(&mut routes);
     room_addresses(&mut routes);
     profiles(&mut routes);
     syncing(&mut routes);
@@ -277,6 +279,22 @@ fn room_events(r: &mut Routes<Api>) {
             relations::get_relating_events_with_rel_type_and_event_type::handle,
         );
     }
+}
+
+fn delayed_event_routes(r: &mut Routes<Api>) {
+    let schedule = "/rooms/{room_id}/delayed_event/{event_type}/{txn_id}";
+    r.put(Client::V3R0, schedule, delayed_events::send_delayed_event::handle).body_up_to(EVENT);
+    r.get(Client::V1, "/delayed_events/{delay_id}", delayed_events::get_delayed_event::handle);
+    r.post(Client::V1, "/delayed_events/{delay_id}/{action}", delayed_events::update_delayed_event::handle);
+    let unstable = |path: &str| format!("/org.matrix.msc4140{path}");
+    r.put(Client::UNSTABLE, &unstable(schedule), delayed_events::send_delayed_event::unstable).body_up_to(EVENT);
+    let all = unstable("/delayed_events");
+    r.get(Client::UNSTABLE, &all, delayed_events::get_all_delayed_events::handle);
+    let one = unstable("/delayed_events/{delay_id}");
+    r.get(Client::UNSTABLE, &one, delayed_events::get_delayed_event::handle);
+    r.post(Client::UNSTABLE, &one, delayed_events::update_delayed_event::by_body);
+    let action = unstable("/delayed_events/{delay_id}/{action}");
+    r.post(Client::UNSTABLE, &action, delayed_events::update_delayed_event::unstable);
 }
 
 fn room_addresses(r: &mut Routes<Api>) {

@@ -6,10 +6,20 @@ use plexus_rooms::Transaction;
 use plexus_store::repo::transactions::MAX_TXN_ID_BYTES;
 use serde::Serialize;
 
-/// The response of these endpoints.
+/// The response of endpoints that send events.
 #[derive(Debug, Serialize)]
 pub(crate) struct EventSent {
     pub event_id: EventId,
+}
+
+/// The response of endpoints that send events now or later.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Sent {
+    /// The event was sent.
+    Now { event_id: EventId },
+    /// The event was scheduled.
+    Later { delay_id: String },
 }
 
 /// Returns the transaction that a request's path names; `None` for tokens without a device.

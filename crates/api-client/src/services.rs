@@ -12,8 +12,8 @@ use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
 use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms, UserDirectory};
 use plexus_service::{
-    ClientEventSender, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries, Reports, RoomResolver,
-    UserDeactivation,
+    ClientEventSender, DelayedEvents, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries, Reports,
+    RoomResolver, UserDeactivation,
 };
 use plexus_store::Database;
 use plexus_sync::{Filters, Notifications, Presence, Receipts, SlidingSync, SyncEngine, ToDevice, Typing};
@@ -48,6 +48,7 @@ plexus_http::services! {
         pub remote_room_summaries: Arc<RemoteRoomSummaries>,
         pub event_sender: Arc<EventSender>,
         pub client_events: Arc<ClientEventSender>,
+        pub delayed_events: DelayedEvents,
         pub room_creator: Arc<RoomCreator>,
         pub registration: Registration,
         pub membership_changer: Arc<MembershipChanger>,

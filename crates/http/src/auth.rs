@@ -153,14 +153,13 @@ pub fn token_error(error: TokenError) -> ApiError {
 
 /// 403 for suspended users, who may read and leave but not write (client-server API, "Account suspension").
 pub fn require_not_suspended(requester: &Requester) -> Result<(), ApiError> {
-    if requester.suspended {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "M_USER_SUSPENDED",
-            "This action is not permitted while the account is suspended",
-        ));
-    }
-    Ok(())
+    if requester.suspended { Err(suspended()) } else { Ok(()) }
+}
+
+/// 403 `M_USER_SUSPENDED`.
+pub(crate) fn suspended() -> ApiError {
+    let message = "This action is not permitted while the account is suspended";
+    ApiError::new(StatusCode::FORBIDDEN, "M_USER_SUSPENDED", message)
 }
 
 fn locked() -> ApiError {

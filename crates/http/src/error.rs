@@ -136,6 +136,17 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "Internal server error")
     }
 
+    /// Returns the body of the response.
+    pub fn into_json(self) -> String {
+        let mut body = Map::new();
+        if let Some(errcode) = self.errcode {
+            body.insert("errcode".to_owned(), errcode.into());
+            body.insert("error".to_owned(), self.message.into());
+        }
+        body.extend(self.fields.map(|fields| *fields).unwrap_or_default());
+        Value::Object(body).to_string()
+    }
+
     /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -178,15 +189,10 @@ fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut body = Map::new();
-        if let Some(errcode) = self.errcode {
-            body.insert("errcode".to_owned(), errcode.into());
-            body.insert("error".to_owned(), self.message.into());
-        }
-        body.extend(self.fields.map(|fields| *fields).unwrap_or_default());
-        let mut response = (self.status, Value::Object(body).to_string()).into_response();
+        let (status, retry_after_ms) = (self.status, self.retry_after_ms);
+        let mut response = (status, self.into_json()).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(ms) = self.retry_after_ms {
+        if let Some(ms) = retry_after_ms {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
         }
         response

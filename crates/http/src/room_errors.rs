@@ -5,9 +5,11 @@ use plexus_protocol::auth::AuthRejection;
 use plexus_rooms::PeerError;
 use plexus_rooms::directory::DirectoryError;
 use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, SendError};
-use plexus_service::{ClientEventError, RemoteProfileError, ResolveError};
+use plexus_service::delayed_events::DelayedSendError;
+use plexus_service::{ClientEventError, MemberEventError, RemoteProfileError, ResolveError};
 
 use crate::ApiError;
+use crate::auth::suspended;
 use crate::federation::federation_error;
 
 /// Returns the client's error for an event that was not sent.
@@ -63,7 +65,32 @@ pub fn client_event_error(error: ClientEventError) -> ApiError {
     match error {
         ClientEventError::Limited(error) => error.into(),
         ClientEventError::Send(error) => send_error(error),
+        ClientEventError::Member(error) => member_event_error(error),
         ClientEventError::Db(error) => error.into(),
+    }
+}
+
+/// Returns the client's error for a member event that was not sent.
+fn member_event_error(error: MemberEventError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        MemberEventError::StateKey(_) => ApiError::invalid_param(text),
+        MemberEventError::NoMembership | MemberEventError::UnknownMembership => ApiError::bad_json(text),
+        MemberEventError::ForcedJoin => ApiError::forbidden(text),
+        MemberEventError::GuestsForbidden => ApiError::guests_forbidden(),
+        MemberEventError::Membership(error) => membership_error(error),
+    }
+}
+
+/// Returns the client's error for a delayed event that was not sent.
+pub fn delayed_send_error(error: DelayedSendError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        DelayedSendError::Overtaken => ApiError::new(StatusCode::CONFLICT, "M_UNKNOWN", text)
+            .with("org.matrix.msc4140.errcode", "M_CANCELLED_BY_STATE_UPDATE"),
+        DelayedSendError::Deactivated => ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", text),
+        DelayedSendError::Suspended => suspended(),
+        DelayedSendError::Event(error) => client_event_error(error),
     }
 }
 

@@ -2,6 +2,7 @@
 //! passes each API its share of them.
 
 mod apis;
+mod delayed;
 mod engine;
 mod federation;
 mod followers;

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use plexus_accounts::Requester;
 use plexus_base::LimitExceeded;
 use plexus_protocol::id::EventId;
-use plexus_rooms::{EventSender, NewEvent, SendError};
+use plexus_rooms::{EventSender, MembershipChanger, NewEvent, SendError};
 use plexus_store::DbError;
 use plexus_sync::Presence;
 
+use crate::member_events::{self, MemberEventError, SendingAccount};
 use crate::{LocalEchoOrder, RateLimits};
 
 /// Sends events that clients ask for: limited, once per transaction id, and noted as activity of the user.
 pub struct ClientEventSender {
     sender: Arc<EventSender>,
+    members: Arc<MembershipChanger>,
     limits: Arc<RateLimits>,
     echo_order: Arc<LocalEchoOrder>,
     presence: Arc<Presence>,
@@ -28,6 +30,9 @@ pub enum ClientEventError {
     /// The room does not take the event.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// A member event does not change the membership.
+    #[error(transparent)]
+    Member(#[from] MemberEventError),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -38,11 +43,12 @@ impl ClientEventSender {
     #[must_use]
     pub fn new(
         sender: Arc<EventSender>,
+        members: Arc<MembershipChanger>,
         limits: Arc<RateLimits>,
         echo_order: Arc<LocalEchoOrder>,
         presence: Arc<Presence>,
     ) -> Self {
-        Self { sender, limits, echo_order, presence }
+        Self { sender, members, limits, echo_order, presence }
     }
 
     /// Returns the event that the same request of the requester's device has sent before, if memory still has it. Check
@@ -57,11 +63,26 @@ impl ClientEventSender {
     /// # Errors
     /// See [`ClientEventError`].
     pub async fn send(&self, requester: &Requester, event: NewEvent) -> Result<EventId, ClientEventError> {
-        self.check_limit(&event).await?;
         let _response_goes_first = event.transaction.as_ref().and_then(|_| self.echo_order.sending(requester));
-        let sent = self.sender.send(event).await?;
-        self.presence.active(&requester.user_id);
-        Ok(sent.event_id)
+        self.send_for(requester.into(), event).await
+    }
+
+    /// Sends an event of the account, without a request that waits for it. A member event has the same effect as the
+    /// endpoint for that membership.
+    ///
+    /// # Errors
+    /// See [`ClientEventError`].
+    pub async fn send_for(&self, account: SendingAccount, event: NewEvent) -> Result<EventId, ClientEventError> {
+        let sender = event.sender.clone();
+        let event_id = if event.event_type == "m.room.member" && event.state_key.is_some() {
+            self.limits.message.check(&sender)?;
+            member_events::set_membership(&self.members, account, event).await?
+        } else {
+            self.check_limit(&event).await?;
+            self.sender.send(event).await?.event_id
+        };
+        self.presence.active(&sender);
+        Ok(event_id)
     }
 
     /// Whether the event redacts an event of its own sender.

@@ -5,9 +5,11 @@
 //! |---|---|
 //! | `admin_json` | [`UserInfo`], [`DeviceInfo`], [`RegistrationTokenInfo`]: JSON of the admin API and of commands |
 //! | `client_events` | [`ClientEventSender`]: sending events within rate limits |
+//! | [`delayed_events`] | [`DelayedEvents`]: events that are sent later |
 //! | `directory_rules` | [`DirectoryRules`]: who may create aliases and publish rooms |
 //! | [`event_json`] | timeline and state events as clients read them outside of /sync |
 //! | `local_echo_order` | [`LocalEchoOrder`]: a device's response before its sync |
+//! | `member_events` | [`SendingAccount`], [`MemberEventError`]: member events that set memberships |
 //! | `rate_limits` | [`RateLimits`]: the limiters of `rc_*` |
 //! | `registration` | [`Registration`]: a new account and its first rooms |
 //! | `remote_keys` | [`claim_remote_keys`]: one-time keys of other servers' users |
@@ -24,9 +26,11 @@
 
 mod admin_json;
 mod client_events;
+pub mod delayed_events;
 mod directory_rules;
 pub mod event_json;
 mod local_echo_order;
+mod member_events;
 mod rate_limits;
 mod registration;
 mod remote_keys;
@@ -41,8 +45,10 @@ mod user_deactivation;
 
 pub use admin_json::{DeviceInfo, RegistrationTokenInfo, UserInfo};
 pub use client_events::{ClientEventError, ClientEventSender};
+pub use delayed_events::DelayedEvents;
 pub use directory_rules::DirectoryRules;
 pub use local_echo_order::LocalEchoOrder;
+pub use member_events::{MemberEventError, SendingAccount};
 pub use rate_limits::RateLimits;
 pub use registration::Registration;
 pub use remote_keys::{KeyFailures, claim_remote_keys, key_failure, remote_key_timeout};

@@ -30,6 +30,9 @@ pub struct RateLimits {
     pub profile: RateLimiter<UserId>,
     pub user_directory: RateLimiter<UserId>,
     pub presence: RateLimiter<UserId>,
+    pub delayed_event_mgmt: RateLimiter<UserId>,
+    /// `rc_delayed_event_mgmt` for requests without an access token.
+    pub delayed_event_mgmt_address: RateLimiter<IpAddr>,
 }
 
 impl RateLimits {
@@ -51,6 +54,8 @@ impl RateLimits {
             profile: limiter(config.rc_profile, clock),
             user_directory: limiter(config.rc_user_directory, clock),
             presence: limiter(config.rc_presence.per_user, clock),
+            delayed_event_mgmt: limiter(config.rc_delayed_event_mgmt, clock),
+            delayed_event_mgmt_address: limiter(config.rc_delayed_event_mgmt, clock),
         }
     }
 }

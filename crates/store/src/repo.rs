@@ -9,6 +9,7 @@ pub mod aliases;
 pub mod bounds;
 pub mod checks;
 pub mod current_state;
+pub mod delayed_events;
 pub mod destinations;
 pub mod device_keys;
 pub mod device_lists;

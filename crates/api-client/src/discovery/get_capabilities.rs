@@ -6,6 +6,8 @@ use std::sync::Arc;
 use plexus_base::config::{Config, PasswordLogin};
 use plexus_http::{Auth, JsonBody, State};
 use plexus_protocol::rules::RoomVersion;
+use plexus_service::DelayedEvents;
+use plexus_service::delayed_events::DelayedEventLimits;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -31,6 +33,11 @@ struct Capabilities {
     forget_forced_upon_leave: Enabled,
     #[serde(rename = "m.profile_fields")]
     profile_fields: ProfileFields,
+    /// `None`: this server accepts none.
+    #[serde(rename = "m.delayed_events", skip_serializing_if = "Option::is_none")]
+    delayed_events: Option<DelayedEventsCapability>,
+    #[serde(rename = "org.matrix.msc4140.delayed_events", skip_serializing_if = "Option::is_none")]
+    unstable_delayed_events: Option<DelayedEventsCapability>,
 }
 
 #[derive(Serialize)]
@@ -51,11 +58,24 @@ struct ProfileFields {
     disallowed: Vec<&'static str>,
 }
 
-pub(crate) async fn handle(Auth(_): Auth, State(config): State<Arc<Config>>) -> JsonBody<Response> {
-    JsonBody(Response { capabilities: capabilities(&config) })
+#[derive(Clone, Copy, Serialize)]
+struct DelayedEventsCapability {
+    max_delay_ms: u64,
+    max_scheduled: u32,
 }
 
-fn capabilities(config: &Config) -> Capabilities {
+pub(crate) async fn handle(
+    Auth(_): Auth,
+    State(config): State<Arc<Config>>,
+    State(delayed): State<DelayedEvents>,
+) -> JsonBody<Response> {
+    JsonBody(Response { capabilities: capabilities(&config, delayed.limits()) })
+}
+
+fn capabilities(config: &Config, delayed: DelayedEventLimits) -> Capabilities {
+    let max_scheduled = delayed.max_scheduled;
+    let delayed_events =
+        delayed.max_delay_ms().map(|max_delay_ms| DelayedEventsCapability { max_delay_ms, max_scheduled });
     let set_displayname = config.registration.enable_set_displayname;
     let set_avatar_url = config.registration.enable_set_avatar_url;
     let passwords = &config.passwords.password_config;
@@ -79,5 +99,7 @@ fn capabilities(config: &Config) -> Capabilities {
         get_login_token: Enabled { enabled: config.sessions.login_via_existing_session.enabled },
         forget_forced_upon_leave: Enabled { enabled: config.rooms.forget_rooms_on_leave },
         profile_fields: ProfileFields { enabled: true, disallowed },
+        delayed_events,
+        unstable_delayed_events: delayed_events,
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use plexus_http::JsonBody;
+use plexus_http::{JsonBody, State};
+use plexus_service::DelayedEvents;
 use serde::Serialize;
 
 /// The versions of the specification that this server implements, oldest first.
@@ -24,15 +25,18 @@ const UNSTABLE_FEATURES: [&str; 4] = [
     "org.matrix.simplified_msc3575",
 ];
 
+/// Delayed events, unstable and as accepted.
+const DELAYED_EVENTS: [&str; 2] = ["org.matrix.msc4140", "org.matrix.msc4140.stable"];
+
 #[derive(Serialize)]
 pub(crate) struct Response {
     versions: &'static [&'static str],
     unstable_features: BTreeMap<&'static str, bool>,
 }
 
-pub(crate) async fn handle() -> JsonBody<Response> {
-    JsonBody(Response {
-        versions: &VERSIONS,
-        unstable_features: UNSTABLE_FEATURES.iter().map(|name| (*name, true)).collect(),
-    })
+pub(crate) async fn handle(State(delayed): State<DelayedEvents>) -> JsonBody<Response> {
+    let accepts_delayed = delayed.limits().accepts_any();
+    let mut unstable_features: BTreeMap<_, _> = UNSTABLE_FEATURES.iter().map(|name| (*name, true)).collect();
+    unstable_features.extend(DELAYED_EVENTS.map(|name| (name, accepts_delayed)));
+    JsonBody(Response { versions: &VERSIONS, unstable_features })
 }

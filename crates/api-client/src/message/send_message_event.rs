@@ -3,22 +3,30 @@
 use std::sync::Arc;
 
 use plexus_http::room_errors::client_event_error;
-use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State, require_not_suspended};
+use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Query, Requester, State, require_not_suspended};
 use plexus_protocol::id::RoomId;
 use plexus_protocol::json::Object;
 use plexus_rooms::{NewEvent, Transaction};
-use plexus_service::ClientEventSender;
+use plexus_service::{ClientEventSender, DelayedEvents};
 
-use crate::sending::{EventSent, transaction};
+use crate::delayed_events::{Delay, delayed_by};
+use crate::sending::{Sent, transaction};
 
 pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(events): State<Arc<ClientEventSender>>,
+    State(delayed): State<DelayedEvents>,
     Path((room_id, event_type, txn_id)): Path<(RoomId, String, String)>,
+    Query(delay): Query<Delay>,
     Json(content): Json<Object>,
-) -> Result<JsonBody<EventSent>, ApiError> {
+) -> Result<JsonBody<Sent>, ApiError> {
     let transaction = transaction(&requester, txn_id)?;
-    send(&requester, &events, (room_id, event_type), content, transaction).await
+    let event = new_event(&requester, (room_id, event_type), content, transaction);
+    if let Some(delay_ms) = delay.ms()? {
+        require_not_suspended(&requester)?;
+        return delayed_by(&delayed, event, delay_ms).await;
+    }
+    send(&requester, &events, event).await
 }
 
 /// POST /_matrix/client/v3/rooms/{roomId}/send/{eventType}, which Synapse serves beyond the specification: a repeated
@@ -26,20 +34,26 @@ pub(crate) async fn handle(
 pub(crate) async fn without_transaction(
     AuthGuest(requester): AuthGuest,
     State(events): State<Arc<ClientEventSender>>,
+    State(delayed): State<DelayedEvents>,
     Path(path): Path<(RoomId, String)>,
+    Query(delay): Query<Delay>,
     Json(content): Json<Object>,
-) -> Result<JsonBody<EventSent>, ApiError> {
-    send(&requester, &events, path, content, None).await
+) -> Result<JsonBody<Sent>, ApiError> {
+    let event = new_event(&requester, path, content, None);
+    if let Some(delay_ms) = delay.ms()? {
+        require_not_suspended(&requester)?;
+        return delayed_by(&delayed, event, delay_ms).await;
+    }
+    send(&requester, &events, event).await
 }
 
-async fn send(
+fn new_event(
     requester: &Requester,
-    events: &ClientEventSender,
     (room_id, event_type): (RoomId, String),
     content: Object,
     transaction: Option<Transaction>,
-) -> Result<JsonBody<EventSent>, ApiError> {
-    let event = NewEvent {
+) -> NewEvent {
+    NewEvent {
         room_id,
         sender: requester.user_id.clone(),
         event_type,
@@ -48,11 +62,14 @@ async fn send(
         redacts: None,
         origin_server_ts: None,
         transaction,
-    };
+    }
+}
+
+async fn send(requester: &Requester, events: &ClientEventSender, event: NewEvent) -> Result<JsonBody<Sent>, ApiError> {
     if let Some(event_id) = events.replayed(&event) {
-        return Ok(JsonBody(EventSent { event_id }));
+        return Ok(JsonBody(Sent::Now { event_id }));
     }
     require_not_suspended(requester)?;
     let event_id = events.send(requester, event).await.map_err(client_event_error)?;
-    Ok(JsonBody(EventSent { event_id }))
+    Ok(JsonBody(Sent::Now { event_id }))
 }

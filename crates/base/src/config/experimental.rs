@@ -4,13 +4,15 @@ options! {
     /// Proposals that are not part of the specification yet, enabled one by one.
     pub struct ExperimentalSection {
         /// Proposals by number.
-        later experimental_features: ExperimentalFeatures,
+        acts experimental_features: ExperimentalFeatures,
     }
 }
 
 options! {
     /// Proposals by number.
     pub struct ExperimentalFeatures {
+        /// The most delayed events that one user may have scheduled.
+        acts msc4140_max_delayed_events_per_user: u32 = 100,
         /// Message retention.
         later msc1763_enabled: bool = false,
         /// The presence state "busy".

@@ -33,7 +33,7 @@ options! {
         /// Presence updates.
         acts rc_presence: PresenceLimits,
         /// Changes of one user to delayed events.
-        later rc_delayed_event_mgmt: RateLimit = RateLimit::new(1.0, 5),
+        acts rc_delayed_event_mgmt: RateLimit = RateLimit::new(1.0, 5),
         /// Reports of one user about events, rooms and users.
         acts rc_reports: RateLimit = RateLimit::new(1.0, 5),
         /// Rooms that one user creates.

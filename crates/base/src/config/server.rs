@@ -95,9 +95,7 @@ options! {
         /// set `session_lifetime` to end sessions.
         later delete_stale_devices_after: Option<Duration>,
         /// The longest delay of a delayed event; without it there are no delayed events.
-        later max_event_delay_duration: Option<Duration>,
-        /// The most delayed events that one user may have scheduled.
-        later msc4140_max_delayed_events_per_user: u32 = 100,
+        acts max_event_delay_duration: Option<Duration>,
         /// Kinds of accounts.
         later user_types: UserTypes,
         /// Whether messages can carry their own expiry (`org.matrix.self_destruct_after`).
@@ -181,6 +179,9 @@ fn check_server(mut section: ServerSection, map: &mut MapReader<'_, '_>) -> Serv
     }
     if section.listeners.is_empty() && map.sets("server_name") {
         map.warn("listeners", "no listener is configured: nobody can reach the server");
+    }
+    if section.max_event_delay_duration.is_some_and(|delay| delay.is_zero()) {
+        map.error("max_event_delay_duration", "found 0; allowed are durations that are longer");
     }
     if section.manhole.is_some() {
         map.warn("manhole", format!("not opened: {MANHOLE}"));

@@ -12,7 +12,7 @@ use super::rooms::RoomServices;
 
 impl From<&Engine> for plexus_api_client::Services {
     fn from(engine: &Engine) -> Self {
-        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, media, shared, .. } = engine;
+        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, media, shared, delayed, .. } = engine;
         Self {
             config: Arc::clone(&foundation.config),
             clock: foundation.clock.clone(),
@@ -51,6 +51,7 @@ impl From<&Engine> for plexus_api_client::Services {
             rate_limits: Arc::clone(&shared.rate_limits),
             local_echo_order: Arc::clone(&shared.local_echo_order),
             client_events: Arc::clone(&shared.client_events),
+            delayed_events: delayed.events.clone(),
             registration: shared.registration.clone(),
             deactivation: shared.deactivation.clone(),
             reports: shared.reports.clone(),

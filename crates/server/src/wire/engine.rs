@@ -12,6 +12,7 @@ use plexus_service::{
 };
 use plexus_store::DbError;
 
+use super::delayed::DelayedServices;
 use super::federation::Outgoing;
 use super::followers::{DeliveryServices, E2eeServices, SyncServices};
 use super::foundation::{Foundation, Parts};
@@ -30,6 +31,7 @@ pub(super) struct Engine {
     pub(super) delivery: DeliveryServices,
     pub(super) media: MediaServices,
     pub(super) shared: SharedServices,
+    pub(super) delayed: DelayedServices,
 }
 
 /// Media of this server and of others.
@@ -79,7 +81,8 @@ impl Engine {
         let delivery = DeliveryServices::build(&foundation, &outgoing, &rooms, &sync, &e2ee).await?;
         let media = MediaServices::build(&foundation, &outgoing)?;
         let shared = SharedServices::build(&foundation, &outgoing, &rooms, &accounts, &sync)?;
-        Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared })
+        let delayed = DelayedServices::build(&foundation, &rooms, &shared.rate_limits, &shared.client_events).await?;
+        Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, delayed })
     }
 
     /// Starts the background work.
@@ -94,6 +97,7 @@ impl Engine {
         self.sync.start_background(background);
         self.e2ee.start_background(background);
         self.delivery.start_background(background);
+        self.delayed.start_background(&self.foundation);
         Ok(())
     }
 }
@@ -136,6 +140,7 @@ impl SharedServices {
         let local_echo_order = Arc::new(LocalEchoOrder::new(Clock::system()));
         let client_events = ClientEventSender::new(
             Arc::clone(sender),
+            Arc::clone(members),
             Arc::clone(&rate_limits),
             Arc::clone(&local_echo_order),
             Arc::clone(&sync.presence),

@@ -19,6 +19,7 @@ mod config {
 mod context {
     mod get_context;
 }
+mod delayed_events;
 mod device;
 mod directory {
     mod get_public_rooms;

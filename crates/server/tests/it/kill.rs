@@ -30,33 +30,38 @@ rc_joins_per_room: *many
 ";
 
 /// A server that is killed, on a database.
-struct Victim {
+pub(crate) struct Victim {
     installation: Installation,
     settings: PathBuf,
-    url: String,
+    pub(crate) url: String,
     place: TestPlace,
 }
 
 /// The answer to a request; `Err`: the server was killed before it came.
-type Response = Result<Value, plexus_net::HttpError>;
+pub(crate) type Response = Result<Value, plexus_net::HttpError>;
 
 impl Victim {
     fn new(place: TestPlace) -> Self {
+        Self::with_settings(place, "")
+    }
+
+    /// A server with more settings.
+    pub(crate) fn with_settings(place: TestPlace, more: &str) -> Self {
         let installation = Installation::new();
         let settings = installation.folder.join("kill.yaml");
-        std::fs::write(&settings, format!("{SETTINGS}{}", place.homeserver_yaml())).unwrap();
+        std::fs::write(&settings, format!("{SETTINGS}{more}{}", place.homeserver_yaml())).unwrap();
         let url = format!("http://127.0.0.1:{}/_matrix/client/v3", installation.port);
         Self { installation, settings, url, place }
     }
 
-    fn start(&self) -> Server {
+    pub(crate) fn start(&self) -> Server {
         let mut command = self.installation.command("serve");
         command.arg("--config-path").arg(&self.settings);
         Server::spawn(command, &self.installation.folder)
     }
 }
 
-async fn call(method: Method, url: String, token: &str, body: Value) -> Response {
+pub(crate) async fn call(method: Method, url: String, token: &str, body: Value) -> Response {
     let request = Request::builder()
         .method(method)
         .uri(&url)
@@ -70,7 +75,7 @@ async fn call(method: Method, url: String, token: &str, body: Value) -> Response
     Ok(serde_json::from_slice(&answer.body).unwrap())
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is not a text")).to_owned()
 }
 

@@ -1,0 +1,66 @@
+//! PUT /_matrix/client/v3/rooms/{roomId}/delayed_event/{eventType}/{txnId}
+
+use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State, require_not_suspended};
+use plexus_protocol::id::RoomId;
+use plexus_protocol::json::Object;
+use plexus_service::DelayedEvents;
+use plexus_service::delayed_events::NewDelayedEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::delayed_events::{Form, delayed_event_error, positive_delay};
+use crate::sending::transaction;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Request {
+    // matrix-rust-sdk uses its earlier name.
+    #[serde(alias = "delay")]
+    delay_ms: i64,
+    state_key: Option<String>,
+    content: Object,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Response {
+    delay_id: String,
+}
+
+pub(crate) async fn handle(
+    AuthGuest(requester): AuthGuest,
+    State(delayed): State<DelayedEvents>,
+    Path(path): Path<(RoomId, String, String)>,
+    Json(request): Json<Request>,
+) -> Result<JsonBody<Response>, ApiError> {
+    schedule(&requester, &delayed, path, request, Form::Stable).await
+}
+
+/// PUT /_matrix/client/unstable/org.matrix.msc4140/rooms/{roomId}/delayed_event/{eventType}/{txnId}
+pub(crate) async fn unstable(
+    AuthGuest(requester): AuthGuest,
+    State(delayed): State<DelayedEvents>,
+    Path(path): Path<(RoomId, String, String)>,
+    Json(request): Json<Request>,
+) -> Result<JsonBody<Response>, ApiError> {
+    schedule(&requester, &delayed, path, request, Form::Unstable).await
+}
+
+async fn schedule(
+    requester: &Requester,
+    delayed: &DelayedEvents,
+    (room_id, event_type, txn_id): (RoomId, String, String),
+    request: Request,
+    form: Form,
+) -> Result<JsonBody<Response>, ApiError> {
+    let transaction = transaction(requester, txn_id)?;
+    require_not_suspended(requester)?;
+    let event = NewDelayedEvent {
+        sender: requester.user_id.clone(),
+        transaction,
+        room_id,
+        event_type,
+        state_key: request.state_key,
+        content: request.content,
+        delay_ms: positive_delay(request.delay_ms)?,
+    };
+    let delay_id = delayed.schedule(event).await.map_err(|error| delayed_event_error(error, form))?;
+    Ok(JsonBody(Response { delay_id }))
+}

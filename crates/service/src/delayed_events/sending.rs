@@ -1,0 +1,178 @@
+//! Sending delayed events when they are due.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use plexus_base::Clock;
+use plexus_protocol::id::{EventId, RoomId, UserId};
+use plexus_protocol::json::Value;
+use plexus_rooms::{MembershipError, NewEvent, SendError, Transaction};
+use plexus_store::repo::delayed_events::{DelayedEvent, Finalised};
+use plexus_store::repo::{delayed_events as repo, users};
+use plexus_store::{Database, DbError};
+
+use super::finalise;
+use crate::tasks::{RunningTask, TaskHandler, TaskOutcome};
+use crate::{ClientEventError, ClientEventSender, MemberEventError, SendingAccount};
+
+/// The kind of the tasks.
+pub(super) const KIND: &str = "send_delayed_event";
+/// How many are sent at the same time. Those of one room are sent one after the other.
+const MAX_SENDING: u32 = 16;
+/// The device under which the events are sent, each with its delay id as the transaction id: one that is sent again
+/// after a crash is there once.
+const DEVICE: &str = "org.matrix.msc4140.delayed_event";
+
+/// Returns the body of the error response that a client would have got, as JSON.
+pub type ErrorBody = Box<dyn Fn(DelayedSendError) -> String + Send + Sync>;
+
+/// Why a delayed event was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum DelayedSendError {
+    /// Another user has set the same state since it was scheduled.
+    #[error("A different user has updated the same state since the delayed event was scheduled")]
+    Overtaken,
+    /// The account does not exist any more.
+    #[error("The account has been deactivated")]
+    Deactivated,
+    /// The account is suspended.
+    #[error("This action is not permitted while the account is suspended")]
+    Suspended,
+    /// It cannot be sent.
+    #[error(transparent)]
+    Event(#[from] ClientEventError),
+}
+
+/// Sends delayed events.
+pub struct DelayedEventSender {
+    db: Database,
+    clock: Clock,
+    events: Arc<ClientEventSender>,
+    error_body: ErrorBody,
+}
+
+/// An event to be sent, with the account for which.
+struct Prepared {
+    event: NewEvent,
+    account: SendingAccount,
+}
+
+impl DelayedEventSender {
+    /// Creates the service.
+    #[must_use]
+    pub fn new(db: Database, clock: Clock, events: Arc<ClientEventSender>, error_body: ErrorBody) -> Self {
+        Self { db, clock, events, error_body }
+    }
+
+    /// Sends a delayed event once, however often it is called. Returns the event's id; `None` when it has been
+    /// finalised otherwise.
+    ///
+    /// # Errors
+    /// See [`DelayedSendError`].
+    pub(super) async fn send(&self, delay_id: &str) -> Result<Option<EventId>, DelayedSendError> {
+        let delay_id = delay_id.to_owned();
+        let prepared = self.db.read(move |tx| {
+            let Some(row) = repo::get(tx, &delay_id)?.filter(|row| row.finalised.is_none()) else { return Ok(None) };
+            let user = users::get(tx, &row.user_id)?.filter(|user| !user.deactivated);
+            let user = user.ok_or(DelayedSendError::Deactivated)?;
+            if user.suspended {
+                return Err(DelayedSendError::Suspended);
+            }
+            if let Some(state_key) = &row.state_key
+                && repo::is_overtaken(tx, &delay_id, &row.event_type, state_key)?
+            {
+                return Err(DelayedSendError::Overtaken);
+            }
+            let account = SendingAccount { is_guest: user.is_guest, is_admin: user.is_admin };
+            Ok(Some(Prepared { event: new_event(row)?, account }))
+        });
+        match prepared.await? {
+            Some(Prepared { event, account }) => Ok(Some(self.events.send_for(account, event).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Records how an event ended.
+    async fn finalise(&self, delay_id: &str, event_id: Option<EventId>, error: Option<String>) -> Result<(), DbError> {
+        let (delay_id, finalised_ts) = (delay_id.to_owned(), self.clock.now_ms());
+        let end = Finalised { finalised_ts, event_id: event_id.map(|id| id.to_string()), error };
+        let write = self.db.write(move |tx| match repo::get(tx, &delay_id)? {
+            Some(event) => finalise(tx, &event, end),
+            None => Ok(()),
+        });
+        write.await
+    }
+}
+
+impl TaskHandler for DelayedEventSender {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn max_running(&self) -> u32 {
+        MAX_SENDING
+    }
+
+    /// The delayed event's own row says how it ended.
+    fn keeps_ended(&self) -> bool {
+        false
+    }
+
+    fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
+        Box::pin(async move {
+            let finalised = match self.send(&task.task_id).await {
+                Ok(Some(event_id)) => self.finalise(&task.task_id, Some(event_id), None).await,
+                Ok(None) => Ok(()),
+                Err(error) if error.may_pass() && !task.is_last_attempt() => {
+                    return TaskOutcome::Retry(error.to_string());
+                }
+                Err(error) => self.finalise(&task.task_id, None, Some((self.error_body)(error))).await,
+            };
+            match finalised {
+                Ok(()) => TaskOutcome::Complete(None),
+                Err(error) => TaskOutcome::Retry(error.to_string()),
+            }
+        })
+    }
+}
+
+impl DelayedSendError {
+    /// Whether another attempt, soon afterwards, may succeed. An event that exceeds a rate limit is not sent again, as
+    /// the proposal says.
+    fn may_pass(&self) -> bool {
+        let Self::Event(error) = self else { return false };
+        match error {
+            ClientEventError::Db(_) => true,
+            ClientEventError::Send(error)
+            | ClientEventError::Member(MemberEventError::Membership(MembershipError::Send(error))) => {
+                matches!(error, SendError::Db(_) | SendError::Contended | SendError::StatePending(_))
+            }
+            ClientEventError::Limited(_) | ClientEventError::Member(_) => false,
+        }
+    }
+}
+
+impl From<DbError> for DelayedSendError {
+    fn from(error: DbError) -> Self {
+        Self::Event(error.into())
+    }
+}
+
+fn new_event(row: DelayedEvent) -> Result<NewEvent, DbError> {
+    let unreadable = |problem: String| DbError::bad_data(format!("delayed_events, delay_id {}", row.delay_id), problem);
+    let content = match Value::parse(&row.content) {
+        Ok(Value::Object(content)) => content,
+        Ok(_) => return Err(unreadable("the content is no object".to_owned())),
+        Err(error) => return Err(unreadable(error.to_string())),
+    };
+    Ok(NewEvent {
+        room_id: RoomId::try_from(&*row.room_id).map_err(|error| unreadable(error.to_string()))?,
+        sender: UserId::try_from(&*row.user_id).map_err(|error| unreadable(error.to_string()))?,
+        event_type: row.event_type,
+        state_key: row.state_key,
+        content,
+        redacts: None,
+        origin_server_ts: None,
+        transaction: Some(Transaction { device_id: DEVICE.into(), txn_id: row.delay_id.as_str().into() }),
+    })
+}

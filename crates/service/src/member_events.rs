@@ -1,0 +1,78 @@
+//! Member events that clients send as state events.
+
+use plexus_accounts::Requester;
+use plexus_protocol::id::{EventId, UserId};
+use plexus_rooms::{Authority, MembershipChange, MembershipChanger, MembershipError, NewEvent};
+
+/// Why a member event did not change a membership.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberEventError {
+    /// The state key is not a user id.
+    #[error("The state key is no user id: {0}")]
+    StateKey(String),
+    /// The content names no membership.
+    #[error("The content has no membership")]
+    NoMembership,
+    /// The content names a membership that does not exist.
+    #[error("Unknown membership")]
+    UnknownMembership,
+    /// Only the user can join.
+    #[error("Cannot force another user to join.")]
+    ForcedJoin,
+    /// Guests only join and leave.
+    #[error("Guest access not allowed")]
+    GuestsForbidden,
+    /// The membership cannot be changed so.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+}
+
+/// The account for which an event is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct SendingAccount {
+    /// Whether it is a guest's.
+    pub is_guest: bool,
+    /// Whether it is a server administrator's.
+    pub is_admin: bool,
+}
+
+impl From<&Requester> for SendingAccount {
+    fn from(requester: &Requester) -> Self {
+        Self { is_guest: requester.is_guest, is_admin: requester.is_admin }
+    }
+}
+
+/// Sets the membership that a member event names, with the same effect as the endpoint for that membership.
+pub(crate) async fn set_membership(
+    members: &MembershipChanger,
+    account: SendingAccount,
+    event: NewEvent,
+) -> Result<EventId, MemberEventError> {
+    let target = UserId::try_from(event.state_key.as_deref().unwrap_or_default())
+        .map_err(|error| MemberEventError::StateKey(error.to_string()))?;
+    let membership = event.content.get_str("membership").ok_or(MemberEventError::NoMembership)?.to_owned();
+    let own = target == event.sender;
+    if account.is_guest && !(own && matches!(&*membership, "join" | "leave")) {
+        return Err(MemberEventError::GuestsForbidden);
+    }
+    let change = MembershipChange {
+        room_id: event.room_id,
+        sender: event.sender,
+        target,
+        reason: None,
+        content: event.content,
+        via: Vec::new(),
+        authority: Authority::of_user(account.is_admin),
+    };
+    let changed = match &*membership {
+        "join" if own => members.join(change, account.is_guest).await,
+        "join" => return Err(MemberEventError::ForcedJoin),
+        "invite" => members.invite(change).await,
+        "knock" if own => members.knock(change).await,
+        "leave" if own => members.leave(change).await,
+        "leave" => members.remove(change).await,
+        "ban" => members.ban(change).await,
+        _ => return Err(MemberEventError::UnknownMembership),
+    };
+    Ok(changed?.event_id)
+}
