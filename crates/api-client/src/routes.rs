@@ -154,8 +154,9 @@ fn key_backup(r: &mut Routes<Api>) {
 
 fn syncing(r: &mut Routes<Api>) {
     r.get(ALL, "/sync", sync::sync_events::v3::handle);
-    r.post(Client::V4, "/sync", sync::sync_events::v5::handle);
-    r.post(Client::UNSTABLE, "/org.matrix.simplified_msc3575/sync", sync::sync_events::v5::handle_unstable);
+    r.post(Client::V4, "/sync", sync::sync_events::v5::handle).body_up_to(EVENT);
+    r.post(Client::UNSTABLE, "/org.matrix.simplified_msc3575/sync", sync::sync_events::v5::handle_unstable)
+        .body_up_to(EVENT);
     r.post(ALL, "/user/{user_id}/filter", filter::create_filter::handle);
     r.get(ALL, "/user/{user_id}/filter/{filter_id}", filter::get_filter::handle);
     r.put(ALL, "/sendToDevice/{event_type}/{txn_id}", to_device::send_event_to_device::handle).body_up_to(TO_DEVICE);

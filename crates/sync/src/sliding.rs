@@ -20,7 +20,6 @@ mod room_facts;
 mod rooms;
 mod write;
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -35,6 +34,7 @@ use crate::v3::SyncEngine;
 use connection::SentState;
 use connections::Connections;
 use extensions::{ExtensionReader, ExtensionUpdates};
+use known_rooms::KnownRooms;
 use labels::LabelsCache;
 use lists::Selection;
 pub use pos::Pos;
@@ -186,9 +186,9 @@ impl SlidingSync {
         let labels = self.labels.of(&parts.db, &parts.notifier, &request.user).await?;
         let position = from.map(|from| from.position);
         let mut selection = Selection::default();
-        let mut known = BTreeMap::new();
+        let mut known = KnownRooms::default();
         if !request.lists.is_empty() || !request.subscriptions.is_empty() {
-            known = known_rooms::of(&context, &self.facts, state, position.unwrap_or(0)).await?;
+            known = KnownRooms::read(&context, &self.facts, state, position.unwrap_or(0)).await?;
             selection = lists::select(&context, request, &known, &labels).await?;
         }
         let reader = RoomReader { context: &context, state, from: position, labels: &labels };

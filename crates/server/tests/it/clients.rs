@@ -1,4 +1,4 @@
-//! Real clients, unmodified: matrix-js-sdk and matrix-nio hold the conversations in `tests/clients`.
+//! Real clients, unmodified: matrix-js-sdk, matrix-nio and matrix-sdk hold the conversations in `tests/clients`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -83,6 +83,40 @@ const STEPS: [&str; 11] = [
     "page back through history",
     "upload and fetch an image",
 ];
+
+/// Two users of matrix-sdk, whose room list and keys come by sliding sync.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_sdk_talks_over_sliding_sync() {
+    let client = scripts().join("rust-sdk/target/debug/plexus-test-client");
+    if !client.exists() {
+        plexus_testkit::skip("the conversation of matrix-sdk", &"tests/clients/install.sh has not been run");
+        return;
+    }
+    for place in places() {
+        let server = TestServer::on(place).start().await;
+        let child = Command::new(&client)
+            .arg(server.url())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", client.display()));
+        let output = plexus_testkit::within(PATIENCE, child.wait_with_output()).await;
+        let output = output.expect("the conversation ends").expect("the client's output is read");
+        assert_whole(
+            &output,
+            &[
+                "register, and sync by sliding sync",
+                "an invite is in the room list",
+                "the joined room has its name and members",
+                "encrypted messages in both directions",
+                "a message from while the client was away",
+                "leave",
+            ],
+        );
+    }
+}
 
 async fn both_clients(place: TestPlace) {
     let Some(clients) = installed() else {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use plexus_protocol::membership::Membership;
 
 use crate::db::{Param, ToSql};
-use crate::{DbError, EventNid, Position, RoomNid, StateKeyNid, Tx, TypeNid, readable};
+use crate::{Any, DbError, EventNid, Position, RoomNid, StateKeyNid, Tx, TypeNid, first, readable};
 
 /// One entry of a room's current state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,15 @@ pub fn last_merge(tx: &mut Tx<'_>, room: RoomNid, after: Position) -> Result<Opt
     )
 }
 
+/// Returns those of the rooms whose current state changed after `since`, each once.
+pub fn rooms_changed(tx: &mut Tx<'_>, rooms: &[RoomNid], since: Position) -> Result<Vec<RoomNid>, DbError> {
+    tx.query(
+        "SELECT DISTINCT room_nid FROM current_state_deltas WHERE room_nid = ANY($1) AND position > $2",
+        &[&Any(rooms), &since],
+        first,
+    )
+}
+
 /// Returns the events that changed the current state at `after < position <= upto` and were not replaced in that range,
 /// in order of position.
 pub fn changed(tx: &mut Tx<'_>, room: RoomNid, after: Position, upto: Position) -> Result<Vec<EventNid>, DbError> {
@@ -150,6 +159,29 @@ pub fn changed(tx: &mut Tx<'_>, room: RoomNid, after: Position, upto: Position) 
          ORDER BY d.position",
         &[&room, &after, &upto],
         |row| row.get(0),
+    )
+}
+
+/// Returns type and state key of what was removed from the current state at `after < position <= upto` and not set
+/// again in that range.
+pub fn removed(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<(String, String)>, DbError> {
+    tx.query(
+        "SELECT t.event_type, k.state_key FROM current_state_deltas d
+         JOIN event_types t ON t.type_nid = d.type_nid
+         JOIN state_keys k ON k.state_key_nid = d.state_key_nid
+         WHERE d.room_nid = $1 AND d.position > $2 AND d.position <= $3 AND d.event_nid IS NULL
+             AND NOT EXISTS (SELECT 1 FROM current_state_deltas later
+                 WHERE later.room_nid = d.room_nid AND later.type_nid = d.type_nid
+                     AND later.state_key_nid = d.state_key_nid
+                     AND later.position > d.position AND later.position <= $3)
+         ORDER BY d.position",
+        &[&room, &after, &upto],
+        |row| Ok((row.get_with(0, String::from_utf8)?, row.get_with(1, String::from_utf8)?)),
     )
 }
 

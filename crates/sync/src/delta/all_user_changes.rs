@@ -1,17 +1,18 @@
 //! Who came and went in the rooms of a user, without anything else of these rooms.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
 use plexus_rooms::timeline::{member_until, state_delta};
 use plexus_rooms::{Room, RoomMembership};
-use plexus_store::DbError;
+use plexus_store::{DbError, RoomNid, repo};
 
 use super::context::Context;
 use super::membership::{was_away, was_joined};
-use super::rooms;
 use super::user_changes::UserChanges;
+use crate::notifier::MaybeChanged;
 
 /// Reads who came and went in all rooms of the user since the token.
 pub(crate) async fn read(context: &Context<'_>) -> Result<UserChanges, DbError> {
@@ -19,7 +20,7 @@ pub(crate) async fn read(context: &Context<'_>) -> Result<UserChanges, DbError> 
     if context.request.since.is_none() {
         return Ok(users);
     }
-    for (nid, _) in rooms::candidates(context) {
+    for nid in changed_rooms(context).await? {
         let Some(membership) = context.memberships.get(nid) else { continue };
         let Some(room) = context.parts.rooms.get_readable_nid(nid).await? else { continue };
         match membership.kind {
@@ -29,6 +30,22 @@ pub(crate) async fn read(context: &Context<'_>) -> Result<UserChanges, DbError> 
         }
     }
     Ok(users)
+}
+
+/// Returns the rooms whose state may have changed since the token, and those in which the user's membership did.
+async fn changed_rooms(context: &Context<'_>) -> Result<BTreeSet<RoomNid>, DbError> {
+    let since = context.since_position();
+    let joined = |nid| context.memberships.get(nid).is_some_and(|membership| membership.kind == Membership::Join);
+    let index = context.parts.notifier.index();
+    let changed = match index.rooms_changed(since, joined, || context.memberships.joined()) {
+        MaybeChanged::Known(rooms) => rooms,
+        MaybeChanged::Unknown => {
+            let rooms: Vec<RoomNid> = context.memberships.joined().collect();
+            context.parts.db.read(move |tx| repo::current_state::rooms_changed(tx, &rooms, since)).await?
+        }
+    };
+    let own = context.memberships.iter().filter(|membership| membership.position > since);
+    Ok(changed.into_iter().chain(own.map(|membership| membership.room)).collect())
 }
 
 async fn add_joined(

@@ -146,7 +146,7 @@ fn has_place(context: &Context<'_>, membership: &RoomMembership) -> bool {
 }
 
 /// Returns the rooms that may have changed.
-pub(super) fn candidates(context: &Context<'_>) -> BTreeMap<RoomNid, RoomHints> {
+fn candidates(context: &Context<'_>) -> BTreeMap<RoomNid, RoomHints> {
     let all = || context.memberships.iter().map(|membership| (membership.room, RoomHints::default())).collect();
     let Some(since) = context.request.since else { return all() };
     if context.request.full_state {

@@ -1,6 +1,5 @@
 //! The rooms of a user that can be in lists.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plexus_protocol::membership::Membership;
@@ -25,44 +24,60 @@ impl KnownRoom {
     }
 }
 
-/// Returns the rooms that can be in a list of a connection: rooms that the user is in, was invited to, has knocked on
-/// or was removed from, and rooms that the user left since they were sent. `from`: the position of the connection.
-pub(super) async fn of(
-    context: &Context<'_>,
-    cache: &RoomFactsCache,
-    sent: &SentState,
-    from: Position,
-) -> Result<BTreeMap<RoomNid, KnownRoom>, DbError> {
-    let parts = context.parts;
-    let mut rooms = BTreeMap::new();
-    let joined = cache.joined(parts, context.memberships.joined()).await?;
-    for membership in context.memberships.iter().filter(|membership| membership.kind == Membership::Join) {
-        if let Some(facts) = joined.get(&membership.room) {
-            rooms.insert(membership.room, KnownRoom { membership: *membership, facts: Arc::clone(facts) });
-        }
+/// The rooms of a user that can be in lists of a connection.
+#[derive(Debug, Default)]
+pub(super) struct KnownRooms {
+    /// In order of room number.
+    rooms: Vec<KnownRoom>,
+}
+
+impl KnownRooms {
+    /// Returns a room by its number.
+    pub(super) fn get(&self, nid: RoomNid) -> Option<&KnownRoom> {
+        let at = self.rooms.binary_search_by_key(&nid, |room| room.membership.room).ok()?;
+        self.rooms.get(at)
     }
-    let is_pending = |room: RoomNid| {
-        let membership = context.memberships.get(room);
-        membership.is_some_and(|membership| is_unsent(sent, room, membership.position, from))
-    };
-    let others = context.memberships.iter().filter(|membership| match membership.kind {
-        Membership::Join => false,
-        Membership::Invite | Membership::Knock => true,
-        Membership::Leave | Membership::Ban => !membership.forgotten || is_pending(membership.room),
-    });
-    let others = cache.others(parts, &context.request.user, others.copied().collect(), is_pending).await?;
-    for (nid, (membership, facts)) in others {
-        let sender = facts.sender.as_deref().unwrap_or_default();
-        let is_ignored = membership.kind == Membership::Invite && context.settings.ignored.contains(sender);
-        if !is_ignored {
-            rooms.insert(nid, KnownRoom { membership, facts });
-        }
+
+    /// Iterates over the rooms in order of room number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &KnownRoom> {
+        self.rooms.iter()
     }
-    let excluded = &parts.options.exclude_rooms;
-    if !excluded.is_empty() {
-        rooms.retain(|_, room| !excluded.contains(room.facts.id.as_str()));
+
+    /// Reads the rooms that the user is in, was invited to, has knocked on or was removed from, and the rooms that the
+    /// user left since they were sent. `from`: the position of the connection.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn read(
+        context: &Context<'_>,
+        cache: &RoomFactsCache,
+        sent: &SentState,
+        from: Position,
+    ) -> Result<Self, DbError> {
+        let parts = context.parts;
+        let is_joined = |membership: &&RoomMembership| membership.kind == Membership::Join;
+        let mut found = cache.joined(parts, context.memberships.iter().filter(is_joined).copied()).await?;
+        let is_pending = |room: RoomNid| {
+            let membership = context.memberships.get(room);
+            membership.is_some_and(|membership| is_unsent(sent, room, membership.position, from))
+        };
+        let others = context.memberships.iter().filter(|membership| match membership.kind {
+            Membership::Join => false,
+            Membership::Invite | Membership::Knock => true,
+            Membership::Leave | Membership::Ban => !membership.forgotten || is_pending(membership.room),
+        });
+        found.extend(cache.others(parts, &context.request.user, others.copied().collect(), is_pending).await?);
+        let is_ignored = |membership: &RoomMembership, facts: &RoomFacts| {
+            let sender = facts.sender.as_deref().unwrap_or_default();
+            membership.kind == Membership::Invite && context.settings.ignored.contains(sender)
+        };
+        let excluded = &parts.options.exclude_rooms;
+        found.retain(|(membership, facts)| {
+            !is_ignored(membership, facts) && (excluded.is_empty() || !excluded.contains(facts.id.as_str()))
+        });
+        found.sort_unstable_by_key(|(membership, _)| membership.room);
+        Ok(Self { rooms: found.into_iter().map(|(membership, facts)| KnownRoom { membership, facts }).collect() })
     }
-    Ok(rooms)
 }
 
 /// Whether the client has a room, and not what happened in it at a position.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use plexus_protocol::id::RoomId;
 use plexus_protocol::membership::Membership;
+use plexus_rooms::timeline;
 use plexus_store::{DbError, RoomNid};
 
-use super::known_rooms::KnownRoom;
+use super::known_rooms::{KnownRoom, KnownRooms};
 use super::labels::Labels;
 use super::request::{List, ListFilters, RoomConfig, SlidingRequest};
 use crate::delta::context::Context;
@@ -31,6 +31,9 @@ pub(super) struct Selection {
     pub rooms: BTreeMap<RoomNid, RelevantRoom>,
 }
 
+/// The rooms of the user by id.
+type RoomsById<'k> = HashMap<&'k str, &'k KnownRoom>;
+
 /// Combines what is wanted of rooms; each combination is made once.
 #[derive(Default)]
 struct Combiner(HashMap<(usize, u32, usize, u32), RoomConfig>);
@@ -51,15 +54,19 @@ impl Combiner {
 pub(super) async fn select(
     context: &Context<'_>,
     request: &SlidingRequest,
-    known: &BTreeMap<RoomNid, KnownRoom>,
+    known: &KnownRooms,
     labels: &Labels,
 ) -> Result<Selection, DbError> {
     let mut selection = Selection::default();
     let mut combiner = Combiner::default();
+    let needs_ids =
+        !request.subscriptions.is_empty() || request.lists.values().any(|list| list.filters.spaces.is_some());
+    let by_id: RoomsById<'_> =
+        if needs_ids { known.iter().map(|room| (room.facts.id.as_str(), room)).collect() } else { HashMap::new() };
     for (name, list) in &request.lists {
-        let filter = Filter::new(context, &list.filters, labels).await?;
+        let filter = Filter::new(context, &list.filters, labels, &by_id).await?;
         let mut rooms: Vec<&KnownRoom> = Vec::new();
-        for room in known.values() {
+        for room in known.iter() {
             if is_shown(context, room, &list.config).await? && filter.passes(context, room).await? {
                 rooms.push(room);
             }
@@ -70,7 +77,7 @@ pub(super) async fn select(
         }
     }
     for (id, config) in &request.subscriptions {
-        if let Some(room) = find(context, known, id).await?
+        if let Some(room) = by_id.get(id.as_str())
             && is_shown(context, room, config).await?
         {
             selection.add(&mut combiner, room, config).is_subscribed = true;
@@ -89,15 +96,6 @@ impl Selection {
             is_subscribed: false,
         })
     }
-}
-
-async fn find<'k>(
-    context: &Context<'_>,
-    known: &'k BTreeMap<RoomNid, KnownRoom>,
-    id: &RoomId,
-) -> Result<Option<&'k KnownRoom>, DbError> {
-    let room = context.parts.rooms.get_readable(id).await?;
-    Ok(room.and_then(|room| known.get(&room.nid)))
 }
 
 /// Whether enough of the room's state is there for what is wanted of it.
@@ -137,9 +135,14 @@ struct Filter<'f> {
 }
 
 impl<'f> Filter<'f> {
-    async fn new(context: &Context<'_>, filters: &'f ListFilters, labels: &'f Labels) -> Result<Self, DbError> {
+    async fn new(
+        context: &Context<'_>,
+        filters: &'f ListFilters,
+        labels: &'f Labels,
+        rooms: &RoomsById<'_>,
+    ) -> Result<Self, DbError> {
         let in_spaces = match &filters.spaces {
-            Some(spaces) => Some(children(context, spaces).await?),
+            Some(spaces) => Some(children(context, spaces, rooms).await?),
             None => None,
         };
         let name_part = filters.room_name_like.as_deref().map(str::to_lowercase);
@@ -187,18 +190,18 @@ async fn name(context: &Context<'_>, room: &KnownRoom) -> Result<String, DbError
 }
 
 /// Returns the ids of the rooms that are children of spaces which the user is in.
-async fn children(context: &Context<'_>, spaces: &[String]) -> Result<HashSet<Box<str>>, DbError> {
+async fn children(
+    context: &Context<'_>,
+    spaces: &[String],
+    rooms: &RoomsById<'_>,
+) -> Result<HashSet<Box<str>>, DbError> {
     let mut found = HashSet::new();
     for space in spaces {
-        let Ok(id) = RoomId::try_from(space.as_str()) else { continue };
-        let Some(room) = context.parts.rooms.get_readable(&id).await? else { continue };
-        let is_joined = |position: &plexus_rooms::RoomMembership| position.kind == Membership::Join;
-        if !context.memberships.get(room.nid).is_some_and(is_joined) {
-            continue;
-        }
-        let view = room.view();
-        let entries: Vec<_> = view.state.of_type("m.space.child").cloned().collect();
-        for event in plexus_rooms::timeline::state_events(&room, &entries).await? {
+        let space = rooms.get(space.as_str()).filter(|space| space.membership.kind == Membership::Join);
+        let Some(nid) = space.map(|space| space.membership.room) else { continue };
+        let Some(room) = context.parts.rooms.get_readable_nid(nid).await? else { continue };
+        let entries: Vec<_> = room.view().state.of_type("m.space.child").cloned().collect();
+        for event in timeline::state_events(&room, &entries).await? {
             // A child without `via` is no child any more.
             if event.pdu.content().get_array("via").is_some() {
                 found.extend(event.pdu.state_key().map(Into::into));

@@ -47,6 +47,8 @@ pub(super) struct RoomUpdate {
     /// `None`: unchanged.
     pub is_dm: Option<bool>,
     pub required_state: Vec<Arc<TimelineEvent>>,
+    /// Type and state key of wanted state that there is no more.
+    pub removed_state: Vec<(String, String)>,
     /// `None`: none is wanted, or there is none.
     pub timeline: Option<TimelineDelta>,
     /// How many events of the timeline are new since the request's position.
@@ -99,6 +101,7 @@ impl RoomUpdate {
             heroes: None,
             is_dm: None,
             required_state: Vec::new(),
+            removed_state: Vec::new(),
             timeline: None,
             num_live: 0,
             members: None,

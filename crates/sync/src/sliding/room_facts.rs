@@ -1,6 +1,6 @@
 //! What a list of rooms is made from, without the rooms themselves.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::id::{RoomId, UserId};
@@ -55,28 +55,29 @@ impl RoomFactsCache {
         Self { joined: Cache::new(MAX_ROOMS), others: Cache::new(MAX_OTHER_MEMBERSHIPS) }
     }
 
-    /// Returns the facts of rooms that the user is in. Rooms that cannot be read are left out.
+    /// Returns the facts of rooms that the user is in, in the order of `memberships`. Rooms that cannot be read are left
+    /// out.
     pub(super) async fn joined(
         &self,
         parts: &DeltaParts,
-        rooms: impl Iterator<Item = RoomNid>,
-    ) -> Result<HashMap<RoomNid, Arc<RoomFacts>>, DbError> {
+        memberships: impl Iterator<Item = RoomMembership>,
+    ) -> Result<Vec<(RoomMembership, Arc<RoomFacts>)>, DbError> {
         let (read_at, index) = (parts.db.committed(), parts.notifier.index());
-        let (mut found, mut missing) = (HashMap::new(), Vec::new());
-        for nid in rooms {
+        let (mut rooms, mut stored) = (Vec::new(), Vec::new());
+        for membership in memberships {
+            let nid = membership.room;
             let known = self.joined.get(&nid);
-            match known.filter(|facts| index.event_after(nid, facts.read_at) == MaybeChanged::Known(false)) {
-                Some(facts) => _ = found.insert(nid, facts),
-                None => missing.push(nid),
+            let known = known.filter(|facts| index.event_after(nid, facts.read_at) == MaybeChanged::Known(false));
+            let facts = known.or_else(|| {
+                let room = parts.rooms.loaded(nid)?;
+                Some(self.keep(nid, of_view(&room, &room.view(), read_at)))
+            });
+            if facts.is_none() {
+                stored.push(nid);
             }
+            rooms.push((membership, facts));
         }
-        let mut stored = Vec::new();
-        for nid in missing {
-            match parts.rooms.loaded(nid) {
-                Some(room) => _ = found.insert(nid, self.keep(nid, of_view(&room, &room.view(), read_at))),
-                None => stored.push(nid),
-            }
-        }
+        let mut found = HashMap::new();
         for rooms in stored.chunks(READ_AT_ONCE) {
             let rooms = rooms.to_vec();
             let read = move |tx: &mut Tx<'_>| {
@@ -91,8 +92,10 @@ impl RoomFactsCache {
                 }
             }
         }
-        // What is newer than these facts is activity all the same.
-        Ok(found)
+        let facts = |(membership, facts): (RoomMembership, Option<_>)| {
+            Some((membership, facts.or_else(|| found.remove(&membership.room))?))
+        };
+        Ok(rooms.into_iter().filter_map(facts).collect())
     }
 
     fn keep(&self, nid: RoomNid, facts: RoomFacts) -> Arc<RoomFacts> {
@@ -109,9 +112,9 @@ impl RoomFactsCache {
         user: &UserId,
         memberships: Vec<RoomMembership>,
         is_pending: impl Fn(RoomNid) -> bool,
-    ) -> Result<BTreeMap<RoomNid, (RoomMembership, Arc<RoomFacts>)>, DbError> {
+    ) -> Result<Vec<(RoomMembership, Arc<RoomFacts>)>, DbError> {
         self.find_own_leaves(parts, user, &memberships).await?;
-        let mut found = BTreeMap::new();
+        let mut found = Vec::new();
         for membership in memberships {
             let nid = membership.room;
             let facts = match self.others.get(&membership.event_nid) {
@@ -132,7 +135,7 @@ impl RoomFactsCache {
                     facts
                 }
             };
-            found.insert(nid, (membership, facts));
+            found.push((membership, facts));
         }
         Ok(found)
     }

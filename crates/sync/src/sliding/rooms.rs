@@ -8,7 +8,7 @@ use plexus_store::repo::receipts::Receipt;
 use plexus_store::{DbError, Position, RoomNid, Tx, repo};
 
 use super::connection::{Progress, SentRoom, SentState};
-use super::known_rooms::KnownRoom;
+use super::known_rooms::KnownRooms;
 use super::lists::{RelevantRoom, Selection};
 use super::room::{ReadRoom, RoomReader, RoomUpdate};
 use crate::notifier::MaybeChanged;
@@ -45,7 +45,7 @@ impl RoomUpdates {
 /// Reads the rooms of a response.
 pub(super) async fn read(
     reader: &RoomReader<'_>,
-    known: &BTreeMap<RoomNid, KnownRoom>,
+    known: &KnownRooms,
     selection: &Selection,
 ) -> Result<RoomUpdates, DbError> {
     let changed = reader.from.and_then(|from| changed_rooms(reader, from));
@@ -149,7 +149,7 @@ impl RoomUpdates {
     }
 
     /// Notes of the rooms that are not in the response up to where the client has them, where there is more.
-    fn mark_unsent(&mut self, reader: &RoomReader<'_>, known: &BTreeMap<RoomNid, KnownRoom>, done: &BTreeSet<RoomNid>) {
+    fn mark_unsent(&mut self, reader: &RoomReader<'_>, known: &KnownRooms, done: &BTreeSet<RoomNid>) {
         let Some(from) = reader.from else { return };
         let candidates: Vec<SentRoom> = match &self.changed {
             Some(changed) => changed.iter().filter_map(|nid| reader.state.room(*nid)).cloned().collect(),
@@ -157,7 +157,7 @@ impl RoomUpdates {
         };
         for mut sent in candidates {
             let nid = sent.nid;
-            let is_behind = known.get(&nid).is_some_and(|room| room.activity() > from);
+            let is_behind = known.get(nid).is_some_and(|room| room.activity() > from);
             if sent.room == Progress::Live && is_behind && !done.contains(&nid) {
                 sent.room = Progress::Upto(from);
                 self.set(sent);

@@ -76,7 +76,10 @@ impl Writer<'_> {
         if let Some(bump_stamp) = update.bump_stamp {
             members.number("bump_stamp", bump_stamp);
         }
-        let events: Vec<String> = update.required_state.iter().map(|event| self.event(event, None, None)).collect();
+        let mut events: Vec<String> = update.required_state.iter().map(|event| self.event(event, None, None)).collect();
+        if self.form == Form::Stable {
+            events.extend(update.removed_state.iter().map(state_stub));
+        }
         if !events.is_empty() {
             members.array("required_state", events.iter().map(String::as_str));
         }
@@ -167,6 +170,16 @@ fn write_update(out: &mut ObjectWriter<'_>, name: &str, update: &Update<String>)
         Update::Removed => out.raw(name, "null"),
         Update::Set(value) => out.string(name, value),
     }
+}
+
+/// Returns the stub of state that was removed.
+fn state_stub((event_type, state_key): &(String, String)) -> String {
+    let mut out = String::new();
+    let mut members = ObjectWriter::open(&mut out);
+    members.string("state_key", state_key);
+    members.string("type", event_type);
+    members.close();
+    out
 }
 
 fn hero(hero: &Hero) -> String {

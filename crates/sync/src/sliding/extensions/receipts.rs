@@ -25,14 +25,19 @@ impl ExtensionReader<'_> {
             let Some(sent) = rooms.state.room(*nid) else { continue };
             let update = rooms.updates.get(nid);
             let is_whole = update.is_some_and(|update| update.initial || update.expanded);
-            let since = from.and_then(|from| sent.receipts.since(from)).filter(|_| !is_whole);
-            if since.is_some() && sent.receipts == Progress::Live && !rooms.may_have_changed(*nid) {
+            let since = from.and_then(|from| sent.receipts.since(from));
+            if !is_whole && since.is_some() && sent.receipts == Progress::Live && !rooms.may_have_changed(*nid) {
                 continue;
             }
-            let receipts = match since {
-                Some(since) => self.receipts_since(*nid, since).await?,
-                None => self.receipts_to_begin_with(*nid, update).await?,
-            };
+            let mut receipts = Vec::new();
+            if is_whole || since.is_none() {
+                receipts = self.receipts_to_begin_with(*nid, update).await?;
+            }
+            if let Some(since) = since {
+                let known: BTreeSet<Position> = receipts.iter().map(|receipt| receipt.position).collect();
+                let new = self.receipts_since(*nid, since).await?;
+                receipts.extend(new.into_iter().filter(|receipt| !known.contains(&receipt.position)));
+            }
             if let Some((id, event)) = self.id(*nid).zip(receipt_event(&receipts, &self.context.request.user)) {
                 events.insert(id, event);
             }

@@ -44,6 +44,7 @@ impl RoomReader<'_> {
             view: &view,
             required: &config.required_state,
             has: since.and_then(|_| self.state.config(&sent)),
+            since,
             changes: &changes,
             shown: &timeline.events,
             limited: timeline.limited,
@@ -57,6 +58,7 @@ impl RoomReader<'_> {
             num_live: self.num_live(&timeline.events),
             ..self.summary(&joined).await?
         };
+        update.removed_state = required.removed(upto).await?;
         let has = required.has_then();
         update.bump_stamp = joined.bump_stamp(&timeline, upto).await?;
         let gap = timeline.limited;
@@ -169,6 +171,7 @@ impl RoomUpdate {
             && self.members.is_none()
             && self.is_dm.is_none()
             && self.required_state.is_empty()
+            && self.removed_state.is_empty()
     }
 }
 

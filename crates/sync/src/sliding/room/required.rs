@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plexus_rooms::{Room, RoomView, StateEntry, TimelineEvent, timeline};
-use plexus_store::{DbError, EventNid};
+use plexus_store::{DbError, EventNid, Position, repo};
 
 use crate::delta::context::Context;
 use crate::sliding::connection::{SentRoom, add_members};
@@ -20,7 +20,9 @@ pub(super) struct Wanted<'w> {
     pub required: &'w Arc<RequiredState>,
     /// The required state that the client has; `None`: nothing of the state.
     pub has: Option<&'w Arc<RequiredState>>,
-    /// The current state's changes since the client has it.
+    /// The client has the state as of this position; `None`: nothing of it.
+    pub since: Option<Position>,
+    /// The current state's changes since then.
     pub changes: &'w [Arc<TimelineEvent>],
     /// The events that the response shows.
     pub shown: &'w [Arc<TimelineEvent>],
@@ -45,7 +47,7 @@ impl Wanted<'_> {
         };
         if required.lazy_members {
             let mut members = Vec::new();
-            if self.has.is_some() && !self.limited {
+            if self.since.is_some() && !self.limited {
                 let changed = self.changes.iter().filter(|event| event.pdu.event_type() == MEMBER && !wants(event));
                 let before = events.len();
                 events.extend(changed.cloned());
@@ -66,15 +68,32 @@ impl Wanted<'_> {
         timeline::state_for(&self.context.request.user, room, events).await
     }
 
+    /// Whether state may have been removed or replaced by state resolution since.
+    fn is_merged(&self) -> bool {
+        self.since.is_some_and(|since| self.view.merged_since(since))
+    }
+
+    /// Returns type and state key of the wanted state that was removed at or before `upto`, as state resolution may do.
+    pub(super) async fn removed(&self, upto: Position) -> Result<Vec<(String, String)>, DbError> {
+        let Some(since) = self.since.filter(|_| self.is_merged()) else { return Ok(Vec::new()) };
+        let nid = self.room.nid;
+        let mut removed = self.room.db.read(move |tx| repo::current_state::removed(tx, nid, since, upto)).await?;
+        let wants = |event_type: &str, key: &str| {
+            self.required.wants(event_type, key) || (self.required.lazy_members && event_type == MEMBER)
+        };
+        removed.retain(|(event_type, key)| wants(event_type, key));
+        Ok(removed)
+    }
+
     /// Returns the required state that the client has when it has been sent these events.
     pub(super) fn has_then(&self) -> Arc<RequiredState> {
         let Some(has) = self.has else { return Arc::clone(self.required) };
         // Changes of what is not wanted any more are not sent: it is sent as a whole when it is wanted again.
-        let outdated = self.changes.iter().any(|event| {
+        let outdated = |event: &Arc<TimelineEvent>| {
             let (event_type, key) = (event.pdu.event_type(), key(event));
             has.wants(event_type, key) && !self.required.wants(event_type, key)
-        });
-        if outdated {
+        };
+        if self.is_merged() || self.changes.iter().any(outdated) {
             Arc::clone(self.required)
         } else if self.required.is_within(has) {
             Arc::clone(has)
