@@ -55,8 +55,8 @@ impl RoomFactsCache {
         Self { joined: Cache::new(MAX_ROOMS), others: Cache::new(MAX_OTHER_MEMBERSHIPS) }
     }
 
-    /// Returns the facts of rooms that the user is in, in the order of `memberships`. Rooms that cannot be read are left
-    /// out.
+    /// Returns the facts of rooms that the user is in, in the order of `memberships`, without the rooms that cannot be
+    /// read.
     pub(super) async fn joined(
         &self,
         parts: &DeltaParts,

@@ -29,6 +29,10 @@ async fn a_room_comes_as_a_whole_first_and_then_by_what_is_new() {
         let from = found["prev_batch"].as_str().expect("a token");
         let page = server.get(&room_path(&room, &format!("messages?dir=b&limit=1&from={from}")), &bob.token).await;
         assert_eq!(page.ok()["chunk"][0]["content"]["body"], "message 2");
+        // A position is a token too.
+        let newest = room_path(&room, &format!("messages?dir=b&limit=1&from={}", pos(&first)));
+        let page = server.get(&newest, &bob.token).await;
+        assert_eq!(page.ok()["chunk"][0]["content"]["body"], "message 4");
 
         let nothing = sliding(&server, &bob, Some(pos(&first)), list(0, 9, 2)).await;
         assert_eq!(nothing["rooms"], json!({}));
