@@ -69,13 +69,13 @@ impl Wanted<'_> {
     }
 
     /// Whether state may have been removed or replaced by state resolution since.
-    fn is_merged(&self) -> bool {
-        self.since.is_some_and(|since| self.view.merged_since(since))
+    fn was_resolved(&self) -> bool {
+        self.since.is_some_and(|since| self.view.was_resolved_since(since))
     }
 
     /// Returns type and state key of the wanted state that was removed at or before `upto`, as state resolution may do.
     pub(super) async fn removed(&self, upto: Position) -> Result<Vec<(String, String)>, DbError> {
-        let Some(since) = self.since.filter(|_| self.is_merged()) else { return Ok(Vec::new()) };
+        let Some(since) = self.since.filter(|_| self.was_resolved()) else { return Ok(Vec::new()) };
         let nid = self.room.nid;
         let mut removed = self.room.db.read(move |tx| repo::current_state::removed(tx, nid, since, upto)).await?;
         let wants = |event_type: &str, key: &str| {
@@ -93,7 +93,7 @@ impl Wanted<'_> {
             let (event_type, key) = (event.pdu.event_type(), key(event));
             has.wants(event_type, key) && !self.required.wants(event_type, key)
         };
-        if self.is_merged() || self.changes.iter().any(outdated) {
+        if self.was_resolved() || self.changes.iter().any(outdated) {
             Arc::clone(self.required)
         } else if self.required.is_within(has) {
             Arc::clone(has)
