@@ -17,10 +17,10 @@ const USUAL_WEIGHT: usize = 2_048;
 
 /// Events by number. Owned by this process, which follows the commits and drops events that may have been redacted.
 ///
-/// An event is read from the database before it is inserted, and may be redacted in between. [`EventCache::begin`]
+/// An event is read from the database before it is inserted, and may be redacted in between. [`EventCache::start_read`]
 /// before the read lets [`EventCache::insert`] notice.
 pub struct EventCache {
-    cache: Cache<EventNid, Cached, ByWeight>,
+    cache: Cache<EventNid, Cached, EventWeighter>,
     /// Incremented before a redacted event is removed.
     removals: AtomicU64,
     /// The source of the rooms' counts of redactions. A room that is loaded again continues from here: it never gets a
@@ -40,12 +40,12 @@ struct Cached {
 
 /// The state of the cache before an event is read.
 #[derive(Clone, Copy)]
-pub struct Reading(u64);
+pub struct ReadStamp(u64);
 
 #[derive(Clone)]
-struct ByWeight;
+struct EventWeighter;
 
-impl Weighter<EventNid, Cached> for ByWeight {
+impl Weighter<EventNid, Cached> for EventWeighter {
     fn weight(&self, _: &EventNid, cached: &Cached) -> u64 {
         cached.event.weight() as u64
     }
@@ -54,7 +54,7 @@ impl Weighter<EventNid, Cached> for ByWeight {
 impl EventCache {
     /// Creates a cache of at most `bytes`.
     pub fn new(bytes: usize) -> Self {
-        let cache = Cache::with_weighter(bytes / USUAL_WEIGHT, bytes as u64, ByWeight);
+        let cache = Cache::with_weighter(bytes / USUAL_WEIGHT, bytes as u64, EventWeighter);
         Self { cache, removals: AtomicU64::new(0), redactions: AtomicU64::new(FIRST_COUNT) }
     }
 
@@ -74,15 +74,15 @@ impl EventCache {
     }
 
     /// Returns the state of the cache, for [`EventCache::insert`]. Called before an event is read.
-    pub fn begin(&self) -> Reading {
-        Reading(self.removals.load(Ordering::SeqCst))
+    pub fn start_read(&self) -> ReadStamp {
+        ReadStamp(self.removals.load(Ordering::SeqCst))
     }
 
     /// Inserts an event, unless an event was redacted since the reading began. `as_of` is its room's count of
     /// redactions before the reading.
-    pub fn insert(&self, event: &Arc<TimelineEvent>, as_of: u64, reading: Reading) {
+    pub fn insert(&self, event: &Arc<TimelineEvent>, as_of: u64, reading: ReadStamp) {
         self.cache.insert(event.nid, Cached { event: Arc::clone(event), as_of });
-        if self.begin().0 != reading.0 {
+        if self.start_read().0 != reading.0 {
             self.cache.remove(&event.nid);
         }
     }

@@ -206,7 +206,7 @@ impl Memberships {
     }
 
     async fn load(&self, user: &UserId, number: u64) -> Result<UserRooms, DbError> {
-        let mut reading = Reading { users: &self.users, number, user: Some(user) };
+        let mut reading = PendingRead { users: &self.users, number, user: Some(user) };
         let key = user.clone();
         let stored = self.db.read(move |tx| repo::memberships::of_user(tx, &key)).await?;
         let mut rooms = UserRooms::default();
@@ -227,20 +227,20 @@ impl Memberships {
 
 /// A user's memberships are being read. When that fails or its task is dropped, the `Loading` mark is removed, so that
 /// the next reader tries again.
-struct Reading<'a> {
+struct PendingRead<'a> {
     users: &'a Mutex<HashMap<UserId, Slot>>,
     number: u64,
     user: Option<&'a UserId>,
 }
 
-impl Reading<'_> {
+impl PendingRead<'_> {
     /// Whether the result may be kept: nothing has been dropped since the reading began.
     fn is_current(&self, users: &HashMap<UserId, Slot>, user: &UserId) -> bool {
         matches!(users.get(user), Some(Slot::Loading { number, .. }) if *number == self.number)
     }
 }
 
-impl Drop for Reading<'_> {
+impl Drop for PendingRead<'_> {
     fn drop(&mut self) {
         if let Some(user) = self.user {
             let mut users = self.users.lock();

@@ -73,7 +73,7 @@ pub struct Room {
     /// Incremented when a commit has failed: events that were built on it are void.
     pub(crate) epoch: AtomicU64,
     /// The approximate size of the room in bytes, as [`LoadedRooms`](crate::model::loaded_rooms) counts it.
-    pub bytes: AtomicUsize,
+    pub(crate) bytes: AtomicUsize,
     used: AtomicU64,
 }
 
@@ -200,7 +200,7 @@ impl Room {
     }
 
     /// Returns the room's count of redactions. It changes with each redaction of an event that others show parts of,
-    /// and is never reused, even if the room leaves memory. Whoever keeps an event in memory notes the count from
+    /// and is never reused, even if the room leaves memory. A holder of an event notes the count from
     /// before it was read, and uses the event only as long as the count is the same.
     pub fn redactions(&self) -> u64 {
         self.redactions.load(Ordering::SeqCst)

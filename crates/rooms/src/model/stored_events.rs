@@ -34,7 +34,7 @@ pub async fn state_event(
     if let Some(event) = entry.event(as_of).or_else(|| cache.get(entry.nid, as_of)) {
         return Ok(event);
     }
-    let (nid, reading) = (entry.nid, cache.begin());
+    let (nid, reading) = (entry.nid, cache.start_read());
     let member = entry.membership.map(|membership| (Arc::clone(&entry.state_key), membership));
     let read = db.read(move |tx| {
         let event = by_nids(tx, version, &[nid])?.pop();

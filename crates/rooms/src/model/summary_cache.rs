@@ -14,13 +14,13 @@ const USUAL_WEIGHT: usize = 512;
 
 /// Summaries by room, each with the room's revision. Owned by this process: a summary of an older revision is not used.
 pub(crate) struct SummaryCache {
-    cache: Cache<RoomNid, (i64, RoomSummary), ByWeight>,
+    cache: Cache<RoomNid, (i64, RoomSummary), SummaryWeighter>,
 }
 
 #[derive(Clone)]
-struct ByWeight;
+struct SummaryWeighter;
 
-impl Weighter<RoomNid, (i64, RoomSummary)> for ByWeight {
+impl Weighter<RoomNid, (i64, RoomSummary)> for SummaryWeighter {
     fn weight(&self, _: &RoomNid, (_, summary): &(i64, RoomSummary)) -> u64 {
         let texts = [&summary.name, &summary.topic, &summary.canonical_alias, &summary.avatar_url, &summary.room_type];
         let texts: usize = texts.into_iter().flatten().map(String::capacity).sum();
@@ -30,7 +30,7 @@ impl Weighter<RoomNid, (i64, RoomSummary)> for ByWeight {
 
 impl SummaryCache {
     pub(crate) fn new() -> Self {
-        Self { cache: Cache::with_weighter(MAX_BYTES / USUAL_WEIGHT, MAX_BYTES as u64, ByWeight) }
+        Self { cache: Cache::with_weighter(MAX_BYTES / USUAL_WEIGHT, MAX_BYTES as u64, SummaryWeighter) }
     }
 
     pub(crate) fn size(&self) -> CacheSize {
@@ -65,7 +65,7 @@ mod tests {
             join_rule: "public",
             room_type: None,
         };
-        ByWeight.weight(&1, &(1, summary))
+        SummaryWeighter.weight(&1, &(1, summary))
     }
 
     #[test]

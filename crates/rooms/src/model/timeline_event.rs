@@ -9,7 +9,7 @@ use plexus_store::{EventNid, Position};
 
 /// An event with everything that clients get of it, except what depends on the reader.
 ///
-/// It shows parts of other events: of the event that it replaced, and of its redaction. Whoever keeps it in memory has
+/// It shows parts of other events: of the event that it replaced, and of its redaction. A holder of the event has
 /// to apply redactions of those too (`Self::after`, [`crate::Room::state_event`]).
 #[derive(Clone, Debug)]
 pub struct TimelineEvent {

@@ -95,17 +95,21 @@ impl BackfilledEvents {
 ///
 /// # Errors
 /// See [`AddError`].
-pub async fn add(writer: &RoomWriter, room: &Arc<Room>, past: BackfilledEvents) -> Result<BackfillOutcome, AddError> {
+pub async fn add(
+    writer: &RoomWriter,
+    room: &Arc<Room>,
+    backfilled: BackfilledEvents,
+) -> Result<BackfillOutcome, AddError> {
     let _one_at_a_time = room.adding.lock().await;
     let mut judged = JudgedCount::default();
-    for pdus in past.pdus.chunks(EVENTS_PER_LOCK) {
-        judge_some(writer, room, pdus, &past.given, &mut judged).await?;
+    for pdus in backfilled.pdus.chunks(EVENTS_PER_LOCK) {
+        judge_some(writer, room, pdus, &backfilled.given, &mut judged).await?;
     }
-    if past.lacks_states {
+    if backfilled.lacks_states {
         // Judged events need no state the next time.
         return Ok(if judged.new > 0 { BackfillOutcome::Pending } else { BackfillOutcome::NotFound });
     }
-    settle(writer, room, past).await?;
+    settle(writer, room, backfilled).await?;
     Ok(if judged.new + judged.before > 0 { BackfillOutcome::Added } else { BackfillOutcome::NotFound })
 }
 
@@ -167,8 +171,8 @@ async fn judge_some(
 }
 
 /// Gives events their positions, the last of them the newest, and notes the prev events that are still missing.
-async fn settle(writer: &RoomWriter, room: &Arc<Room>, past: BackfilledEvents) -> Result<(), AddError> {
-    let BackfilledEvents { place, pdus, given: _, lacks_states: _, extremities, older } = past;
+async fn settle(writer: &RoomWriter, room: &Arc<Room>, backfilled: BackfilledEvents) -> Result<(), AddError> {
+    let BackfilledEvents { place, pdus, given: _, lacks_states: _, extremities, older } = backfilled;
     let (mut still_missing, mut moved) = (Vec::new(), Vec::new());
     let looked_at: Vec<Pdu> = extremities.iter().map(|(_, pdu)| pdu.clone()).chain(pdus.iter().cloned()).collect();
     let named: Vec<EventId> = looked_at.iter().flat_map(Pdu::prev_events).cloned().collect();
