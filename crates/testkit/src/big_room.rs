@@ -102,6 +102,8 @@ pub struct Ways {
     pub refuses_state_at_joins: bool,
     /// Whether `backfill` and `get_missing_events` are refused.
     pub refuses_history: bool,
+    /// Whether there is no response to `backfill` and `get_missing_events`.
+    pub never_sends_history: bool,
     /// Events that are sent with every state.
     pub also: Vec<Bytes>,
     /// The member who authorises restricted joins of other servers' users.
@@ -129,6 +131,7 @@ impl Default for Ways {
             nearest: None,
             refuses_state_at_joins: false,
             refuses_history: false,
+            never_sends_history: false,
             also: Vec::new(),
             authoriser: None,
             tells_what_allows_joins: true,

@@ -356,6 +356,33 @@ async fn events_missing_from_a_gap_are_not_put_before_the_timeline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_ends_at_a_gap_that_is_not_filled_in_time_and_goes_on_there_later() {
+    for place in places() {
+        let joined = Joined::on(place, SPEAKERS).await;
+        let (server, alice) = (&joined.server, &joined.alice);
+        joined.hears_of(&joined.say("before"), "before").await;
+        joined.host.room.set_ways(|ways| ways.refuses_history = true);
+        joined.say("missed");
+        joined.hears_of(&joined.say("after"), "after").await;
+        joined.host.room.set_ways(|ways| (ways.refuses_history, ways.never_sends_history) = (false, true));
+        let messages = format!("{CLIENT}/rooms/{}/messages?dir=b&limit=100&from=", joined.room);
+        let from = token(server, alice).await;
+        let page =
+            while_time_passes(&joined.clock, server.get(&format!("{messages}{from}"), &alice.token)).await.ok().clone();
+        let bodies: Vec<String> = page["chunk"].as_array().unwrap().iter().filter_map(body_of).collect();
+        assert_eq!(bodies, ["after"]);
+        let end = page["end"].as_str().expect("there is more");
+
+        joined.host.room.set_ways(|ways| ways.never_sends_history = false);
+        // The request that was not answered comes to its end, and the gap is left alone for a while.
+        joined.clock.advance(Duration::from_secs(61));
+        while_time_passes(&joined.clock, server.get(&format!("{messages}{end}"), &alice.token)).await.ok();
+        joined.clock.advance(Duration::from_secs(61));
+        assert_eq!(paged_back(server, alice, &joined.room, end).await, ["before", "missed"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_are_fetched_whatever_depth_the_event_after_a_gap_claims() {
     for place in places() {
         let joined = Joined::on(place, SPEAKERS).await;
