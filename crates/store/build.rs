@@ -21,7 +21,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let number: i64 = number.parse()?;
         let path = directory.join(format!("{stem}.sql"));
         println!("cargo::rerun-if-changed={}", path.display());
-        writeln!(list, "Migration {{ number: {number}, name: {name:?}, sql: include_str!({path:?}) }},")?;
+        // The text itself, because a path would make the program depend on where it is built.
+        let sql = fs::read_to_string(&path)?;
+        writeln!(list, "Migration {{ number: {number}, name: {name:?}, sql: {sql:?} }},")?;
     }
     list.push_str("];\n");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("migrations.rs"), list)?;
