@@ -8,8 +8,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_protocol::id::UserId;
-use plexus_store::repo::other_changes;
 use plexus_store::repo::tokens::{self, AccessToken, TokenHash};
+use plexus_store::repo::{devices, other_changes};
 use plexus_store::{Change, CommitListener, Database, DbError};
 use quick_cache::sync::Cache;
 
@@ -139,6 +139,32 @@ impl TokenChecker {
         Ok(entry.requester.clone())
     }
 
+    /// Checks at the end of a request that waited whether its session has been ended meanwhile. A token that has expired
+    /// or was refreshed since then is still accepted: the client is about to use its new one.
+    ///
+    /// # Errors
+    /// See [`TokenError`].
+    pub async fn check_after_wait(&self, token: &str, requester: &Requester) -> Result<(), TokenError> {
+        let hash = secret::hash(token);
+        let entry = match self.cache.entries.get(&hash) {
+            Some(entry) => Ok(entry),
+            None => self.load(hash).await,
+        };
+        match entry {
+            Ok(entry) if entry.locked => Err(TokenError::Locked(entry.requester.clone())),
+            Err(TokenError::Unknown) if self.has_device(requester).await? => Ok(()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the device of a session still exists.
+    async fn has_device(&self, requester: &Requester) -> Result<bool, DbError> {
+        let Some(device) = requester.device_id.clone() else { return Ok(false) };
+        let user = requester.user_id.to_string();
+        self.db.read(move |tx| Ok(devices::get(tx, &user, &device)?.is_some())).await
+    }
+
     async fn load(&self, hash: TokenHash) -> Result<Arc<Entry>, TokenError> {
         let revocations_before = *self.cache.revocations.lock();
         let stored: Result<_, DbError> = self.db.read(move |tx| tokens::by_hash(tx, &hash)).await;
@@ -183,11 +209,7 @@ impl TokenChecker {
     }
 
     /// Returns the last use of a device that is not written yet.
-    pub(crate) fn pending_last_seen(
-        &self,
-        user_id: &UserId,
-        device_id: &str,
-    ) -> Option<plexus_store::repo::devices::LastSeen> {
+    pub(crate) fn pending_last_seen(&self, user_id: &UserId, device_id: &str) -> Option<devices::LastSeen> {
         self.last_seen.of(user_id, device_id)
     }
 

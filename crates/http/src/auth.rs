@@ -31,6 +31,25 @@ pub struct AuthEvenLocked(pub Arc<Requester>);
 #[derive(Debug)]
 pub struct MaybeAuth(pub Option<Arc<Requester>>);
 
+/// The session of a registered user or a guest, for a request that waits before it responds.
+pub struct Session {
+    /// The user, when the request began.
+    pub requester: Arc<Requester>,
+    token: String,
+    checker: Arc<TokenChecker>,
+}
+
+impl Session {
+    /// Refuses the response if the session was ended while the request waited: whoever logs out a stolen device must not
+    /// tell it one thing more.
+    ///
+    /// # Errors
+    /// `M_UNKNOWN_TOKEN`, `M_USER_LOCKED`.
+    pub async fn require_open(&self) -> Result<(), ApiError> {
+        self.checker.check_after_wait(&self.token, &self.requester).await.map_err(token_error)
+    }
+}
+
 /// The user whose access token was accepted; among the request's extensions from then on.
 #[derive(Debug, Clone)]
 pub(crate) struct Authenticated(pub(crate) UserId);
@@ -83,6 +102,19 @@ where
         };
         note(parts, &requester);
         Ok(Self(requester))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Session
+where
+    Arc<TokenChecker>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let AuthGuest(requester) = AuthGuest::from_request_parts(parts, state).await?;
+        let token = access_token(parts)?.ok_or_else(ApiError::missing_token)?;
+        Ok(Self { requester, token, checker: Arc::<TokenChecker>::from_ref(state) })
     }
 }
 

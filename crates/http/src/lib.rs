@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `ambiguous` | requests that a proxy may understand differently |
-//! | [`auth`] | [`Auth`], [`MaybeAuth`], ...: the user who makes the request |
+//! | [`auth`] | [`Auth`], [`MaybeAuth`], [`Session`], ...: the user who makes the request |
 //! | [`body`] | JSON in ([`Json`], [`JsonText`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); [`BodyIntake`] |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: the server that makes the request |
@@ -40,7 +40,7 @@ pub use axum::extract::State;
 pub use plexus_accounts::Requester;
 pub use plexus_base::RateLimiter;
 
-pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth, require_not_suspended};
+pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth, Session, require_not_suspended};
 pub use body::{BodyIntake, Empty, Json, JsonBody, JsonOrEmpty, JsonText, RawJson};
 pub use error::ApiError;
 pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, signed};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_http::body::in_words;
-use plexus_http::{ApiError, AuthGuest, LongPolling, Query, RawJson, State};
+use plexus_http::{ApiError, LongPolling, Query, RawJson, Session, State};
 use plexus_sync::{Filter, FilterError, Filters, PresenceState, SyncEngine, SyncError, SyncRequest, SyncToken};
 use serde::Deserialize;
 
@@ -31,13 +31,14 @@ pub(crate) struct Parameters {
 }
 
 pub(crate) async fn handle(
-    AuthGuest(requester): AuthGuest,
+    session: Session,
     State(engine): State<Arc<SyncEngine>>,
     State(filters): State<Arc<Filters>>,
     State(echo_order): State<Arc<LocalEchoOrder>>,
     LongPolling(long_poll): LongPolling,
     Query(parameters): Query<Parameters>,
 ) -> Result<RawJson, ApiError> {
+    let requester = &session.requester;
     let filter = match parameters.filter.as_deref() {
         Some(filter) => filters.resolve(&requester.user_id, filter).await.map_err(filter_error)?,
         None => Arc::<Filter>::default(),
@@ -65,7 +66,8 @@ pub(crate) async fn handle(
         long_poll,
     };
     let answer = engine.sync(request).await;
-    echo_order.responses_sent(&requester).await;
+    echo_order.responses_sent(requester).await;
+    session.require_open().await?;
     match answer {
         Ok(body) => Ok(RawJson(body.into())),
         Err(SyncError::Database(error)) => Err(error.into()),

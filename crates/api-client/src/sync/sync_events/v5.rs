@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_base::LongPoll;
-use plexus_http::{ApiError, AuthGuest, Json, LongPolling, Query, RawJson, Requester, State};
+use plexus_http::{ApiError, Json, LongPolling, Query, RawJson, Requester, Session, State};
 use plexus_protocol::id::RoomId;
 use plexus_service::LocalEchoOrder;
 use plexus_sync::sliding::{ExtensionRooms, Extensions, Form, ListFilters, Pos, ToDeviceExtension};
@@ -48,37 +48,38 @@ pub(crate) struct Parameters {
 
 /// Serves the form of the accepted proposal.
 pub(crate) async fn handle(
-    AuthGuest(requester): AuthGuest,
+    session: Session,
     State(sync): State<Arc<SlidingSync>>,
     State(echo_order): State<Arc<LocalEchoOrder>>,
     LongPolling(long_poll): LongPolling,
     Json(body): Json<stable::Body>,
 ) -> Result<RawJson, ApiError> {
-    let request = body.request(&Sender { requester: &requester, long_poll })?;
-    respond(&sync, &echo_order, &requester, request).await
+    let request = body.request(&Sender { requester: &session.requester, long_poll })?;
+    respond(&sync, &echo_order, &session, request).await
 }
 
 /// Serves the form that clients used before the proposal was accepted.
 pub(crate) async fn handle_unstable(
-    AuthGuest(requester): AuthGuest,
+    session: Session,
     State(sync): State<Arc<SlidingSync>>,
     State(echo_order): State<Arc<LocalEchoOrder>>,
     LongPolling(long_poll): LongPolling,
     Query(parameters): Query<Parameters>,
     Json(body): Json<unstable::Body>,
 ) -> Result<RawJson, ApiError> {
-    let request = body.request(parameters, &Sender { requester: &requester, long_poll })?;
-    respond(&sync, &echo_order, &requester, request).await
+    let request = body.request(parameters, &Sender { requester: &session.requester, long_poll })?;
+    respond(&sync, &echo_order, &session, request).await
 }
 
 async fn respond(
     sync: &SlidingSync,
     echo_order: &LocalEchoOrder,
-    requester: &Requester,
+    session: &Session,
     request: SlidingRequest,
 ) -> Result<RawJson, ApiError> {
     let answer = sync.sync(request).await;
-    echo_order.responses_sent(requester).await;
+    echo_order.responses_sent(&session.requester).await;
+    session.require_open().await?;
     match answer {
         Ok(body) => Ok(RawJson(body.into())),
         Err(SlidingSyncError::UnknownPos) => Err(ApiError::bad_request("M_UNKNOWN_POS", "Unknown position")),
