@@ -93,8 +93,7 @@ impl TaskScheduler {
     /// # Errors
     /// When the database fails.
     pub fn cancel(&self, tx: &mut Tx<'_>, task_id: &str) -> Result<bool, DbError> {
-        let while_in = [TaskStatus::Scheduled, TaskStatus::Active];
-        let cancelled = scheduled_tasks::cancel(tx, task_id, &while_in, self.clock.now_ms())?;
+        let cancelled = scheduled_tasks::cancel(tx, task_id, self.clock.now_ms())?;
         // It looks at its row then, after this transaction: should that fail, it goes on.
         if let Some(stop) = self.running.lock().get(task_id) {
             stop.notify_one();

@@ -258,12 +258,12 @@ pub fn reschedule(tx: &mut Tx<'_>, task_id: &str, due_ms: u64) -> Result<bool, D
     Ok(changed == 1)
 }
 
-/// Cancels a task with one of these statuses. Returns `false` when it has another one.
-pub fn cancel(tx: &mut Tx<'_>, task_id: &str, while_in: &[TaskStatus], now_ms: u64) -> Result<bool, DbError> {
-    let statuses: Vec<&str> = while_in.iter().map(|status| status.as_str()).collect();
+/// Cancels a task that is scheduled or active. Returns `false` when it is neither.
+pub fn cancel(tx: &mut Tx<'_>, task_id: &str, now_ms: u64) -> Result<bool, DbError> {
     let cancelled = tx.execute(
-        "UPDATE scheduled_tasks SET status = 'cancelled', timestamp_ms = $2 WHERE task_id = $1 AND status = ANY($3)",
-        &[&task_id, &now_ms, &Any(&statuses)],
+        "UPDATE scheduled_tasks SET status = 'cancelled', timestamp_ms = $2
+         WHERE task_id = $1 AND status IN ('scheduled', 'active')",
+        &[&task_id, &now_ms],
     )?;
     Ok(cancelled == 1)
 }

@@ -137,6 +137,8 @@ async fn no_route_asks_a_stranger_for_a_large_body() {
         match status(&mut request).await {
             401 => unauthorized += 1,
             413 | 400 | 403 => refused.push(path),
+            // Whoever knows the id of a delayed event may manage it; there is no such action.
+            404 if path.contains("/org.matrix.msc4140/delayed_events/") => refused.push(path),
             other => panic!("{method} {path}: {other}"),
         }
     }
