@@ -43,7 +43,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HalfClose<S> {
             }
             this.has_ended = true;
         }
-        let is_handled = this.activity.is_handling(this.stream.is_between_requests(), cx.waker());
+        let is_handled = this.activity.is_handling(this.stream.has_whole_request(), cx.waker());
         // After a flush hyper reads by itself.
         if is_handled || this.has_unflushed { Poll::Pending } else { Poll::Ready(Ok(())) }
     }

@@ -58,7 +58,8 @@ enum Phase {
     Parsed,
     /// This many bytes of a body.
     Body(u64),
-    Unchecked,
+    /// A body of unknown length; these are the last bytes of it.
+    Unchecked([u8; 4]),
     /// The rest of the text that ends a refused head: hyper parses a head again when it sees its end.
     Refused(&'static [u8]),
 }
@@ -69,9 +70,14 @@ impl<S> HeadGuard<S> {
         Self { stream, lengths, unread, phase: Phase::Head(Lines::default()), held: BytesMut::new() }
     }
 
-    /// Whether all of the last request was handed on, as far as the length of its body was known, and nothing since.
-    pub(super) fn is_between_requests(&self) -> bool {
-        matches!(&self.phase, Phase::Head(lines) if !lines.started)
+    /// Whether all of the last request was handed on, and nothing since. A chunked body that pauses after an empty line
+    /// counts as whole, because it ends with one.
+    pub(super) fn has_whole_request(&self) -> bool {
+        match &self.phase {
+            Phase::Head(lines) => !lines.started,
+            Phase::Unchecked(last) => last == b"\r\n\r\n",
+            Phase::Parsed | Phase::Body(_) | Phase::Refused(_) => false,
+        }
     }
 
     /// Decides what follows a head.
@@ -80,7 +86,7 @@ impl<S> HeadGuard<S> {
             self.phase = match self.lengths.take() {
                 Some(Length::Known(0)) => Phase::Head(Lines::default()),
                 Some(Length::Known(length)) => Phase::Body(length),
-                Some(Length::Unknown) => Phase::Unchecked,
+                Some(Length::Unknown) => Phase::Unchecked([0; 4]),
                 // hyper took the head for unfinished, which cannot be: the connection ends rather than pass on
                 // unchecked bytes.
                 None => return Err(io::ErrorKind::InvalidData.into()),
@@ -112,7 +118,12 @@ impl<S> HeadGuard<S> {
                 }
                 part
             }
-            Phase::Parsed | Phase::Unchecked | Phase::Refused(_) => bytes.len(),
+            Phase::Unchecked(last) => {
+                let all = [last.as_slice(), &bytes[bytes.len().saturating_sub(4)..]].concat();
+                last.copy_from_slice(&all[all.len() - 4..]);
+                bytes.len()
+            }
+            Phase::Parsed | Phase::Refused(_) => bytes.len(),
         }
     }
 
@@ -172,7 +183,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadGuard<S> {
         let is_within_head = match &self.phase {
             Phase::Head(lines) => lines.started,
             Phase::Refused(_) => true,
-            Phase::Parsed | Phase::Body(_) | Phase::Unchecked => false,
+            Phase::Parsed | Phase::Body(_) | Phase::Unchecked(_) => false,
         };
         if is_within_head {
             self.unread.set();
