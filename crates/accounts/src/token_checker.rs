@@ -139,8 +139,8 @@ impl TokenChecker {
         Ok(entry.requester.clone())
     }
 
-    /// Checks at the end of a request that waited whether its session has been ended meanwhile. A token that has expired
-    /// or was refreshed since then is still accepted: the client is about to use its new one.
+    /// Checks at the end of a request that waited whether its session has been ended meanwhile. A token that has
+    /// expired or was refreshed since then is still accepted: the client is about to use its new one.
     ///
     /// # Errors
     /// See [`TokenError`].

@@ -40,8 +40,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Refuses the response if the session was ended while the request waited: whoever logs out a stolen device must not
-    /// tell it one thing more.
+    /// Refuses the response if the session was ended while the request waited: a stolen device that was logged out must
+    /// not receive one more message.
     ///
     /// # Errors
     /// `M_UNKNOWN_TOKEN`, `M_USER_LOCKED`.

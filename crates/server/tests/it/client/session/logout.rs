@@ -47,7 +47,7 @@ async fn a_sync_that_waits_ends_with_the_session() {
             let first = sync("").await;
             let position = first.ok().get("next_batch").or_else(|| first.body.get("pos")).unwrap().as_str().unwrap();
             let waiting = async {
-                // What the device is told of itself may come first.
+                // Changes of its own device may come first.
                 let mut position = position.to_owned();
                 loop {
                     let response = sync(&position).await;
