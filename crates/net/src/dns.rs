@@ -138,6 +138,7 @@ fn existing<T>(answer: Result<T, NetError>) -> Result<Option<T>, DnsError> {
     match answer {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.is_no_records_found() => Ok(None),
+        Err(NetError::NoConnections) => Err(DnsError("no DNS server answered".to_owned())),
         Err(error) => Err(DnsError(error.to_string())),
     }
 }

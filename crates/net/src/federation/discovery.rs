@@ -67,8 +67,9 @@ struct WellKnown {
     server: ServerName,
 }
 
+/// Why a server's .well-known names no other.
 #[derive(Debug, thiserror::Error)]
-enum WellKnownError {
+pub(super) enum WellKnownError {
     #[error(transparent)]
     Uri(#[from] InvalidUri),
     #[error(transparent)]
@@ -80,6 +81,11 @@ enum WellKnownError {
 }
 
 impl WellKnownError {
+    /// Whether the server says that there is no such file.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::Status(StatusCode::NOT_FOUND))
+    }
+
     /// Whether the server may be out of order, and has not taken the file away.
     fn may_pass(&self) -> bool {
         match self {
@@ -184,8 +190,8 @@ impl Discovery {
     }
 
     /// Asks the host once, whatever is known of it. Returns the name it delegates to, or why it does not.
-    pub(super) async fn look(&self, host: &str) -> Result<ServerName, String> {
-        self.fetch(host).await.map(|(delegated, _)| delegated).map_err(|error| error.to_string())
+    pub(super) async fn look(&self, host: &str) -> Result<ServerName, WellKnownError> {
+        self.fetch(host).await.map(|(delegated, _)| delegated)
     }
 
     async fn fetch(&self, host: &str) -> Result<(ServerName, Duration), WellKnownError> {

@@ -52,8 +52,10 @@ pub enum WellKnown {
     NotAsked,
     /// It leads to another name.
     Delegates(ServerName),
-    /// It does not; the reason.
-    Nothing(String),
+    /// There is no such file.
+    Absent,
+    /// Whether there is one could not be found out, or it is not valid; the reason.
+    Unusable(String),
 }
 
 impl OutsideView {
@@ -69,7 +71,11 @@ impl OutsideView {
         if port.is_some() || matches!(server.host(), Host::Address(_)) {
             return WellKnown::NotAsked;
         }
-        self.discovery.look(host).await.map_or_else(WellKnown::Nothing, WellKnown::Delegates)
+        match self.discovery.look(host).await {
+            Ok(name) => WellKnown::Delegates(name),
+            Err(error) if error.is_absence() => WellKnown::Absent,
+            Err(error) => WellKnown::Unusable(error.to_string()),
+        }
     }
 
     /// GETs `path` of the server that is reached as `authority`, after delegation. The certificate must be for that

@@ -48,7 +48,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The TLS handshake failed.
-    #[error("TLS with {host} failed: {source}")]
+    #[error("TLS with {host} failed: {source}{}", in_plain_words(source))]
     Tls {
         /// The host.
         host: String,
@@ -74,6 +74,18 @@ pub enum ConnectError {
     /// It is not a URL that requests are sent to.
     #[error("{0} is not an http:// or https:// address")]
     Address(String),
+}
+
+/// Returns what the most frequent faults of certificates mean, to follow the reason that rustls states.
+fn in_plain_words(tls_error: &std::io::Error) -> &'static str {
+    let reason = tls_error.to_string();
+    if reason.contains("CaUsedAsEndEntity") {
+        " (the certificate is an authority's own, which cannot be a server's)"
+    } else if reason.contains("UnknownIssuer") {
+        " (nobody trusted here has signed the certificate, or an intermediate certificate is missing)"
+    } else {
+        ""
+    }
 }
 
 impl ConnectError {

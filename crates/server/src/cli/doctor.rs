@@ -1,12 +1,14 @@
 //! `plexus doctor`: whether this installation works, from its configuration to what other servers see of it.
 //!
 //! - [`examine`]: looks at everything, in order
+//! - [`discovery`]: whether clients find the server by its name
 //! - [`machine`]: the configuration, the database, the disk, the limits of the system
 //! - [`arrival`]: how requests arrive through whatever is in front of the server
 //! - [`outside`]: what other servers see, the clock, the forward proxy, TURN
 
 mod arrival;
 mod check;
+mod discovery;
 mod examine;
 mod machine;
 mod outside;
@@ -47,11 +49,11 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, CommandError> {
         for check in &checks {
             print(check)?;
         }
-        let failed = checks.iter().filter(|check| check.outcome == Outcome::Failed).count();
-        output::line(if works {
-            "everything works".to_owned()
-        } else {
-            format!("{failed} of {} failed", checks.len())
+        let count = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
+        output::line(match (count(Outcome::Failed), count(Outcome::Warning)) {
+            (0, 0) => "everything works".to_owned(),
+            (0, warnings) => format!("everything works; warnings: {warnings}"),
+            (failed, _) => format!("{failed} of {} failed", checks.len()),
         })?;
     }
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })

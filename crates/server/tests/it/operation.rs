@@ -44,7 +44,9 @@ fn mistakes_in_the_configuration_do_not_keep_a_server_running() {
         assert_eq!(control("status").status.code(), Some(3));
         let said = stdout(&control("stop"));
         let media_store = installation.folder.join("media_store");
-        assert!(said.starts_with(&format!("not running: no server listens in {}", media_store.display())), "{said}");
+        let no_socket =
+            format!("not running: there is no control.sock of a running server in {}", media_store.display());
+        assert!(said.starts_with(&no_socket), "{said}");
     }
 }
 

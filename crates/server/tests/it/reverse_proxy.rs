@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 use http::Method;
 use plexus_net::percent_encode;
-use plexus_testkit::{Certificate, Client, Peer, skip};
+use plexus_testkit::{Certificate, Client, ForwardProxy, Peer, skip};
 use serde_json::{Value, json};
 
 use crate::binary::{Installation, Server, stdout};
@@ -262,6 +262,70 @@ async fn the_doctor_names_what_is_wrong_with_the_proxy() {
     }
 }
 
+/// What is done to the contributed file for delegation, and what the doctor then finds: an outcome and a part of the text.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_whether_clients_find_the_server_by_its_name() {
+    let file = "return 200 '{\"m.homeserver\": {\"base_url\": \"https://matrix.example.com\"}}';";
+    let address = "https://example.com/.well-known/matrix/client";
+    for (from, to, outcome, found) in [
+        ("# Tells clients.", "# Tells clients.", "ok", format!("{address} leads to https://matrix.example.com")),
+        (file, "return 404;", "warning", format!("{address} responds with 404")),
+        (file, "return 200 'here';", "failed", format!("{address} is not JSON")),
+        (file, "return 200 '{}';", "failed", format!("{address} names no m.homeserver.base_url")),
+        ("//matrix.example.com\"}", "//old.example.com\"}", "failed", "leads to https://old.example.com".to_owned()),
+        ("add_header Access-Control-Allow-Origin *;", "", "failed", "Access-Control-Allow-Origin".to_owned()),
+    ] {
+        let installation = Installation::new();
+        let upstream = Upstream::Port(SocketAddr::from(([127, 0, 0, 1], installation.port)));
+        let Some(proxy) = ReverseProxy::start_delegating(Program::Nginx, upstream, &[(from, to)]).await else { return };
+        let network = ForwardProxy::start().await;
+        network.name("example.com:443", ([127, 0, 0, 1], proxy.delegation_port()).into());
+        installation.edit("server_name: \"it.example\"", "server_name: example.com");
+        installation.edit("trusted_key_servers:\n  - server_name: matrix.org\n", "trusted_key_servers: []\n");
+        installation.add(&format!(
+            "public_baseurl: https://matrix.example.com/\nhttps_proxy: 'http://{}'\nfederation_custom_ca_list: [{}]\n",
+            network.address,
+            json!(Certificate::shared().certificate())
+        ));
+        let output = installation.command("doctor").arg("--json").output().unwrap();
+        let report: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let (is, text) = check(&report, "clients find it");
+        assert_eq!(is, outcome, "{to}: {report:#}");
+        assert!(text.contains(&found), "{to}: {text}");
+        assert_eq!(check(&report, "delegation").0, "ok", "{report:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_for_delegation_that_cannot_be_fetched_is_a_warning() {
+    let network = ForwardProxy::start().await;
+    let installation = Installation::new();
+    installation.edit("server_name: \"it.example\"", "server_name: example.com");
+    installation.edit("trusted_key_servers:\n  - server_name: matrix.org\n", "trusted_key_servers: []\n");
+    installation.add(&format!("https_proxy: 'http://{}'\n", network.address));
+    let output = installation.command("doctor").arg("--json").output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    for name in ["delegation", "clients find it"] {
+        assert_eq!(check(&report, name).0, "warning", "{report:#}");
+    }
+}
+
+#[test]
+fn the_doctor_skips_what_a_server_named_localhost_cannot_have() {
+    let installation = Installation::new();
+    installation.edit("server_name: \"it.example\"", "server_name: localhost");
+    installation.edit("trusted_key_servers:\n  - server_name: matrix.org\n", "trusted_key_servers: []\n");
+    let server = installation.start();
+    let output = installation.command("doctor").arg("--json").output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    server.stop();
+    assert_eq!(report["ok"], true, "{report:#}");
+    for name in ["public address", "reached by other servers", "clients find it"] {
+        assert_eq!(check(&report, name).0, "skipped", "{report:#}");
+    }
+}
+
 #[test]
 fn the_doctor_says_that_the_server_does_not_run() {
     let installation = Installation::new();
@@ -269,6 +333,7 @@ fn the_doctor_says_that_the_server_does_not_run() {
     let said = stdout(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("FAILED   server: it does not run\n         -> start it"), "{said}");
+    assert!(said.contains("homeserver.db is made at the first start\n"), "{said}");
     installation.add("listeners: 7\n");
     let said = stdout(&installation.command("doctor").output().unwrap());
     assert!(said.starts_with("FAILED   configuration: "), "{said}");

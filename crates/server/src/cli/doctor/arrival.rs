@@ -50,6 +50,9 @@ impl Doctor<'_> {
         const NAME: &str = "public address";
         let base = self.config.server.base_url();
         let base = base.trim_end_matches('/').to_owned();
+        if base == "https://localhost" {
+            return vec![Check::skipped(NAME, "the server's name is localhost, and public_baseurl is not set")];
+        }
         if !self.runs() {
             return vec![Check::skipped(NAME, "the server does not run")];
         }

@@ -45,6 +45,7 @@ async fn examine_loaded(loaded: &Loaded) -> Vec<Check> {
     checks.extend(doctor.listeners().await);
     checks.extend(doctor.arrival().await);
     checks.extend(doctor.outside().await);
+    checks.push(doctor.clients_find_it().await);
     checks.extend(doctor.forward_proxies().await);
     checks.extend(doctor.turn().await);
     checks

@@ -45,10 +45,18 @@ pub(super) async fn checks(config: &Config) -> Vec<Check> {
 
 async fn database(config: &Config) -> Check {
     const NAME: &str = "database";
-    let advice = "see `plexus db check`; the server makes and migrates the database when it starts";
     let options = match wire::database_options(config) {
         Ok(options) => options,
         Err(error) => return Check::failed(NAME, error.to_string(), "correct the option `database`"),
+    };
+    let advice = match &options {
+        Options::Sqlite(options) if !options.path.exists() => {
+            return Check::skipped(NAME, format!("{} is made at the first start", options.path.display()));
+        }
+        Options::Sqlite(_) => "see `plexus db check`; the server migrates the database when it starts",
+        Options::Postgres(_) => {
+            "see docs/postgresql.md and `plexus db check`; the server makes and migrates its tables when it starts"
+        }
     };
     match tokio::task::spawn_blocking(move || maintenance::product(&options)).await {
         Ok(Ok(product)) => Check::ok(NAME, format!("{product}; its tables are those of this version")),

@@ -20,22 +20,27 @@ use crate::key_file;
 const MAX_SKEW: Duration = Duration::from_secs(30);
 /// Where a server publishes its keys.
 const KEYS: &str = "/_matrix/key/v2/server";
+/// The check whether other servers reach this one.
+const REACHED: &str = "reached by other servers";
 
 impl Doctor<'_> {
     /// Delegation, certificate and keys, as other servers find them.
     pub(super) async fn outside(&self) -> Vec<Check> {
         let Ok(server) = ServerName::try_from(self.config.server.server_name.as_str()) else { return Vec::new() };
         let view = self.view();
+        if server.as_str() == "localhost" {
+            let found = "others cannot reach a server whose name is localhost";
+            return vec![Check::skipped(REACHED, found), self.clocks(&view).await];
+        }
         let (check, authority) = delegation(view.well_known(&server).await, &server);
         let mut checks = vec![check];
-        const NAME: &str = "reached by other servers";
         match view.get(&authority, KEYS).await {
             Ok(response) => {
-                checks.push(Check::ok(NAME, format!("{authority} responds, with a certificate for it")));
+                checks.push(Check::ok(REACHED, format!("{authority} responds, with a certificate for it")));
                 checks.push(self.keys(&server, &response));
             }
             Err(error) => checks.push(Check::failed(
-                NAME,
+                REACHED,
                 format!("{authority}: {error}"),
                 "open the port (8448 without delegation), get a certificate for that name, or delegate: see \
                  docs/reverse-proxies.md. A server behind a router may not reach itself by its public name; then look \
@@ -52,7 +57,8 @@ impl Doctor<'_> {
 
     fn keys(&self, server: &ServerName, response: &WholeResponse) -> Check {
         const NAME: &str = "published keys";
-        let advice = "another server answers for this name, or it runs with another signing key: see signing_key_path";
+        let advice = "another server answers for this name, or it runs with another signing key (see signing_key_path), \
+                      or the proxy does not pass on /_matrix";
         let Ok(key) = key_file::of(self.config) else {
             return Check::failed(NAME, "the signing key cannot be read", "see `plexus config check`");
         };
@@ -153,10 +159,18 @@ fn delegation(well_known: WellKnown, server: &ServerName) -> (Check, ServerName)
         WellKnown::Delegates(to) => {
             (Check::ok(NAME, format!("/.well-known/matrix/server of {server} leads to {to}")), to)
         }
-        WellKnown::Nothing(reason) => {
-            let found =
-                format!("none by /.well-known/matrix/server of {server} ({reason}); SRV records and port 8448 count");
+        WellKnown::Absent => {
+            let found = format!("none by /.well-known/matrix/server of {server}; SRV records and port 8448 count");
             (Check::ok(NAME, found), server.clone())
         }
+        WellKnown::Unusable(reason) => (
+            Check::warning(
+                NAME,
+                format!("/.well-known/matrix/server of {server}: {reason}; SRV records and port 8448 count"),
+                "if there is to be delegation, correct what serves that file, see docs/reverse-proxies.md; otherwise \
+                 nothing has to be done",
+            ),
+            server.clone(),
+        ),
     }
 }

@@ -90,6 +90,20 @@ impl ReverseProxy {
     /// certificates and the server, and the first of them where `edits` says so. `None`, said aloud, when it is not
     /// installed.
     pub(super) async fn start(program: Program, upstream: Upstream, edits: &[(&str, &str)]) -> Option<Self> {
+        Self::start_edited(program, upstream, edits, &[]).await
+    }
+
+    /// As [`Self::start`]; the file for delegation is edited.
+    pub(super) async fn start_delegating(program: Program, upstream: Upstream, edits: &[(&str, &str)]) -> Option<Self> {
+        Self::start_edited(program, upstream, &[], edits).await
+    }
+
+    async fn start_edited(
+        program: Program,
+        upstream: Upstream,
+        edits: &[(&str, &str)],
+        delegation_edits: &[(&str, &str)],
+    ) -> Option<Self> {
         if !Path::new(program.path()).exists() {
             skip(program.file(), &format!("{} is not there", program.path()));
             return None;
@@ -105,7 +119,12 @@ impl ReverseProxy {
             text = text.replace(from, to);
         }
         fs::write(folder.join("site"), text).unwrap();
-        fs::write(folder.join("delegation"), site.delegation(program)).unwrap();
+        let mut delegation = site.delegation(program);
+        for (from, to) in delegation_edits {
+            assert!(delegation.contains(from), "{} does not hold {from:?}", program.delegation_file());
+            delegation = delegation.replace(from, to);
+        }
+        fs::write(folder.join("delegation"), delegation).unwrap();
         let child = site.command(program);
         let proxy = Self { child, folder, client_port, federation_port, delegation_port };
         proxy.wait(program).await;
