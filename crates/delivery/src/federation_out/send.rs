@@ -24,6 +24,9 @@ use crate::outbox::{Due, Outcome, Turn};
 
 /// How long until a server that refuses, or could not be served, without being left alone is tried again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(300);
+/// How long the pieces that a server refuses may be looked for in one turn, which keeps a slot from other servers: as
+/// long as one request may take by default.
+const MAX_SEARCH_TIME: Duration = Duration::from_secs(60);
 
 /// Sends transactions.
 pub(super) struct TransactionSender {
@@ -144,7 +147,8 @@ impl TransactionSender {
     }
 
     /// A server may refuse a transaction because of its content. The first piece is set aside, and those after it that
-    /// the server refuses too, if it then accepts another piece.
+    /// the server refuses too, if it then accepts another piece of the same kind. That it accepts other kinds proves
+    /// nothing: it need not store them.
     async fn unclearly_refused(
         &self,
         turn: &Turn<ServerName, ServerExtras>,
@@ -153,6 +157,7 @@ impl TransactionSender {
         error: FederationError,
     ) -> Result<Outcome<ServerExtras>, SendError> {
         let server = &turn.key;
+        let began = self.clock.monotonic();
         let empty = Transaction::empty(self.unique_txn_id());
         if self.transmit(server, &empty, TransactionUse::Probe).await.is_err() {
             return Err(error.into());
@@ -163,17 +168,22 @@ impl TransactionSender {
         }
         let mut refused: Vec<(Piece, FederationError)> = Vec::new();
         let (mut transaction, mut error) = (transaction, error);
-        while refused.len() < MAX_TRIED_ALONE
+        while transaction.pieces.len() == 1
+            && refused.len() < MAX_TRIED_ALONE
+            && self.clock.monotonic().saturating_sub(began) < MAX_SEARCH_TIME
             && let Some(piece) = transaction.pieces.pop()
+            && self.may_set_aside(server, &piece)
         {
-            if !self.may_set_aside(server, &piece) {
-                break;
-            }
+            let kind = piece.kind();
             refused.push((piece, error.clone()));
-            transaction = self.build(turn, waiting, refused.len(), 1);
-            if transaction.is_empty() {
+            let Some(next) = self.next_of_kind(turn, waiting, refused.len(), kind) else {
+                if kind == Kind::ToDevice && !waiting.due.entries.is_empty() {
+                    self.transport.is_up(server);
+                    return Ok(hold_to_device(turn));
+                }
                 break;
-            }
+            };
+            transaction = next;
             match self.transmit(server, &transaction, TransactionUse::Probe).await {
                 Ok(()) => {
                     self.transport.is_up(server);
@@ -185,6 +195,24 @@ impl TransactionSender {
             }
         }
         Err(error.into())
+    }
+
+    /// Returns a transaction with the pieces after the first `skipped`, up to the first one of a kind; `None` if there
+    /// is none, or it does not fit.
+    fn next_of_kind(
+        &self,
+        turn: &Turn<ServerName, ServerExtras>,
+        waiting: &Waiting,
+        skipped: usize,
+        kind: Kind,
+    ) -> Option<Transaction> {
+        let is_of_kind = |piece: &Piece| piece.kind() == kind;
+        let next = self.build(turn, waiting, skipped, 1);
+        if next.pieces.first().is_some_and(is_of_kind) {
+            return Some(next);
+        }
+        let before = self.build(turn, waiting, skipped, usize::MAX).pieces.iter().position(is_of_kind)?;
+        Some(self.build(turn, waiting, skipped, before + 1))
     }
 
     /// Notes that a server has the content of a transaction, except for the pieces that are set aside.
@@ -306,7 +334,7 @@ fn repeat(extras: ServerExtras) -> Outcome<ServerExtras> {
 
 fn hold_to_device(turn: &Turn<ServerName, ServerExtras>) -> Outcome<ServerExtras> {
     let (server, seconds) = (&turn.key, RETRY_AFTER.as_secs());
-    tracing::warn!("{server} refuses one message to devices after the other: all wait for {seconds} s");
+    tracing::warn!("{server} refuses messages to devices: all wait for {seconds} s");
     let extras = ServerExtras { holds_to_device: true, ..turn.extras.clone() };
     Outcome::Repeat { extras, pause: Some(RETRY_AFTER) }
 }
