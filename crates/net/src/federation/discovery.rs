@@ -168,12 +168,13 @@ impl Discovery {
                 let delegated = Some((delegated, now + MAX_LIFETIME));
                 Known { delegated, ask_at: now + keep, failures: 0, prevented: None }
             }
-            // Nothing is known of the server then, and nothing is to be remembered once the proxy works again.
+            // Nothing new is known of the server then, and nothing is to be remembered once the proxy works again.
             Err(WellKnownError::Http(HttpError::Connect(error))) if error.is_of_proxy() => {
                 tracing::debug!("https://{host}/.well-known/matrix/server: {error}");
                 let prevented = error.is_of_broken_proxy().then(|| Arc::new(error.into()));
-                return before
-                    .unwrap_or_else(|| Arc::new(Known { delegated: None, ask_at: now, failures: 0, prevented }));
+                let (delegated, failures) =
+                    before.map_or((None, 0), |before| (before.delegated.clone(), before.failures));
+                return Arc::new(Known { delegated, ask_at: now, failures, prevented });
             }
             Err(error) => {
                 tracing::debug!("https://{host}/.well-known/matrix/server: {error}");

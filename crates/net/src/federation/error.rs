@@ -216,6 +216,16 @@ impl FederationError {
         }
     }
 
+    /// Whether a forward proxy is out of order, so that the error says nothing about the destination.
+    pub(super) fn is_of_broken_proxy(&self) -> bool {
+        match self {
+            Self::Unreachable { cause, .. } => {
+                matches!(&**cause, UnreachableError::Connect(error) if error.is_of_broken_proxy())
+            }
+            _ => false,
+        }
+    }
+
     /// For how long nothing is sent through the forward proxy, if that is why the request failed.
     pub(super) fn proxy_left_alone_for(&self) -> Option<Duration> {
         match self {

@@ -32,14 +32,14 @@ pub struct TrustedKeyServer {
 pub(super) type Wanted = HashMap<ServerName, HashMap<String, u64>>;
 
 impl KeyRing {
-    /// Asks the server itself for its keys. Returns whether it could be asked: a forward proxy that is in the way says
-    /// nothing about the server.
+    /// Asks the server itself for its keys. Returns whether it could be asked: a forward proxy that is out of order
+    /// says nothing about the server.
     pub(super) async fn ask_server(&self, server: &ServerName, patience: Patience) -> bool {
         let body = match get_server_keys::call(&self.client, server, patience).await {
             Ok(body) => body,
             Err(error) => {
                 tracing::debug!("the keys of {server} cannot be fetched: {error}");
-                return !error.is_of_proxy() && !matches!(error, FederationError::NotSent(_));
+                return !error.is_of_broken_proxy() && !matches!(error, FederationError::NotSent(_));
             }
         };
         let now = self.clock.now_ms();
