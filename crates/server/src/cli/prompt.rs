@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::iter::Peekable;
 use std::path::Path;
 
 use rustix::process::{Signal, getpid, kill_process};
@@ -64,29 +65,48 @@ impl Drop for Silent {
     }
 }
 
-/// Reads a line from a terminal that passes on every key.
+/// Reads a line from a terminal that passes on every key. Keys that write nothing have no effect.
 fn typed(keys: impl io::BufRead) -> io::Result<String> {
     const INTERRUPT: u8 = 0x03;
     const QUIT: u8 = 0x1c;
     const END: u8 = 0x04;
     const KILL_LINE: u8 = 0x15;
+    /// All that is typed is one word: nobody sees where one ends.
+    const KILL_WORD: u8 = 0x17;
     const BACKSPACE: u8 = 0x08;
     const DELETE: u8 = 0x7f;
+    const ESCAPE: u8 = 0x1b;
     let mut line = Vec::new();
-    for key in keys.bytes() {
+    let mut keys = keys.bytes().peekable();
+    while let Some(key) = keys.next() {
         match key? {
             b'\n' | b'\r' => return String::from_utf8(line).map_err(io::Error::other),
             INTERRUPT | QUIT => return Err(io::ErrorKind::Interrupted.into()),
             END => break,
-            KILL_LINE => line.clear(),
+            KILL_LINE | KILL_WORD => line.clear(),
             BACKSPACE | DELETE => {
                 // The bytes of the last character.
                 while line.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
             }
+            ESCAPE => skip_sequence(&mut keys)?,
+            0..b' ' => {}
             key => line.push(key),
         }
     }
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, "no answer given"))
+}
+
+/// Skips what follows ESC when an arrow key or the like was pressed (ECMA-48, CSI and SS3).
+fn skip_sequence(keys: &mut Peekable<io::Bytes<impl io::BufRead>>) -> io::Result<()> {
+    let Some(Ok(b'[' | b'O')) = keys.peek() else { return Ok(()) };
+    keys.next();
+    // A control character is not part of it: the sequence was cut off.
+    while let Some(key) = keys.next_if(|key| !matches!(key, Ok(0..b' '))) {
+        if (b'@'..=b'~').contains(&key?) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Asks for a new password twice, until both are the same and not empty.
@@ -155,6 +175,11 @@ mod tests {
         assert_eq!(line("geheim\n".as_bytes()).unwrap(), "geheim");
         assert_eq!(line("ab\u{7f}\u{7f}\u{7f}é\u{8}x\r".as_bytes()).unwrap(), "x");
         assert_eq!(line("wrong\u{15}right\nmore".as_bytes()).unwrap(), "right");
+        assert_eq!(line(b"wrong words\x17right\n").unwrap(), "right");
+        // Ctrl-Z, Tab, ESC, arrows, F1, F5, Ctrl-Delete.
+        assert_eq!(line(b"a\x1ab\tc\x1bd\x1b[A\x1b[De\x1bOPf\x1b[15~g\x1b[3;5~h\n").unwrap(), "abcdefgh");
+        assert_eq!(line(b"a\x1b[\n").unwrap(), "a");
+        assert_eq!(line(b"a\x1b[1\x03").unwrap_err().kind(), io::ErrorKind::Interrupted);
         assert_eq!(line(b"half\x04").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(line(b"half\x03").unwrap_err().kind(), io::ErrorKind::Interrupted);
     }
