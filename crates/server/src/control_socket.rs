@@ -6,7 +6,6 @@
 //! store, the one folder that every server can write to. `plexus stop` and `plexus status` use it as well, however the
 //! server was started.
 
-use std::fs;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -24,7 +23,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::listen::{self, BindError};
+use crate::listen::{self, BindError, SocketFile};
 use crate::users::{UserAdmin, UserReply, UserRequest};
 
 /// The socket's name in the media store.
@@ -98,7 +97,9 @@ impl Place {
 /// The server's end of the control socket.
 pub struct ControlSocket {
     listener: UnixListener,
-    path: PathBuf,
+    // Removed, in this order, while the place still leads to it.
+    _file: SocketFile,
+    place: Place,
 }
 
 impl ControlSocket {
@@ -109,8 +110,8 @@ impl ControlSocket {
     pub fn bind(media_store: &Path) -> Result<Self, BindError> {
         let refused = |source| BindError::Refused { address: media_store.join(NAME).display().to_string(), source };
         let place = Place::of(media_store).map_err(refused)?;
-        let listener = listen::bind_unix(&place.short, MODE)?;
-        Ok(Self { listener, path: place.path })
+        let (listener, file) = listen::bind_unix(&place.short, MODE)?;
+        Ok(Self { listener, _file: file, place })
     }
 
     /// Handles the requests of commands until the future is dropped, which ends the connections. Notifies `stop` when a
@@ -124,7 +125,7 @@ impl ControlSocket {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!("cannot accept a connection on {}: {error}", self.path.display());
+                    tracing::warn!("cannot accept a connection on {}: {error}", self.place.path.display());
                     #[expect(clippy::disallowed_methods, reason = "the operating system has run out of descriptors")]
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     continue;
@@ -139,13 +140,6 @@ impl ControlSocket {
                 drop(permit);
             });
         }
-    }
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -8,13 +8,13 @@ mod heads;
 mod inherited;
 mod linger;
 mod out_queue;
+mod pieces;
 mod resources;
 mod slots;
 mod stall;
 mod unread;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use bind::SocketFile;
 pub(crate) use bind::unix as bind_unix;
 pub use bind::{BindError, address_of};
 use connection::Connections;
@@ -43,16 +44,6 @@ const WARNINGS_PER_SECOND: f64 = 1.0 / 60.0;
 enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
-}
-
-/// The file of a unix socket. It is removed with the socket.
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 /// A listener of the configuration whose address is bound, and which does not serve yet.
@@ -93,7 +84,7 @@ impl Bound {
     /// Returns where it listens, in words.
     pub fn describe(&self) -> String {
         match (&self.socket, self.address()) {
-            (Socket::Unix(_, file), _) => format!("unix socket {}", file.0.display()),
+            (Socket::Unix(_, file), _) => format!("unix socket {}", file.path().display()),
             (_, Some(address)) => {
                 let scheme = match self.kind {
                     ListenerType::Metrics => "metrics: http",
@@ -129,8 +120,8 @@ pub fn bind(
     let mut bound = Vec::new();
     for listener in listeners.iter().filter(|listener| is_opened(listener, enable_metrics)) {
         if let Some(path) = &listener.path {
-            let socket = bind::unix(path, listener.mode.0)?;
-            bound.push(with_socket(listener, Socket::Unix(socket, SocketFile(path.clone()))));
+            let (socket, file) = bind::unix(path, listener.mode.0)?;
+            bound.push(with_socket(listener, Socket::Unix(socket, file)));
         } else if let Some(port) = listener.port {
             for socket in bind::tcp(port, &listener.bind_addresses, &mut inherited)? {
                 bound.push(with_socket(listener, Socket::Tcp(socket)));
@@ -144,7 +135,7 @@ pub fn bind(
 fn with_socket(listener: &ListenerConfig, socket: Socket) -> Bound {
     let place = match &socket {
         Socket::Tcp(_) => listener.port.unwrap_or_default().to_string(),
-        Socket::Unix(_, file) => file.0.display().to_string(),
+        Socket::Unix(_, file) => file.path().display().to_string(),
     };
     Bound {
         socket,

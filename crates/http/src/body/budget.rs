@@ -93,6 +93,12 @@ impl ByteBudget {
         held
     }
 
+    /// Whether one body can take `bytes` at once, if its sender's share allows it.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        let small = bytes.min(SMALL_BODY_BYTES);
+        self.small.available_permits() >= small && self.large.available_permits() >= bytes - small
+    }
+
     /// Returns how many bytes bodies hold now.
     pub fn held(&self) -> usize {
         let taken = |size: usize, semaphore: &Semaphore| size.saturating_sub(semaphore.available_permits());

@@ -125,7 +125,12 @@ pub(super) fn tcp(port: u16, addresses: &[String], inherited: &mut Inherited) ->
             }
             Err(error) if both && address == any_v6 && no_ipv6(&error) => {}
             Err(error) if has_any_v6 && address.is_ipv4() && error.kind() == ErrorKind::AddrInUse => {}
-            Err(error) => return Err(refused(address_and_port, error)),
+            Err(error) => {
+                if error.kind() == ErrorKind::AddrInUse {
+                    inherited.require_none_on(port)?;
+                }
+                return Err(refused(address_and_port, error));
+            }
         }
     }
     Ok(listeners)
@@ -169,12 +174,29 @@ fn refused(address: SocketAddr, source: io::Error) -> BindError {
     }
 }
 
+/// The file of a unix socket. It is removed with the socket.
+pub(crate) struct SocketFile(PathBuf);
+
+impl SocketFile {
+    /// Returns its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// Listens on the unix socket `path` with the permission bits `mode`; a socket on which nobody listens any more is
 /// replaced.
 ///
 /// # Errors
 /// See [`BindError`].
-pub(crate) fn unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
+pub(crate) fn unix(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), BindError> {
     let refused = |source| BindError::Refused { address: path.display().to_string(), source };
     if let Ok(found) = fs::symlink_metadata(path) {
         if !found.file_type().is_socket() {
@@ -186,8 +208,9 @@ pub(crate) fn unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
         fs::remove_file(path).map_err(refused)?;
     }
     let listener = UnixListener::bind(path).map_err(refused)?;
+    let file = SocketFile(path.to_owned());
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(refused)?;
-    Ok(listener)
+    Ok((listener, file))
 }
 
 #[cfg(test)]

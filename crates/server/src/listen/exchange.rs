@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use plexus_base::long_poll::PolledConnection;
 use plexus_base::{Clock, Shutdown};
 
+use super::pieces::PiecedBody;
 use super::slots::Slot;
 use super::stall::{Timer, timer};
 
@@ -33,9 +34,6 @@ pub(super) const STREAM_STALL: Duration = Duration::from_secs(60);
 const MAX_SKIPPED_BYTES: u64 = 64 * 1024;
 /// How long that may take; the response waits for it. Small bodies come together with their heads.
 const SKIP_TIMEOUT: Duration = Duration::from_millis(100);
-/// The largest piece in which a response is handed to hyper, which keeps a piece whole in memory until it is sent.
-/// When the last one is asked for, nearly all has been sent.
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// The requests in progress on a connection. Owned by the connection's task; each of its exchanges has a part in it.
 #[derive(Debug)]
@@ -163,7 +161,7 @@ impl Exchange {
     pub(super) fn response_body(mut self, body: Body) -> ResponseBody {
         self.note_read();
         self.set_unread(true);
-        ResponseBody { body, rest: Bytes::new(), exchange: self }
+        ResponseBody { body: PiecedBody::new(body), exchange: self }
     }
 }
 
@@ -275,9 +273,7 @@ impl Drop for RequestBody {
 
 /// See [`Exchange::response_body`].
 pub(super) struct ResponseBody {
-    body: Body,
-    /// The part of the last piece that has not been handed on.
-    rest: Bytes,
+    body: PiecedBody,
     exchange: Exchange,
 }
 
@@ -288,34 +284,16 @@ impl HttpBody for ResponseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
         this.exchange.note_read();
-        if this.rest.is_empty() {
-            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-                this.exchange.set_unread(false);
-                return Poll::Pending;
-            };
-            this.exchange.set_unread(true);
-            match frame.map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(data))) => this.rest = data,
-                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            }
-        }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        this.exchange.set_unread(frame.is_ready());
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint = self.body.size_hint();
-        let rest = self.rest.len() as u64;
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper.saturating_add(rest));
-        }
-        hint.set_lower(hint.lower().saturating_add(rest));
-        hint
+        self.body.size_hint()
     }
 }

@@ -32,6 +32,12 @@ pub enum InheritedError {
         /// The system's error.
         source: io::Error,
     },
+    /// There are too many.
+    #[error("LISTEN_FDS names {count} file descriptors; at most {MAX_SOCKETS} are possible")]
+    TooMany {
+        /// Their number.
+        count: RawFd,
+    },
     /// No listener is for one of them: connections to it would never be accepted.
     #[error(
         "systemd listens on {address} for this server, but no listener has that address; add one to `listeners`, or \
@@ -53,12 +59,16 @@ impl Inherited {
     /// Returns the sockets that the environment names for this process.
     ///
     /// # Errors
-    /// When one of them is not a TCP socket that listens.
+    /// When one of them is not a TCP socket that listens, or there are too many.
     pub fn from_env() -> Result<Self, InheritedError> {
         let number = |name: &str| std::env::var(name).ok()?.parse::<RawFd>().ok();
         let process = std::env::var("LISTEN_PID").ok();
         let count = number("LISTEN_FDS").filter(|_| process == Some(std::process::id().to_string()));
-        let descriptors = FIRST..FIRST + count.unwrap_or(0).clamp(0, MAX_SOCKETS);
+        let count = count.unwrap_or(0);
+        if count > MAX_SOCKETS {
+            return Err(InheritedError::TooMany { count });
+        }
+        let descriptors = FIRST..FIRST + count;
         let sockets = descriptors
             .map(|descriptor| socket(descriptor).map_err(|source| InheritedError::NotListening { descriptor, source }));
         Ok(Self { sockets: sockets.collect::<Result<_, _>>()? })
@@ -75,7 +85,19 @@ impl Inherited {
     /// # Errors
     /// [`InheritedError::NoListener`].
     pub(super) fn require_all_taken(&self) -> Result<(), InheritedError> {
-        match self.sockets.first() {
+        self.require_none(|_| true)
+    }
+
+    /// Returns an error if a socket with this port is left: it may be what keeps a listener from using the port.
+    ///
+    /// # Errors
+    /// [`InheritedError::NoListener`].
+    pub(super) fn require_none_on(&self, port: u16) -> Result<(), InheritedError> {
+        self.require_none(|address| address.port() == port)
+    }
+
+    fn require_none(&self, is_meant: impl Fn(SocketAddr) -> bool) -> Result<(), InheritedError> {
+        match self.sockets.iter().find(|(address, _)| is_meant(*address)) {
             Some((address, _)) => Err(InheritedError::NoListener { address: *address }),
             None => Ok(()),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -18,6 +18,8 @@ use plexus_base::Clock;
 use plexus_http::auth::LoggedUser;
 use plexus_http::body::{BudgetSize, ByteBudget, HeldBytes, Sender};
 use plexus_http::peer;
+
+use super::pieces::{PIECE_BYTES, PiecedBody};
 
 const MIB: usize = 1024 * 1024;
 
@@ -34,9 +36,6 @@ const MAX_COUNTED_BYTES: usize = 32 * MIB;
 const LEAST_BYTES_PER_SECOND: u64 = 4 * 1024;
 /// How far behind that rate a reader may be: a train in a tunnel.
 const GRACE: Duration = Duration::from_secs(120);
-/// The largest piece in which a large response is handed on; each is a copy, so that a response can be dropped although
-/// one of its pieces is being sent. Smaller responses are handed on whole.
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// The responses that clients have not read yet. A process has one.
 pub(super) struct UnreadResponses {
@@ -52,9 +51,7 @@ type Watched = Mutex<Option<Unread>>;
 
 /// What is left of a large response.
 struct Unread {
-    body: Body,
-    /// The part of the body's last frame that has not been handed on.
-    rest: Bytes,
+    body: PiecedBody,
     /// When the response was made, on the monotonic clock.
     began: Duration,
     /// How many bytes have been handed on.
@@ -110,7 +107,7 @@ impl UnreadResponses {
     fn watch(self: &Arc<Self>, body: Body, held: HeldBytes) -> WatchedBody {
         let began = self.clock.monotonic();
         let due = began + GRACE;
-        let unread = Unread { body, rest: Bytes::new(), began, read: 0, due, _held: held };
+        let unread = Unread { body: PiecedBody::new(body), began, read: 0, due, _held: held };
         let unread = Arc::new(Mutex::new(Some(unread)));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.due.lock().insert((due, number), Arc::downgrade(&unread));
@@ -129,10 +126,11 @@ pub(super) async fn count(State(all): State<Arc<UnreadResponses>>, request: Requ
         held.count_for(Sender::User(user.clone()));
     }
     let is_large = bytes > PIECE_BYTES;
-    if is_large {
+    let counted = bytes.min(MAX_COUNTED_BYTES);
+    if !all.budget.has_room(counted) {
         all.drop_slow();
     }
-    match held.grow(bytes.min(MAX_COUNTED_BYTES)).await {
+    match held.grow(counted).await {
         Ok(()) if is_large => response.map(|body| Body::new(all.watch(body, held))),
         Ok(()) => response.map(|body| Body::new(CountedBody { body, _held: held })),
         Err(error) => error.into_response(),
@@ -181,11 +179,11 @@ impl HttpBody for WatchedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.unread.lock().as_ref().is_some_and(|unread| unread.rest.is_empty() && unread.body.is_end_stream())
+        self.unread.lock().as_ref().is_some_and(|unread| unread.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.unread.lock().as_ref().map_or_else(SizeHint::default, Unread::size_hint)
+        self.unread.lock().as_ref().map_or_else(SizeHint::default, |unread| unread.body.size_hint())
     }
 }
 
@@ -199,29 +197,17 @@ impl Drop for WatchedBody {
 }
 
 impl Unread {
+    /// Returns the next frame of the body: a copy, so that the response can be dropped while the frame is being sent.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        if self.rest.is_empty() {
-            match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
-                },
-                ended => return Poll::Ready(ended),
-            }
-        }
-        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
-        self.read = self.read.saturating_add(piece.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(&piece)))))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let mut hint = self.body.size_hint();
-        let rest = self.rest.len() as u64;
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper.saturating_add(rest));
-        }
-        hint.set_lower(hint.lower().saturating_add(rest));
-        hint
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| {
+                frame.map_data(|data| {
+                    self.read = self.read.saturating_add(data.len() as u64);
+                    Bytes::copy_from_slice(&data)
+                })
+            })
+        }))
     }
 }
 
@@ -326,8 +312,25 @@ mod tests {
                 read += piece?.len();
             }
             clock.advance(Duration::from_secs(10));
-            assert_eq!(ask(&router, "198.51.100.1").await.status(), 200);
+            all.drop_slow();
         }
+    }
+
+    #[tokio::test]
+    async fn the_slowest_reader_is_left_alone_while_there_is_room() {
+        const THREE: BudgetSize = BudgetSize { large: 12 * MIB, ..TWO };
+        let clock = Clock::manual(0);
+        let all = UnreadResponses::of_size(THREE, &clock);
+        let router = router(&all, 4 * MIB);
+        let mut slow = ask(&router, "192.0.2.1").await.into_body();
+        clock.advance(10 * GRACE);
+        let second = ask(&router, "198.51.100.1").await;
+        let third = ask(&router, "203.0.113.1").await;
+        assert_eq!((second.status().as_u16(), third.status().as_u16()), (200, 200));
+        assert!(piece(&mut slow).await.unwrap().is_ok());
+        clock.advance(10 * GRACE);
+        assert_eq!(ask(&router, "203.0.113.2").await.status(), 200);
+        assert!(piece(&mut slow).await.unwrap().is_err(), "the next one needs its memory");
     }
 
     #[tokio::test]
@@ -349,10 +352,11 @@ mod tests {
         assert_eq!(ask(&router, "198.51.100.1").await.status(), 200);
         assert!(piece(&mut slow[0]).await.unwrap().is_ok());
         assert!(piece(&mut slow[1]).await.unwrap().is_err());
+        let other = ask(&router, "198.51.100.1").await;
         clock.advance(GRACE);
-        assert_eq!(ask(&router, "198.51.100.1").await.status(), 200);
+        assert_eq!(ask(&router, "198.51.100.2").await.status(), 200);
         assert!(piece(&mut slow[0]).await.unwrap().is_err());
-        drop(slow);
+        drop((slow, other));
         assert_eq!((all.budget.held(), all.due.lock().len()), (0, 0));
     }
 }

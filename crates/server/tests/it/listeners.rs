@@ -167,6 +167,29 @@ fn what_systemd_passes_must_be_sockets_of_listeners() {
     }
 }
 
+#[test]
+fn a_socket_of_systemd_that_is_in_the_way_of_a_listener_is_named() {
+    let installation = Installation::new();
+    // ListenStream= with a port alone; not on machines without IPv6.
+    let Ok(socket) = TcpListener::bind(("::", installation.port)) else { return };
+    let address = socket.local_addr().unwrap();
+    let output = serve_with(&installation, socket, "$$").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let text = stderr(&output);
+    assert!(text.contains(&format!("systemd listens on {address} for this server, but no listener")), "{text}");
+}
+
+#[test]
+fn more_sockets_of_systemd_than_are_possible_are_refused() {
+    let installation = Installation::new();
+    let serve = installation.command("serve");
+    let mut command = Command::new("sh");
+    command.args(["-c", "export LISTEN_FDS=65 LISTEN_PID=$$; exec \"$@\"", "sh"]);
+    let output = command.arg(serve.get_program()).args(serve.get_args()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("LISTEN_FDS names 65 file descriptors"), "{}", stderr(&output));
+}
+
 #[tokio::test]
 async fn a_proxy_in_front_says_who_the_client_is() {
     let proxied =
