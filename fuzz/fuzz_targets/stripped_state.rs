@@ -16,9 +16,9 @@ const INVITE: &str = r#"{"auth_events":[],"content":{"membership":"invite"},"dep
 fuzz_target!(|text: &str| {
     let Ok(sent) = serde_json::from_str::<Vec<Box<RawValue>>>(text) else { return };
     let invite = Pdu::parse(INVITE, RoomVersion::V10).expect("the invite is an event");
-    let fitting = StrippedState::fitting(&sent).along(&invite, "invite_room_state");
+    let fitting = StrippedState::fitting(&sent).attach_to(&invite, "invite_room_state");
     if let Ok(all) = StrippedState::all(&sent) {
-        assert_eq!(all.along(&invite, "invite_room_state"), fitting);
+        assert_eq!(all.attach_to(&invite, "invite_room_state"), fitting);
     }
     let json = fitting.unsigned().expect("the stripped state is in unsigned").to_json();
     let packed = pdu_json::pack(&json).expect("what is kept can be stored");

@@ -8,6 +8,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 const [chromium, baseUrl, user, password, passwordlessUrl] = process.argv.slice(2);
 const PAGE = "/_matrix/static/client/login/";
@@ -83,11 +84,17 @@ class Browser {
     }
 
     async close() {
-        const ended = new Promise((resolve) => this.process.on("exit", resolve));
         this.process.kill();
-        await ended;
-        // Its helpers may write for a moment longer.
-        rmSync(this.folder, { recursive: true, force: true, maxRetries: 30, retryDelay: 100 });
+        await this.gone.catch(() => {});
+        // Its helpers may write for a moment longer, also while the folder is being removed.
+        for (let left = 100; ; left--) {
+            try {
+                return rmSync(this.folder, { recursive: true, force: true });
+            } catch (error) {
+                if (left === 0) throw error;
+                await sleep(100);
+            }
+        }
     }
 }
 

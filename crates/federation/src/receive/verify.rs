@@ -36,26 +36,25 @@ impl PduVerifier {
     /// returned redacted. Returns a result for each event, in order.
     pub(crate) async fn verify(&self, pdus: Vec<Pdu>) -> Vec<Result<Pdu, ReceiveError>> {
         let keys = Arc::new(self.peers.keys(keys_of(&pdus)).await);
+        let part = |pdus| Part { pdus, keys: Arc::clone(&keys), entropy: self.random.bytes::<32>() };
+        if pdus.len() < MIN_SPREAD {
+            return part(pdus).check();
+        }
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let share = if pdus.len() < MIN_SPREAD { pdus.len() } else { pdus.len().div_ceil(cores) };
+        let share = pdus.len().div_ceil(cores);
         let mut parts = Vec::new();
         let mut pdus = pdus.into_iter().peekable();
         while pdus.peek().is_some() {
-            let pdus: Vec<Pdu> = pdus.by_ref().take(share.max(1)).collect();
-            let part = Arc::new(Part { pdus, keys: Arc::clone(&keys), entropy: self.random.bytes::<32>() });
-            let elsewhere = (share >= MIN_SPREAD).then(|| {
-                let part = Arc::clone(&part);
-                tokio::task::spawn_blocking(move || part.check())
-            });
-            parts.push((part, elsewhere));
+            let part = part(pdus.by_ref().take(share).collect());
+            parts.push((part.pdus.len(), tokio::task::spawn_blocking(move || part.check())));
         }
         let mut checked = Vec::new();
-        for (part, elsewhere) in parts {
-            let results = match elsewhere {
-                Some(results) => results.await.ok(),
-                None => None,
-            };
-            checked.extend(results.unwrap_or_else(|| part.check()));
+        for (count, results) in parts {
+            match results.await {
+                Ok(results) => checked.extend(results),
+                // The runtime is being shut down.
+                Err(_) => checked.extend((0..count).map(|_| Err(ReceiveError::Panicked))),
+            }
         }
         checked
     }
@@ -152,10 +151,8 @@ async fn parsed(room: &Room, raw: Vec<RawPdu>) -> Vec<Pdu> {
     let mut pdus = if raw.len() < MIN_SPREAD {
         parse_all(&raw, version)
     } else {
-        let raw = Arc::new(raw);
-        let parsing = Arc::clone(&raw);
-        let parsed = tokio::task::spawn_blocking(move || parse_all(&parsing, version)).await;
-        parsed.unwrap_or_else(|_| parse_all(&raw, version))
+        // It fails only when the runtime is being shut down.
+        tokio::task::spawn_blocking(move || parse_all(&raw, version)).await.unwrap_or_default()
     };
     pdus.retain(|pdu| pdu.room_id() == &room.id);
     pdus
