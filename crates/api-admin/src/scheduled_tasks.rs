@@ -32,7 +32,7 @@ struct TaskInfo {
     error: Option<String>,
 }
 
-/// Returns the newest tasks that match, oldest first; `max_timestamp` leads to older ones.
+/// Returns the newest tasks that match, oldest first; `max_timestamp`, the timestamp of the first, leads to older ones.
 pub(crate) async fn list(
     AuthAdmin(_): AuthAdmin,
     Query(filter): Query<Filter>,
@@ -41,11 +41,16 @@ pub(crate) async fn list(
     let status = filter.status.or(filter.job_status).map(|name| {
         TaskStatus::from_name(&name).ok_or_else(|| ApiError::invalid_param(format!("{name:?} is not a status")))
     });
+    for name in [&filter.action_name, &filter.resource_id].into_iter().flatten() {
+        if name.contains('\0') {
+            return Err(ApiError::invalid_param("A filter must not contain U+0000"));
+        }
+    }
     let filter = TaskFilter {
         kind: filter.action_name.filter(|name| !name.is_empty()),
         resource_id: filter.resource_id,
         status: status.transpose()?,
-        before_ms: filter.max_timestamp,
+        max_timestamp_ms: filter.max_timestamp,
     };
     let found = db.read::<_, DbError, _>(move |tx| tasks::list(tx, &filter)).await?;
     Ok(JsonBody(Response { scheduled_tasks: found.into_iter().map(TaskInfo::from).collect() }))

@@ -7,7 +7,7 @@ pub(crate) mod update_delayed_event;
 
 use http::StatusCode;
 use plexus_http::room_errors::delayed_send_error;
-use plexus_http::{ApiError, JsonBody};
+use plexus_http::{ApiError, JsonBody, Requester};
 use plexus_rooms::NewEvent;
 use plexus_service::DelayedEvents;
 use plexus_service::delayed_events::{DelayedEventError, DelayedSendError, NewDelayedEvent};
@@ -17,6 +17,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::access::require_text;
 use crate::sending::Sent;
 
 /// The form in which a client uses delayed events: the names in errors depend on it.
@@ -53,6 +54,24 @@ struct FinalisedInfo {
     event_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Box<RawValue>>,
+}
+
+/// A delayed event, with the names that its times had before the proposal was accepted, too.
+#[derive(Debug, Serialize)]
+pub(crate) struct UnstableInfo {
+    delay: u64,
+    running_since: u64,
+    #[serde(flatten)]
+    event: DelayedEventInfo,
+}
+
+impl TryFrom<DelayedEvent> for UnstableInfo {
+    type Error = ApiError;
+
+    fn try_from(event: DelayedEvent) -> Result<Self, ApiError> {
+        let (delay, running_since) = (event.delay_ms, event.delayed_since_ts);
+        Ok(Self { delay, running_since, event: event.try_into()? })
+    }
 }
 
 impl TryFrom<DelayedEvent> for DelayedEventInfo {
@@ -114,12 +133,15 @@ pub(crate) fn positive_delay(delay_ms: i64) -> Result<u64, ApiError> {
 
 /// Schedules an event whose request delays it by [`Delay`].
 pub(crate) async fn delayed_by(
+    requester: &Requester,
     delayed: &DelayedEvents,
     event: NewEvent,
     delay_ms: u64,
 ) -> Result<JsonBody<Sent>, ApiError> {
     let event = NewDelayedEvent {
         sender: event.sender,
+        is_suspended: requester.suspended,
+        endpoint: "send",
         transaction: event.transaction,
         room_id: event.room_id,
         event_type: event.event_type,
@@ -127,9 +149,15 @@ pub(crate) async fn delayed_by(
         content: event.content,
         delay_ms,
     };
-    let scheduled = delayed.schedule(event).await;
-    let delay_id = scheduled.map_err(|error| delayed_event_error(error, Form::Query))?;
-    Ok(JsonBody(Sent::Later { delay_id }))
+    Ok(JsonBody(Sent::Later { delay_id: schedule(delayed, event, Form::Query).await? }))
+}
+
+/// Schedules an event; returns its delay id.
+pub(crate) async fn schedule(delayed: &DelayedEvents, event: NewDelayedEvent, form: Form) -> Result<String, ApiError> {
+    require_text("eventType", &event.event_type)?;
+    require_text("state_key", event.state_key.as_deref().unwrap_or_default())?;
+    require_text("txnId", event.transaction.as_ref().map_or("", |transaction| &transaction.txn_id))?;
+    delayed.schedule(event).await.map_err(|error| delayed_event_error(error, form))
 }
 
 /// Returns the client's error. Clients of the unstable forms do not know 409: an event that is not scheduled any more

@@ -62,6 +62,7 @@ impl TargetRequest {
             reason: self.reason,
             content: Object::new(),
             via: Vec::new(),
+            transaction: None,
             authority: Authority::of_user(requester.is_admin),
         }
     }
@@ -76,6 +77,7 @@ impl OwnRequest {
             reason: self.reason,
             content: Object::new(),
             via: Vec::new(),
+            transaction: None,
             authority: Authority::of_user(requester.is_admin),
         }
     }

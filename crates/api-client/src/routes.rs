@@ -292,7 +292,7 @@ fn delayed_event_routes(r: &mut Routes<Api>) {
     let all = unstable("/delayed_events");
     r.get(Client::UNSTABLE, &all, delayed_events::get_all_delayed_events::handle);
     let one = unstable("/delayed_events/{delay_id}");
-    r.get(Client::UNSTABLE, &one, delayed_events::get_delayed_event::handle);
+    r.get(Client::UNSTABLE, &one, delayed_events::get_delayed_event::unstable);
     r.post(Client::UNSTABLE, &one, delayed_events::update_delayed_event::by_body);
     let action = unstable("/delayed_events/{delay_id}/{action}");
     r.post(Client::UNSTABLE, &action, delayed_events::update_delayed_event::unstable);

@@ -194,7 +194,7 @@ pub(crate) fn suspended() -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, "M_USER_SUSPENDED", message)
 }
 
-fn locked() -> ApiError {
+pub(crate) fn locked() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "User account has been locked").with("soft_logout", true)
 }
 

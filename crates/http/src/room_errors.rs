@@ -9,7 +9,7 @@ use plexus_service::delayed_events::DelayedSendError;
 use plexus_service::{ClientEventError, MemberEventError, RemoteProfileError, ResolveError};
 
 use crate::ApiError;
-use crate::auth::suspended;
+use crate::auth::{locked, suspended};
 use crate::federation::federation_error;
 
 /// Returns the client's error for an event that was not sent.
@@ -89,7 +89,9 @@ pub fn delayed_send_error(error: DelayedSendError) -> ApiError {
         DelayedSendError::Overtaken => ApiError::new(StatusCode::CONFLICT, "M_UNKNOWN", text)
             .with("org.matrix.msc4140.errcode", "M_CANCELLED_BY_STATE_UPDATE"),
         DelayedSendError::Deactivated => ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", text),
+        DelayedSendError::Locked => locked(),
         DelayedSendError::Suspended => suspended(),
+        DelayedSendError::Failed => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", text),
         DelayedSendError::Event(error) => client_event_error(error),
     }
 }

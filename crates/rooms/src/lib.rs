@@ -35,7 +35,7 @@ pub use model::rooms::Rooms;
 pub use model::servers::Servers;
 pub use model::sorted::SortedSet;
 pub use model::state_map::{StateEntry, StateMap};
-pub use model::timeline_event::{ClientFormat, Replaced, TimelineEvent, Transaction};
+pub use model::timeline_event::{ClientFormat, DELAYED_EVENT_DEVICE, Replaced, TimelineEvent, Transaction};
 pub use plexus_store::repo::memberships::RoomMembership;
 pub use read::stripped::{StrippedState, TooMuchStrippedState};
 pub use read::user_directory::{FoundUser, UserDirectory, UserSearch};

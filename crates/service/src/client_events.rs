@@ -58,6 +58,15 @@ impl ClientEventSender {
         self.sender.replayed(&event.room_id, &event.sender, transaction)
     }
 
+    /// As [`Self::replayed`], also when memory does not have it any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sent_before(&self, event: &NewEvent) -> Result<Option<EventId>, DbError> {
+        let Some(transaction) = &event.transaction else { return Ok(None) };
+        self.sender.sent_before(&event.room_id, &event.sender, transaction).await
+    }
+
     /// Sends the event of the requester.
     ///
     /// # Errors

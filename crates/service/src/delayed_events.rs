@@ -14,12 +14,13 @@ mod sending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plexus_base::background::{catch_panic, panic_message};
 use plexus_base::{Background, Clock, LimitExceeded};
 use plexus_protocol::event::{MAX_FIELD, MAX_PDU};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::{Object, Value};
 use plexus_rooms::{Rooms, Transaction};
-use plexus_store::repo::delayed_events::{self as repo, DelayedEvent, Finalised};
+use plexus_store::repo::delayed_events::{self as repo, DelayRequest, DelayedEvent, Finalised};
 use plexus_store::{Database, DbError, RoomNid, Tx};
 
 use crate::RateLimits;
@@ -65,6 +66,10 @@ impl DelayedEventLimits {
 pub struct NewDelayedEvent {
     /// The user who sends it.
     pub sender: UserId,
+    /// Whether the user's account is suspended: only a repeated request is accepted.
+    pub is_suspended: bool,
+    /// The name of the endpoint that was used, within which transaction ids are unique.
+    pub endpoint: &'static str,
     /// How the user's device named the request.
     pub transaction: Option<Transaction>,
     /// The room.
@@ -149,7 +154,7 @@ pub struct DelayedEventsParts {
 enum SendNow {
     /// Its task was taken.
     Taken(Box<DelayedEvent>),
-    /// It has been sent already, or is being sent.
+    /// It has been sent already, or is being sent, or is sent after another one of the room that is.
     Sent,
 }
 
@@ -174,12 +179,17 @@ impl DelayedEvents {
     /// See [`DelayedEventError`].
     pub async fn schedule(&self, event: NewDelayedEvent) -> Result<String, DelayedEventError> {
         let max_delay_ms = self.limits.max_delay_ms().ok_or(DelayedEventError::Disallowed)?;
-        let NewDelayedEvent { sender, transaction, room_id, event_type, state_key, content, delay_ms } = event;
-        let content = Value::Object(content);
+        let NewDelayedEvent { sender, room_id, event_type, state_key, delay_ms, is_suspended, .. } = event;
+        let content = Value::Object(event.content);
+        let request = event.transaction.map(|it| DelayRequest {
+            device_id: it.device_id.to_string(),
+            endpoint: event.endpoint.to_owned(),
+            txn_id: it.txn_id.to_string(),
+        });
         let row = DelayedEvent {
             delay_id: String::new(),
             user_id: sender.to_string(),
-            request: transaction.map(|it| (it.device_id.to_string(), it.txn_id.to_string())),
+            request,
             room_id: room_id.to_string(),
             event_type,
             state_key,
@@ -189,8 +199,11 @@ impl DelayedEvents {
             finalised: None,
         };
         let again = row.clone();
-        if let Some(delay_id) = self.db.read(move |tx| repeated(tx, &again)).await? {
+        if let Some(delay_id) = self.db.read(move |tx| repo::of_request(tx, &again)).await? {
             return Ok(delay_id);
+        }
+        if is_suspended {
+            return Err(DelayedSendError::Suspended.into());
         }
         self.rate_limits.message.check(&sender)?;
         if delay_ms > max_delay_ms {
@@ -212,7 +225,7 @@ impl DelayedEvents {
         let (this, position) = (self.clone(), self.db.committed());
         self.db
             .write(move |tx| {
-                if let Some(delay_id) = repeated(tx, &event)? {
+                if let Some(delay_id) = repo::of_request(tx, &event)? {
                     return Ok(delay_id);
                 }
                 this.check_count(tx, &event)?;
@@ -313,7 +326,7 @@ impl DelayedEvents {
     }
 
     async fn take(&self, owner: Option<UserId>, delay_id: String) -> Result<SendNow, DelayedEventError> {
-        let tasks = Arc::clone(&self.tasks);
+        let (tasks, now_ms) = (Arc::clone(&self.tasks), self.clock.now_ms());
         self.db
             .write(move |tx| {
                 let event = find(tx, &delay_id, owner.as_ref())?;
@@ -321,14 +334,20 @@ impl DelayedEvents {
                     Some(end) if end.event_id.is_some() => Ok(SendNow::Sent),
                     Some(_) => Err(DelayedEventError::Conflict),
                     None if tasks.take(tx, &delay_id)? => Ok(SendNow::Taken(Box::new(event))),
-                    None => Ok(SendNow::Sent),
+                    None => {
+                        tasks.reschedule(tx, &delay_id, now_ms)?;
+                        Ok(SendNow::Sent)
+                    }
                 }
             })
             .await
     }
 
     async fn send_taken(&self, event: DelayedEvent) -> Result<(), DelayedEventError> {
-        let sent = self.sender.send(&event.delay_id).await;
+        let sent = catch_panic(self.sender.send(&event.delay_id)).await.unwrap_or_else(|panic| {
+            tracing::error!("a bug: the sending of a delayed event panicked: {}", panic_message(&*panic));
+            Err(DelayedSendError::Failed)
+        });
         let (tasks, finalised_ts) = (Arc::clone(&self.tasks), self.clock.now_ms());
         let event_id = sent.as_ref().map(|event_id| event_id.as_ref().map(ToString::to_string)).map_err(drop);
         write_until_stored(&self.db, &self.clock, move |tx| match event_id.clone() {
@@ -341,12 +360,6 @@ impl DelayedEvents {
         .await;
         Ok(sent.map(drop)?)
     }
-}
-
-/// Returns the delayed event that the same request has made before: its id.
-fn repeated(tx: &mut Tx<'_>, event: &DelayedEvent) -> Result<Option<String>, DbError> {
-    let Some((device_id, txn_id)) = &event.request else { return Ok(None) };
-    repo::of_request(tx, &event.user_id, &event.room_id, device_id, txn_id)
 }
 
 fn find(tx: &mut Tx<'_>, delay_id: &str, owner: Option<&UserId>) -> Result<DelayedEvent, DelayedEventError> {

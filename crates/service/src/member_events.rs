@@ -62,6 +62,7 @@ pub(crate) async fn set_membership(
         reason: None,
         content: event.content,
         via: Vec::new(),
+        transaction: event.transaction,
         authority: Authority::of_user(account.is_admin),
     };
     let changed = match &*membership {

@@ -116,6 +116,7 @@ impl UserDeactivation {
             reason: None,
             content: Object::new(),
             via: Vec::new(),
+            transaction: None,
             authority: Authority::Server,
         };
         if let Err(error) = self.memberships.leave(change).await {

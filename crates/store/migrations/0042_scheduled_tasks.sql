@@ -28,6 +28,8 @@ CREATE INDEX scheduled_tasks_timestamp ON scheduled_tasks (timestamp_ms);
 
 -- One row. A process that takes tasks begins by raising it; what it has taken, no process of an earlier epoch changes.
 CREATE TABLE task_epoch (
+    -- Always 1.
+    id BIGINT NOT NULL PRIMARY KEY,
     epoch BIGINT NOT NULL
 );
-INSERT INTO task_epoch (epoch) VALUES (0);
+INSERT INTO task_epoch (id, epoch) VALUES (1, 0);

@@ -2,8 +2,9 @@
 CREATE TABLE delayed_events (
     delay_id TEXT NOT NULL PRIMARY KEY,
     user_id TEXT NOT NULL,
-    -- The request that scheduled it; NULL when it had no transaction id.
+    -- The request that scheduled it: its device, the name of its endpoint, and its transaction id; NULL when it had none.
     device_id TEXT,
+    endpoint TEXT,
     txn_id TEXT,
     room_id TEXT NOT NULL,
     event_type TEXT NOT NULL,
@@ -24,7 +25,7 @@ CREATE TABLE delayed_events (
     error TEXT
 );
 CREATE INDEX delayed_events_user ON delayed_events (user_id, finalised_ts);
-CREATE UNIQUE INDEX delayed_events_request ON delayed_events (user_id, room_id, device_id, txn_id)
-    WHERE txn_id IS NOT NULL;
+CREATE UNIQUE INDEX delayed_events_request ON delayed_events
+    (user_id, room_id, device_id, endpoint, event_type, txn_id) WHERE txn_id IS NOT NULL;
 CREATE INDEX delayed_events_state ON delayed_events (room_id) WHERE finalised_ts IS NULL AND state_key IS NOT NULL;
 CREATE INDEX delayed_events_finalised ON delayed_events (finalised_ts) WHERE finalised_ts IS NOT NULL;

@@ -1,13 +1,13 @@
 //! PUT /_matrix/client/v3/rooms/{roomId}/delayed_event/{eventType}/{txnId}
 
-use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State, require_not_suspended};
+use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Requester, State};
 use plexus_protocol::id::RoomId;
 use plexus_protocol::json::Object;
 use plexus_service::DelayedEvents;
 use plexus_service::delayed_events::NewDelayedEvent;
 use serde::{Deserialize, Serialize};
 
-use crate::delayed_events::{Form, delayed_event_error, positive_delay};
+use crate::delayed_events::{self, Form, positive_delay};
 use crate::sending::transaction;
 
 #[derive(Debug, Deserialize)]
@@ -51,9 +51,10 @@ async fn schedule(
     form: Form,
 ) -> Result<JsonBody<Response>, ApiError> {
     let transaction = transaction(requester, txn_id)?;
-    require_not_suspended(requester)?;
     let event = NewDelayedEvent {
         sender: requester.user_id.clone(),
+        is_suspended: requester.suspended,
+        endpoint: "delayed_event",
         transaction,
         room_id,
         event_type,
@@ -61,6 +62,5 @@ async fn schedule(
         content: request.content,
         delay_ms: positive_delay(request.delay_ms)?,
     };
-    let delay_id = delayed.schedule(event).await.map_err(|error| delayed_event_error(error, form))?;
-    Ok(JsonBody(Response { delay_id }))
+    Ok(JsonBody(Response { delay_id: delayed_events::schedule(delayed, event, form).await? }))
 }

@@ -8,6 +8,7 @@ use plexus_protocol::id::UserId;
 use plexus_service::{DelayedEvents, RateLimits};
 use serde::Deserialize;
 
+use crate::access::require_text;
 use crate::delayed_events::{Form, delayed_event_error};
 
 /// What is done with a delayed event.
@@ -90,6 +91,7 @@ async fn update(
     action: Action,
     form: Form,
 ) -> Result<Empty, ApiError> {
+    require_text("delayId", &delay_id)?;
     let updated = match action {
         Action::Restart => delayed.restart(owner, delay_id).await,
         Action::Send => delayed.send(owner, delay_id).await,

@@ -23,8 +23,7 @@ pub(crate) async fn handle(
     let transaction = transaction(&requester, txn_id)?;
     let event = new_event(&requester, (room_id, event_type), content, transaction);
     if let Some(delay_ms) = delay.ms()? {
-        require_not_suspended(&requester)?;
-        return delayed_by(&delayed, event, delay_ms).await;
+        return delayed_by(&requester, &delayed, event, delay_ms).await;
     }
     send(&requester, &events, event).await
 }
@@ -41,8 +40,7 @@ pub(crate) async fn without_transaction(
 ) -> Result<JsonBody<Sent>, ApiError> {
     let event = new_event(&requester, path, content, None);
     if let Some(delay_ms) = delay.ms()? {
-        require_not_suspended(&requester)?;
-        return delayed_by(&delayed, event, delay_ms).await;
+        return delayed_by(&requester, &delayed, event, delay_ms).await;
     }
     send(&requester, &events, event).await
 }

@@ -90,6 +90,7 @@ pub(crate) async fn handle(
             reason: None,
             content: if is_direct { Object::from([("is_direct", true)]) } else { Object::new() },
             via: Vec::new(),
+            transaction: None,
             // Counted with the room's other invites.
             authority: Authority::Server,
         };

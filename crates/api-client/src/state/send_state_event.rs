@@ -32,7 +32,7 @@ pub(crate) async fn handle(
     };
     require_not_suspended(&requester)?;
     if let Some(delay_ms) = delay.ms()? {
-        return delayed_by(&delayed, event, delay_ms).await;
+        return delayed_by(&requester, &delayed, event, delay_ms).await;
     }
     let event_id = events.send(&requester, event).await.map_err(client_event_error)?;
     Ok(JsonBody(Sent::Now { event_id }))

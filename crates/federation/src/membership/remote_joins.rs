@@ -118,7 +118,7 @@ impl RemoteChange {
             Ok(Some(_)) => joins.accepted_by.clear(),
             Err(error) => return Withdrawal::Failed(error),
         }
-        let leave = MembershipChange { reason: None, content: Object::new(), ..change.clone() };
+        let leave = MembershipChange { reason: None, content: Object::new(), transaction: None, ..change.clone() };
         let mut result = Withdrawal::NotNeeded;
         for server in joins.accepted_by.clone() {
             match self.leave_via(&leave, &server).await {

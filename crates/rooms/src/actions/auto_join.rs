@@ -159,6 +159,7 @@ fn change(room: &Room, sender: &UserId, target: &UserId) -> MembershipChange {
         reason: None,
         content: Object::new(),
         via: Vec::new(),
+        transaction: None,
         authority: Authority::Server,
     }
 }

@@ -106,6 +106,7 @@ impl GuestRemoval {
                     reason: None,
                     content: Object::new(),
                     via: Vec::new(),
+                    transaction: None,
                     authority: Authority::Server,
                 };
                 if let Err(error) = self.members.leave(change).await {

@@ -20,13 +20,14 @@ use crate::actions::profile;
 use crate::model::limits::{Authority, Counted};
 use crate::model::room::Room;
 use crate::model::rooms::Rooms;
+use crate::model::timeline_event::Transaction;
 use crate::write::append::{self, Sent};
 use crate::write::build::{self, Built};
 use crate::write::draft::Draft;
 use crate::write::error::SendError;
 use crate::write::graph::{self, AddOutcome};
 use crate::write::writer::RoomWriter;
-use crate::write::{head_lock, policy};
+use crate::write::{head_lock, policy, transactions};
 
 pub use error::MembershipError;
 pub use remote::{RemoteMemberships, Via};
@@ -47,6 +48,8 @@ pub struct MembershipChange {
     pub content: Object,
     /// For joins and knocks: servers to go through, in this order, if this server is not in the room.
     pub via: Vec<ServerName>,
+    /// The client's transaction.
+    pub transaction: Option<Transaction>,
     /// The authority, which decides which limits apply.
     pub authority: Authority,
 }
@@ -325,7 +328,12 @@ impl MembershipChanger {
     ) -> Result<Draft, MembershipError> {
         let profile = profile::member_content(&self.rooms, membership, shown).await?;
         let content = change.member_content(profile, server_fields)?;
-        Ok(Draft::state(&change.sender, "m.room.member", change.target.as_str(), content))
+        let transaction = change.transaction.clone().map(|it| {
+            let key = transactions::key(&change.sender, &change.room_id, &it);
+            (key, it)
+        });
+        let draft = Draft::state(&change.sender, "m.room.member", change.target.as_str(), content);
+        Ok(Draft { transaction, ..draft })
     }
 }
 

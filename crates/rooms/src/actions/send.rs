@@ -63,6 +63,21 @@ impl EventSender {
         self.writer.transactions.recent(&transactions::key(sender, room, transaction))
     }
 
+    /// Returns the event that the same request has sent before, also one that memory does not have any more.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sent_before(
+        &self,
+        room: &RoomId,
+        sender: &UserId,
+        transaction: &Transaction,
+    ) -> Result<Option<EventId>, DbError> {
+        let Some(version) = self.rooms.get(room).await?.map(|room| room.version) else { return Ok(None) };
+        let scope = transactions::key(sender, room, transaction).scope;
+        self.writer.transactions.find(scope, Arc::clone(&transaction.txn_id), version).await
+    }
+
     /// Whether the event redacts a stored event of another user.
     ///
     /// # Errors

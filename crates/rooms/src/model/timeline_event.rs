@@ -55,6 +55,9 @@ pub struct AppliedRedaction<'a> {
     pub because: &'a TimelineEvent,
 }
 
+/// The device of delayed events' transactions. Each has its delay id as the transaction id.
+pub const DELAYED_EVENT_DEVICE: &str = "org.matrix.msc4140.delayed_event";
+
 /// A client's transaction, for `unsigned.transaction_id`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transaction {
@@ -191,6 +194,14 @@ impl TimelineEvent {
             out.push_str(",\"transaction_id\":");
             write_string(&transaction.txn_id, out);
         }
+        if let Some(delay_id) = self.delay_id_for(format) {
+            for name in ["delay_id", "org.matrix.msc4140.delay_id"] {
+                out.push_str(",\"");
+                out.push_str(name);
+                out.push_str("\":");
+                write_string(delay_id, out);
+            }
+        }
         if let Some(redaction) = &self.redacted_because {
             out.push_str(",\"redacted_by\":");
             write_string(redaction.pdu.event_id().as_str(), out);
@@ -203,6 +214,12 @@ impl TimelineEvent {
             out.push_str(relations);
         }
         out.push_str("}}");
+    }
+
+    /// Returns the delay id of an event that was a delayed event of the reader's.
+    fn delay_id_for(&self, format: &ClientFormat<'_>) -> Option<&str> {
+        let transaction = self.transaction.as_deref().filter(|it| &*it.device_id == DELAYED_EVENT_DEVICE)?;
+        (self.pdu.sender() == format.user).then_some(&*transaction.txn_id)
     }
 
     /// Returns the transaction, if the reader is the device that chose its id.

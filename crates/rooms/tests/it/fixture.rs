@@ -139,6 +139,7 @@ pub fn change(room: &RoomId, sender: &str, target: &str) -> MembershipChange {
         reason: None,
         content: Object::new(),
         via: Vec::new(),
+        transaction: None,
         authority: plexus_rooms::Authority::User,
     }
 }

@@ -6,10 +6,10 @@ use futures_util::future::BoxFuture;
 use plexus_base::Clock;
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Value;
-use plexus_rooms::{MembershipError, NewEvent, SendError, Transaction};
+use plexus_rooms::{DELAYED_EVENT_DEVICE, MembershipError, NewEvent, SendError, Transaction};
 use plexus_store::repo::delayed_events::{DelayedEvent, Finalised};
 use plexus_store::repo::{delayed_events as repo, users};
-use plexus_store::{Database, DbError};
+use plexus_store::{Database, DbError, Tx};
 
 use super::finalise;
 use crate::tasks::{RunningTask, TaskHandler, TaskOutcome};
@@ -19,9 +19,6 @@ use crate::{ClientEventError, ClientEventSender, MemberEventError, SendingAccoun
 pub(super) const KIND: &str = "send_delayed_event";
 /// How many are sent at the same time. Those of one room are sent one after the other.
 const MAX_SENDING: u32 = 16;
-/// The device under which the events are sent, each with its delay id as the transaction id: one that is sent again
-/// after a crash is there once.
-const DEVICE: &str = "org.matrix.msc4140.delayed_event";
 
 /// Returns the body of the error response that a client would have got, as JSON.
 pub type ErrorBody = Box<dyn Fn(DelayedSendError) -> String + Send + Sync>;
@@ -35,9 +32,15 @@ pub enum DelayedSendError {
     /// The account does not exist any more.
     #[error("The account has been deactivated")]
     Deactivated,
+    /// An administrator has locked the account.
+    #[error("User account has been locked")]
+    Locked,
     /// The account is suspended.
     #[error("This action is not permitted while the account is suspended")]
     Suspended,
+    /// All attempts failed.
+    #[error("The delayed event could not be sent")]
+    Failed,
     /// It cannot be sent.
     #[error(transparent)]
     Event(#[from] ClientEventError),
@@ -49,12 +52,6 @@ pub struct DelayedEventSender {
     clock: Clock,
     events: Arc<ClientEventSender>,
     error_body: ErrorBody,
-}
-
-/// An event to be sent, with the account for which.
-struct Prepared {
-    event: NewEvent,
-    account: SendingAccount,
 }
 
 impl DelayedEventSender {
@@ -71,25 +68,25 @@ impl DelayedEventSender {
     /// See [`DelayedSendError`].
     pub(super) async fn send(&self, delay_id: &str) -> Result<Option<EventId>, DelayedSendError> {
         let delay_id = delay_id.to_owned();
-        let prepared = self.db.read(move |tx| {
-            let Some(row) = repo::get(tx, &delay_id)?.filter(|row| row.finalised.is_none()) else { return Ok(None) };
-            let user = users::get(tx, &row.user_id)?.filter(|user| !user.deactivated);
-            let user = user.ok_or(DelayedSendError::Deactivated)?;
-            if user.suspended {
-                return Err(DelayedSendError::Suspended);
-            }
-            if let Some(state_key) = &row.state_key
-                && repo::is_overtaken(tx, &delay_id, &row.event_type, state_key)?
-            {
-                return Err(DelayedSendError::Overtaken);
-            }
-            let account = SendingAccount { is_guest: user.is_guest, is_admin: user.is_admin };
-            Ok(Some(Prepared { event: new_event(row)?, account }))
-        });
-        match prepared.await? {
-            Some(Prepared { event, account }) => Ok(Some(self.events.send_for(account, event).await?)),
-            None => Ok(None),
+        let (row, delay_id) = self.db.read(move |tx| Ok::<_, DbError>((repo::get(tx, &delay_id)?, delay_id))).await?;
+        let Some(row) = row.filter(|row| row.finalised.is_none()) else { return Ok(None) };
+        let event = new_event(row)?;
+        // A crash may have come between the event and its record here; much may have changed since.
+        if let Some(event_id) = self.events.sent_before(&event).await? {
+            return Ok(Some(event_id));
         }
+        let (sender, event_type, state_key) =
+            (event.sender.to_string(), event.event_type.clone(), event.state_key.clone());
+        let account = self.db.read(move |tx| {
+            let account = sending_account(tx, &sender)?;
+            match state_key {
+                Some(state_key) if repo::is_overtaken(tx, &delay_id, &event_type, &state_key)? => {
+                    Err(DelayedSendError::Overtaken)
+                }
+                _ => Ok(account),
+            }
+        });
+        Ok(Some(self.events.send_for(account.await?, event).await?))
     }
 
     /// Records how an event ended.
@@ -116,6 +113,12 @@ impl TaskHandler for DelayedEventSender {
     /// The delayed event's own row says how it ended.
     fn keeps_ended(&self) -> bool {
         false
+    }
+
+    fn failed(&self, tx: &mut Tx<'_>, task_id: &str, _error: &str) -> Result<(), DbError> {
+        let Some(event) = repo::get(tx, task_id)? else { return Ok(()) };
+        let error = Some((self.error_body)(DelayedSendError::Failed));
+        finalise(tx, &event, Finalised { finalised_ts: self.clock.now_ms(), event_id: None, error })
     }
 
     fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
@@ -158,6 +161,18 @@ impl From<DbError> for DelayedSendError {
     }
 }
 
+/// Returns the account of a user who may send events.
+fn sending_account(tx: &mut Tx<'_>, user_id: &str) -> Result<SendingAccount, DelayedSendError> {
+    let user = users::get(tx, user_id)?.filter(|user| !user.deactivated).ok_or(DelayedSendError::Deactivated)?;
+    if user.locked {
+        return Err(DelayedSendError::Locked);
+    }
+    if user.suspended {
+        return Err(DelayedSendError::Suspended);
+    }
+    Ok(SendingAccount { is_guest: user.is_guest, is_admin: user.is_admin })
+}
+
 fn new_event(row: DelayedEvent) -> Result<NewEvent, DbError> {
     let unreadable = |problem: String| DbError::bad_data(format!("delayed_events, delay_id {}", row.delay_id), problem);
     let content = match Value::parse(&row.content) {
@@ -173,6 +188,7 @@ fn new_event(row: DelayedEvent) -> Result<NewEvent, DbError> {
         content,
         redacts: None,
         origin_server_ts: None,
-        transaction: Some(Transaction { device_id: DEVICE.into(), txn_id: row.delay_id.as_str().into() }),
+        // One that is sent again after a crash is there once.
+        transaction: Some(Transaction { device_id: DELAYED_EVENT_DEVICE.into(), txn_id: row.delay_id.into() }),
     })
 }

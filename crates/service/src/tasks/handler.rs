@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use plexus_protocol::json::{Object, Value};
 use plexus_store::repo::scheduled_tasks;
-use plexus_store::{Database, DbError};
+use plexus_store::{Database, DbError, Tx};
 
 /// How often a task is attempted before it has failed.
 pub const MAX_ATTEMPTS: u32 = 8;
@@ -19,6 +19,14 @@ pub trait TaskHandler: Send + Sync {
     /// Whether tasks are kept for a week after they have ended, for administrators. Otherwise they are deleted.
     fn keeps_ended(&self) -> bool {
         true
+    }
+
+    /// Records that a task has failed, in the transaction that ends it: `error` was that of its last attempt.
+    ///
+    /// # Errors
+    /// When the database fails.
+    fn failed(&self, _tx: &mut Tx<'_>, _task_id: &str, _error: &str) -> Result<(), DbError> {
+        Ok(())
     }
 
     /// Runs a task. The future may be dropped at any `await`: when the task is cancelled, and when the server stops. In

@@ -1,6 +1,6 @@
 //! Running the tasks that are due.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use plexus_base::background::{catch_panic, panic_message};
 use plexus_protocol::json::{Object, Value};
 use plexus_store::repo::scheduled_tasks::{self, AttemptEnd, ScheduledTask, TaskStatus};
 use plexus_store::{Database, DbError, Tx};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::handler::{MAX_ATTEMPTS, RunningTask, TaskHandler, TaskOutcome};
 use super::scheduler::TaskScheduler;
@@ -40,8 +40,8 @@ pub struct TaskRunner {
 /// The tasks that run, with their kinds.
 #[derive(Default)]
 struct Running {
-    tasks: JoinSet<&'static str>,
-    count: BTreeMap<&'static str, u32>,
+    tasks: JoinSet<()>,
+    kinds: HashMap<Id, &'static str>,
 }
 
 impl TaskRunner {
@@ -78,7 +78,7 @@ impl TaskRunner {
             tokio::select! {
                 () = self.scheduler.asked_to_look() => {}
                 () = self.sleep_until(next_ms) => {}
-                Some(ended) = running.tasks.join_next() => running.ended(ended.ok()),
+                Some(ended) = running.tasks.join_next_with_id() => running.ended(ended),
             }
         }
     }
@@ -180,25 +180,28 @@ fn take_due(
 
 impl Running {
     fn start(&mut self, kind: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        *self.count.entry(kind).or_default() += 1;
-        self.tasks.spawn(async move {
-            task.await;
-            kind
-        });
+        let id = self.tasks.spawn(task).id();
+        self.kinds.insert(id, kind);
     }
 
-    fn ended(&mut self, kind: Option<&'static str>) {
-        if let Some(count) = kind.and_then(|kind| self.count.get_mut(kind)) {
-            *count -= 1;
-        }
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!(%error, "a bug: the end of a scheduled task was not stored");
+                error.id()
+            }
+        };
+        self.kinds.remove(&id);
     }
 
     /// Returns how many more tasks of each kind may run.
     fn free(&self, handlers: &BTreeMap<&'static str, Arc<dyn TaskHandler>>) -> Vec<(&'static str, u32)> {
-        let mut left = MAX_RUNNING.saturating_sub(self.count.values().sum());
+        let count = |running: usize| u32::try_from(running).unwrap_or(u32::MAX);
+        let mut left = MAX_RUNNING.saturating_sub(count(self.kinds.len()));
         let mut free = Vec::new();
         for (kind, handler) in handlers {
-            let running = self.count.get(kind).copied().unwrap_or(0);
+            let running = count(self.kinds.values().filter(|running| *running == kind).count());
             let places = handler.max_running().saturating_sub(running).min(left);
             left -= places;
             free.push((*kind, places));
@@ -245,15 +248,22 @@ impl TaskRun {
         if let Some(AttemptEnd::Ended { error: Some(error), .. } | AttemptEnd::Repeated { error, .. }) = &end {
             tracing::warn!(task = task.task_id, kind = task.kind, error, "an attempt of a scheduled task failed");
         }
-        let (keeps, task_id, epoch) = (self.handler.keeps_ended(), task.task_id.clone(), self.scheduler.epoch());
+        let (handler, task_id, epoch) = (Arc::clone(&self.handler), task.task_id.clone(), self.scheduler.epoch());
         write_until_stored(&self.db, &self.clock, move |tx| {
-            match &end {
+            let stored = match &end {
                 // The transaction that cancelled it may have failed.
                 None => scheduled_tasks::release(tx, &task_id, epoch, now_ms)?,
-                Some(AttemptEnd::Ended { .. }) if !keeps => scheduled_tasks::delete_active(tx, &task_id, epoch)?,
+                Some(AttemptEnd::Ended { .. }) if !handler.keeps_ended() => {
+                    scheduled_tasks::delete_active(tx, &task_id, epoch)?
+                }
                 Some(end) => scheduled_tasks::end_attempt(tx, &task_id, epoch, now_ms, end)?,
             };
-            Ok(())
+            match &end {
+                Some(AttemptEnd::Ended { status: TaskStatus::Failed, error: Some(error), .. }) if stored => {
+                    handler.failed(tx, &task_id, error)
+                }
+                _ => Ok(()),
+            }
         })
         .await;
     }

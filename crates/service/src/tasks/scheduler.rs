@@ -111,7 +111,7 @@ impl TaskScheduler {
 
     /// Takes a scheduled task before it is due: the caller does its work, and ends it by [`Self::delete_taken`] or
     /// [`Self::release`]; the task's handler does, if this process ends before. Returns `false` when it is not
-    /// scheduled (any more).
+    /// scheduled (any more), and while another task of its kind about the same resource runs.
     ///
     /// # Errors
     /// When the database fails.

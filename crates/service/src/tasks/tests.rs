@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use plexus_base::{Clock, Random};
 use plexus_protocol::json::Object;
 use plexus_store::repo::scheduled_tasks::{self, ScheduledTask, TaskFilter, TaskStatus};
-use plexus_store::{Database, DbError};
+use plexus_store::{Database, DbError, Tx};
 use plexus_testkit::{databases, within};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -27,6 +27,8 @@ struct Handler {
     /// What the next runs return; those without one wait for `finish`.
     outcomes: Mutex<Vec<TaskOutcome>>,
     finish: Notify,
+    /// The tasks that have failed, with their errors.
+    failed: Mutex<Vec<(String, String)>>,
 }
 
 impl TaskHandler for Handler {
@@ -40,6 +42,11 @@ impl TaskHandler for Handler {
 
     fn keeps_ended(&self) -> bool {
         self.keeps_ended
+    }
+
+    fn failed(&self, _tx: &mut Tx<'_>, task_id: &str, error: &str) -> Result<(), DbError> {
+        self.failed.lock().push((task_id.to_owned(), error.to_owned()));
+        Ok(())
     }
 
     fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
@@ -77,6 +84,7 @@ impl Stage {
             runs: sender,
             outcomes: Mutex::default(),
             finish: Notify::new(),
+            failed: Mutex::default(),
         });
         let handlers = [Arc::clone(&handler) as Arc<dyn TaskHandler>];
         let runner = TaskRunner::new(db.clone(), clock.clone(), Arc::clone(&scheduler), handlers);
@@ -243,6 +251,7 @@ async fn a_failed_attempt_is_repeated_ever_later_and_at_last_not_at_all() {
         }
         let failed = stage.with_status(&task, TaskStatus::Failed).await;
         assert_eq!((failed.error.as_deref(), failed.attempts), (Some("out of paper"), MAX_ATTEMPTS - 1));
+        assert_eq!(*stage.handler.failed.lock(), [(task, "out of paper".to_owned())]);
     }
 }
 
@@ -268,6 +277,25 @@ async fn a_cancelled_task_stops_or_never_runs() {
         }
         let scheduler = Arc::clone(&stage.scheduler);
         assert!(!db.write(move |tx| scheduler.cancel(tx, &waiting)).await.unwrap(), "it was cancelled before");
+    }
+}
+
+#[tokio::test]
+async fn a_task_is_not_taken_while_another_about_the_resource_runs() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 4).await;
+        let running = stage.schedule(0, Some("!room:a")).await;
+        stage.run().await;
+        let later = stage.schedule(60_000, Some("!room:a")).await;
+        let take = async || {
+            let (scheduler, later) = (Arc::clone(&stage.scheduler), later.clone());
+            db.write(move |tx| scheduler.take(tx, &later)).await.unwrap()
+        };
+        assert!(!take().await);
+        stage.handler.finish.notify_one();
+        stage.with_status(&running, TaskStatus::Complete).await;
+        assert!(take().await);
     }
 }
 
@@ -310,8 +338,8 @@ async fn ended_tasks_are_listed_for_a_week() {
         assert_eq!(listed(TaskFilter { resource_id, ..TaskFilter::default() }).await, complete);
         let kind = Some("another".to_owned());
         assert_eq!(listed(TaskFilter { kind, ..TaskFilter::default() }).await, "");
-        let before_ms = Some(START_MS + 1_000);
-        assert_eq!(listed(TaskFilter { before_ms, ..TaskFilter::default() }).await, complete);
+        let max_timestamp_ms = Some(START_MS + 999);
+        assert_eq!(listed(TaskFilter { max_timestamp_ms, ..TaskFilter::default() }).await, complete);
 
         clock.advance(Duration::from_secs(7 * 24 * 3_600));
         let next = stage.schedule(0, None).await;

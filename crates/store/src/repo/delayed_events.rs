@@ -7,8 +7,7 @@ use crate::{DbError, Position, RoomNid, Row, Tx, first};
 pub struct DelayedEvent {
     pub delay_id: String,
     pub user_id: String,
-    /// The transaction id of the request, and its device.
-    pub request: Option<(String, String)>,
+    pub request: Option<DelayRequest>,
     pub room_id: String,
     pub event_type: String,
     pub state_key: Option<String>,
@@ -17,6 +16,15 @@ pub struct DelayedEvent {
     pub delay_ms: u64,
     pub delayed_since_ts: u64,
     pub finalised: Option<Finalised>,
+}
+
+/// The request that scheduled a delayed event, if it had a transaction id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DelayRequest {
+    pub device_id: String,
+    /// The name of the endpoint.
+    pub endpoint: String,
+    pub txn_id: String,
 }
 
 /// How a delayed event ended: it was sent, it was cancelled by an error, or, with neither event nor error, by a user.
@@ -38,10 +46,14 @@ impl DelayedEvent {
 
 fn delayed_event(row: &Row<'_>) -> Result<DelayedEvent, DbError> {
     let (event_id, error) = (row.get(11)?, row.get(12)?);
+    let request = match (row.get(2)?, row.get(13)?, row.get(3)?) {
+        (Some(device_id), Some(endpoint), Some(txn_id)) => Some(DelayRequest { device_id, endpoint, txn_id }),
+        _ => None,
+    };
     Ok(DelayedEvent {
         delay_id: row.get(0)?,
         user_id: row.get(1)?,
-        request: row.get::<Option<String>>(2)?.zip(row.get(3)?),
+        request,
         room_id: row.get(4)?,
         event_type: row.get(5)?,
         state_key: row.get(6)?,
@@ -54,17 +66,17 @@ fn delayed_event(row: &Row<'_>) -> Result<DelayedEvent, DbError> {
 
 /// Stores a new delayed event, scheduled after `position`.
 pub fn insert(tx: &mut Tx<'_>, event: &DelayedEvent, position: Position) -> Result<(), DbError> {
-    let (device_id, txn_id) = event.request.clone().unzip();
+    let request = event.request.as_ref();
     tx.execute_later(
         "INSERT INTO delayed_events
              (delay_id, user_id, device_id, txn_id, room_id, event_type, state_key, content, delay_ms,
-              delayed_since_ts, scheduled_position)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+              delayed_since_ts, scheduled_position, endpoint)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         &[
             &event.delay_id,
             &event.user_id,
-            &device_id,
-            &txn_id,
+            &request.map(|it| it.device_id.as_str()),
+            &request.map(|it| it.txn_id.as_str()),
             &event.room_id,
             &event.event_type,
             &event.state_key,
@@ -72,6 +84,7 @@ pub fn insert(tx: &mut Tx<'_>, event: &DelayedEvent, position: Position) -> Resu
             &event.delay_ms,
             &event.delayed_since_ts,
             &position,
+            &request.map(|it| it.endpoint.as_str()),
         ],
     )?;
     Ok(())
@@ -81,25 +94,20 @@ pub fn insert(tx: &mut Tx<'_>, event: &DelayedEvent, position: Position) -> Resu
 pub fn get(tx: &mut Tx<'_>, delay_id: &str) -> Result<Option<DelayedEvent>, DbError> {
     tx.query_opt(
         "SELECT delay_id, user_id, device_id, txn_id, room_id, event_type, state_key, content, delay_ms,
-                delayed_since_ts, finalised_ts, event_id, error
+                delayed_since_ts, finalised_ts, event_id, error, endpoint
          FROM delayed_events WHERE delay_id = $1",
         &[&delay_id],
         delayed_event,
     )
 }
 
-/// Returns the delayed event that a request has scheduled before: its id.
-pub fn of_request(
-    tx: &mut Tx<'_>,
-    user_id: &str,
-    room_id: &str,
-    device_id: &str,
-    txn_id: &str,
-) -> Result<Option<String>, DbError> {
+/// Returns the id of the delayed event that the same request has scheduled before.
+pub fn of_request(tx: &mut Tx<'_>, event: &DelayedEvent) -> Result<Option<String>, DbError> {
+    let Some(DelayRequest { device_id, endpoint, txn_id }) = &event.request else { return Ok(None) };
     tx.query_opt(
         "SELECT delay_id FROM delayed_events
-         WHERE user_id = $1 AND room_id = $2 AND device_id = $3 AND txn_id = $4",
-        &[&user_id, &room_id, &device_id, &txn_id],
+         WHERE user_id = $1 AND room_id = $2 AND device_id = $3 AND endpoint = $4 AND event_type = $5 AND txn_id = $6",
+        &[&event.user_id, &event.room_id, device_id, endpoint, &event.event_type, txn_id],
         first,
     )
 }
@@ -108,7 +116,7 @@ pub fn of_request(
 pub fn scheduled(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<DelayedEvent>, DbError> {
     tx.query(
         "SELECT delay_id, user_id, device_id, txn_id, room_id, event_type, state_key, content, delay_ms,
-                delayed_since_ts, finalised_ts, event_id, error
+                delayed_since_ts, finalised_ts, event_id, error, endpoint
          FROM delayed_events WHERE user_id = $1 AND finalised_ts IS NULL
          ORDER BY delayed_since_ts + delay_ms, delay_id",
         &[&user_id],

@@ -23,7 +23,7 @@ const REDACTS: &[u8] = &[1];
 const INSERT: &str =
     "INSERT INTO other_changes (position, kind, room_nid, user_id, detail) VALUES ($1, $2, $3, $4, $5)";
 
-/// How many changes are deleted in one transaction: other writes wait for it.
+/// How many changes are deleted in one transaction: other writes wait for it. Those of one position go together.
 const MAX_TRIMMED: i64 = 5_000;
 
 /// Deletes changes at or before a position, the oldest first. A process that has not read them by now drops everything
@@ -32,21 +32,15 @@ const MAX_TRIMMED: i64 = 5_000;
 /// # Errors
 /// When the database fails.
 pub fn trim(tx: &mut Tx<'_>, upto: Position) -> Result<bool, DbError> {
-    let first_kept: Option<Position> = tx.query_opt(
+    let last_of_step: Option<Position> = tx.query_opt(
         "SELECT position FROM other_changes WHERE position <= $1 ORDER BY position LIMIT 1 OFFSET $2",
         &[&upto, &MAX_TRIMMED],
         first,
     )?;
-    let oldest: Option<Position> = tx.query_one("SELECT MIN(position) FROM other_changes", &[], first)?;
-    let deleted = match first_kept {
-        None => upto,
-        // Everything of one position goes together.
-        Some(position) if oldest == Some(position) => position,
-        Some(position) => position - 1,
-    };
+    let deleted = last_of_step.unwrap_or(upto);
     tx.execute_later("DELETE FROM other_changes WHERE position <= $1", &[&deleted])?;
     tx.execute_later(INSERT, &[&deleted, &TRIMMED, &NO_ROOM, &"", &NO_DETAIL])?;
-    Ok(first_kept.is_none())
+    Ok(last_of_step.is_none())
 }
 
 /// Records and announces that a room as it is in memory changed without an event. The revision is its row's.

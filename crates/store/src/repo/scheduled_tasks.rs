@@ -37,8 +37,8 @@ pub struct TaskFilter {
     pub kind: Option<String>,
     pub resource_id: Option<String>,
     pub status: Option<TaskStatus>,
-    /// Only tasks with an earlier timestamp, in Unix ms.
-    pub before_ms: Option<u64>,
+    /// Only tasks with this timestamp or an earlier one, in Unix ms.
+    pub max_timestamp_ms: Option<u64>,
 }
 
 /// The end of an attempt.
@@ -128,19 +128,21 @@ pub fn get(tx: &mut Tx<'_>, task_id: &str) -> Result<Option<ScheduledTask>, DbEr
 
 /// Returns the newest [`MAX_LISTED`] tasks that match, oldest first, without those of another program's statuses.
 pub fn list(tx: &mut Tx<'_>, filter: &TaskFilter) -> Result<Vec<ScheduledTask>, DbError> {
-    let (status, before) = (filter.status.map_or("", TaskStatus::as_str), filter.before_ms.unwrap_or(i64::MAX as u64));
+    const MAX_TIMESTAMP_MS: u64 = i64::MAX as u64;
+    let status = filter.status.map_or("", TaskStatus::as_str);
+    let max_timestamp_ms = filter.max_timestamp_ms.map_or(MAX_TIMESTAMP_MS, |max| max.min(MAX_TIMESTAMP_MS));
     let mut tasks: Vec<ScheduledTask> = tx
         .query(
             "SELECT task_id, kind, status, timestamp_ms, resource_id, parameters, result, error, attempts
          FROM scheduled_tasks
          WHERE ($1 = '' OR kind = $1) AND ($2 = '' OR resource_id = $2) AND ($3 = '' OR status = $3)
-             AND timestamp_ms < $4
+             AND timestamp_ms <= $4
          ORDER BY timestamp_ms DESC, task_nid DESC LIMIT $5",
             &[
                 &filter.kind.as_deref().unwrap_or(""),
                 &filter.resource_id.as_deref().unwrap_or(""),
                 &status,
-                &before,
+                &max_timestamp_ms,
                 &MAX_LISTED,
             ],
             |row| Ok(readable(task(row))),
@@ -199,11 +201,14 @@ pub fn next_due(tx: &mut Tx<'_>, kinds: &[&str], now_ms: u64) -> Result<Option<u
 }
 
 /// Makes a task active, and takes it for `epoch`. Returns `false` when it is neither scheduled nor left active by an
-/// earlier epoch.
+/// earlier epoch, and while another task of its kind about the same resource is active in this epoch.
 pub fn take(tx: &mut Tx<'_>, task_id: &str, epoch: i64, now_ms: u64) -> Result<bool, DbError> {
     let taken = tx.execute(
         "UPDATE scheduled_tasks SET status = 'active', epoch = $2, timestamp_ms = $3
-         WHERE task_id = $1 AND (status = 'scheduled' OR (status = 'active' AND epoch < $2))",
+         WHERE task_id = $1 AND (status = 'scheduled' OR (status = 'active' AND epoch < $2))
+             AND NOT EXISTS (SELECT 1 FROM scheduled_tasks a
+                 WHERE a.resource_id = scheduled_tasks.resource_id AND a.kind = scheduled_tasks.kind
+                     AND a.status = 'active' AND a.epoch = $2)",
         &[&task_id, &epoch, &now_ms],
     )?;
     Ok(taken == 1)

@@ -332,6 +332,7 @@ pub fn change(room: &Room, sender: &str, target: &str) -> MembershipChange {
         reason: None,
         content: Object::new(),
         via: Vec::new(),
+        transaction: None,
         authority: plexus_rooms::Authority::User,
     }
 }

@@ -92,7 +92,7 @@ impl MembershipChanger {
         let sent = self.set(room, change, "join", Some(&change.target), &server_fields).await?;
         if guest && !room.view().guests_can_join {
             // Guest access ended while the guest joined.
-            let leave = MembershipChange { content: Object::new(), reason: None, ..change.clone() };
+            let leave = MembershipChange { content: Object::new(), reason: None, transaction: None, ..change.clone() };
             self.set(room, &leave, "leave", None, &Object::new()).await?;
             return Err(MembershipError::GuestsForbidden);
         }

@@ -45,7 +45,8 @@ impl MembershipChanger {
         let proof = Object::from([("display_name", display_name), ("signed", Value::Object(signed))]);
         let server_fields = Object::from([("third_party_invite", proof)]);
         let (content, authority) = (Object::new(), Authority::User);
-        let change = MembershipChange { room_id, sender, target, reason: None, content, via: Vec::new(), authority };
+        let (via, transaction) = (Vec::new(), None);
+        let change = MembershipChange { room_id, sender, target, reason: None, content, via, transaction, authority };
         self.invite_with(&change, &server_fields).await
     }
 

@@ -37,7 +37,9 @@ async fn tasks_are_listed() {
             (String::new(), json!([sooner, later])),
             ("?action_name=send_delayed_event&status=scheduled".to_owned(), json!([sooner, later])),
             (format!("?resource_id={}", room.replace('!', "%21")), json!([sooner])),
-            (format!("?max_timestamp={}", START_MS + 20_000), json!([sooner])),
+            (format!("?max_timestamp={}", START_MS + 19_999), json!([sooner])),
+            (format!("?max_timestamp={}", START_MS + 20_000), json!([sooner, later])),
+            (format!("?max_timestamp={}", u64::MAX), json!([sooner, later])),
             ("?action_name=shutdown_room".to_owned(), none.clone()),
             ("?status=complete".to_owned(), none.clone()),
             ("?job_status=active".to_owned(), none),
@@ -45,7 +47,7 @@ async fn tasks_are_listed() {
             let listed = server.get(&format!("{TASKS}{query}"), &admin).await;
             assert_eq!(listed.ok(), &json!({ "scheduled_tasks": expected }), "{query}");
         }
-        for wrong in ["?status=done", "?max_timestamp=x", "?max_timestamp=-1"] {
+        for wrong in ["?status=done", "?max_timestamp=x", "?max_timestamp=-1", "?resource_id=%00", "?action_name=%00"] {
             assert_eq!(server.get(&format!("{TASKS}{wrong}"), &admin).await.refusal(), (400, "M_INVALID_PARAM"));
         }
         assert_eq!(server.get(TASKS, &alice.token).await.refusal(), (403, "M_FORBIDDEN"));

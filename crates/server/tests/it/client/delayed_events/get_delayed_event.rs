@@ -20,7 +20,12 @@ async fn the_owner_sees_an_event_for_a_week_after_its_end() {
         });
         assert_eq!(lookup(&server, &alice, &delayed).await.ok(), &expected);
         let unstable = server.get(&format!("{UNSTABLE}/delayed_events/{delayed}"), &alice.token).await;
-        assert_eq!(unstable.ok(), &expected);
+        let mut with_earlier_names = expected.clone();
+        with_earlier_names["delay"] = json!(10_000);
+        with_earlier_names["running_since"] = json!(START_MS);
+        assert_eq!(unstable.ok(), &with_earlier_names);
+        assert_eq!(lookup(&server, &alice, "%00").await.refusal(), (400, "M_INVALID_PARAM"));
+        assert_eq!(act(&server, &alice, "%00", "cancel").await.refusal(), (400, "M_INVALID_PARAM"));
         act(&server, &alice, &delayed, "cancel").await.ok();
         expected["finalised"] = json!({ "finalised_ts": START_MS });
         assert_eq!(lookup(&server, &alice, &delayed).await.ok(), &expected);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plexus_store::repo::users;
 use plexus_testkit::TestServer;
 use serde_json::json;
 
@@ -9,7 +10,9 @@ use super::{
     START_MS, UNSTABLE, act, delay_id, finalised, is_scheduled, lookup, messages, schedule, schedule_state, servers,
     text,
 };
-use crate::client::{CLIENT, create, get_unauthenticated, public_room, room_path, state, two_in_a_room};
+use crate::client::{
+    CLIENT, create, get_unauthenticated, post_unauthenticated, public_room, room_path, state, two_in_a_room,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_sent_at_its_time_also_after_a_restart() {
@@ -30,6 +33,12 @@ async fn an_event_is_sent_at_its_time_also_after_a_restart() {
         let event = server.get(&path, &alice.token).await;
         assert_eq!((&event.ok()["sender"], &event.ok()["origin_server_ts"]), (&json!(alice.id), &end["finalised_ts"]));
         assert_eq!(event.ok()["unsigned"].get("transaction_id"), None);
+        for name in ["delay_id", "org.matrix.msc4140.delay_id"] {
+            assert_eq!(event.ok()["unsigned"][name], json!(first));
+        }
+        let bob = server.register("bob").await;
+        server.post(&room_path(&room, "join"), &bob.token, json!({})).await.ok();
+        assert_eq!(server.get(&path, &bob.token).await.ok()["unsigned"].get("delay_id"), None);
 
         // One becomes due while the server is stopped, and is sent when it starts.
         server.stop().await;
@@ -52,6 +61,11 @@ async fn send_and_state_take_a_delay() {
         let by_send = server.put(&delayed("send/m.room.message/1"), &alice.token, text("by send")).await;
         let again = server.put(&delayed("send/m.room.message/1"), &alice.token, text("by send")).await;
         assert_eq!(delay_id(&by_send), delay_id(&again));
+        // The transaction ids of another type or endpoint are others.
+        let own = room_path(&room, "delayed_event/m.room.message/1");
+        let by_own = server.put(&own, &alice.token, json!({ "delay_ms": 5_000, "content": text("own") })).await;
+        let another = server.put(&delayed("send/org.example.other/1"), &alice.token, text("another type")).await;
+        assert!(![delay_id(&by_own), delay_id(&another)].contains(&delay_id(&by_send)));
         let posted = server.post(&delayed("send/m.room.message"), &alice.token, text("posted")).await;
         let topic = server.put(&delayed("state/m.room.topic"), &alice.token, json!({ "topic": "new" })).await;
         let leave = delayed(&format!("state/m.room.member/{}", alice.id));
@@ -109,10 +123,18 @@ async fn requests_that_cannot_be_scheduled_are_refused() {
             (json!({ "delay_ms": 5, "content": [] }), "M_BAD_JSON"),
             (json!({ "delay_ms": 5, "content": { "n": 0.5 } }), "M_BAD_JSON"),
             (json!({ "delay_ms": 5, "content": content, "state_key": 1 }), "M_BAD_JSON"),
+            (json!({ "delay_ms": 5, "content": content, "state_key": "\0" }), "M_INVALID_PARAM"),
         ];
         for (body, errcode) in wrong {
             let answer = server.put(&stable, &alice.token, body.clone()).await;
             assert_eq!(answer.refusal(), (400, errcode), "{body}");
+        }
+        for text in ["%00/1", "m.room.message/%00"] {
+            for path in [format!("delayed_event/{text}"), format!("send/{text}?org.matrix.msc4140.delay=5")] {
+                let body = json!({ "delay_ms": 5, "content": content });
+                let answer = server.put(&room_path(&room, &path), &alice.token, body).await;
+                assert_eq!(answer.refusal(), (400, "M_INVALID_PARAM"), "{path}");
+            }
         }
         let body = json!({ "delay_ms": 3_600_001, "content": content });
         let too_long = server.put(&stable, &alice.token, body.clone()).await;
@@ -232,4 +254,38 @@ async fn those_of_a_deactivated_user_are_forgotten() {
         assert_eq!(messages(&server, &alice, &room).await, ["own"]);
         assert_eq!(lookup(&server, &alice, &delayed).await.refusal(), (404, "M_NOT_FOUND"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_user_sends_nothing_and_what_was_sent_before_is_known() {
+    for mut server in servers("").await {
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let locked = schedule(&server, &alice, &room, 1_000, "locked").await;
+        let sent = schedule(&server, &alice, &room, 2_000, "sent").await;
+        let last = schedule(&server, &bob, &room, 3_000, "last").await;
+        // As if the server had been killed between the event and the record of it.
+        let login = json!({
+            "type": "m.login.password", "identifier": { "type": "m.id.user", "user": alice.id },
+            "password": "password of alice", "device_id": "org.matrix.msc4140.delayed_event",
+        });
+        let token = post_unauthenticated(&server, &format!("{CLIENT}/login"), login).await.ok()["access_token"].clone();
+        let path = room_path(&room, &format!("send/m.room.message/{sent}"));
+        let event = server.put(&path, token.as_str().unwrap(), text("sent")).await.ok()["event_id"].clone();
+
+        set_locked(&mut server, &alice.id, true).await;
+        server.clock().advance(Duration::from_secs(3));
+        // Those of one room are sent one after the other.
+        finalised(&server, &bob, &last).await;
+        set_locked(&mut server, &alice.id, false).await;
+        assert_eq!(finalised(&server, &alice, &locked).await["error"]["errcode"], "M_USER_LOCKED");
+        assert_eq!(finalised(&server, &alice, &sent).await["event_id"], event);
+        assert_eq!(messages(&server, &alice, &room).await, ["sent", "last"]);
+    }
+}
+
+async fn set_locked(server: &mut TestServer, user: &str, locked: bool) {
+    let (database, user) = (server.open_database().await, user.to_owned());
+    database.write(move |tx| users::set_locked(tx, &user, locked)).await.unwrap();
+    database.close().await;
+    server.restart().await;
 }
