@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::LOCATION;
+use http::header::{CONNECTION, LOCATION};
 use http::{HeaderValue, Request};
 use plexus_base::config::IpRange;
 use plexus_base::forward_proxy::{ForwardProxies, ProxyException, ProxyUrl};
@@ -15,7 +15,7 @@ use plexus_net::{AddressGuard, AddressGuards, FederationError, HttpClient, HttpE
 use plexus_testkit::{ForwardProxy, ProxyConduct, within};
 
 use crate::keys;
-use crate::support::{A, NOW, Server, World, get, json, put, server, status};
+use crate::support::{A, NOW, Seen, Server, World, get, json, put, server, status};
 
 /// How long to wait for what is due at once.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -362,6 +362,50 @@ async fn a_proxy_that_is_out_of_order_says_nothing_about_where_a_server_is() {
     proxy.behave(ProxyConduct::Respond("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n"));
     client.call(&name, get("/")).await.unwrap_err();
     assert_eq!(proxy.requests().last().unwrap(), "CONNECT a.example:8448 HTTP/1.1");
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_out_of_order_does_not_move_a_known_server() {
+    let (moved, gone) = (r#"{"m.server":"b.example:5"}"#, "{}");
+    for (code, well_known) in [(200, moved), (404, gone)] {
+        let proxy = ForwardProxy::start().await;
+        let mut world = World::new();
+        world.http.proxies = through(&proxy, "");
+        let answer = move |seen: &Seen| {
+            let is_well_known = seen.path == "/.well-known/matrix/server";
+            let mut response = if is_well_known { status(code, well_known) } else { json("{}") };
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            response
+        };
+        let at = Server::start(&world.authority, &["a.example", "b.example"], answer).await;
+        for place in ["a.example:443", "a.example:8448", "b.example:5"] {
+            proxy.name(place, at.address);
+        }
+        let client = world.client().await;
+        client.call(&server("a.example"), get("/")).await.unwrap();
+        // By then what is known has expired.
+        world.clock.advance(Duration::from_secs(49 * 3600));
+        proxy.behave(ProxyConduct::Respond("SSH-2.0-OpenSSH\r\n\r\n"));
+        let seen = proxy.requests().len();
+        let error = problem(client.call(&server("a.example"), get("/")).await);
+        assert!(error.contains("its response is not HTTP"), "{code}: {error}");
+        assert_eq!(proxy.requests()[seen..], ["CONNECT a.example:443 HTTP/1.1"], "{code}");
+    }
+}
+
+#[tokio::test]
+async fn keys_of_a_server_that_the_proxy_refuses_are_remembered_as_missing() {
+    let proxy = ForwardProxy::start().await;
+    let mut world = World::new();
+    world.http.proxies = through(&proxy, "");
+    let ring = keys::ring(&world, Vec::new()).await;
+    let current = keys::key(1);
+    proxy.behave(ProxyConduct::Respond("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n"));
+    assert!(keys::find(&ring, keys::wanted(A, &current, NOW)).await.is_none());
+    let asked = proxy.requests().len();
+    world.clock.advance(Duration::from_secs(2));
+    assert!(keys::find(&ring, keys::wanted(A, &current, NOW)).await.is_none());
+    assert_eq!(proxy.requests().len(), asked);
 }
 
 /// Neither a name that is none nor one silent target takes the proxy away from the others.

@@ -2,6 +2,19 @@
 
 use super::*;
 
+/// What a server refuses before it is tried once more after a restart.
+#[derive(Clone, Copy)]
+struct Refused {
+    /// How many messages to devices wait for it, and as many events.
+    waiting: u64,
+    /// How many transactions.
+    transactions: usize,
+}
+
+const MANY: Refused = Refused { waiting: 30, transactions: 6 };
+/// So few that what comes after them is tried in the same turn.
+const FEW: Refused = Refused { waiting: 5, transactions: 17 };
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ephemeral_edu_that_is_refused_costs_no_other() {
     for server in TestServer::on_each().await {
@@ -21,24 +34,47 @@ async fn an_ephemeral_edu_that_is_refused_costs_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses_everything_costs_nothing() {
-    costs_nothing(|_| Some(StatusCode::BAD_REQUEST)).await;
-    costs_nothing(|_| Some(StatusCode::UNAUTHORIZED)).await;
+    costs_nothing(MANY, |_| Some(StatusCode::BAD_REQUEST)).await;
+    costs_nothing(MANY, |_| Some(StatusCode::UNAUTHORIZED)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_firewall_that_lets_empty_transactions_through_costs_nothing() {
-    costs_nothing(|body| (!is_empty(body)).then_some(StatusCode::FORBIDDEN)).await;
+    costs_nothing(MANY, |body| (!is_empty(body)).then_some(StatusCode::FORBIDDEN)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_disk_is_full_costs_nothing() {
-    costs_nothing(|body| (!is_empty(body)).then_some(StatusCode::INTERNAL_SERVER_ERROR)).await;
+    costs_nothing(MANY, |body| (!is_empty(body)).then_some(StatusCode::INTERNAL_SERVER_ERROR)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_piece_that_takes_a_server_down_is_not_set_aside() {
     // The proxy's word: nobody can say that the content is to blame.
-    costs_nothing(|body| body.to_string().contains(r#""n":7"#).then_some(StatusCode::BAD_GATEWAY)).await;
+    costs_nothing(MANY, |body| body.to_string().contains(r#""n":7"#).then_some(StatusCode::BAD_GATEWAY)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_accepts_only_what_it_need_not_store_costs_nothing() {
+    let is_typing = |edu: &Value| edu["edu_type"] == "m.typing";
+    let is_stored = move |body: &Value| {
+        let edus = body["edus"].as_array();
+        body["pdus"].as_array().is_some_and(|pdus| !pdus.is_empty())
+            || edus.is_some_and(|edus| !edus.iter().all(is_typing))
+    };
+    costs_nothing(FEW, move |body| is_stored(body).then_some(StatusCode::INTERNAL_SERVER_ERROR)).await;
+}
+
+/// As [`pass_time`]; in between a user types.
+async fn pass_time_typing(clock: &Clock, server: &TestServer, user: &TestUser, room: &str) {
+    let path = format!("{CLIENT}/rooms/{room}/typing/{}", user.id);
+    let mut every = plexus_testkit::every(Duration::from_millis(20));
+    loop {
+        every.tick().await;
+        clock.advance(Duration::from_secs(301));
+        // Not at the same time: the request would take too long.
+        server.put(&path, &user.token, json!({ "typing": true, "timeout": 30_000 })).await.ok();
+    }
 }
 
 /// Lets time pass, 301 s at a time, without end.
@@ -92,8 +128,8 @@ fn is_empty(transaction: &Value) -> bool {
     [&transaction["pdus"], &transaction["edus"]].iter().all(|it| it.as_array().is_none_or(Vec::is_empty))
 }
 
-/// Has a server refuse what it is sent, and then take everything: it gets everything.
-async fn costs_nothing(refusing: impl Fn(&Value) -> Option<StatusCode> + Copy + Send + 'static) {
+/// Has a server refuse what it is sent, while somebody types, and then take everything: it gets everything.
+async fn costs_nothing(refused: Refused, refusing: impl Fn(&Value) -> Option<StatusCode> + Copy + Send + 'static) {
     for place in plexus_testkit::places() {
         let clock = Clock::manual(1_800_000_000_000);
         let mut server = TestServer::on(place).clock(clock.clone()).start().await;
@@ -101,35 +137,34 @@ async fn costs_nothing(refusing: impl Fn(&Value) -> Option<StatusCode> + Copy + 
         let room = away.room(&server, &alice).await;
         away.refuse(refusing);
         let mut expected = Vec::new();
-        for number in 0..30 {
+        for number in 0..refused.waiting {
             let content = format!(r#"{{"n":{number}}}"#);
             send_to(&server, &alice, &format!("m.test/{number}"), &[(&away.bob, &content)]).await.ok();
             say(&server, &alice, &room, &number.to_string()).await;
             expected.push(number.to_string());
         }
-        let refused = |count: usize| {
-            move |transactions: &[Transaction]| transactions.iter().filter(|it| !it.taken).count() >= count
+        let refusals = |least: usize| {
+            move |transactions: &[Transaction]| transactions.iter().filter(|it| !it.taken).count() >= least
         };
-        let moving = async || pass_time(&clock).await;
         // It is tried now and then, and once more after a restart.
-        let tried = away.until(refused(6));
+        let tried = away.until(refusals(refused.transactions));
         within(async {
-            tokio::select! { _ = tried => {}, () = moving() => {} }
+            tokio::select! { _ = tried => {}, () = pass_time_typing(&clock, &server, &alice, &room) => {} }
         })
         .await;
         server.restart().await;
-        let tried_again = away.until(refused(8));
+        let tried_again = away.until(refusals(refused.transactions + 2));
         within(async {
-            tokio::select! { _ = tried_again => {}, () = moving() => {} }
+            tokio::select! { _ = tried_again => {}, () = pass_time_typing(&clock, &server, &alice, &room) => {} }
         })
         .await;
         away.refuse(|_| None);
-        let all = away.until(|it| numbers(it, &away.bob).len() >= 30 && bodies(it).len() >= 30);
+        let all = away.until(|it| numbers(it, &away.bob).len() >= expected.len() && bodies(it).len() >= expected.len());
         let transactions = within(async {
-            tokio::select! { all = all => all, () = moving() => unreachable!() }
+            tokio::select! { all = all => all, () = pass_time(&clock) => unreachable!() }
         })
         .await;
-        assert_eq!(numbers(&transactions, &away.bob), (0..30).collect::<Vec<_>>());
+        assert_eq!(numbers(&transactions, &away.bob), (0..refused.waiting).collect::<Vec<_>>());
         assert_eq!(bodies(&transactions), expected);
     }
 }
