@@ -262,7 +262,7 @@ async fn the_doctor_names_what_is_wrong_with_the_proxy() {
     }
 }
 
-/// What is done to the contributed file for delegation, and what the doctor then finds: an outcome and a part of the text.
+/// What is done to the contributed file for delegation, and what the doctor then finds: an outcome, a part of the text.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_says_whether_clients_find_the_server_by_its_name() {
     let file = "return 200 '{\"m.homeserver\": {\"base_url\": \"https://matrix.example.com\"}}';";

@@ -57,7 +57,7 @@ impl Doctor<'_> {
 
     fn keys(&self, server: &ServerName, response: &WholeResponse) -> Check {
         const NAME: &str = "published keys";
-        let advice = "another server answers for this name, or it runs with another signing key (see signing_key_path), \
+        let advice = "another server answers for this name, or it runs with another signing key (signing_key_path), \
                       or the proxy does not pass on /_matrix";
         let Ok(key) = key_file::of(self.config) else {
             return Check::failed(NAME, "the signing key cannot be read", "see `plexus config check`");
