@@ -31,7 +31,7 @@ use crate::delta::context::Context;
 use crate::delta::{DeltaReader, DeltaRequest, Now, has_changes, to_device};
 use crate::ephemeral::EphemeralSerial;
 use crate::v3::SyncEngine;
-use connection::SentState;
+use connection::{SentState, can_keep};
 use connections::Connections;
 use extensions::{ExtensionReader, ExtensionUpdates};
 use known_rooms::KnownRooms;
@@ -51,6 +51,9 @@ pub enum SlidingSyncError {
     /// The connection has ended: the client begins again, without `pos`.
     #[error("the position is unknown")]
     UnknownPos,
+    /// The rooms' required states are too many or too large for a connection.
+    #[error("too much required state")]
+    TooMuchRequiredState,
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
@@ -119,7 +122,9 @@ impl SlidingSync {
         let from = request.pos.map(|pos| Pos { ephemeral: self.serial.seen(pos.ephemeral), ..pos });
         let state = self.state(&key, from).await?;
         let delta = self.delta_request(&request, from);
-        if let Some(since) = request.extensions.to_device.and_then(|to_device| to_device.since) {
+        let since = request.extensions.to_device.and_then(|to_device| to_device.since);
+        // One of the future is of a database that is no longer there: the device has none of these messages.
+        if let Some(since) = since.filter(|since| *since <= self.engine.now().position) {
             to_device::acknowledge(parts, &delta, since).await?;
         }
         // Registered before anything is read, so that nothing falls between reading and waiting.
@@ -147,17 +152,19 @@ impl SlidingSync {
                 outcome.upto = now;
             }
         }
-        Ok(self.respond(&key, &request, &delta, outcome).await?)
+        self.respond(&key, &request, &delta, outcome).await
     }
 
     /// Returns what the client has.
     async fn state(&self, key: &ConnectionKey, from: Option<Pos>) -> Result<SentState, SlidingSyncError> {
-        let Some(from) = from else { return Ok(SentState::default()) };
+        let Some(from) = from else {
+            return self.connections.present(key, 0).await?.ok_or(SlidingSyncError::UnknownPos);
+        };
         // A position of the future is of a database that is no longer there.
         if from.position > self.engine.now().position {
             return Err(SlidingSyncError::UnknownPos);
         }
-        self.connections.state(key, from.state_id).await?.ok_or(SlidingSyncError::UnknownPos)
+        self.connections.present(key, from.state_id).await?.ok_or(SlidingSyncError::UnknownPos)
     }
 
     fn delta_request(&self, request: &SlidingRequest, from: Option<Pos>) -> DeltaRequest {
@@ -179,7 +186,7 @@ impl SlidingSync {
         from: Option<Pos>,
         state: &SentState,
         now: Now,
-    ) -> Result<Outcome, DbError> {
+    ) -> Result<Outcome, SlidingSyncError> {
         let deltas = self.deltas();
         let parts = deltas.parts();
         let context = Context::new(parts, delta, now).await?;
@@ -187,9 +194,12 @@ impl SlidingSync {
         let position = from.map(|from| from.position);
         let mut selection = Selection::default();
         let mut known = KnownRooms::default();
-        if !request.lists.is_empty() || !request.subscriptions.is_empty() {
+        if !request.lists.is_empty() || !request.subscriptions.is_empty() || state.rooms().next().is_some() {
             known = KnownRooms::read(&context, &self.facts, state, position.unwrap_or(0)).await?;
             selection = lists::select(&context, request, &known, &labels).await?;
+            if !can_keep(selection.rooms.values().map(|relevant| &relevant.config.required_state)) {
+                return Err(SlidingSyncError::TooMuchRequiredState);
+            }
         }
         let reader = RoomReader { context: &context, state, from: position, labels: &labels };
         let mut rooms = rooms::read(&reader, &known, &selection).await?;
@@ -206,11 +216,14 @@ impl SlidingSync {
         request: &SlidingRequest,
         delta: &DeltaRequest,
         outcome: Outcome,
-    ) -> Result<String, DbError> {
+    ) -> Result<String, SlidingSyncError> {
         let Outcome { upto, selection, rooms, extensions } = outcome;
         let previous = request.pos.map_or(0, |pos| pos.state_id);
-        let state_id =
-            if rooms.is_changed { self.connections.add(key, previous, rooms.state).await? } else { previous };
+        let state_id = if rooms.is_changed {
+            self.connections.add(key, previous, rooms.state).await?.ok_or(SlidingSyncError::UnknownPos)?
+        } else {
+            previous
+        };
         let pos = Pos { state_id, position: upto.position, ephemeral: upto.ephemeral };
         let writer = Writer { form: request.form, format: delta.format(self.clock.now_ms()) };
         let response = Response { pos, selection: &selection, rooms: &rooms.updates, extensions: &extensions };

@@ -30,24 +30,55 @@ pub fn states(tx: &mut Tx<'_>, key: &ConnectionKey) -> Result<Vec<StateRow>, DbE
     )
 }
 
-/// Stores a new state of a connection. Of its earlier states only `previous` is kept, if there is one with that id.
+/// The most states of a connection: one for each request that is being served at the same time. Beyond it the oldest
+/// ones are deleted.
+const MAX_STATES_OF_CONNECTION: usize = 8;
+
+/// Stores a new state of a connection, which follows `previous`; 0: it follows none. Returns the ids of all its states
+/// then; `None`, and nothing is stored, if `previous` has been deleted.
 pub fn add(
     tx: &mut Tx<'_>,
     key: &ConnectionKey,
     previous: i64,
     (state_id, state): (i64, &[u8]),
     now_ms: u64,
-) -> Result<(), DbError> {
+) -> Result<Option<Vec<i64>>, DbError> {
     let ConnectionKey { user_id, device_id, conn_id } = key;
-    tx.execute_later(
-        "DELETE FROM sliding_sync_connections
-         WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id <> $4",
-        &[user_id, device_id, &conn_id.as_bytes(), &previous],
+    let mut ids: Vec<i64> = tx.query(
+        "SELECT state_id FROM sliding_sync_connections WHERE user_id = $1 AND device_id = $2 AND conn_id = $3
+         ORDER BY used_ts DESC, state_id",
+        &[user_id, device_id, &conn_id.as_bytes()],
+        |row| row.get(0),
     )?;
+    if previous != 0 && !ids.contains(&previous) {
+        return Ok(None);
+    }
+    for deleted in ids.split_off(ids.len().min(MAX_STATES_OF_CONNECTION - 1)) {
+        if deleted == previous {
+            ids.push(deleted);
+            continue;
+        }
+        tx.execute_later(
+            "DELETE FROM sliding_sync_connections
+             WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id = $4",
+            &[user_id, device_id, &conn_id.as_bytes(), &deleted],
+        )?;
+    }
     tx.execute_later(
         "INSERT INTO sliding_sync_connections (user_id, device_id, conn_id, state_id, state, used_ts)
          VALUES ($1, $2, $3, $4, $5, $6)",
         &[user_id, device_id, &conn_id.as_bytes(), &state_id, &state, &now_ms],
+    )?;
+    ids.push(state_id);
+    Ok(Some(ids))
+}
+
+/// Deletes the states of a connection other than `kept`.
+pub fn delete_others(tx: &mut Tx<'_>, key: &ConnectionKey, kept: i64) -> Result<(), DbError> {
+    tx.execute_later(
+        "DELETE FROM sliding_sync_connections
+         WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id <> $4",
+        &[&key.user_id, &key.device_id, &key.conn_id.as_bytes(), &kept],
     )?;
     Ok(())
 }

@@ -14,7 +14,10 @@ pub(super) use pack::{pack, unpack};
 
 /// The most different required states that are kept for the rooms of a connection; above it those of all rooms are
 /// forgotten, and their events sent again.
-const MAX_CONFIGS: usize = 64;
+/// As many as a request may have: each of its subscriptions can be of its own.
+const MAX_CONFIGS: usize = 1_100;
+/// The most bytes of these required states together: every response that changes something stores them.
+const MAX_CONFIG_BYTES: usize = 64 * 1024;
 /// The most members of a room that are kept; above it they are forgotten, and sent again.
 const MAX_MEMBERS_OF_ROOM: usize = 200;
 /// The most members of all rooms of a connection together, for the same reason.
@@ -120,10 +123,13 @@ impl SentState {
     pub(super) fn set_config(&mut self, room: &mut SentRoom, config: &Arc<RequiredState>) {
         let at = self.configs.iter().position(|other| Arc::ptr_eq(other, config) || other == config);
         let at = at.unwrap_or_else(|| {
-            if self.configs.len() == MAX_CONFIGS {
+            let is_full = |state: &Self| {
+                state.configs.len() >= MAX_CONFIGS || state.config_bytes() + config.bytes() > MAX_CONFIG_BYTES
+            };
+            if is_full(self) {
                 self.drop_unused_configs();
             }
-            if self.configs.len() == MAX_CONFIGS {
+            if is_full(self) {
                 self.update_all(|room| room.config = None);
                 self.configs = Arc::default();
             }
@@ -131,6 +137,10 @@ impl SentState {
             self.configs.len() - 1
         });
         room.config = u16::try_from(at).ok();
+    }
+
+    fn config_bytes(&self) -> usize {
+        self.configs.iter().map(|config| config.bytes()).sum()
     }
 
     fn drop_unused_configs(&mut self) {
@@ -155,8 +165,24 @@ impl SentState {
 
     /// About how much memory this needs, in units of a room.
     pub(super) fn weight(&self) -> u64 {
-        1 + self.rooms.len() as u64 + self.members as u64 / 8 + self.configs.len() as u64 * 8
+        1 + self.rooms.len() as u64 + self.members as u64 / 8 + self.config_bytes() as u64 / 64
     }
+}
+
+/// Whether a connection can keep these required states at the same time.
+pub(super) fn can_keep<'c>(configs: impl Iterator<Item = &'c Arc<RequiredState>>) -> bool {
+    let (mut found, mut bytes): (Vec<&Arc<RequiredState>>, usize) = (Vec::new(), 0);
+    for config in configs {
+        if found.iter().any(|other| Arc::ptr_eq(other, config) || *other == config) {
+            continue;
+        }
+        found.push(config);
+        bytes += config.bytes();
+        if found.len() >= MAX_CONFIGS || bytes > MAX_CONFIG_BYTES {
+            return false;
+        }
+    }
+    true
 }
 
 /// Adds member events to those that a client has of a room.

@@ -1,7 +1,6 @@
 //! The connections of all devices: their states in memory and in the database.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use plexus_base::{Clock, Random};
@@ -36,10 +35,10 @@ pub(super) struct Connections {
 
 /// A connection in memory.
 struct Held {
-    /// The last states: the one from which the client asked last, and the one that it was sent then.
+    /// The last states: the one that the client presented last, and those that it was sent from there.
     states: Vec<(i64, SentState)>,
     /// When its use was last written.
-    used_ms: AtomicU64,
+    used_ms: u64,
 }
 
 #[derive(Clone)]
@@ -57,9 +56,13 @@ impl Connections {
         Self { db, clock, random, held }
     }
 
-    /// Returns a state of a connection; `None` if the connection has ended, or has gone on since.
-    pub(super) async fn state(&self, key: &ConnectionKey, state_id: i64) -> Result<Option<SentState>, DbError> {
+    /// Returns the state of a connection that its client presents, and deletes the others, to which the client does not
+    /// return; `None` if the connection has ended, or has gone on since.
+    pub(super) async fn present(&self, key: &ConnectionKey, state_id: i64) -> Result<Option<SentState>, DbError> {
         if state_id == 0 {
+            if self.held.get(key).is_some() {
+                self.keep_only(key, None).await?;
+            }
             return Ok(Some(SentState::default()));
         }
         let now = self.clock.now_ms();
@@ -68,17 +71,32 @@ impl Connections {
             Some(held) => held,
             None => self.read(key).await?,
         };
-        let unused = now.saturating_sub(held.used_ms.load(Ordering::Relaxed));
+        let unused = now.saturating_sub(held.used_ms);
         if unused > MAX_UNUSED_MS {
             return Ok(None);
         }
         let Some(state) = held.state(state_id).cloned() else { return Ok(None) };
-        if unused > USE_INTERVAL_MS {
-            held.used_ms.store(now, Ordering::Relaxed);
-            let key = key.clone();
-            self.db.write(move |tx| rows::set_used(tx, &key, now)).await?;
+        if unused > USE_INTERVAL_MS || held.states.len() > 1 {
+            self.keep_only(key, Some((state_id, state.clone()))).await?;
         }
         Ok(Some(state))
+    }
+
+    /// Deletes all states of a connection but one, and records its use.
+    async fn keep_only(&self, key: &ConnectionKey, kept: Option<(i64, SentState)>) -> Result<(), DbError> {
+        let (now, write_key) = (self.clock.now_ms(), key.clone());
+        let kept_id = kept.as_ref().map_or(0, |(state_id, _)| *state_id);
+        self.db
+            .write(move |tx| {
+                rows::delete_others(tx, &write_key, kept_id)?;
+                rows::set_used(tx, &write_key, now)
+            })
+            .await?;
+        match kept {
+            Some(kept) => self.held.insert(key.clone(), Arc::new(Held { states: vec![kept], used_ms: now })),
+            None => drop(self.held.remove(key)),
+        }
+        Ok(())
     }
 
     /// Reads a connection into memory.
@@ -87,33 +105,41 @@ impl Connections {
         let stored = self.db.read(move |tx| rows::states(tx, &read_key)).await?;
         let used_ms = stored.iter().map(|row| row.used_ts).max().unwrap_or(0);
         let states = stored.into_iter().filter_map(|row| Some((row.state_id, unpack(&row.state)?))).collect();
-        let held = Arc::new(Held { states, used_ms: AtomicU64::new(used_ms) });
+        let held = Arc::new(Held { states, used_ms });
         self.held.insert(key.clone(), Arc::clone(&held));
         Ok(held)
     }
 
-    /// Stores the state that follows `previous`, and returns its id. What is older than `previous` is forgotten.
-    pub(super) async fn add(&self, key: &ConnectionKey, previous: i64, state: SentState) -> Result<i64, DbError> {
+    /// Stores the state that follows `previous`, and returns its id; `None` if the client has gone on from `previous`
+    /// meanwhile: then nobody waits for this response any more.
+    pub(super) async fn add(
+        &self,
+        key: &ConnectionKey,
+        previous: i64,
+        state: SentState,
+    ) -> Result<Option<i64>, DbError> {
         // One or more: 0 is the empty state.
         let state_id = i64::try_from(self.random.below(i64::MAX as u64)).unwrap_or(0).saturating_add(1);
         let now = self.clock.now_ms();
         let (packed, write_key) = (pack(&state), key.clone());
-        let ended: Vec<String> = self
+        let added = self
             .db
             .write(move |tx| {
-                rows::add(tx, &write_key, previous, (state_id, &packed), now)?;
+                let ids = rows::add(tx, &write_key, previous, (state_id, &packed), now)?;
+                let Some(ids) = ids else { return Ok::<_, DbError>(None) };
                 let ConnectionKey { user_id, device_id, .. } = &write_key;
-                rows::delete_beyond(tx, user_id, device_id, MAX_CONNECTIONS_OF_DEVICE)
+                Ok(Some((ids, rows::delete_beyond(tx, user_id, device_id, MAX_CONNECTIONS_OF_DEVICE)?)))
             })
             .await?;
+        let Some((ids, ended)): Option<(Vec<i64>, Vec<String>)> = added else { return Ok(None) };
         for conn_id in ended {
             self.held.remove(&ConnectionKey { conn_id, ..key.clone() });
         }
         let before = self.held.get(key);
-        let before = before.as_ref().and_then(|held| held.state(previous)).cloned();
-        let states = before.map(|before| (previous, before)).into_iter().chain([(state_id, state)]).collect();
-        self.held.insert(key.clone(), Arc::new(Held { states, used_ms: AtomicU64::new(now) }));
-        Ok(state_id)
+        let before = before.iter().flat_map(|held| &held.states).filter(|(id, _)| ids.contains(id)).cloned();
+        let states = before.chain([(state_id, state)]).collect();
+        self.held.insert(key.clone(), Arc::new(Held { states, used_ms: now }));
+        Ok(Some(state_id))
     }
 
     /// Deletes connections that nobody uses now and then, without end.

@@ -35,6 +35,8 @@ pub(super) struct ExtensionUpdates {
 #[derive(Debug)]
 pub(super) struct ToDeviceUpdate {
     pub next_batch: Position,
+    /// Whether there are more messages, even if the client gets none of these.
+    pub has_more: bool,
     /// JSON
     pub events: Vec<String>,
 }
@@ -57,7 +59,7 @@ pub(super) struct AccountDataUpdate {
 impl ExtensionUpdates {
     /// Whether there is nothing worth a response. Changed key counts are not.
     pub(super) fn is_empty(&self) -> bool {
-        self.to_device.as_ref().is_none_or(|update| update.events.is_empty())
+        self.to_device.as_ref().is_none_or(|update| update.events.is_empty() && !update.has_more)
             && self.e2ee.as_ref().is_none_or(|update| update.device_lists.is_empty())
             && self.account_data.as_ref().is_none_or(AccountDataUpdate::is_empty)
             && self.receipts.is_empty()
@@ -112,13 +114,15 @@ impl ExtensionReader<'_> {
 
     async fn to_device(&self, wanted: ToDeviceExtension) -> Result<ToDeviceUpdate, DbError> {
         let now = self.context.now.position;
-        let since = wanted.since.unwrap_or(0);
-        if since >= now {
-            return Ok(ToDeviceUpdate { next_batch: since, events: Vec::new() });
+        // One of the future is of a database that is no longer there.
+        let since = wanted.since.filter(|since| *since <= now).unwrap_or(0);
+        if since == now {
+            return Ok(ToDeviceUpdate { next_batch: since, has_more: false, events: Vec::new() });
         }
         let limits = ReadLimits { messages: wanted.limit.max(1), ..to_device::MAX_MESSAGES };
         let messages = to_device::messages(self.context, since, limits).await?;
-        Ok(ToDeviceUpdate { next_batch: messages.more_after.unwrap_or(now), events: messages.events })
+        let (more_after, events) = (messages.more_after, messages.events);
+        Ok(ToDeviceUpdate { next_batch: more_after.unwrap_or(now), has_more: more_after.is_some(), events })
     }
 
     /// Returns the rooms that an extension is about.

@@ -18,6 +18,11 @@ pub(super) struct KnownRoom {
 }
 
 impl KnownRoom {
+    /// Returns the position of the newest change of the room that clients learn of.
+    pub(super) fn news(&self) -> Position {
+        self.activity().max(self.facts.complete_from)
+    }
+
     /// Returns the position of the newest event that the user may see.
     pub(super) fn activity(&self) -> Position {
         self.facts.activity.max(self.membership.position)

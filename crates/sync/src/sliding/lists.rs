@@ -63,8 +63,9 @@ pub(super) async fn select(
         !request.subscriptions.is_empty() || request.lists.values().any(|list| list.filters.spaces.is_some());
     let by_id: RoomsById<'_> =
         if needs_ids { known.iter().map(|room| (room.facts.id.as_str(), room)).collect() } else { HashMap::new() };
+    let mut spaces = Spaces { context, rooms: &by_id, children: HashMap::new() };
     for (name, list) in &request.lists {
-        let filter = Filter::new(context, &list.filters, labels, &by_id).await?;
+        let filter = Filter::new(&list.filters, labels, &mut spaces).await?;
         let mut rooms: Vec<&KnownRoom> = Vec::new();
         for room in known.iter() {
             if is_shown(context, room, &list.config).await? && filter.passes(context, room).await? {
@@ -129,20 +130,15 @@ struct Filter<'f> {
     filters: &'f ListFilters,
     labels: &'f Labels,
     /// The rooms in the spaces that the list is about.
-    in_spaces: Option<HashSet<Box<str>>>,
+    in_spaces: Option<HashSet<Arc<str>>>,
     /// In lower case.
     name_part: Option<String>,
 }
 
 impl<'f> Filter<'f> {
-    async fn new(
-        context: &Context<'_>,
-        filters: &'f ListFilters,
-        labels: &'f Labels,
-        rooms: &RoomsById<'_>,
-    ) -> Result<Self, DbError> {
+    async fn new(filters: &'f ListFilters, labels: &'f Labels, spaces: &mut Spaces<'_, 'f>) -> Result<Self, DbError> {
         let in_spaces = match &filters.spaces {
-            Some(spaces) => Some(children(context, spaces, rooms).await?),
+            Some(named) => Some(spaces.children(named).await?),
             None => None,
         };
         let name_part = filters.room_name_like.as_deref().map(str::to_lowercase);
@@ -189,24 +185,36 @@ async fn name(context: &Context<'_>, room: &KnownRoom) -> Result<String, DbError
     Ok(name.unwrap_or_default())
 }
 
-/// Returns the ids of the rooms that are children of spaces which the user is in.
-async fn children(
-    context: &Context<'_>,
-    spaces: &[String],
-    rooms: &RoomsById<'_>,
-) -> Result<HashSet<Box<str>>, DbError> {
-    let mut found = HashSet::new();
-    for space in spaces {
-        let space = rooms.get(space.as_str()).filter(|space| space.membership.kind == Membership::Join);
-        let Some(nid) = space.map(|space| space.membership.room) else { continue };
-        let Some(room) = context.parts.rooms.get_readable_nid(nid).await? else { continue };
-        let entries: Vec<_> = room.view().state.of_type("m.space.child").cloned().collect();
-        for event in timeline::state_events(&room, &entries).await? {
-            // A child without `via` is no child any more.
-            if event.pdu.content().get_array("via").is_some() {
-                found.extend(event.pdu.state_key().map(Into::into));
+/// The children of the spaces that a request names, each of which is read once.
+struct Spaces<'s, 'f> {
+    context: &'s Context<'s>,
+    rooms: &'s RoomsById<'s>,
+    children: HashMap<&'f str, Vec<Arc<str>>>,
+}
+
+impl<'f> Spaces<'_, 'f> {
+    /// Returns the ids of the rooms that are children of spaces which the user is in.
+    async fn children(&mut self, spaces: &'f [String]) -> Result<HashSet<Arc<str>>, DbError> {
+        let spaces: HashSet<&str> = spaces.iter().map(String::as_str).collect();
+        let mut found = HashSet::new();
+        for space in spaces {
+            if !self.children.contains_key(space) {
+                let children = self.read(space).await?;
+                self.children.insert(space, children);
             }
+            found.extend(self.children.get(space).into_iter().flatten().cloned());
         }
+        Ok(found)
     }
-    Ok(found)
+
+    async fn read(&self, space: &str) -> Result<Vec<Arc<str>>, DbError> {
+        let space = self.rooms.get(space).filter(|space| space.membership.kind == Membership::Join);
+        let Some(nid) = space.map(|space| space.membership.room) else { return Ok(Vec::new()) };
+        let Some(room) = self.context.parts.rooms.get_readable_nid(nid).await? else { return Ok(Vec::new()) };
+        let entries: Vec<_> = room.view().state.of_type("m.space.child").cloned().collect();
+        let events = timeline::state_events(&room, &entries).await?;
+        // A child without `via` is no child any more.
+        let children = events.iter().filter(|event| event.pdu.content().get_array("via").is_some());
+        Ok(children.filter_map(|event| event.pdu.state_key().map(Into::into)).collect())
+    }
 }

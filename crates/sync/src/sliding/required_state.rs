@@ -11,6 +11,8 @@ const MEMBER: &str = "m.room.member";
 /// The most selections that are combined from what was wanted at different times; above it the earlier ones are
 /// forgotten, and their events sent again when they are wanted again.
 const MAX_SELECTIONS: usize = 16;
+/// What a pattern needs besides its texts.
+const PATTERN_OVERHEAD_BYTES: usize = 16;
 
 /// State events by type and state key; `None` matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,6 +58,11 @@ impl StatePattern {
             && self.state_key.as_deref().is_none_or(|wanted| wanted == state_key)
     }
 
+    fn bytes(&self) -> usize {
+        let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+        PATTERN_OVERHEAD_BYTES + text(&self.event_type) + text(&self.state_key)
+    }
+
     /// Whether this matches all that `other` matches.
     fn covers(&self, other: &Self) -> bool {
         (self.event_type.is_none() || self.event_type == other.event_type)
@@ -91,6 +98,14 @@ impl RequiredState {
     /// Whether nothing is wanted that `sent` did not want; may be false although that is so.
     pub(super) fn is_within(&self, sent: &Self) -> bool {
         self.selections.iter().all(|wanted| sent.selections.iter().any(|selection| selection.covers(wanted)))
+    }
+
+    /// About how many bytes this needs.
+    pub(super) fn bytes(&self) -> usize {
+        let patterns = |selection: &'_ StateSelection| -> usize {
+            selection.include.iter().chain(&selection.exclude).map(StatePattern::bytes).sum()
+        };
+        self.selections.iter().map(patterns).sum()
     }
 
     /// Returns what is wanted by one of the two.

@@ -1,6 +1,6 @@
 //! What a list of rooms is made from, without the rooms themselves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use plexus_protocol::id::{RoomId, UserId};
@@ -37,6 +37,8 @@ pub(super) struct RoomFacts {
     pub sender: Option<Box<str>>,
     /// Whether part of the state may be missing.
     pub is_partial: bool,
+    /// The position since which no part of the state is missing; 0 if none ever was, or that is not known.
+    pub complete_from: Position,
     /// Whether the room is in lists; if not, only connections that have the room learn that the user has left it.
     pub is_listed: bool,
     read_at: Position,
@@ -113,17 +115,18 @@ impl RoomFactsCache {
         memberships: Vec<RoomMembership>,
         is_pending: impl Fn(RoomNid) -> bool,
     ) -> Result<Vec<(RoomMembership, Arc<RoomFacts>)>, DbError> {
-        self.find_own_leaves(parts, user, &memberships).await?;
+        let own_leaves = self.find_own_leaves(parts, user, &memberships).await?;
         let mut found = Vec::new();
         for membership in memberships {
             let nid = membership.room;
             let facts = match self.others.get(&membership.event_nid) {
                 Some(Some(facts)) => facts,
                 Some(None) if !is_pending(nid) => continue,
+                None if own_leaves.contains(&membership.event_nid) && !is_pending(nid) => continue,
                 known => {
                     let Some(room) = parts.rooms.get_readable_nid(nid).await? else { continue };
                     let mut facts = of_other(parts, user, &room, &membership).await?;
-                    if known.is_none() {
+                    if known.is_none() && !own_leaves.contains(&membership.event_nid) {
                         facts.is_listed |= timeline::member_until(user, &room).await?.is_some();
                     }
                     let facts = Arc::new(facts);
@@ -140,26 +143,24 @@ impl RoomFactsCache {
         Ok(found)
     }
 
-    /// Finds out which leaves were the user's own, all in one query.
+    /// Returns which of the leaves that are not in memory were the user's own, all in one query.
     async fn find_own_leaves(
         &self,
         parts: &DeltaParts,
         user: &UserId,
         memberships: &[RoomMembership],
-    ) -> Result<(), DbError> {
+    ) -> Result<HashSet<EventNid>, DbError> {
         let leaves = memberships.iter().filter(|membership| membership.kind == Membership::Leave);
         let unknown = leaves.map(|membership| membership.event_nid).filter(|nid| self.others.get(nid).is_none());
         let unknown: Vec<EventNid> = unknown.collect();
         if unknown.is_empty() {
-            return Ok(());
+            return Ok(HashSet::new());
         }
         let senders = parts.db.read(move |tx| room_overviews::senders(tx, &unknown)).await?;
-        for (event, sender) in senders {
-            if sender == user.as_str() {
-                self.others.insert(event, None);
-            }
-        }
-        Ok(())
+        let is_own = |(event, sender): (EventNid, String)| (sender == user.as_str()).then_some(event);
+        let own: HashSet<EventNid> = senders.into_iter().filter_map(is_own).collect();
+        own.iter().for_each(|event| self.others.insert(*event, None));
+        Ok(own)
     }
 }
 
@@ -177,6 +178,7 @@ fn of_view(room: &Room, view: &RoomView, read_at: Position) -> RoomFacts {
         stripped_name: None,
         sender: None,
         is_partial: view.is_partial(),
+        complete_from: view.visible_from(false).unwrap_or(0),
         is_listed: true,
         read_at,
     }
@@ -192,6 +194,7 @@ fn of_overview(overview: Overview, is_partial: bool, read_at: Position) -> Optio
         stripped_name: None,
         sender: None,
         is_partial,
+        complete_from: 0,
         is_listed: true,
         read_at,
     })
@@ -212,6 +215,7 @@ async fn of_other(
         stripped_name: None,
         sender: None,
         is_partial: false,
+        complete_from: 0,
         is_listed: is_open(membership.kind),
         read_at: membership.position,
     };

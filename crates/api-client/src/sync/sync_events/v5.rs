@@ -83,6 +83,9 @@ async fn respond(
     match answer {
         Ok(body) => Ok(RawJson(body.into())),
         Err(SlidingSyncError::UnknownPos) => Err(ApiError::bad_request("M_UNKNOWN_POS", "Unknown position")),
+        Err(SlidingSyncError::TooMuchRequiredState) => {
+            Err(ApiError::invalid_param("the required_state of all rooms together is too large"))
+        }
         Err(SlidingSyncError::Database(error)) => Err(error.into()),
     }
 }

@@ -53,6 +53,21 @@ fn many_required_states_are_forgotten_rather_than_kept() {
 }
 
 #[test]
+fn large_required_states_are_forgotten_rather_than_kept() {
+    let mut state = SentState::default();
+    for nid in 1..=40 {
+        let mut room = room(nid);
+        state.set_config(&mut room, &config(&format!("{nid}{}", "x".repeat(MAX_CONFIG_BYTES / 16))));
+        state.set(room);
+        assert!(state.config_bytes() <= MAX_CONFIG_BYTES);
+    }
+    assert!(state.room(40).is_some_and(|room| state.config(room).is_some()));
+    let large = [config("a"), config(&"b".repeat(MAX_CONFIG_BYTES))];
+    assert!(can_keep(std::iter::repeat_n(&large[0], 5_000)));
+    assert!(!can_keep(large.iter()));
+}
+
+#[test]
 fn many_members_are_forgotten_rather_than_kept() {
     let mut state = SentState::default();
     for nid in 1..=300 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_rooms::{Room, RoomView, TimelineEvent, timeline as history};
 use plexus_store::{DbError, Position};
 
-use super::required::Wanted;
+use super::required::{Wanted, may_have_lost_state};
 use super::{MemberCounts, ReadRoom, RoomReader, RoomUpdate, Update, bump_stamp, members};
 use crate::delta::membership::was_joined_at;
 use crate::delta::timeline::{Span, Timeline, read_limited};
@@ -118,9 +118,9 @@ impl RoomReader<'_> {
         let Joined { room, view, relevant, since, .. } = joined;
         let initial = since.is_none();
         let mut update = RoomUpdate::new(relevant.known.membership.kind, initial);
-        let name = name(view);
-        let (name_changed, members_changed) =
-            (joined.changed(&["m.room.name", "m.room.canonical_alias"]), joined.changed(&["m.room.member"]));
+        let name = view.content_str("m.room.name", "name").filter(|name| !name.is_empty());
+        let name_changed = joined.changed(&["m.room.name"]);
+        let members_changed = joined.changed(&["m.room.member"]) || joined.became_complete();
         if name.is_none() && (name_changed || members_changed) {
             update.heroes = Some(members::heroes(room, view, &self.context.request.user).await?);
         }
@@ -149,7 +149,13 @@ impl Joined<'_> {
     /// Whether state of one of these types may have changed since.
     fn changed(&self, types: &[&str]) -> bool {
         let Some(since) = self.since else { return true };
-        self.view.was_resolved_since(since) || self.changes.iter().any(|event| types.contains(&event.pdu.event_type()))
+        may_have_lost_state(self.view, since)
+            || self.changes.iter().any(|event| types.contains(&event.pdu.event_type()))
+    }
+
+    /// Whether the members that were missing have come since.
+    fn became_complete(&self) -> bool {
+        self.since.is_some_and(|since| self.view.visible_from(false).is_some_and(|from| from > since))
     }
 
     async fn bump_stamp(&self, timeline: &Timeline, upto: Position) -> Result<Option<Position>, DbError> {
@@ -173,13 +179,6 @@ impl RoomUpdate {
             && self.required_state.is_empty()
             && self.removed_state.is_empty()
     }
-}
-
-/// Returns the name of a room as far as it does not depend on who asks
-/// (<https://spec.matrix.org/v1.19/client-server-api/#calculating-the-display-name-for-a-room>).
-fn name(view: &RoomView) -> Option<&str> {
-    let text = |event_type: &str, member: &str| view.content_str(event_type, member).filter(|text| !text.is_empty());
-    text("m.room.name", "name").or_else(|| text("m.room.canonical_alias", "alias"))
 }
 
 fn updated(value: Option<&str>, initial: bool) -> Update<String> {

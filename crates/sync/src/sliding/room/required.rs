@@ -70,7 +70,7 @@ impl Wanted<'_> {
 
     /// Whether state may have been removed or replaced by state resolution since.
     fn was_resolved(&self) -> bool {
-        self.since.is_some_and(|since| self.view.was_resolved_since(since))
+        self.since.is_some_and(|since| may_have_lost_state(self.view, since))
     }
 
     /// Returns type and state key of the wanted state that was removed at or before `upto`, as state resolution may do.
@@ -112,6 +112,12 @@ impl Wanted<'_> {
         let users = users.iter().filter(|user| !self.required.wants(MEMBER, user));
         users.filter_map(|user| self.view.state.get(MEMBER, user)).collect()
     }
+}
+
+/// Whether state may have been removed or replaced by state resolution since a position. Of what happened before the
+/// events in memory that is not known.
+pub(super) fn may_have_lost_state(view: &RoomView, since: Position) -> bool {
+    since < view.recent_after || view.was_resolved_since(since)
 }
 
 fn key(event: &TimelineEvent) -> &str {

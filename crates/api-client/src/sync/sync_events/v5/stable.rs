@@ -12,6 +12,7 @@ use super::{Budget, Common, ExtensionsBody, Sender};
 
 /// The most rooms with a subscription (MSC4186).
 const MAX_SUBSCRIPTIONS: usize = 100;
+const MEMBER: &str = "m.room.member";
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Body {
@@ -122,7 +123,13 @@ fn config(required_state: RequiredStateBody, limit: u64, budget: &mut Budget) ->
         };
         bodies.into_iter().map(pattern).collect()
     };
-    let selection = StateSelection { include: patterns(include), exclude: patterns(exclude) };
-    let required_state = Arc::new(RequiredState::new([selection], lazy_members));
+    let mut named = StateSelection { include: patterns(include), exclude: patterns(exclude) };
+    let mut everything = StateSelection::default();
+    // All state without its members, where these are lazily loaded.
+    if lazy_members && named.include.remove(&StatePattern::default()) {
+        everything = StateSelection { include: [StatePattern::default()].into(), exclude: named.exclude.clone() };
+        everything.exclude.insert(StatePattern { event_type: Some(MEMBER.into()), state_key: None });
+    }
+    let required_state = Arc::new(RequiredState::new([everything, named], lazy_members));
     Ok(RoomConfig { timeline_limit: super::timeline_limit(limit), required_state })
 }

@@ -60,6 +60,41 @@ async fn a_request_may_be_repeated_until_its_response_is_used() {
 }
 
 #[tokio::test]
+async fn a_stale_request_does_not_end_the_connection() {
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let rooms = [public_room(&server, &alice).await, public_room(&server, &alice).await];
+        let first = sliding(&server, &alice, None, list(0, 0, 1)).await;
+        let path = format!("{PATH}?timeout=60000&pos={}", pos(&first));
+        let stale = server.post(&path, &alice.token, list(0, 0, 1));
+        let live = async {
+            let second = sliding(&server, &alice, Some(pos(&first)), list(0, 1, 1)).await;
+            let third = sliding(&server, &alice, Some(pos(&second)), list(0, 1, 1)).await;
+            say(&server, &alice, &rooms[0], "hello").await;
+            third
+        };
+        let (stale, third) = tokio::join!(stale, live);
+        // Its client has gone on from the position.
+        assert_eq!(stale.refusal(), (400, "M_UNKNOWN_POS"));
+        let fourth = sliding(&server, &alice, Some(pos(&third)), list(0, 1, 1)).await;
+        assert_eq!(bodies(&fourth["rooms"][&rooms[0]]), ["hello"]);
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_lists_loses_nothing() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let first = sliding(&server, &bob, None, list(0, 9, 5)).await;
+        say(&server, &alice, &room, "hello").await;
+        let second = sliding(&server, &bob, Some(pos(&first)), json!({})).await;
+        assert_eq!(second["rooms"], json!({}));
+        let third = sliding(&server, &bob, Some(pos(&second)), list(0, 9, 5)).await;
+        assert_eq!(bodies(&third["rooms"][&room]), ["hello"]);
+    }
+}
+
+#[tokio::test]
 async fn connections_do_not_know_of_each_other() {
     let server = TestServer::sqlite().await;
     let (alice, bob, room) = two_in_a_room(&server).await;

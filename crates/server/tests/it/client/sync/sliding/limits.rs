@@ -59,6 +59,19 @@ async fn wrong_requests_are_refused() {
 }
 
 #[tokio::test]
+async fn more_required_state_than_a_connection_keeps_is_refused() {
+    let server = TestServer::sqlite().await;
+    let alice = server.register("alice").await;
+    crate::client::public_room(&server, &alice).await;
+    let body = |count: usize| {
+        let state: Vec<_> = (0..count).map(|number| (format!("{number:0>200}"), "")).collect();
+        one_list(json!({ "timeline_limit": 1, "ranges": [[0, 0]], "required_state": state }))
+    };
+    request(&server, &alice, None, body(200)).await.ok();
+    assert_eq!(request(&server, &alice, None, body(400)).await.refusal(), (400, "M_INVALID_PARAM"));
+}
+
+#[tokio::test]
 async fn large_but_allowed_requests_are_served() {
     let server = TestServer::sqlite().await;
     let alice = server.register("alice").await;

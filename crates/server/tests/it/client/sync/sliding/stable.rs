@@ -65,6 +65,25 @@ async fn the_accepted_form_is_served() {
 }
 
 #[tokio::test]
+async fn all_state_is_without_members_where_these_are_lazily_loaded() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room = create(&server, &alice, json!({ "preset": "public_chat", "room_alias_name": "tea" })).await;
+    join(&server, &bob, &room).await;
+    say(&server, &bob, &room, "one").await;
+    let state = json!({ "include": [{}], "lazy_members": true });
+    let list = json!({ "range": [0, 9], "timeline_limit": 1, "required_state": state });
+    let first = stable(&server, &bob, json!({ "lists": { "all": list } })).await;
+    let found = &first["rooms"][&room];
+    let state = super::required(found);
+    assert!(state.contains(&("m.room.create", "")) && state.contains(&("m.room.member", &*bob.id)));
+    assert!(!state.contains(&("m.room.member", &*alice.id)), "{state:?}");
+    // An alias is no name.
+    assert!(found["name"].is_null());
+    assert_eq!(found["heroes"][0]["user_id"], alice.id);
+}
+
+#[tokio::test]
 async fn the_accepted_form_allows_a_hundred_subscriptions() {
     let server = TestServer::sqlite().await;
     let alice = server.register("alice").await;
