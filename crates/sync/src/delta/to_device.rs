@@ -82,6 +82,9 @@ pub(crate) async fn acknowledge(parts: &DeltaParts, request: &DeltaRequest, upto
     if span.is_some_and(|(oldest, _)| oldest <= upto) {
         db.write(move |tx| repo::to_device::acknowledge(tx, &user, &id, upto)).await?;
     }
-    index.to_device_cleared(&request.user, device, upto);
+    // Of messages from before the start the index does not know: as long as some are left, it is not asked.
+    if span.is_none_or(|(_, newest)| newest <= upto) {
+        index.to_device_cleared(&request.user, device, upto);
+    }
     Ok(())
 }
