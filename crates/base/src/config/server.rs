@@ -28,8 +28,8 @@ options! {
         /// The URL at which clients reach this server, with a slash at the end. Without it `https://` and the server's
         /// name are assumed.
         acts public_baseurl: Option<String>,
-        /// Whether `/.well-known/matrix/server` is served here. It directs other servers to port 443 of the server's name
-        /// itself, whatever `public_baseurl` says: only if `/_matrix` is passed on there too.
+        /// Whether `/.well-known/matrix/server` is served here. It directs other servers to port 443 of the server's
+        /// name itself, whatever `public_baseurl` says: only if `/_matrix` is passed on there too.
         acts serve_server_wellknown: bool = false,
         /// Additional members of `/.well-known/matrix/client`.
         acts extra_well_known_client_content: Map<String, Value>,

@@ -186,7 +186,8 @@ fn not_running(args: &ConfigArgs) -> Result<String, CommandError> {
     let folder = media_store(&written(args)?);
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     Ok(format!(
-        "not running: there is no control.sock of a running server in {}; one that was just started may still be starting",
+        "not running: there is no control.sock of a running server in {}; one that was just started may still be \
+         starting",
         folder.display()
     ))
 }
