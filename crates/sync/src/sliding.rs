@@ -2,9 +2,9 @@
 //! <https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md>): the rooms
 //! in windows of sorted lists, and the rooms that a client names, as far as its connection does not have them.
 //!
-//! A response is made in steps: [`known_rooms`] are the rooms of the user, from which [`lists`] selects those that the
-//! response is about; [`rooms`] reads what their client does not have ([`connection`]); [`extensions`] add the rest;
-//! [`write`] turns it into JSON. What the client has then is stored ([`connections`]) before the response is sent.
+//! A response is made in steps: `known_rooms` are the rooms of the user, from which `lists` selects those that the
+//! response is about; `rooms` reads what their client does not have (`connection`); `extensions` add the rest;
+//! `write` turns it into JSON. What the client has then is stored (`connections`) before the response is sent.
 
 mod connection;
 mod connections;
