@@ -309,7 +309,8 @@ impl DelayedEvents {
             .await
     }
 
-    /// Sends an event now. With `owner` it must be that user's. An event that cannot be sent stays scheduled.
+    /// Sends an event now. With `owner` it must be that user's. An event that cannot be sent stays scheduled. While
+    /// another one of the room is being sent, this one is only made due, and sent after it.
     ///
     /// # Errors
     /// See [`DelayedEventError`].

@@ -1,7 +1,7 @@
 //! Scheduled tasks: work that is done once, at a time or as soon as possible, also after a restart.
 //!
-//! A task is a row of the database, and can be made in the transaction of whatever asks for it: what that transaction
-//! acknowledges is done then. A task is of a kind, which has a [`TaskHandler`]. Handlers are idempotent: after a crash
+//! A task is a row of the database, and is made in the transaction of whatever asks for it: it exists if and only if
+//! that transaction commits. A task is of a kind, which has a [`TaskHandler`]. Handlers are idempotent: after a crash
 //! an active task runs again, with the progress that it had stored. Two tasks of one kind about the same resource (a
 //! room, a user) never run at the same time.
 //!

@@ -196,3 +196,12 @@ impl std::fmt::Display for Violation {
         }
     }
 }
+
+/// Returns the lines in which a rule is broken by a file with this path and text.
+#[cfg(test)]
+fn broken_lines(check: fn(&Source<'_>, &mut Vec<Violation>), path: &str, text: &str) -> Vec<usize> {
+    let file = crate::source::File { path: path.into(), text: text.into() };
+    let mut found = Vec::new();
+    check(&Source::new(&file), &mut found);
+    found.into_iter().map(|it| it.line).collect()
+}

@@ -19,7 +19,8 @@ const MAX_UNUSED_MS: u64 = 7 * 24 * 3600 * 1000;
 const USE_INTERVAL_MS: u64 = 3600 * 1000;
 /// How often unused connections are deleted.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
-/// The most that is kept in memory of all connections, in rooms: about 64 MB.
+/// The most that is kept in memory of all connections, in rooms of about 90 bytes. States of one connection often share
+/// their rooms: then it is less.
 const MAX_ROOMS_IN_MEMORY: u64 = 1_000_000;
 /// About how many connections are kept in memory.
 const EXPECTED_CONNECTIONS: usize = 1_000;
@@ -46,7 +47,7 @@ struct ByRooms;
 
 impl Weighter<ConnectionKey, Arc<Held>> for ByRooms {
     fn weight(&self, _: &ConnectionKey, held: &Arc<Held>) -> u64 {
-        held.states.iter().map(|(_, state)| state.weight()).max().unwrap_or(1)
+        held.states.iter().map(|(_, state)| state.weight()).sum::<u64>().max(1)
     }
 }
 
@@ -127,8 +128,13 @@ impl Connections {
             .write(move |tx| {
                 let ids = rows::add(tx, &write_key, previous, (state_id, &packed), now)?;
                 let Some(ids) = ids else { return Ok::<_, DbError>(None) };
+                // Only a connection that begins can be one too many.
                 let ConnectionKey { user_id, device_id, .. } = &write_key;
-                Ok(Some((ids, rows::delete_beyond(tx, user_id, device_id, MAX_CONNECTIONS_OF_DEVICE)?)))
+                let ended = match previous {
+                    0 => rows::delete_beyond(tx, user_id, device_id, MAX_CONNECTIONS_OF_DEVICE)?,
+                    _ => Vec::new(),
+                };
+                Ok(Some((ids, ended)))
             })
             .await?;
         let Some((ids, ended)): Option<(Vec<i64>, Vec<String>)> = added else { return Ok(None) };

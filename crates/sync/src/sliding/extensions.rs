@@ -100,11 +100,14 @@ impl ExtensionReader<'_> {
             let device_lists = device_lists::changed(self.context, &users).await?;
             updates.e2ee = Some(E2eeUpdate { device_lists, key_counts });
         }
-        if let Some(wanted) = &extensions.account_data {
-            updates.account_data = Some(self.account_data(&self.rooms(wanted), rooms).await?);
+        // What comes while an extension is left out is sent when it is asked for again.
+        match &extensions.account_data {
+            Some(wanted) => updates.account_data = Some(self.account_data(&self.rooms(wanted), rooms).await?),
+            None => self.leave_out_account_data(rooms).await?,
         }
-        if let Some(wanted) = &extensions.receipts {
-            updates.receipts = self.receipts(&self.joined(wanted), rooms).await?;
+        match &extensions.receipts {
+            Some(wanted) => updates.receipts = self.receipts(&self.joined(wanted), rooms).await?,
+            None => self.mark_unsent_receipts(&BTreeSet::new(), rooms),
         }
         if let Some(wanted) = &extensions.typing {
             updates.typing = self.typing(&self.joined(wanted), rooms);

@@ -11,6 +11,8 @@ const MEMBER: &str = "m.room.member";
 /// The most selections that are combined from what was wanted at different times; above it the earlier ones are
 /// forgotten, and their events sent again when they are wanted again.
 const MAX_SELECTIONS: usize = 16;
+/// The most bytes of such a combination, for the same reason.
+const MAX_COMBINED_BYTES: usize = 16 * 1024;
 /// What a pattern needs besides its texts.
 const PATTERN_OVERHEAD_BYTES: usize = 16;
 
@@ -122,7 +124,8 @@ impl RequiredState {
     #[must_use]
     pub(super) fn and_sent_before(&self, sent: &Self) -> Self {
         let both = self.union(sent);
-        if both.selections.len() > MAX_SELECTIONS { self.clone() } else { both }
+        let is_too_much = both.selections.len() > MAX_SELECTIONS || both.bytes() > MAX_COMBINED_BYTES;
+        if is_too_much { self.clone() } else { both }
     }
 
     /// Whether only members of `server` are wanted besides those that the timeline is about: the members of other
@@ -192,6 +195,9 @@ mod tests {
         assert!(both.is_within(&all(&[("*", "*")])) && both.is_within(&name.and_sent_before(&both)));
         assert!(all(&[("m.room.name", "")]).is_within(&all(&[("m.room.name", "*")])));
         assert!(!all(&[("m.room.name", "*")]).is_within(&name));
+        let large: Vec<(String, String)> = (0..500).map(|n| (format!("m.{n}"), "k".repeat(30))).collect();
+        let large: Vec<(&str, &str)> = large.iter().map(|(kind, key)| (kind.as_str(), key.as_str())).collect();
+        assert_eq!(name.and_sent_before(&all(&large)), name, "what was sent before is forgotten if it is large");
         let all_but_name = without(&[("*", "*")], &[("m.room.name", "")]);
         assert!(!name.is_within(&all_but_name) && all_but_name.is_within(&all(&[("*", "*")])));
     }

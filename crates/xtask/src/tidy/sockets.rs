@@ -44,13 +44,10 @@ fn calls(after: &[Token<'_>], function: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::check;
-    use crate::source::{File, Source};
+    use crate::tidy::broken_lines;
 
     fn lines(path: &str, text: &str) -> Vec<usize> {
-        let file = File { path: path.into(), text: text.into() };
-        let mut found = Vec::new();
-        check(&Source::new(&file), &mut found);
-        found.into_iter().map(|it| it.line).collect()
+        broken_lines(check, path, text)
     }
 
     #[test]

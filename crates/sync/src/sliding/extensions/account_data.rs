@@ -74,6 +74,17 @@ impl ExtensionReader<'_> {
         Ok(update)
     }
 
+    /// Notes up to where the client has account data, where more was written and the client does not ask for it.
+    pub(super) async fn leave_out_account_data(&self, rooms: &mut RoomUpdates) -> Result<(), DbError> {
+        let Some(from) = self.from.map(|from| from.position) else { return Ok(()) };
+        let written = self.written_since(from).await?;
+        if rooms.state.has_account_data && !written.global.is_empty() {
+            rooms.state.has_account_data = false;
+            rooms.is_changed = true;
+        }
+        self.mark_unsent(&written.rooms, from, rooms).await
+    }
+
     /// Returns all global account data.
     async fn all_global(&self) -> Result<Vec<AccountData>, DbError> {
         let (user, upto) = (self.context.request.user.to_string(), self.context.now.position);

@@ -84,7 +84,7 @@ impl ExtensionReader<'_> {
     }
 
     /// Notes of the rooms that are not asked for up to where the client has the receipts, where there are more.
-    fn mark_unsent_receipts(&self, wanted: &BTreeSet<RoomNid>, rooms: &mut RoomUpdates) {
+    pub(super) fn mark_unsent_receipts(&self, wanted: &BTreeSet<RoomNid>, rooms: &mut RoomUpdates) {
         let Some(from) = self.from.map(|from| from.position) else { return };
         let index = self.context.parts.notifier.index();
         let is_behind = |sent: &&SentRoom| {

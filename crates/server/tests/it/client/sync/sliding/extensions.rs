@@ -3,7 +3,7 @@
 use plexus_testkit::server::{TestServer, TestUser};
 use serde_json::{Value, json};
 
-use super::{PATH, list, pos, sliding};
+use super::{PATH, bodies, list, pos, sliding};
 use crate::client::{create, join, public_room, room_path, say, two_in_a_room};
 
 /// `body` with an extension.
@@ -182,6 +182,29 @@ async fn receipts_come_with_the_events_they_are_for() {
         let seventh = sliding(&server, &bob, Some(pos(&sixth)), body(1, 5)).await;
         assert!(content(&seventh)[&late]["m.read"][&alice.id].is_object(), "{seventh}");
         assert!(content(&seventh)[&late]["m.read"][&carol.id].is_null());
+    }
+}
+
+#[tokio::test]
+async fn what_comes_while_an_extension_is_left_out_comes_later() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let both = || with(with(list(0, 9, 1), "account_data", json!({})), "receipts", json!({}));
+        let first = sliding(&server, &bob, None, both()).await;
+        let account = format!("/_matrix/client/v3/user/{}", bob.id);
+        for path in ["account_data/org.example".to_owned(), format!("rooms/{room}/account_data/org.example")] {
+            server.put(&format!("{account}/{path}"), &bob.token, json!({ "number": 1 })).await.ok();
+        }
+        let event = say(&server, &alice, &room, "hello").await;
+        server.post(&room_path(&room, &format!("receipt/m.read/{event}")), &alice.token, json!({})).await.ok();
+        let second = sliding(&server, &bob, Some(pos(&first)), list(0, 9, 1)).await;
+        assert_eq!(bodies(&second["rooms"][&room]), ["hello"]);
+        let third = sliding(&server, &bob, Some(pos(&second)), both()).await;
+        let extensions = &third["extensions"];
+        let global = extensions["account_data"]["global"].as_array().expect("events");
+        assert!(global.iter().any(|event| event["type"] == "org.example"), "{third}");
+        assert_eq!(extensions["account_data"]["rooms"][&room][0]["content"]["number"], 1);
+        assert!(extensions["receipts"]["rooms"][&room]["content"][&event]["m.read"][&alice.id].is_object(), "{third}");
     }
 }
 
