@@ -12,9 +12,11 @@
 //! | `space` | free space on the disk |
 //! | [`paths`] | the paths of media files |
 //! | [`serving`] | headers of media responses |
+//! | [`byte_range`] | the Range header of requests |
 
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod byte_range;
 pub mod error;
 pub mod multipart;
 pub mod paths;
@@ -26,6 +28,7 @@ pub mod store;
 pub mod thumbnail;
 pub mod upload;
 
+pub use byte_range::ByteRange;
 pub use error::{Failure, FetchError, MediaError, UploadError};
 pub use remote::{Downloader, Downloads, Wanted};
 pub use settings::{DownloadSettings, MediaSettings, UploadLimit};

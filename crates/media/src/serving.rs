@@ -49,8 +49,8 @@ fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// Returns the value of Content-Disposition: `inline` for harmless types, `attachment` for all others, with the file
-/// name in both the plain and the extended form (RFC 6266) where it needs the latter.
+/// Returns the value of Content-Disposition (RFC 6266): `inline` for harmless types, `attachment` for all others, with
+/// the file name, in the extended form (RFC 8187) if it has other characters than ASCII's.
 pub fn content_disposition(content_type: &str, file_name: Option<&str>) -> String {
     let essence = essence(content_type).to_ascii_lowercase();
     let mut value = String::from(if INLINE.contains(&essence.as_str()) { "inline" } else { "attachment" });
@@ -81,11 +81,9 @@ pub fn content_disposition(content_type: &str, file_name: Option<&str>) -> Strin
 /// Returns the file name in a Content-Disposition, without any folders in front of it: the extended form (RFC 8187) if
 /// it is there.
 pub fn file_name(disposition: &str) -> Option<String> {
+    let parameters = parameters(disposition);
     let parameter = |wanted: &str| {
-        disposition.split(';').skip(1).find_map(|parameter| {
-            let (name, value) = parameter.split_once('=')?;
-            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim())
-        })
+        parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str())
     };
     let extended = parameter("filename*").and_then(|value| {
         let (charset, rest) = value.split_once('\'')?;
@@ -93,12 +91,46 @@ pub fn file_name(disposition: &str) -> Option<String> {
         let bytes = charset.eq_ignore_ascii_case("utf-8").then(|| plexus_net::percent_decode(encoded).collect())?;
         String::from_utf8(bytes).ok()
     });
-    let name = extended.or_else(|| {
-        let plain = parameter("filename")?;
-        let inner = plain.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        Some(inner.map_or_else(|| plain.to_owned(), |inner| inner.replace("\\\"", "\"").replace("\\\\", "\\")))
-    })?;
+    let name = extended.or_else(|| parameter("filename").map(str::to_owned))?;
     without_controls(name.rsplit(['/', '\\']).next().unwrap_or_default())
+}
+
+/// Returns the parameters of a header after its first value, with quoted values unquoted (RFC 9110, section 5.6.6).
+fn parameters(header: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = header.split_once(';').map_or("", |(_, rest)| rest);
+    while !rest.is_empty() {
+        let (name, after) = rest.split_at(rest.find([';', '=']).unwrap_or(rest.len()));
+        let Some(after) = after.strip_prefix('=') else {
+            // A parameter without a value.
+            rest = after.strip_prefix(';').unwrap_or_default();
+            continue;
+        };
+        let (value, after) = match after.trim_start().strip_prefix('"') {
+            Some(quoted) => unquote(quoted),
+            None => {
+                let (value, after) = after.split_at(after.find(';').unwrap_or(after.len()));
+                (value.trim().to_owned(), after)
+            }
+        };
+        found.push((name.trim().to_owned(), value));
+        rest = after.split_once(';').map_or("", |(_, rest)| rest);
+    }
+    found
+}
+
+/// Returns the text up to the quotation mark that ends it, and what follows.
+fn unquote(quoted: &str) -> (String, &str) {
+    let mut text = String::new();
+    let mut characters = quoted.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (text, quoted.get(at + 1..).unwrap_or_default()),
+            '\\' => text.extend(characters.next().map(|(_, escaped)| escaped)),
+            _ => text.push(character),
+        }
+    }
+    (text, "")
 }
 
 /// Returns a file name without control characters, which are never intended and which not every database stores; `None`
@@ -136,7 +168,16 @@ mod tests {
 
     #[test]
     fn file_names_survive_the_header() {
-        for name in ["red.png", "a \"b\".png", "ü;.png", "100%25.txt"] {
+        for name in [
+            "red.png",
+            "a \"b\".png",
+            "ü;.png",
+            "100%25.txt",
+            "a; filename=b.png",
+            "写真 1.png",
+            "صورة.png",
+            "तस्वीर'.png",
+        ] {
             assert_eq!(file_name(&content_disposition("image/png", Some(name))).as_deref(), Some(name));
         }
         assert_eq!(file_name("attachment; FileName=plain.txt; filename*=UTF-8'en'%e2%82%ac"), Some("€".to_owned()));
@@ -144,6 +185,8 @@ mod tests {
         assert_eq!(file_name("attachment; filename*=utf-8''%ff"), None);
         assert_eq!(file_name("attachment; filename*=utf-8''a%00%0Ab%7F.txt"), Some("ab.txt".to_owned()));
         assert_eq!(file_name("inline"), None);
+        assert_eq!(file_name("attachment; a; filename=\"b.txt"), Some("b.txt".to_owned()));
+        assert_eq!(file_name("attachment; x=\"filename=c\" ; filename = d "), Some("d".to_owned()));
     }
 
     #[test]

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use http::HeaderMap;
 use plexus_http::media::DownloadQuery;
 use plexus_http::{ApiError, AuthGuest, ClientIp, Path, Query, State};
 use plexus_media::{Downloader, Downloads};
 
-use crate::media::serve;
+use crate::media::serve::{self, Conditions};
 
 pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
@@ -16,8 +15,8 @@ pub(crate) async fn handle(
     Path((server_name, media_id)): Path<(String, String)>,
     Query(query): Query<DownloadQuery>,
     ClientIp(address): ClientIp,
-    headers: HeaderMap,
+    conditions: Conditions,
 ) -> Result<Response, ApiError> {
     let downloader = Downloader { user: Some(requester.user_id.clone()), address };
-    serve::content(&media, &headers, (&server_name, &media_id), None, query, &downloader).await
+    serve::content(&media, &conditions, (&server_name, &media_id), None, query, &downloader).await
 }

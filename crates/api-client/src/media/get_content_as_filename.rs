@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use http::HeaderMap;
 use plexus_base::config::Config;
 use plexus_http::media::DownloadQuery;
 use plexus_http::{ApiError, ClientIp, Path, Query, State};
 use plexus_media::{Downloader, Downloads};
 
-use super::serve;
+use super::serve::{self, Conditions};
 
 pub(crate) async fn handle(
     State(media): State<Arc<Downloads>>,
@@ -17,9 +16,9 @@ pub(crate) async fn handle(
     Path((server_name, media_id, file_name)): Path<(String, String, String)>,
     Query(query): Query<DownloadQuery>,
     ClientIp(address): ClientIp,
-    headers: HeaderMap,
+    conditions: Conditions,
 ) -> Result<Response, ApiError> {
     serve::check_legacy(&config)?;
     let downloader = Downloader { user: None, address };
-    serve::content(&media, &headers, (&server_name, &media_id), Some(file_name), query, &downloader).await
+    serve::content(&media, &conditions, (&server_name, &media_id), Some(file_name), query, &downloader).await
 }

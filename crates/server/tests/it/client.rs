@@ -12,6 +12,7 @@ pub(crate) mod account {
 mod alias {
     mod create_alias;
 }
+mod authenticated_media;
 mod backup;
 mod config {
     mod set_global_account_data;

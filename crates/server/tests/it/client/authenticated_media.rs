@@ -1,0 +1,4 @@
+//! Media with an access token.
+
+mod get_content;
+mod get_content_thumbnail;
