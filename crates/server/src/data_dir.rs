@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use plexus_base::config::{self, Config, DEFAULT_PORT, Generate, Loaded, Options, Report};
 use plexus_base::{Random, private};
 
-use crate::cli::{CommandError, ConfigArgs, ServeArgs, YesNo};
+use crate::command::{CommandError, ConfigArgs, ServeArgs, YesNo};
 use crate::{key_file, preflight};
 
 /// The default name of the server: only this machine can use it.
-pub const DEFAULT_SERVER_NAME: &str = "localhost";
+pub(crate) const DEFAULT_SERVER_NAME: &str = "localhost";
 
 /// Why the first start could not create its files.
 #[derive(Debug, thiserror::Error)]
-pub enum CreateError {
+pub(crate) enum CreateError {
     /// The folder cannot be created or written to.
     #[error("cannot write to the folder {path}: {source}")]
     Folder {
@@ -44,13 +44,13 @@ pub enum CreateError {
 }
 
 /// Returns the files and folders that make up the configuration.
-pub fn paths(args: &ConfigArgs) -> Vec<PathBuf> {
+pub(crate) fn paths(args: &ConfigArgs) -> Vec<PathBuf> {
     if args.config_path.is_empty() { vec![args.data_dir().join("homeserver.yaml")] } else { args.config_path.clone() }
 }
 
 /// Why the configuration could not be loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// It has mistakes.
     #[error("the configuration is wrong:{0}")]
     Wrong(String),
@@ -66,7 +66,7 @@ pub enum LoadError {
 ///
 /// # Errors
 /// When none of them exists.
-pub fn existing(args: &ConfigArgs) -> Result<Vec<PathBuf>, LoadError> {
+pub(crate) fn existing(args: &ConfigArgs) -> Result<Vec<PathBuf>, LoadError> {
     let paths = paths(args);
     match paths.first() {
         Some(first) if !paths.iter().any(|path| path.exists()) => Err(if args.config_path.is_empty() {
@@ -82,7 +82,7 @@ pub fn existing(args: &ConfigArgs) -> Result<Vec<PathBuf>, LoadError> {
 ///
 /// # Errors
 /// When a file cannot be read or an option is wrong; the text names file, line and option.
-pub fn load(args: &ConfigArgs) -> Result<Loaded, LoadError> {
+pub(crate) fn load(args: &ConfigArgs) -> Result<Loaded, LoadError> {
     load_with(args, false)
 }
 
@@ -90,7 +90,7 @@ pub fn load(args: &ConfigArgs) -> Result<Loaded, LoadError> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, LoadError> {
+pub(crate) fn load_with(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, LoadError> {
     config::load(&existing(args)?, Options { forbid_secrets }).map_err(LoadError::wrong)
 }
 
@@ -98,7 +98,7 @@ pub fn load_with(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, Load
 ///
 /// # Errors
 /// When the server could not start with it; the text lists all mistakes.
-pub fn examine(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, LoadError> {
+pub(crate) fn examine(args: &ConfigArgs, forbid_secrets: bool) -> Result<Loaded, LoadError> {
     match preflight::examine(&existing(args)?, Options { forbid_secrets }) {
         (report, Some(loaded)) if !report.has_errors() => Ok(loaded),
         (report, _) => Err(LoadError::wrong(report)),
@@ -121,7 +121,7 @@ impl LoadError {
 ///
 /// # Errors
 /// See [`CreateError`].
-pub fn create_if_new(args: &ServeArgs) -> Result<(), CreateError> {
+pub(crate) fn create_if_new(args: &ServeArgs) -> Result<(), CreateError> {
     let target = args.config.data_dir().join("homeserver.yaml");
     if !args.config.config_path.is_empty() || target.exists() {
         return Ok(());
@@ -134,7 +134,7 @@ pub fn create_if_new(args: &ServeArgs) -> Result<(), CreateError> {
 ///
 /// # Errors
 /// When the existing configuration has mistakes, or a file cannot be written.
-pub fn generate(args: &ServeArgs) -> Result<Vec<PathBuf>, CommandError> {
+pub(crate) fn generate(args: &ServeArgs) -> Result<Vec<PathBuf>, CommandError> {
     let named = args.config.config_path.first().cloned();
     let target = named.unwrap_or_else(|| args.config.data_dir().join("homeserver.yaml"));
     if target.exists() {
@@ -159,7 +159,7 @@ fn create_for(args: &ServeArgs, target: &Path) -> Result<(), CreateError> {
 
 /// A configuration to be created.
 #[derive(Debug, Clone, Copy)]
-pub struct New<'a> {
+pub(crate) struct New<'a> {
     /// The file.
     pub target: &'a Path,
     /// Where the signing key goes.
@@ -181,7 +181,7 @@ pub struct New<'a> {
 ///
 /// # Errors
 /// See [`CreateError`].
-pub fn create(new: &New<'_>) -> Result<(), CreateError> {
+pub(crate) fn create(new: &New<'_>) -> Result<(), CreateError> {
     let New { target, server_name, .. } = *new;
     require_server_name(server_name)?;
     if target.exists() {
@@ -206,7 +206,7 @@ pub fn create(new: &New<'_>) -> Result<(), CreateError> {
 ///
 /// # Errors
 /// When the server's name is not valid.
-pub fn configuration(new: &New<'_>) -> Result<String, CreateError> {
+pub(crate) fn configuration(new: &New<'_>) -> Result<String, CreateError> {
     require_server_name(new.server_name)?;
     Ok(text(new, &Random::system()))
 }
@@ -215,7 +215,7 @@ pub fn configuration(new: &New<'_>) -> Result<String, CreateError> {
 ///
 /// # Errors
 /// When the file exists or cannot be written.
-pub fn write_configuration(target: &Path, text: &str) -> Result<(), CreateError> {
+pub(crate) fn write_configuration(target: &Path, text: &str) -> Result<(), CreateError> {
     if target.exists() {
         return Err(CreateError::Exists(target.to_owned()));
     }
@@ -247,7 +247,7 @@ fn port_for(server_name: &str) -> u16 {
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn folder(path: &Path) -> Result<PathBuf, CreateError> {
+pub(crate) fn folder(path: &Path) -> Result<PathBuf, CreateError> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     private::create_folders(path)
         .and_then(|()| fs::canonicalize(path))
@@ -258,7 +258,7 @@ pub fn folder(path: &Path) -> Result<PathBuf, CreateError> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
     let write_error = |source| CreateError::Write { path: path.to_owned(), source };
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
@@ -273,7 +273,7 @@ pub fn write_whole(path: &Path, text: &str) -> Result<(), CreateError> {
 ///
 /// # Errors
 /// When one cannot be written.
-pub fn create_missing(config: &mut Config) -> Result<Vec<PathBuf>, CommandError> {
+pub(crate) fn create_missing(config: &mut Config) -> Result<Vec<PathBuf>, CommandError> {
     let random = Random::system();
     let mut written = Vec::new();
     let key = config.signing_key_path();

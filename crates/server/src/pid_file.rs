@@ -5,6 +5,8 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use plexus_base::config::Config;
+
 /// A pid file with this process in it; removed when dropped.
 #[derive(Debug)]
 pub struct PidFile {
@@ -55,6 +57,16 @@ impl Drop for PidFile {
         // It may be gone already.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Returns the path of the pid file: `pid_file`, or homeserver.pid beside the configuration.
+pub fn path(config: &Config) -> PathBuf {
+    path_of(config.server.pid_file.clone(), &config.config_dir)
+}
+
+/// As [`path`], for a configuration that was only read in part.
+pub fn path_of(named: Option<PathBuf>, config_dir: &Path) -> PathBuf {
+    named.unwrap_or_else(|| config_dir.join("homeserver.pid"))
 }
 
 /// Returns the process id of the running server that holds the file; `None` if none does.

@@ -227,7 +227,7 @@ impl Preflight<'_> {
     fn folders(&mut self) {
         self.add_if("media_store_path", folder_problem(&self.config.media.media_store_path));
         if self.config.server.daemonize {
-            self.add_if("pid_file", file_problem(&crate::cli::control::pid_path(self.config)));
+            self.add_if("pid_file", file_problem(&crate::pid_file::path(self.config)));
         }
     }
 

@@ -23,7 +23,7 @@ use plexus_store::{Database, DbError, maintenance, repo};
 
 use crate::listen::Routers;
 use crate::metrics;
-use crate::serve::StartError;
+use crate::start_error::StartError;
 use crate::users::{Closing, UserAdmin};
 use engine::Engine;
 use foundation::open_database;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use plexus_base::config::{Options, Problem, Report, Setting};
 use serde_json::{Value, json};
 
-use super::{CommandError, YesNo};
+use crate::command::{CommandError, DEFAULT_DATA_DIR, YesNo};
 use crate::data_dir::{self, New};
 use crate::output;
 use crate::preflight;
@@ -19,7 +19,7 @@ pub(super) struct GenerateConfigArgs {
     #[arg(short = 'H', long, value_name = "NAME", default_value = data_dir::DEFAULT_SERVER_NAME)]
     server_name: String,
     /// Where the configuration goes
-    #[arg(long, value_name = "DIR", default_value = super::DEFAULT_DATA_DIR)]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     config_dir: PathBuf,
     /// Where the data will be [default: the configuration's folder]
     #[arg(long, value_name = "DIR")]

@@ -3,26 +3,21 @@
 //! they work whatever mistakes are in it.
 
 use std::fs;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use plexus_base::config::{Config, MediaSection, Written};
-use plexus_base::{Clock, Random, private};
+use plexus_base::config::{MediaSection, Written};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
-use super::{CommandError, ConfigArgs};
+use crate::command::{CommandError, ConfigArgs, ServeArgs};
 use crate::control_socket::ControlClient;
 use crate::output;
 use crate::preflight::file_problem;
-use crate::{data_dir, pid_file};
+use crate::{data_dir, pid_file, serve};
 
-/// How long a start may take until it counts as failed: the schema may have to be migrated.
-const START_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long a stop may take: the server's own grace period and a margin.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time between two checks.
@@ -32,7 +27,7 @@ const NOT_RUNNING: u8 = 3;
 
 /// Arguments of `plexus start` and its siblings.
 #[derive(Debug, Args)]
-pub struct ControlArgs {
+pub(super) struct ControlArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Configuration file, as synctl takes it
@@ -58,10 +53,6 @@ enum ControlError {
     Running(u32),
     #[error("cannot read the pid file {0}: {1}")]
     PidFile(PathBuf, std::io::Error),
-    #[error("the server did not start:\n{0}")]
-    Failed(String),
-    #[error("the server does not listen yet after 10 minutes; it is left running as process {0}")]
-    Slow(u32),
     #[error("the server, process {process}, has not ended within {seconds} s; `kill -KILL {process}` ends it")]
     Stubborn { process: u32, seconds: u64 },
     #[error("cannot send a signal to the server, process {0}: {1}")]
@@ -78,22 +69,6 @@ enum ControlError {
          sudo -u '{0}'"
     )]
     OtherUser(String),
-    #[error("cannot write {0}: {1}")]
-    Unwritten(PathBuf, std::io::Error),
-}
-
-/// Returns the path of the pid file: `pid_file`, or homeserver.pid beside the configuration.
-pub fn pid_path(config: &Config) -> PathBuf {
-    pid_path_of(config.server.pid_file.clone(), &config.config_dir)
-}
-
-fn pid_path_of(named: Option<PathBuf>, config_dir: &Path) -> PathBuf {
-    named.unwrap_or_else(|| config_dir.join("homeserver.pid"))
-}
-
-/// Returns the file to which a server in the background writes its standard output and error.
-fn log_path(config: &Config) -> PathBuf {
-    config.config_dir.join("homeserver.log")
 }
 
 /// A server that runs.
@@ -157,7 +132,7 @@ fn find(args: &ConfigArgs) -> Result<Option<Found>, CommandError> {
 
 /// Returns the server that the pid file names, which only one in the background has.
 fn noted(written: &Written) -> Result<Option<Found>, CommandError> {
-    let pid_file = pid_path_of(written.path("pid_file"), written.config_dir());
+    let pid_file = pid_file::path_of(written.path("pid_file"), written.config_dir());
     Ok(running(&pid_file)?.map(|process| Found::Noted { process, pid_file }))
 }
 
@@ -166,7 +141,7 @@ fn noted(written: &Written) -> Result<Option<Found>, CommandError> {
 ///
 /// # Errors
 /// When there is no configuration, or the socket is another user's.
-pub fn control_client(args: &ConfigArgs) -> Result<(PathBuf, Option<ControlClient>), CommandError> {
+pub(super) fn control_client(args: &ConfigArgs) -> Result<(PathBuf, Option<ControlClient>), CommandError> {
     let written = written(args)?;
     let client = connect(&written)?;
     Ok((media_store(&written), client))
@@ -209,98 +184,24 @@ fn running(path: &Path) -> Result<Option<u32>, ControlError> {
 ///
 /// # Errors
 /// When it runs already or fails to start.
-pub fn start(args: &ControlArgs) -> Result<(), CommandError> {
+pub(super) fn start(args: &ControlArgs) -> Result<(), CommandError> {
     let config = args.config();
     if args.no_daemonize {
-        return crate::serve::run(super::ServeArgs::plain(config));
+        return serve::run(ServeArgs::plain(config));
     }
-    data_dir::create_if_new(&super::ServeArgs::plain(config.clone()))?;
+    data_dir::create_if_new(&ServeArgs::plain(config.clone()))?;
     let loaded = data_dir::examine(&config, false)?.config;
     if let Some(server) = find(&config)? {
         return Err(ControlError::Running(server.process()).into());
     }
-    detach(&config, &loaded, None, false)
-}
-
-/// Runs `plexus serve --detached` and waits until it reports that it listens, or ends.
-///
-/// # Errors
-/// When it ends, or takes too long.
-pub fn detach(args: &ConfigArgs, config: &Config, port: Option<u16>, forbid_secrets: bool) -> Result<(), CommandError> {
-    let log_path = log_path(config);
-    let log = private::options().create(true).append(true).read(true).open(&log_path);
-    let mut log = log.map_err(|error| ControlError::Unwritten(log_path.clone(), error))?;
-    let before = log.metadata()?.len();
-    // Accessible to this user alone, so that nobody else can report that the server is ready.
-    let folder = std::env::temp_dir().join(format!("plexus-start-{}", Random::system().alphanumeric(16)));
-    private::create_folder(&folder).map_err(|error| ControlError::Unwritten(folder.clone(), error))?;
-    let socket_path = folder.join("notify");
-    let socket = UnixDatagram::bind(&socket_path)?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("serve").arg("--detached").arg("--data-dir").arg(args.data_dir());
-    for path in &args.config_path {
-        command.arg("--config-path").arg(path);
-    }
-    if let Some(port) = port {
-        command.arg("--port").arg(port.to_string());
-    }
-    if forbid_secrets {
-        command.arg("--no-secrets-in-config");
-    }
-    let child = command
-        .env("NOTIFY_SOCKET", &socket_path)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log.try_clone()?)
-        .spawn()?;
-    let result = wait_until_ready(child, &socket);
-    // It is in the temporary folder in any case.
-    let _ = fs::remove_dir_all(&folder);
-    match result? {
-        Started::Ready(pid) => {
-            output::line(format_args!("started, process {pid}; it logs to {}", log_path.display()))?;
-        }
-        Started::Ended => {
-            let mut text = String::new();
-            log.seek(SeekFrom::Start(before))?;
-            log.read_to_string(&mut text)?;
-            return Err(ControlError::Failed(text.trim_end().to_owned()).into());
-        }
-    }
-    Ok(())
-}
-
-enum Started {
-    Ready(u32),
-    Ended,
-}
-
-fn wait_until_ready(mut child: Child, socket: &UnixDatagram) -> Result<Started, CommandError> {
-    let clock = Clock::system();
-    let begun = clock.monotonic();
-    socket.set_read_timeout(Some(POLL))?;
-    let mut message = [0_u8; 256];
-    loop {
-        if let Ok(length) = socket.recv(&mut message) {
-            let said = message.get(..length).unwrap_or_default();
-            if said.split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
-                return Ok(Started::Ready(child.id()));
-            }
-        }
-        if child.try_wait()?.is_some() {
-            return Ok(Started::Ended);
-        }
-        if clock.monotonic().saturating_sub(begun) > START_TIMEOUT {
-            return Err(ControlError::Slow(child.id()).into());
-        }
-    }
+    serve::detach(&config, &loaded, None, false)
 }
 
 /// Stops the server, in the background or not, and waits until it has ended.
 ///
 /// # Errors
 /// When it does not end.
-pub fn stop(args: &ControlArgs) -> Result<(), CommandError> {
+pub(super) fn stop(args: &ControlArgs) -> Result<(), CommandError> {
     let Some(mut server) = find(&args.config())? else {
         return Ok(output::line(not_running(&args.config())?)?);
     };
@@ -314,7 +215,7 @@ pub fn stop(args: &ControlArgs) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// As [`stop`] and [`start`]; with mistakes in the configuration the server is left running.
-pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
+pub(super) fn restart(args: &ControlArgs) -> Result<(), CommandError> {
     if let Some(server) = find(&args.config())? {
         let is_in_background = noted(&written(&args.config())?)?.is_some();
         let own = geteuid().as_raw();
@@ -322,7 +223,7 @@ pub fn restart(args: &ControlArgs) -> Result<(), CommandError> {
             return Err(ControlError::OtherUser(user_name(user)).into());
         }
         let config = data_dir::examine(&args.config(), false).map_err(ControlError::WouldNotStart)?.config;
-        let needed = [pid_path(&config), log_path(&config)];
+        let needed = [pid_file::path(&config), serve::log_path(&config)];
         if let Some(problem) = needed.iter().filter(|_| !args.no_daemonize).find_map(|path| file_problem(path)) {
             return Err(ControlError::Unwritable(problem).into());
         }
@@ -346,7 +247,7 @@ fn user_name(user: u32) -> String {
 }
 
 /// Prints whether the server runs, and exits with 0 if so, 3 if not, 1 if that cannot be found out.
-pub fn status(args: &ControlArgs) -> ExitCode {
+pub(super) fn status(args: &ControlArgs) -> ExitCode {
     say_status(args).unwrap_or_else(|error| {
         eprintln!("plexus: {error}");
         ExitCode::FAILURE

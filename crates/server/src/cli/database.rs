@@ -7,7 +7,7 @@ use plexus_store::db::migrate_database;
 use plexus_store::maintenance::{self, Problem, TableStats};
 use serde_json::{Value, json};
 
-use super::{CommandError, ConfigArgs};
+use crate::command::{CommandError, ConfigArgs};
 use crate::output;
 use crate::{data_dir, wire};
 

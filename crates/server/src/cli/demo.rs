@@ -11,11 +11,12 @@ use plexus_base::config::{self, Config, Options};
 use plexus_base::{Clock, Random, telemetry};
 use serde_json::json;
 
-use super::CommandError;
 use crate::Running;
+use crate::command::CommandError;
 use crate::data_dir::{self, New};
+use crate::open_files::raise_file_limit;
 use crate::output;
-use crate::serve::{Signals, raise_file_limit};
+use crate::signals::Signals;
 use crate::tls;
 
 /// How many servers there are.

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
-use super::{CommandError, ConfigArgs};
+use crate::command::{CommandError, ConfigArgs};
 use crate::data_dir;
 use crate::output;
 use check::{Check, Outcome};

@@ -7,7 +7,8 @@ use clap::Args;
 use plexus_accounts::PasswordHasher;
 use plexus_base::Random;
 
-use super::{CommandError, ConfigArgs, prompt};
+use super::prompt;
+use crate::command::{CommandError, ConfigArgs};
 use crate::output;
 
 /// Arguments of `plexus hash-password`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use plexus_base::{Clock, Random};
 
-use super::CommandError;
+use crate::command::CommandError;
 use crate::key_file;
 use crate::output;
 

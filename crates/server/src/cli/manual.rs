@@ -3,10 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, CommandError};
+use crate::command::CommandError;
 use crate::output;
 
 /// Arguments of `plexus completion`.
@@ -37,14 +37,14 @@ struct NoCommand(String);
 ///
 /// # Errors
 /// When it cannot be printed.
-pub(super) fn completion(args: &CompletionArgs) -> Result<(), CommandError> {
+pub(super) fn completion(args: &CompletionArgs, plexus: &mut Command) -> Result<(), CommandError> {
     let shell = match args.shell.as_str() {
         "bash" => Shell::Bash,
         "zsh" => Shell::Zsh,
         _ => Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "plexus", &mut script);
+    clap_complete::generate(shell, plexus, "plexus", &mut script);
     Ok(output::text(String::from_utf8_lossy(&script))?)
 }
 
@@ -52,8 +52,7 @@ pub(super) fn completion(args: &CompletionArgs) -> Result<(), CommandError> {
 ///
 /// # Errors
 /// When there is no such command, or a page cannot be written.
-pub(super) fn manual(args: &ManArgs) -> Result<(), CommandError> {
-    let mut root = Cli::command();
+pub(super) fn manual(args: &ManArgs, mut root: Command) -> Result<(), CommandError> {
     root.build();
     if let Some(folder) = &args.output_dir {
         std::fs::create_dir_all(folder)?;

@@ -13,7 +13,8 @@ use plexus_net::http::ConnectError;
 use serde_json::json;
 
 use super::ask::{AskError, ask, field, parsed};
-use super::{CommandError, ConfigArgs, prompt};
+use super::prompt;
+use crate::command::{CommandError, ConfigArgs};
 use crate::output;
 
 /// The server's URL when nothing names another.

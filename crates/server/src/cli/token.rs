@@ -12,7 +12,7 @@ use plexus_store::repo::registration_tokens::RegistrationToken;
 use plexus_store::{Tx, maintenance};
 use serde_json::{Value, json};
 
-use super::{CommandError, ConfigArgs, YesNo};
+use crate::command::{CommandError, ConfigArgs, YesNo};
 use crate::output;
 use crate::{data_dir, wire};
 

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::control::control_client;
-use super::{CommandError, ConfigArgs, prompt};
+use super::prompt;
+use crate::command::{CommandError, ConfigArgs};
 use crate::control_socket::ControlClient;
 use crate::output;
-use crate::serve::StartError;
+use crate::start_error::StartError;
 use crate::users::{LeavingRooms, UserAdmin, UserReply, UserRequest};
 use crate::{data_dir, wire};
 

@@ -2,8 +2,8 @@
 
 use plexus_base::config::{Config, DatabaseKind, Listener, Written};
 
-use super::StartError;
 use crate::control_socket::ControlClient;
+use crate::start_error::StartError;
 use crate::tls::{self, TlsError};
 use crate::{key_file, listen};
 

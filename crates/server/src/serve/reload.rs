@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use plexus_base::config::{Options, Written};
 use plexus_base::telemetry::Telemetry;
 
-use super::Running;
 use crate::preflight;
+use crate::running::Running;
 
 /// The configuration at the start.
 pub(super) struct Started {

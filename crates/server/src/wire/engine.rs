@@ -18,7 +18,7 @@ use super::followers::{DeliveryServices, E2eeServices, SyncServices};
 use super::foundation::{Foundation, Parts};
 use super::rooms::RoomServices;
 use super::{BACKGROUND_PATIENCE, settings};
-use crate::serve::StartError;
+use crate::start_error::StartError;
 
 /// Every service of the server. A service uses only services above it.
 pub(super) struct Engine {

@@ -18,7 +18,7 @@ use plexus_protocol::id::ServerName;
 
 use super::foundation::Foundation;
 use super::settings;
-use crate::serve::StartError;
+use crate::start_error::StartError;
 
 /// The services that send requests to other servers.
 pub(super) struct Outgoing {

@@ -9,7 +9,7 @@ use plexus_protocol::id::ServerName;
 use plexus_store::db::OptionsError;
 use plexus_store::{Database, DbError, Options, repo};
 
-use crate::serve::StartError;
+use crate::start_error::StartError;
 
 /// The parts from which the program is built.
 #[expect(missing_docs, reason = "the fields are named for their types")]

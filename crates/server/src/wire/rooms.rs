@@ -15,7 +15,7 @@ use plexus_store::DbError;
 use super::federation::Outgoing;
 use super::foundation::Foundation;
 use super::settings;
-use crate::serve::StartError;
+use crate::start_error::StartError;
 
 /// The shortest time after which `caches.expire_caches` evicts an entry.
 const MIN_CACHE_LIFETIME: Duration = Duration::from_secs(60);

@@ -17,7 +17,8 @@ use plexus_protocol::id::{IdError, ServerName, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{AutoJoinSettings, Preset, RoomDefaults, stripped};
 
-use crate::serve::{StartError, federation_connections};
+use crate::open_files::federation_connections;
+use crate::start_error::StartError;
 
 /// Returns how many bytes rooms in memory may take; rooms in use stay.
 #[expect(

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use plexus_rooms::relations::MAIN_THREAD;
 use plexus_store::Position;
 use serde::{Deserialize, Serialize};
-
-use crate::receipts::MAIN_THREAD;
 
 /// The most notifying events that are kept one by one; older ones are only counted.
 const MAX_EVENTS: usize = 1_000;

@@ -3,8 +3,8 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::super::CommandError;
 use super::super::ask::{AskError, ask, field, parsed, successful};
+use crate::command::CommandError;
 use crate::output;
 
 /// The demonstration's user on each server, and that user's password.

@@ -1,0 +1,80 @@
+//! Why the server does not start.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::tls::TlsError;
+use crate::{key_file, listen};
+
+/// Why the server did not start. Each text is one sentence that names the cause.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] listen::BindError),
+    /// The signing key cannot be used.
+    #[error(transparent)]
+    Key(#[from] key_file::KeyError),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    TlsSetup(#[from] rustls::Error),
+    /// The section `database` has mistakes.
+    #[error(transparent)]
+    DatabaseOptions(#[from] plexus_store::db::OptionsError),
+    /// The database cannot be opened.
+    #[error("the database cannot be opened: {0}")]
+    Database(#[from] plexus_store::OpenError),
+    /// The database failed after it was opened.
+    #[error(transparent)]
+    Db(#[from] plexus_store::DbError),
+    /// The database belongs to another server.
+    #[error("the database belongs to {stored}, but server_name is {configured}: a server's name cannot be changed")]
+    ServerName {
+        /// The name in the database.
+        stored: String,
+        /// The name in the configuration.
+        configured: String,
+    },
+    /// The server's name is not valid.
+    #[error("server_name is not valid: {0}")]
+    Name(#[from] plexus_protocol::id::IdError),
+    /// The certificate authorities for other servers cannot be read.
+    #[error(transparent)]
+    CertificateAuthorities(#[from] plexus_net::TlsSetupError),
+    /// A trusted key server is not described correctly.
+    #[error("trusted_key_servers: {server}: {problem}")]
+    KeyServer {
+        /// Its name.
+        server: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// An old signing key is not valid.
+    #[error("old_signing_keys: {key_id} cannot be used: {source}")]
+    OldKey {
+        /// Its id.
+        key_id: String,
+        /// What is wrong with it.
+        source: plexus_protocol::event::sign::InvalidPublicKey,
+    },
+    /// The media store cannot be opened.
+    #[error("the media store cannot be opened: {0}")]
+    Media(#[from] plexus_media::MediaError),
+    /// There is no listener of type http.
+    #[error("there is no listener of type http, so nobody could reach the server")]
+    NoListener,
+    /// A folder cannot be made or written to.
+    #[error("cannot write to the folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// Signals cannot be handled, or threads not started.
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
+}
