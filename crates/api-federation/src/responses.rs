@@ -3,6 +3,7 @@
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use plexus_federation::ReceiveError;
 use plexus_federation::serve::{self, SentMembershipError, ServeError};
@@ -65,7 +66,7 @@ pub(crate) fn streamed(room: Arc<Room>, parts: Vec<Part>) -> Response {
 
 /// Returns the error for a server whose request was refused.
 pub(crate) fn refused(error: ServeError) -> ApiError {
-    let bad_request = |code, error: ServeError| ApiError::new(http::StatusCode::BAD_REQUEST, code, error.to_string());
+    let bad_request = |code, error: ServeError| ApiError::new(StatusCode::BAD_REQUEST, code, error.to_string());
     match error {
         ServeError::UnknownRoom | ServeError::UnknownEvent => ApiError::not_found(error.to_string()),
         ServeError::NotInRoom
@@ -148,5 +149,8 @@ fn limited(error: LimitError) -> ApiError {
     match error {
         LimitError::RateLimited(limited) => limited.into(),
         LimitError::InvitesBlocked => ApiError::forbidden("This server does not accept room invites"),
+        LimitError::InviteBlocked => {
+            ApiError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "You are not permitted to invite this user")
+        }
     }
 }

@@ -168,6 +168,9 @@ fn limit_error(error: LimitError) -> ApiError {
     match error {
         LimitError::RateLimited(limited) => limited.into(),
         LimitError::InvitesBlocked => ApiError::forbidden("Invites have been disabled on this server"),
+        LimitError::InviteBlocked => {
+            ApiError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "You are not permitted to invite this user")
+        }
     }
 }
 

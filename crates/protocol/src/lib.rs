@@ -11,6 +11,7 @@
 //! - [`push_rules`]: which events notify a user
 //! - [`policy`]: policy servers
 //! - [`x_matrix`]: authentication of requests between servers
+//! - [`invite_permission`]: which invites a user accepts
 //! - [`acl`], [`glob`]: server ACLs, and their patterns
 //!
 //! In short, a server that receives an event parses it, verifies it, checks it against the auth events it names and
@@ -111,6 +112,7 @@ pub mod auth;
 pub mod event;
 pub mod glob;
 pub mod id;
+pub mod invite_permission;
 pub mod join_rule;
 pub mod json;
 pub mod membership;

@@ -39,6 +39,7 @@ async fn measure(db: Database) {
         cache_bytes: 64 << 20,
         stripped_state_types: stripped::default_types().collect(),
         limits: plexus_rooms::MembershipLimits::none(&clock),
+        invite_filtering: false,
         forget_on_leave: false,
     });
     let (creator, sender) = (RoomCreator::new(Arc::clone(&writer)), Arc::new(EventSender::new(Arc::clone(&writer))));

@@ -13,6 +13,7 @@ pub mod graph_tip;
 pub(crate) mod head;
 pub mod heroes;
 pub(crate) mod interner;
+pub mod invite_permissions;
 pub mod limits;
 pub(crate) mod load;
 pub(crate) mod loaded_rooms;

@@ -1,11 +1,14 @@
-//! A user's settings that every sync needs: ignored users and push rules.
+//! A user's settings that every sync needs: ignored users, accepted invites and push rules.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
+use plexus_protocol::invite_permission::{InviteDecision, InvitePermissions};
 use plexus_protocol::push_rules::{CompiledRuleset, Ruleset, UserRules, default_ruleset_with_legacy_mentions};
+use plexus_rooms::model::invite_permissions::{INVITE_PERMISSION_TYPES, invite_permissions};
+use plexus_store::repo::account_data::AccountData;
 use plexus_store::{Database, DbError, Position, readable, repo};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
@@ -15,15 +18,29 @@ use crate::notifier::{MaybeChanged, Notifier};
 /// The most users' settings in memory, and the most sets of push rules.
 const CACHE_CAPACITY: usize = 20_000;
 
+const IGNORED_USERS: &str = "m.ignored_user_list";
+/// The account data among the settings.
+const TYPES: [&str; 3] = [IGNORED_USERS, INVITE_PERMISSION_TYPES[0], INVITE_PERMISSION_TYPES[1]];
+
 /// A user's settings at some position.
 #[derive(Debug)]
 pub struct UserSettings {
     /// `m.ignored_user_list`
     pub ignored: HashSet<String>,
+    /// Which invites the user accepts.
+    pub invites: InvitePermissions,
     /// Shared by all users who have equal rules.
     pub rules: Arc<SharedRules>,
     /// Everything the user wrote at or before this is in here.
     read_at: Position,
+}
+
+impl UserSettings {
+    /// Whether the user learns of invites by `sender`.
+    #[must_use]
+    pub fn shows_invite_by(&self, sender: &UserId) -> bool {
+        !self.ignored.contains(sender.as_str()) && self.invites.decide(sender) == InviteDecision::Allow
+    }
 }
 
 /// A set of push rules ready for evaluation, identified by a number.
@@ -39,6 +56,8 @@ pub struct SharedRules {
 pub struct SettingsCache {
     db: Database,
     notifier: Arc<Notifier>,
+    /// Whether users can filter invites by their sender.
+    invite_filtering: bool,
     users: Cache<UserId, Arc<UserSettings>>,
     pool: Mutex<Pool>,
 }
@@ -52,14 +71,15 @@ struct Pool {
 /// A user's settings as stored.
 struct Stored {
     rules: Option<String>,
-    ignored: Option<String>,
+    /// The account data of the types [`TYPES`].
+    account_data: Vec<AccountData>,
 }
 
 impl SettingsCache {
-    /// Creates an empty cache.
+    /// Creates an empty cache. `invite_filtering`: whether users can filter invites by their sender.
     #[must_use]
-    pub fn new(db: Database, notifier: Arc<Notifier>) -> Self {
-        Self { db, notifier, users: Cache::new(CACHE_CAPACITY), pool: Mutex::default() }
+    pub fn new(db: Database, notifier: Arc<Notifier>, invite_filtering: bool) -> Self {
+        Self { db, notifier, invite_filtering, users: Cache::new(CACHE_CAPACITY), pool: Mutex::default() }
     }
 
     /// Returns a user's settings. Read from the database when they are not in memory or have changed.
@@ -77,13 +97,15 @@ impl SettingsCache {
             .read(move |tx| {
                 Ok::<_, DbError>(Stored {
                     rules: repo::push_rules::get(tx, &key)?.map(|(rules, _)| rules),
-                    ignored: repo::account_data::get(tx, &key, "", "m.ignored_user_list")?,
+                    account_data: repo::account_data::global_of_types(tx, &key, &TYPES)?,
                 })
             })
             .await?;
         let ruleset = readable_or_default(user, stored.rules.as_deref());
+        let ignored = stored.account_data.iter().find(|data| data.event_type == IGNORED_USERS);
         let settings = Arc::new(UserSettings {
-            ignored: stored.ignored.as_deref().map(ignored_users).unwrap_or_default(),
+            ignored: ignored.map(|data| ignored_users(&data.content)).unwrap_or_default(),
+            invites: invite_permissions(&stored.account_data, self.invite_filtering),
             rules: self.share(CompiledRuleset::new(&ruleset, user)),
             read_at,
         });

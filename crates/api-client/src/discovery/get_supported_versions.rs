@@ -1,7 +1,9 @@
 //! GET /_matrix/client/versions
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use plexus_base::config::Config;
 use plexus_http::{JsonBody, State};
 use plexus_service::DelayedEvents;
 use serde::Serialize;
@@ -14,7 +16,7 @@ const VERSIONS: [&str; 27] = [
 ];
 
 /// Features that clients still look up by their unstable names. Only those that work are listed.
-const UNSTABLE_FEATURES: [&str; 4] = [
+const UNSTABLE_FEATURES: [&str; 5] = [
     // Lazy-loaded members, in the specification since r0.5.0.
     "m.lazy_load_members",
     // Cross-signing by its old name.
@@ -23,6 +25,8 @@ const UNSTABLE_FEATURES: [&str; 4] = [
     "org.matrix.msc3916.stable",
     // Sliding sync (MSC4186) in the form of `sync/sync_events/v5/unstable.rs`.
     "org.matrix.simplified_msc3575",
+    // Invite blocking, by the account data `m.invite_permission_config`.
+    "org.matrix.msc4380.stable",
 ];
 
 /// Delayed events, unstable and as accepted.
@@ -34,9 +38,15 @@ pub(crate) struct Response {
     unstable_features: BTreeMap<&'static str, bool>,
 }
 
-pub(crate) async fn handle(State(delayed): State<DelayedEvents>) -> JsonBody<Response> {
+pub(crate) async fn handle(
+    State(config): State<Arc<Config>>,
+    State(delayed): State<DelayedEvents>,
+) -> JsonBody<Response> {
+    let experimental = &config.experimental.experimental_features;
     let accepts_delayed = delayed.limits().accepts_any();
     let mut unstable_features: BTreeMap<_, _> = UNSTABLE_FEATURES.iter().map(|name| (*name, true)).collect();
     unstable_features.extend(DELAYED_EVENTS.map(|name| (name, accepts_delayed)));
+    // Invite filtering.
+    unstable_features.insert("org.matrix.msc4155", experimental.msc4155_enabled);
     JsonBody(Response { versions: &VERSIONS, unstable_features })
 }

@@ -97,8 +97,8 @@ options! {
         ) msc4263_limit_key_queries_to_users_who_share_rooms: bool = false,
         /// Forgetting rooms when leaving them.
         later msc4267_enabled: bool = false,
-        /// Blocking invites.
-        later msc4155_enabled: bool = false,
+        /// Filtering invites by their sender.
+        acts msc4155_enabled: bool = false,
         /// Redacting all events of a banned user.
         later msc4293_enabled: bool = false,
         /// Subscriptions to threads.

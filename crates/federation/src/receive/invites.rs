@@ -5,6 +5,7 @@ use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Value;
 use plexus_protocol::membership::Membership;
 use plexus_protocol::power_levels::PowerLevels;
+use plexus_rooms::model::limits::Authority;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::read::stripped::{self, StrippedState};
 use plexus_rooms::write::out_of_band;
@@ -33,6 +34,7 @@ pub async fn receive_invite(
     {
         return Err(ReceiveError::NotAnInvite);
     }
+    writer.invite_permissions.check(Authority::User, invite.sender(), [&ours]).await??;
     let counted = writer.limits.remote_invite(invite.sender(), &ours, invite.room_id())?;
     let mut checked = receiver.verifier.verify(vec![invite]).await;
     let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;

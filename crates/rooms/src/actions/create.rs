@@ -149,6 +149,7 @@ impl RoomCreator {
     /// See [`CreateError`].
     pub async fn create(&self, new: NewRoom) -> Result<Arc<Room>, CreateError> {
         check_initial_state(&new)?;
+        self.writer.invite_permissions.check(new.authority, &new.creator, &new.invite).await??;
         let counted = self.writer.limits.invites_to_new_room(new.authority, &new.creator, &new.invite)?;
         for _ in 0..MAX_ATTEMPTS {
             let (room, append) = self.build(&new).await?;

@@ -109,6 +109,8 @@ impl MembershipChanger {
         if membership_in(&room, &change.target) == Some(Membership::Ban) {
             return Err(MembershipError::Banned);
         }
+        let MembershipChange { authority, sender, target, .. } = change;
+        self.writer.invite_permissions.check(*authority, sender, [target]).await??;
         let limits = &self.writer.limits;
         let counted = limits.invite(change.authority, &change.sender, &change.target, &change.room_id)?;
         if change.target.server_name() != self.rooms.server_name().as_str() {

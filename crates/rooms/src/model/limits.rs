@@ -33,6 +33,9 @@ pub enum LimitError {
     /// `block_non_admin_invites` is set.
     #[error("invites have been disabled on this server")]
     InvitesBlocked,
+    /// The invited user does not accept invites, or none by the sender.
+    #[error("the user does not accept this invite")]
+    InviteBlocked,
 }
 
 /// The limits on changes of membership. Owned by this process; each counter is bounded by its limiter.

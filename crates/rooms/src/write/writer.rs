@@ -9,6 +9,7 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_store::Database;
 
+use crate::model::invite_permissions::InvitePermissionReader;
 use crate::model::limits::MembershipLimits;
 use crate::model::nids::Nids;
 use crate::model::rooms::{Rooms, RoomsDeps};
@@ -41,6 +42,8 @@ pub struct RoomsOptions {
     pub stripped_state_types: Vec<PrejoinStateEntry>,
     /// The limits on changes of membership.
     pub limits: MembershipLimits,
+    /// Whether users can filter invites by their sender (`msc4155_enabled`).
+    pub invite_filtering: bool,
     /// Whether users forget a room when they leave it or are kicked or banned.
     pub forget_on_leave: bool,
 }
@@ -67,6 +70,8 @@ pub struct RoomWriter {
     pub(crate) transactions: Transactions,
     /// The limits on changes of membership.
     pub limits: MembershipLimits,
+    /// Which invites users accept.
+    pub invite_permissions: InvitePermissionReader,
     /// When the last room was created, Unix ms.
     pub(crate) last_creation: AtomicU64,
 }
@@ -76,7 +81,8 @@ impl RoomWriter {
     #[must_use]
     pub fn start(options: RoomsOptions) -> Arc<Self> {
         let RoomsOptions { db, clock, random, background, server_name, signing_key, policy_servers, .. } = options;
-        let RoomsOptions { remote_aliases, cache_bytes, stripped_state_types, limits, forget_on_leave, .. } = options;
+        let RoomsOptions { remote_aliases, cache_bytes, stripped_state_types, limits, .. } = options;
+        let RoomsOptions { invite_filtering, forget_on_leave, .. } = options;
         let rooms = Arc::new(Rooms::new(RoomsDeps {
             db: db.clone(),
             clock: clock.clone(),
@@ -86,6 +92,7 @@ impl RoomWriter {
             forget_on_leave,
         }));
         Arc::new(Self {
+            invite_permissions: InvitePermissionReader::new(db.clone(), server_name.clone(), invite_filtering),
             nids: Nids::new(db.clone()),
             persister: Persister::start(db.clone(), clock.clone(), Arc::clone(&rooms.memory)),
             transactions: Transactions::new(db.clone()),

@@ -44,6 +44,7 @@ impl Fixture {
             cache_bytes,
             stripped_state_types: stripped::default_types().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
+            invite_filtering: false,
             forget_on_leave: false,
         });
         Self {

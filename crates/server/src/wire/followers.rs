@@ -59,7 +59,8 @@ impl SyncServices {
             Arc::clone(&serial),
             Arc::clone(&notifier),
         ));
-        let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier)));
+        let invite_filtering = config.experimental.experimental_features.msc4155_enabled;
+        let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier), invite_filtering));
         let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), background.clone()));
         let receipts = Arc::new(Receipts::new(db.clone(), clock.clone(), Arc::clone(&unread)));
         let notifications = Notifications::new(db.clone(), clock.clone(), Arc::clone(rooms), Arc::clone(&unread));

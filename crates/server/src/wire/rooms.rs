@@ -50,6 +50,7 @@ impl RoomServices {
             cache_bytes: settings::room_cache_bytes(config),
             stripped_state_types: settings::stripped_state_types(&config.api),
             limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, clock),
+            invite_filtering: config.experimental.experimental_features.msc4155_enabled,
             forget_on_leave: config.rooms.forget_rooms_on_leave,
         });
         let rooms = Arc::clone(writer.rooms());

@@ -97,6 +97,16 @@ pub fn get(tx: &mut Tx<'_>, user_id: &str, room_id: &str, event_type: &str) -> R
     )
 }
 
+/// Returns a user's global account data of several types, in no particular order.
+pub fn global_of_types(tx: &mut Tx<'_>, user_id: &str, types: &[&str]) -> Result<Vec<AccountData>, DbError> {
+    let rows = tx.query(
+        "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND room_id = '' AND type = ANY($2)",
+        &[&user_id, &Any(types)],
+        read,
+    )?;
+    Ok(readable(user_id, rows))
+}
+
 /// Returns the entries whose content can be read.
 fn readable(user_id: &str, rows: Vec<AccountData>) -> Vec<AccountData> {
     let content = |row: AccountData| {

@@ -23,7 +23,7 @@ impl fmt::Debug for StrippedRoomDelta {
     }
 }
 
-/// Returns an invite; `None` when it came from an ignored user.
+/// Returns an invite; `None` when its sender is ignored, or the user does not accept it.
 pub(crate) async fn invited(
     context: &Context<'_>,
     room: &Arc<Room>,
@@ -31,7 +31,7 @@ pub(crate) async fn invited(
 ) -> Result<Option<StrippedRoomDelta>, DbError> {
     let Some(invite) = own_member_event(context, room).await? else { return Ok(None) };
     let sender = invite.pdu.sender();
-    if context.settings.ignored.contains(sender.as_str()) || membership.position > context.now.position {
+    if !context.settings.shows_invite_by(sender) || membership.position > context.now.position {
         return Ok(None);
     }
     let inviter = Some(sender).filter(|sender| **sender != context.request.user);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
 use plexus_rooms::RoomMembership;
 use plexus_store::{DbError, Position, RoomNid};
@@ -73,8 +74,9 @@ impl KnownRooms {
         });
         found.extend(cache.others(parts, &context.request.user, others.copied().collect(), is_pending).await?);
         let is_ignored = |membership: &RoomMembership, facts: &RoomFacts| {
-            let sender = facts.sender.as_deref().unwrap_or_default();
-            membership.kind == Membership::Invite && context.settings.ignored.contains(sender)
+            let is_hidden = |sender: UserId| !context.settings.shows_invite_by(&sender);
+            let sender = || UserId::try_from(facts.sender.as_deref()?).ok();
+            membership.kind == Membership::Invite && sender().is_some_and(is_hidden)
         };
         let excluded = &parts.options.exclude_rooms;
         found.retain(|(membership, facts)| {

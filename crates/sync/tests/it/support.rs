@@ -74,13 +74,14 @@ impl Server {
             cache_bytes: 64 << 20,
             stripped_state_types: stripped::default_types().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
+            invite_filtering: false,
             forget_on_leave: false,
         });
         let rooms = Arc::clone(writer.rooms());
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed(), Background::default()));
         db.add_listener(&notifier);
-        let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier)));
+        let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier), false));
         let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), Background::default()));
         let receipts = Arc::new(Receipts::new(db.clone(), clock.clone(), Arc::clone(&unread)));
         let typing = Arc::new(Typing::new(clock.clone(), Arc::clone(&serial), Arc::clone(&notifier)));

@@ -246,6 +246,7 @@ impl Server {
             cache_bytes: 16 << 20,
             stripped_state_types: plexus_rooms::stripped::default_types().collect(),
             limits: plexus_rooms::MembershipLimits::none(clock),
+            invite_filtering: false,
             forget_on_leave: false,
         });
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), wire));

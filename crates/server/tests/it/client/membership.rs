@@ -2,6 +2,7 @@
 
 mod forget_room;
 mod get_member_events;
+mod invite_user;
 
 use plexus_testkit::TestPlace;
 use plexus_testkit::server::{Answer, TestServer, TestUser};

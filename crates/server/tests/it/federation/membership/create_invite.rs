@@ -118,6 +118,28 @@ async fn invalid_invites_are_refused() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn blocked_invites_are_refused() {
+    for server in TestServer::on_each().await {
+        let (peer, alice) = (Peer::start().await, server.register("alice").await);
+        let path_of_data = format!("/_matrix/client/v3/user/{}/account_data/m.invite_permission_config", alice.id);
+        server.put(&path_of_data, &alice.token, json!({ "default_action": "block" })).await.ok();
+        let (room, create) = room_of(&peer, RoomVersion::V1);
+        let pdu = invite(&peer, RoomVersion::V1, &room, &alice.id);
+        let mut body = json_of(&pdu);
+        body["unsigned"] = json!({ "invite_room_state": [json_of(&create)] });
+        let first_version = peer.put(&server, &path("v1/invite", &[&room, pdu.event_id().as_str()]), body).await;
+        assert_eq!(first_version.refusal(), (403, "M_INVITE_BLOCKED"));
+        let (room, create) = room_of(&peer, RoomVersion::V12);
+        let pdu = invite(&peer, RoomVersion::V12, &room, &alice.id);
+        let state = json!([json_of(&create)]);
+        let body = json!({ "room_version": "12", "event": json_of(&pdu), "invite_room_state": state });
+        assert_eq!(send(&server, &peer, &pdu, body).await.refusal(), (403, "M_INVITE_BLOCKED"));
+        let sync = server.get("/_matrix/client/v3/sync", &alice.token).await;
+        assert!(sync.ok()["rooms"]["invite"].as_object().is_none_or(|rooms| rooms.is_empty()));
+    }
+}
+
 /// The content of the invite that a peer receives when its user Bob is invited; `profile` answers for his profile.
 async fn invited_with<F>(
     server: &TestServer,
