@@ -436,7 +436,7 @@ impl RemoteChange {
         let (room_id, own, joined_room) = (&change.room_id, rooms.server_name(), self.joined_room.as_deref());
         let checked =
             template::check(&template, &TemplateRequest { room_id, user, handshake, server, own, joined_room });
-        let checked = checked.map_err(|problem| malformed(server, problem))?;
+        let checked = checked.map_err(|problem| malformed(server, &problem.to_string()))?;
         let named = (handshake != Handshake::Leave).then_some(user);
         let profile = profile::member_content(rooms, handshake.as_str(), named).await?;
         let mut decided = decided.clone();

@@ -35,11 +35,40 @@ pub(super) struct CheckedTemplate {
     pub authoriser: Option<UserId>,
 }
 
+/// Why a template is not signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TemplateError {
+    #[error("the template is not for the requested change")]
+    OtherChange,
+    #[error("the template has another room version")]
+    OtherVersion,
+    #[error("the template has no prev_events")]
+    NoPrevEvents,
+    #[error("the template has no depth")]
+    NoDepth,
+    #[error("prev_events and auth_events must be lists")]
+    NotLists,
+    #[error("the template refers to too many events")]
+    TooManyEvents,
+    #[error("the template refers to an invalid event id")]
+    InvalidEventId,
+    #[error("the template refers to an event twice")]
+    RepeatedEvent,
+    #[error("the template names no authoriser")]
+    NoAuthoriser,
+    #[error("the authoriser is not a user id")]
+    InvalidAuthoriser,
+    #[error("the template names an authoriser on another server")]
+    OtherServersAuthoriser,
+    #[error("the template names an authoriser without the power to invite")]
+    PowerlessAuthoriser,
+}
+
 /// Checks a template.
 ///
 /// # Errors
-/// What is wrong with it.
-pub(super) fn check(template: &EventTemplate, request: &TemplateRequest<'_>) -> Result<CheckedTemplate, &'static str> {
+/// See [`TemplateError`].
+pub(super) fn check(template: &EventTemplate, request: &TemplateRequest<'_>) -> Result<CheckedTemplate, TemplateError> {
     let EventTemplate { room_version: version, event } = template;
     let is = |name: &str, value: &str| event.get_str(name) == Some(value);
     let stated = event.get_object("content").and_then(|content| content.get_str("membership"));
@@ -49,29 +78,29 @@ pub(super) fn check(template: &EventTemplate, request: &TemplateRequest<'_>) -> 
         || event.get_str("room_id").is_some_and(|room| room != request.room_id.as_str())
         || stated != Some(request.handshake.as_str())
     {
-        return Err("the template is not for the requested change");
+        return Err(TemplateError::OtherChange);
     }
     if request.joined_room.is_some_and(|room| room.version != *version) {
-        return Err("the template has another room version");
+        return Err(TemplateError::OtherVersion);
     }
     let prev_events = references(event, "prev_events", MAX_PREV_EVENTS, *version)?;
     if prev_events.is_empty() {
-        return Err("the template has no prev_events");
+        return Err(TemplateError::NoPrevEvents);
     }
     Ok(CheckedTemplate {
         version: *version,
         prev_events,
         auth_events: references(event, "auth_events", MAX_AUTH_EVENTS, *version)?,
-        depth: event.get("depth").and_then(Value::as_u64).ok_or("the template has no depth")?.min(MAX_DEPTH),
+        depth: event.get("depth").and_then(Value::as_u64).ok_or(TemplateError::NoDepth)?.min(MAX_DEPTH),
         authoriser: authoriser(event, *version, request)?,
     })
 }
 
 /// Returns the events that a template refers to, in the format of the room version.
-fn references(event: &Object, name: &str, most: usize, version: RoomVersion) -> Result<Vec<EventId>, &'static str> {
-    let entries = event.get_array(name).ok_or("prev_events and auth_events must be lists")?;
+fn references(event: &Object, name: &str, most: usize, version: RoomVersion) -> Result<Vec<EventId>, TemplateError> {
+    let entries = event.get_array(name).ok_or(TemplateError::NotLists)?;
     if entries.len() > most {
-        return Err("the template refers to too many events");
+        return Err(TemplateError::TooManyEvents);
     }
     let named_by_server = version.rules().event_id_format == EventIdFormat::Server;
     let mut ids: Vec<EventId> = Vec::with_capacity(entries.len());
@@ -83,9 +112,9 @@ fn references(event: &Object, name: &str, most: usize, version: RoomVersion) -> 
         };
         let id =
             id.and_then(|id| EventId::try_from(id).ok()).filter(|id| id.server_name().is_some() == named_by_server);
-        let id = id.ok_or("the template refers to an invalid event id")?;
+        let id = id.ok_or(TemplateError::InvalidEventId)?;
         if ids.contains(&id) {
-            return Err("the template refers to an event twice");
+            return Err(TemplateError::RepeatedEvent);
         }
         ids.push(id);
     }
@@ -99,7 +128,7 @@ fn authoriser(
     event: &Object,
     version: RoomVersion,
     request: &TemplateRequest<'_>,
-) -> Result<Option<UserId>, &'static str> {
+) -> Result<Option<UserId>, TemplateError> {
     if request.handshake != Handshake::Join || !version.rules().auth.restricted_joins {
         return Ok(None);
     }
@@ -108,14 +137,14 @@ fn authoriser(
     let named = event.get_object("content").and_then(|content| content.get("join_authorised_via_users_server"));
     let Some(named) = named else {
         // A server that is in the room only asks others because the join needs an authoriser.
-        return if view.is_some() { Err("the template names no authoriser") } else { Ok(None) };
+        return if view.is_some() { Err(TemplateError::NoAuthoriser) } else { Ok(None) };
     };
-    let named = named.as_str().and_then(|user| UserId::try_from(user).ok()).ok_or("the authoriser is not a user id")?;
+    let named = named.as_str().and_then(|user| UserId::try_from(user).ok()).ok_or(TemplateError::InvalidAuthoriser)?;
     if named.server_name() != request.server.as_str() || named.server_name() == request.own.as_str() {
-        return Err("the template names an authoriser on another server");
+        return Err(TemplateError::OtherServersAuthoriser);
     }
     if view.is_some_and(|view| !restricted::is_authoriser(&view, &named)) {
-        return Err("the template names an authoriser without the power to invite");
+        return Err(TemplateError::PowerlessAuthoriser);
     }
     Ok(Some(named))
 }

@@ -34,8 +34,8 @@ const MAX_SERVERS: usize = 3;
 /// How many of the oldest events are examined for missing prev events.
 const MAX_OLDEST: u64 = 20;
 
-/// The events right after a hole, whose prev events may be missing.
-struct Edge {
+/// The backward extremities of a place: the events right after it, whose prev events may be missing.
+struct BackwardExtremities {
     /// Each event with its number.
     events: Vec<(EventNid, Pdu)>,
     /// Fetched events get positions below this one.
@@ -72,42 +72,43 @@ impl PduReceiver {
         }
     }
 
-    async fn fetch_past(&self, room: &Arc<Room>, hole: BackfillPlace) -> Result<BackfillOutcome, ReceiveError> {
+    async fn fetch_past(&self, room: &Arc<Room>, place: BackfillPlace) -> Result<BackfillOutcome, ReceiveError> {
         if self.rooms.full_state(room).await.is_err() {
             return Ok(BackfillOutcome::NotFound);
         }
         let db = &self.writer.db;
-        let before = edge(db, room, hole).await?.before;
+        let before = backward_extremities(db, room, place).await?.before;
         let mut unfilled = room.backfilling.lock().await;
         let now = self.writer.clock.monotonic();
         unfilled.retain(|_, until| *until > now);
-        if unfilled.contains_key(&hole.number()) {
+        if unfilled.contains_key(&place.number()) {
             return Ok(BackfillOutcome::NotFound);
         }
-        if let BackfillPlace::Gap(gap) = hole
+        if let BackfillPlace::Gap(gap) = place
             && room.view().gaps.get(gap.gap_nid) != Some(gap)
         {
             return Ok(BackfillOutcome::Added);
         }
-        let edge = edge(db, room, hole).await?;
-        if edge.before != before {
+        let extremities = backward_extremities(db, room, place).await?;
+        if extremities.before != before {
             return Ok(BackfillOutcome::Added);
         }
-        let pdus: Vec<Pdu> = edge.events.iter().map(|(_, pdu)| pdu.clone()).collect();
+        let pdus: Vec<Pdu> = extremities.events.iter().map(|(_, pdu)| pdu.clone()).collect();
         let unknown = lookup::unknown_prev_events(db, room.nid, &pdus).await?;
         let ends: Vec<Pdu> =
             pdus.into_iter().filter(|pdu| pdu.prev_events().iter().any(|id| unknown.contains(id))).collect();
         if ends.is_empty() {
-            let BackfillPlace::Gap(_) = hole else { return Ok(BackfillOutcome::NotFound) };
+            let BackfillPlace::Gap(_) = place else { return Ok(BackfillOutcome::NotFound) };
             // The missing events have been received from elsewhere.
-            backfill::add(&self.writer, room, BackfilledEvents::none(hole, edge.events, HashSet::new())).await?;
+            backfill::add(&self.writer, room, BackfilledEvents::none(place, extremities.events, HashSet::new()))
+                .await?;
             return Ok(BackfillOutcome::Added);
         }
         let deadline = Deadline::of_request(&self.writer.clock);
         let mut is_partly_filled = false;
         for server in servers_to_ask(&self.rooms, room, &ends) {
             let source = RemoteSource { receiver: self, room, server: &server, deadline: &deadline };
-            match fetch_past_from(&source, hole, &ends, edge.events.clone()).await? {
+            match fetch_past_from(&source, place, &ends, extremities.events.clone()).await? {
                 BackfillOutcome::Added => return Ok(BackfillOutcome::Added),
                 BackfillOutcome::Pending => is_partly_filled = true,
                 BackfillOutcome::NotFound => tracing::info!(room = %room.id, "{server} returned no earlier events"),
@@ -116,7 +117,7 @@ impl PduReceiver {
         if is_partly_filled {
             return Ok(BackfillOutcome::Pending);
         }
-        if let BackfillPlace::Gap(gap) = hole {
+        if let BackfillPlace::Gap(gap) = place {
             unfilled.insert(gap.gap_nid, self.writer.clock.monotonic() + UNFILLED_PAUSE);
         }
         Ok(BackfillOutcome::NotFound)
@@ -130,17 +131,17 @@ pub(super) async fn oldest_events(db: &Database, room: &Room) -> Result<Vec<Pdu>
     Ok(rows.iter().filter_map(|row| plexus_store::readable(stored_events::parse(row, version))).collect())
 }
 
-/// Fetches events before `ends`, the events of `edge` whose prev events are missing.
+/// Fetches events before `ends`, those of `extremities` whose prev events are missing.
 async fn fetch_past_from(
     source: &RemoteSource<'_>,
-    hole: BackfillPlace,
+    place: BackfillPlace,
     ends: &[Pdu],
-    edge: Vec<(EventNid, Pdu)>,
+    extremities: Vec<(EventNid, Pdu)>,
 ) -> Result<BackfillOutcome, ReceiveError> {
     let RemoteSource { receiver, room, .. } = *source;
     let writer = &receiver.writer;
     let db = &writer.db;
-    let bounds = match hole {
+    let bounds = match place {
         BackfillPlace::Start => Bounds { events: MAX_EVENTS, min_depth: None },
         BackfillPlace::Gap(gap) => {
             Bounds { events: MAX_EVENTS_IN_GAP, min_depth: Some(last_gap(db, room, gap.top).await?.depth) }
@@ -156,7 +157,7 @@ async fn fetch_past_from(
     if pdus.is_empty() {
         let is_older = missing.iter().all(|id| older.contains(id));
         if is_older {
-            backfill::add(writer, room, BackfilledEvents::none(hole, edge, older)).await?;
+            backfill::add(writer, room, BackfilledEvents::none(place, extremities, older)).await?;
         }
         return Ok(if is_older { BackfillOutcome::Added } else { BackfillOutcome::NotFound });
     }
@@ -170,19 +171,23 @@ async fn fetch_past_from(
     let lacks_states = pdus.iter().any(is_lacking);
     let (writer, room) = (Arc::clone(writer), Arc::clone(room));
     // It is completed even if the client disconnects.
-    let past = BackfilledEvents { place: hole, pdus, given, lacks_states, extremities: edge, older };
+    let past = BackfilledEvents { place, pdus, given, lacks_states, extremities, older };
     let background = writer.background.clone();
     let placing = background.spawn("storing of past events", async move { backfill::add(&writer, &room, past).await });
     Ok(placing.await.unwrap_or(Err(DbError::Closed.into()))?)
 }
 
-/// Returns the events right after a hole. Events that cannot be read are left out.
-async fn edge(db: &Database, room: &Room, hole: BackfillPlace) -> Result<Edge, DbError> {
+/// Returns the events right after a place. Events that cannot be read are left out.
+async fn backward_extremities(
+    db: &Database,
+    room: &Room,
+    place: BackfillPlace,
+) -> Result<BackwardExtremities, DbError> {
     let (nid, version) = (room.nid, room.version);
     let read = db.read(move |tx| {
-        let noted = repo::timeline_gaps::backward_extremities(tx, nid, hole.number())?;
+        let noted = repo::timeline_gaps::backward_extremities(tx, nid, place.number())?;
         let mut rows = repo::events::by_nids(tx, &noted)?;
-        let before = match hole {
+        let before = match place {
             BackfillPlace::Gap(gap) => gap.lowest,
             BackfillPlace::Start => {
                 rows.extend(before_first_gap(tx, nid)?);
@@ -198,7 +203,7 @@ async fn edge(db: &Database, room: &Room, hole: BackfillPlace) -> Result<Edge, D
         let pdu = plexus_store::readable(stored_events::parse(row, version))?;
         Some((row.event_nid, pdu))
     });
-    Ok(Edge { events: events.collect(), before })
+    Ok(BackwardExtremities { events: events.collect(), before })
 }
 
 /// Returns the oldest events of a timeline, up to its first gap: events that are missing after it belong to the gap.

@@ -109,8 +109,8 @@ impl Page {
     /// Rooms of whose state the rest has become known.
     fn completed_rooms(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
         let rooms: Vec<(RoomNid, Option<Position>, Option<Position>)> = tx.query(
-            "SELECT room_nid, told_position, full_position FROM partial_joins
-             WHERE (told_position > $1 AND told_position <= $2) OR (full_position > $1 AND full_position <= $2)",
+            "SELECT room_nid, visible_position, full_position FROM partial_joins
+             WHERE (visible_position > $1 AND visible_position <= $2) OR (full_position > $1 AND full_position <= $2)",
             &[&self.after, &self.upto],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )?;

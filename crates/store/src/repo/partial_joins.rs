@@ -34,7 +34,7 @@ fn partial_join(row: &Row<'_>) -> Result<PartialJoin, DbError> {
 /// Returns the room's join, if its state is or was partial.
 pub fn of_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<PartialJoin>, DbError> {
     tx.query_opt(
-        "SELECT event_nid, snapshot_nid, joined_via, servers, told_position, full_position FROM partial_joins
+        "SELECT event_nid, snapshot_nid, joined_via, servers, visible_position, full_position FROM partial_joins
          WHERE room_nid = $1",
         &[&room],
         partial_join,
@@ -52,7 +52,7 @@ pub fn set(tx: &mut Tx<'_>, room: RoomNid, join: Option<&PartialJoin>) -> Result
     if let Some(join) = join {
         tx.execute_later(
             "INSERT INTO partial_joins
-                 (room_nid, event_nid, snapshot_nid, joined_via, servers, told_position, full_position)
+                 (room_nid, event_nid, snapshot_nid, joined_via, servers, visible_position, full_position)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
             &[
                 &room,
