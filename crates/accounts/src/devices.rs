@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_store::repo::device_lists;
-use plexus_store::repo::devices::{self, Device};
-use plexus_store::{Database, DbError};
+use plexus_store::repo::devices::{self, Device, DeviceKey};
+use plexus_store::{Database, DbError, Tx};
 
 use crate::TokenChecker;
 use crate::sessions::{MAX_DEVICE_DISPLAY_NAME, Sessions};
@@ -22,6 +22,18 @@ pub enum RenameError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
+}
+
+/// The most devices that [`Devices::delete_unused`] deletes in one transaction.
+const MAX_DELETED: u32 = 100;
+
+/// What one step of deleting unused devices did.
+#[derive(Debug)]
+pub struct DeletedDevices {
+    /// How many devices were deleted.
+    pub count: u64,
+    /// Where the next step begins; `None` after the last one.
+    pub next: Option<DeviceKey>,
 }
 
 /// Lists, renames and deletes devices.
@@ -118,5 +130,34 @@ impl Devices {
                 Ok(())
             })
             .await
+    }
+
+    /// Deletes at most a hundred devices that were last used before `before_ms` (Unix ms), of those after `after`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_unused(&self, before_ms: u64, after: DeviceKey) -> Result<DeletedDevices, DbError> {
+        let unused = move |tx: &mut Tx<'_>| devices::unused_since(tx, before_ms, &after, MAX_DELETED);
+        let unused = self.db.read(unused).await?;
+        let next = unused.last().filter(|_| unused.len() == MAX_DELETED as usize).cloned();
+        let (sessions, checker) = (self.sessions.clone(), Arc::clone(&self.checker));
+        let delete = self.db.write(move |tx| {
+            let mut count = 0;
+            for DeviceKey { user_id, device_id } in unused {
+                let Some(user_id) = plexus_store::readable(
+                    UserId::try_from(user_id).map_err(|error| DbError::bad_data("devices.user_id", error)),
+                ) else {
+                    continue;
+                };
+                // It may have been used, or deleted, since it was read.
+                let stored = devices::get(tx, user_id.as_str(), &device_id)?;
+                let seen = stored.and_then(|device| device.last_seen_ts).filter(|seen| *seen < before_ms);
+                if seen.is_some() && checker.pending_last_seen(&user_id, &device_id).is_none() {
+                    count += u64::from(sessions.delete_device(tx, &user_id, &device_id)?);
+                }
+            }
+            Ok::<_, DbError>(count)
+        });
+        Ok(DeletedDevices { count: delete.await?, next })
     }
 }

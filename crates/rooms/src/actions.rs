@@ -2,6 +2,7 @@
 
 pub(crate) mod auto_join;
 pub(crate) mod create;
+pub(crate) mod dummy_events;
 pub(crate) mod guest_removal;
 mod member_content;
 pub mod membership;

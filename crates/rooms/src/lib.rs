@@ -16,6 +16,7 @@ pub use actions::auto_join::{AutoJoin, AutoJoinSettings};
 pub use actions::create::{
     CreateError, InitialState, NewRoom, Preset, RoomCreator, RoomDefaults, default_power_levels,
 };
+pub use actions::dummy_events::DummyEvents;
 pub use actions::guest_removal::GuestRemoval;
 pub use actions::membership::{
     MembershipChange, MembershipChanger, MembershipError, RemoteMemberships, ThirdPartyInviteClaim, Via,

@@ -20,6 +20,7 @@
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
 //! | [`tasks`] | scheduled tasks: work that is done later, also after a restart |
 //! | `timeline_page` | [`TimelineReader`]: pages of a timeline, across gaps |
+//! | `unused_devices` | [`UnusedDevices`]: deleting devices that were not used for a long time |
 //! | `user_deactivation` | [`UserDeactivation`]: closing an account and leaving its rooms |
 
 #![warn(missing_docs, unreachable_pub)]
@@ -41,6 +42,7 @@ mod reports;
 mod room_resolver;
 pub mod tasks;
 mod timeline_page;
+mod unused_devices;
 mod user_deactivation;
 
 pub use admin_json::{DeviceInfo, RegistrationTokenInfo, UserInfo};
@@ -58,4 +60,5 @@ pub use remote_room_summaries::{RemoteRoom, RemoteRoomSummaries, RemoteSummary, 
 pub use reports::{NewReport, Reported, Reports};
 pub use room_resolver::{ResolveError, ResolvedRoom, RoomResolver};
 pub use timeline_page::{TimelinePage, TimelineRange, TimelineReader};
+pub use unused_devices::UnusedDevices;
 pub use user_deactivation::UserDeactivation;

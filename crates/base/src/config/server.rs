@@ -89,12 +89,11 @@ options! {
         /// Account management by Matrix Authentication Service.
         later matrix_authentication_service: MatrixAuthenticationService,
         /// How many forward extremities a room may have before an empty event merges them.
-        later dummy_events_threshold: u32 = 10,
+        acts dummy_events_threshold: u32 = 10,
         /// Whether empty events are sent to merge forward extremities.
-        later cleanup_extremities_with_dummy_events: bool = true,
-        /// Devices that were not seen for this long are removed. Devices stay logged in however long they are unused;
-        /// set `session_lifetime` to end sessions.
-        later delete_stale_devices_after: Option<Duration>,
+        acts cleanup_extremities_with_dummy_events: bool = true,
+        /// Devices that were not used for this long are logged out and deleted, once a day; never when not set.
+        acts delete_stale_devices_after: Option<Duration>,
         /// The longest delay of a delayed event; without it there are no delayed events.
         acts max_event_delay_duration: Option<Duration>,
         /// Kinds of accounts.

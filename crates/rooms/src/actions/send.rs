@@ -153,6 +153,7 @@ impl EventSender {
             redacts,
             origin_server_ts: event.origin_server_ts,
             transaction,
+            is_forwarded: true,
         };
         append::append(&self.writer, room, &draft).await
     }

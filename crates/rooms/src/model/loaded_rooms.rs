@@ -84,6 +84,11 @@ impl LoadedRooms {
         Some(Arc::clone(room))
     }
 
+    /// Returns the rooms that match. That does not count as a use.
+    pub(crate) fn matching(&self, matches: impl Fn(&Room) -> bool) -> Vec<Arc<Room>> {
+        self.registry.lock().rooms.values().filter(|room| matches(room)).cloned().collect()
+    }
+
     pub(crate) fn nid_of(&self, id: &RoomId) -> Option<RoomNid> {
         self.registry.lock().nids.get(id).copied()
     }

@@ -58,6 +58,9 @@ pub struct AppliedRedaction<'a> {
 /// The device of delayed events' transactions. Each has its delay id as the transaction id.
 pub const DELAYED_EVENT_DEVICE: &str = "org.matrix.msc4140.delayed_event";
 
+/// The type of the empty events with which servers merge forward extremities. Clients never see them.
+pub const DUMMY_EVENT_TYPE: &str = "org.matrix.dummy_event";
+
 /// A client's transaction, for `unsigned.transaction_id`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transaction {
@@ -107,6 +110,12 @@ impl TimelineEvent {
             redacted_because: None,
             transaction,
         }
+    }
+
+    /// Whether the event only merges forward extremities.
+    #[must_use]
+    pub fn is_dummy(&self) -> bool {
+        self.pdu.event_type() == DUMMY_EVENT_TYPE
     }
 
     /// Returns the event after its redaction.

@@ -27,6 +27,8 @@ pub(crate) use visibility::{EventPosition, ReaderVisibility, without_erased};
 
 /// The number of events of one query.
 const EVENTS_PER_READ: usize = 2_000;
+/// The maximum number of events after the nearest one that are looked at for one that clients see.
+const MAX_LOOKED_AT: usize = 100;
 
 /// Returns timeline events with `after < position <= upto`: backward, the newest `limit`, newest first; forward, the
 /// oldest `limit`, oldest first. Unreadable events are skipped.
@@ -267,14 +269,22 @@ pub async fn by_nids(room: &Room, mut nids: Vec<EventNid>) -> Result<Vec<Arc<Tim
     Ok(found)
 }
 
-/// Returns the timeline event nearest to a time (Unix ms) in a direction.
+/// Returns the timeline event nearest to a time (Unix ms) in a direction. Events that clients never see do not count.
 pub async fn event_near(room: &Room, ts: u64, direction: Direction) -> Result<Option<Arc<TimelineEvent>>, DbError> {
     let (nid, version) = (room.nid, room.version);
     let ts = i64::try_from(ts).unwrap_or(i64::MAX);
-    room.db
+    let nearest = room
+        .db
         .read(move |tx| match repo::events::near_time(tx, nid, ts, direction == Direction::Forward)? {
             Some(event) => Ok(stored_events::by_nids(tx, version, &[event])?.pop()),
-            None => Ok(None),
+            None => Ok::<_, DbError>(None),
         })
-        .await
+        .await?;
+    let Some(dummy) = nearest.as_ref().filter(|event| event.is_dummy()) else { return Ok(nearest) };
+    let (after, upto) = match direction {
+        Direction::Forward => (dummy.position, room.view().position),
+        Direction::Backward => (Position::MIN, dummy.position - 1),
+    };
+    let beyond = range(room, after, upto, MAX_LOOKED_AT, direction).await?;
+    Ok(beyond.into_iter().find(|event| !event.is_dummy()))
 }

@@ -119,11 +119,7 @@ fn pending(
     replaced: Option<(EventNid, Option<Pdu>)>,
 ) -> Result<Built, SendError> {
     let mut next = head.clone();
-    next.tip = Tip {
-        extremities: Arc::new([Extremity { nid, event_id: pdu.event_id().clone() }]),
-        depth: pdu.depth(),
-        snapshot: head.tip.snapshot,
-    };
+    next.tip = Tip { extremities: extremities_after(head, nid, &pdu), depth: pdu.depth(), snapshot: head.tip.snapshot };
     next.redacting |= draft.redacts.is_some();
     let server_name = writer.server_name.as_str();
     let target = draft.redacts.as_ref().and_then(|redacts| redacts.target.clone());
@@ -154,7 +150,7 @@ fn pending(
         _kept: event,
         transaction: draft.transaction.clone(),
         redacts,
-        forwarding: Forwarding::Own,
+        forwarding: if draft.is_forwarded { Forwarding::Own } else { Forwarding::No },
         ..PendingEvent::new(judged, &next)
     };
     Ok(Built::Event(Box::new(pending), next))
@@ -172,6 +168,15 @@ async fn replaced(
         None => Ok(None),
         Some(entry) => Ok(Some((entry.nid, writer.rooms.readable_entry_pdu(version, entry).await?))),
     }
+}
+
+/// Returns the forward extremities after an event: itself, and those that it does not name.
+fn extremities_after(head: &Head, nid: EventNid, pdu: &Pdu) -> Arc<[Extremity]> {
+    let own = Extremity { nid, event_id: pdu.event_id().clone() };
+    if head.tip.extremities.len() <= MAX_PREV_EVENTS {
+        return Arc::new([own]);
+    }
+    head.tip.extremities.iter().skip(MAX_PREV_EVENTS).cloned().chain([own]).collect()
 }
 
 fn prev_events(head: &Head) -> Vec<EventId> {

@@ -5,7 +5,7 @@ use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::json::Object;
 use plexus_store::EventNid;
 
-use crate::model::timeline_event::{TimelineEvent, Transaction};
+use crate::model::timeline_event::{DUMMY_EVENT_TYPE, TimelineEvent, Transaction};
 use crate::write::transactions::TransactionKey;
 
 /// An event to be built on a room's head.
@@ -19,9 +19,25 @@ pub struct Draft {
     /// Unix ms; now when `None`.
     pub(crate) origin_server_ts: Option<u64>,
     pub(crate) transaction: Option<(TransactionKey, Transaction)>,
+    /// Whether other servers get it at once. Otherwise they get it when they miss it.
+    pub(crate) is_forwarded: bool,
 }
 
 impl Draft {
+    /// Creates an event that only merges forward extremities.
+    pub(crate) fn dummy(sender: &UserId) -> Self {
+        Self {
+            sender: sender.clone(),
+            event_type: DUMMY_EVENT_TYPE.to_owned(),
+            state_key: None,
+            content: Object::new(),
+            redacts: None,
+            origin_server_ts: None,
+            transaction: None,
+            is_forwarded: false,
+        }
+    }
+
     /// Creates a state event.
     #[must_use]
     pub fn state(sender: &UserId, event_type: &str, state_key: &str, content: Object) -> Self {
@@ -33,6 +49,7 @@ impl Draft {
             redacts: None,
             origin_server_ts: None,
             transaction: None,
+            is_forwarded: true,
         }
     }
 }

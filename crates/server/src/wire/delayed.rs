@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use plexus_accounts::Accounts;
 use plexus_http::room_errors::delayed_send_error;
 use plexus_service::delayed_events::{
     DelayedEventLimits, DelayedEventSender, DelayedEventsParts, ErrorBody, OvertakenStates,
 };
 use plexus_service::tasks::{TaskHandler, TaskRunner, TaskScheduler};
-use plexus_service::{ClientEventSender, DelayedEvents, RateLimits};
+use plexus_service::{ClientEventSender, DelayedEvents, RateLimits, UnusedDevices};
 use plexus_store::DbError;
 
 use super::foundation::Foundation;
@@ -19,12 +20,14 @@ pub(super) struct DelayedServices {
     tasks: Arc<TaskScheduler>,
     sender: Arc<DelayedEventSender>,
     overtaken: Arc<OvertakenStates>,
+    unused_devices: Arc<UnusedDevices>,
 }
 
 impl DelayedServices {
     pub(super) async fn build(
         foundation: &Foundation,
         rooms: &RoomServices,
+        accounts: &Accounts,
         rate_limits: &Arc<RateLimits>,
         client_events: &Arc<ClientEventSender>,
     ) -> Result<Self, DbError> {
@@ -47,15 +50,25 @@ impl DelayedServices {
                 max_scheduled: config.experimental.experimental_features.msc4140_max_delayed_events_per_user,
             },
         });
-        Ok(Self { events, tasks, sender, overtaken })
+        let unused_devices = UnusedDevices::new(
+            db.clone(),
+            clock.clone(),
+            Arc::clone(&tasks),
+            accounts.devices.clone(),
+            config.server.delete_stale_devices_after,
+        );
+        Ok(Self { events, tasks, sender, overtaken, unused_devices: Arc::new(unused_devices) })
     }
 
-    pub(super) fn start_background(&self, foundation: &Foundation) {
+    pub(super) async fn start_background(&self, foundation: &Foundation) -> Result<(), DbError> {
         let Foundation { clock, database, background, .. } = foundation;
-        let handlers = [Arc::clone(&self.sender) as Arc<dyn TaskHandler>];
+        self.unused_devices.schedule().await?;
+        let handlers: [Arc<dyn TaskHandler>; 2] =
+            [Arc::<DelayedEventSender>::clone(&self.sender), Arc::<UnusedDevices>::clone(&self.unused_devices)];
         let runner = TaskRunner::new(database.clone(), clock.clone(), Arc::clone(&self.tasks), handlers);
         background.spawn_abortable("scheduled tasks", runner.run());
         background.spawn_abortable("overtaken delayed events", Arc::clone(&self.overtaken).run());
+        Ok(())
     }
 }
 

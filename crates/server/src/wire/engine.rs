@@ -81,7 +81,8 @@ impl Engine {
         let delivery = DeliveryServices::build(&foundation, &outgoing, &rooms, &sync, &e2ee).await?;
         let media = MediaServices::build(&foundation, &outgoing)?;
         let shared = SharedServices::build(&foundation, &outgoing, &rooms, &accounts, &sync)?;
-        let delayed = DelayedServices::build(&foundation, &rooms, &shared.rate_limits, &shared.client_events).await?;
+        let SharedServices { rate_limits, client_events, .. } = &shared;
+        let delayed = DelayedServices::build(&foundation, &rooms, &accounts, rate_limits, client_events).await?;
         Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, delayed })
     }
 
@@ -97,8 +98,7 @@ impl Engine {
         self.sync.start_background(background);
         self.e2ee.start_background(background);
         self.delivery.start_background(background);
-        self.delayed.start_background(&self.foundation);
-        Ok(())
+        self.delayed.start_background(&self.foundation).await
     }
 }
 

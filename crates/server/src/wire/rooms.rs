@@ -7,8 +7,8 @@ use plexus_federation::inbox::Inbox;
 use plexus_federation::peers::FederationPeers;
 use plexus_federation::{PartialStateResync, PduReceiver, RemoteMembershipChanger};
 use plexus_rooms::{
-    EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits, Profiles, RoomCreator, RoomWriter,
-    Rooms, RoomsOptions, UserDirectory,
+    DummyEvents, EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits, Profiles, RoomCreator,
+    RoomWriter, Rooms, RoomsOptions, UserDirectory,
 };
 use plexus_store::DbError;
 
@@ -87,6 +87,11 @@ impl RoomServices {
         }
         background.spawn_abortable("retries of received events", Arc::clone(inbox).run_retries());
         background.spawn_abortable("partial state", Arc::new(PartialStateResync::new(Arc::clone(receiver))).run());
+        if config.server.cleanup_extremities_with_dummy_events {
+            let threshold = usize::try_from(config.server.dummy_events_threshold).unwrap_or(usize::MAX);
+            let dummy_events = DummyEvents::new(Arc::clone(&self.writer), threshold);
+            background.spawn_abortable("merging of forward extremities", dummy_events.run());
+        }
         let guests = GuestRemoval::new(Arc::clone(rooms), Arc::clone(members));
         background.spawn_abortable("removal of guests", guests.run());
         background.spawn_abortable("user directory", Arc::clone(user_directory).run());

@@ -25,6 +25,7 @@ mod discovery {
 mod edus;
 pub(crate) mod event;
 mod every_endpoint;
+mod forward_extremities;
 mod gaps;
 pub(crate) mod membership {
     pub(crate) mod create_invite;

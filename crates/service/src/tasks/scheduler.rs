@@ -78,6 +78,17 @@ impl TaskScheduler {
         Ok(task_id)
     }
 
+    /// Makes a task unless one of its kind is scheduled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn schedule_if_none(&self, tx: &mut Tx<'_>, task: NewTask) -> Result<(), DbError> {
+        if !scheduled_tasks::is_any_scheduled(tx, task.kind)? {
+            self.schedule(tx, task)?;
+        }
+        Ok(())
+    }
+
     /// Changes when a scheduled task is due. Returns `false` when it is not scheduled (any more).
     ///
     /// # Errors

@@ -84,6 +84,25 @@ pub fn least_recently_used_beyond(tx: &mut Tx, user_id: &str, most: u64) -> Resu
     )
 }
 
+/// A device's key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceKey {
+    pub user_id: String,
+    pub device_id: String,
+}
+
+/// Returns the first `limit` devices after `after`, in the order of their keys, that were last used before `before_ms`
+/// (Unix ms). Devices that were never used, such as dehydrated ones, are not among them.
+pub fn unused_since(tx: &mut Tx, before_ms: u64, after: &DeviceKey, limit: u32) -> Result<Vec<DeviceKey>, DbError> {
+    tx.query(
+        "SELECT user_id, device_id FROM devices
+         WHERE (user_id, device_id) > ($1, $2) AND last_seen_ts < $3
+         ORDER BY user_id, device_id LIMIT $4",
+        &[&after.user_id, &after.device_id, &before_ms, &limit],
+        |row| Ok(DeviceKey { user_id: row.get(0)?, device_id: row.get(1)? }),
+    )
+}
+
 /// Renames a device. Returns `false` when the user has no such device.
 pub fn rename(tx: &mut Tx, user_id: &str, device_id: &str, display_name: Option<&str>) -> Result<bool, DbError> {
     let renamed = tx.execute(

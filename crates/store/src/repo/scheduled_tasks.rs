@@ -126,6 +126,22 @@ pub fn get(tx: &mut Tx<'_>, task_id: &str) -> Result<Option<ScheduledTask>, DbEr
     )
 }
 
+/// Whether a task of a kind is scheduled.
+pub fn is_any_scheduled(tx: &mut Tx<'_>, kind: &str) -> Result<bool, DbError> {
+    let found: Option<i64> = tx.query_opt(
+        "SELECT 1 FROM scheduled_tasks WHERE status = 'scheduled' AND kind = $1 LIMIT 1",
+        &[&kind],
+        first,
+    )?;
+    Ok(found.is_some())
+}
+
+/// Deletes the scheduled tasks of a kind.
+pub fn delete_scheduled_of_kind(tx: &mut Tx<'_>, kind: &str) -> Result<(), DbError> {
+    tx.execute_later("DELETE FROM scheduled_tasks WHERE status = 'scheduled' AND kind = $1", &[&kind])?;
+    Ok(())
+}
+
 /// Returns the newest [`MAX_LISTED`] tasks that match, oldest first, without those of another program's statuses.
 pub fn list(tx: &mut Tx<'_>, filter: &TaskFilter) -> Result<Vec<ScheduledTask>, DbError> {
     const MAX_TIMESTAMP_MS: u64 = i64::MAX as u64;

@@ -99,7 +99,7 @@ pub(crate) async fn read_limited(
     let limit = limit.min(context.parts.options.timeline_limit.unwrap_or(u64::MAX));
     let limit = usize::try_from(limit).unwrap_or(MAX_LIMIT).min(MAX_LIMIT);
     let shown = filter.allows_room(room.id.as_str());
-    let keep = |event: &TimelineEvent| shown && is_wanted(context, &event.pdu);
+    let keep = |event: &TimelineEvent| shown && !event.is_dummy() && is_wanted(context, &event.pdu);
     let mut timeline = Timeline::load(room, Wanted { after, upto, limit, keep: &keep }).await?;
     // A user who has been in the room since before the first event sees all of them.
     if let Some(membership) = checked

@@ -33,7 +33,11 @@ impl UnreadCounts {
         event: &TimelineEvent,
     ) -> Result<Outcome, DbError> {
         let pdu = &event.pdu;
-        if pdu.sender() == user || event.is_redacted || settings.ignored.contains(pdu.sender().as_str()) {
+        if pdu.sender() == user
+            || event.is_redacted
+            || event.is_dummy()
+            || settings.ignored.contains(pdu.sender().as_str())
+        {
             return Ok(Outcome::default());
         }
         let view = room.view();

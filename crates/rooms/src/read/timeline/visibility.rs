@@ -67,8 +67,9 @@ pub async fn access(room: &Room, user: &UserId) -> Result<Option<Access>, DbErro
 pub async fn visible(
     user: &UserId,
     room: &Room,
-    events: Vec<Arc<TimelineEvent>>,
+    mut events: Vec<Arc<TimelineEvent>>,
 ) -> Result<Vec<VisibleEvent>, DbError> {
+    events.retain(|event| !event.is_dummy());
     let redactions = events.iter().filter_map(|event| event.redacted_because.as_ref());
     let positions = events.iter().chain(redactions).map(|event| EventPosition::of(event)).collect();
     let visibility = match ReaderVisibility::of(user, room, positions).await? {

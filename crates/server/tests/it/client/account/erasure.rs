@@ -114,6 +114,14 @@ impl Stage {
             let answer = self.server.get(&path, &user.token).await.ok().clone();
             answers.push((path, answer));
         }
+        let list = json!({
+            "timeline_limit": 100, "ranges": [[0, 9]],
+            "required_state": [["*", "*"]], "include_heroes": true,
+        });
+        let path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+        let sliding = self.server.post(path, &user.token, json!({ "lists": { "all": list } })).await.ok().clone();
+        assert!(sliding["rooms"][&self.room]["timeline"].to_string().contains(message.as_str()), "{sliding:#}");
+        answers.push((path.to_owned(), sliding));
         answers
     }
 }
