@@ -26,6 +26,7 @@ mod media;
 mod membership;
 mod message;
 mod paging_token;
+mod peeking;
 mod presence;
 mod profile;
 mod push;

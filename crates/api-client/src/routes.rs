@@ -10,7 +10,7 @@ use crate::{
     alias, context, delayed_events, directory, knock, membership, message, profile, redact, relations, reporting, room,
     space,
 };
-use crate::{config, filter, presence, push, read_marker, receipt, sync, tag, to_device, typing};
+use crate::{config, filter, peeking, presence, push, read_marker, receipt, sync, tag, to_device, typing};
 use crate::{state, threads, user_directory};
 
 const KIB: usize = 1024;
@@ -154,6 +154,8 @@ fn key_backup(r: &mut Routes<Api>) {
 
 fn syncing(r: &mut Routes<Api>) {
     r.get(ALL, "/sync", sync::sync_events::v3::handle);
+    r.get(ALL, "/initialSync", sync::initial_sync::handle);
+    r.get(ALL, "/events", peeking::listen_to_new_events::handle);
     r.post(Client::V4, "/sync", sync::sync_events::v5::handle).body_up_to(EVENT);
     r.post(Client::UNSTABLE, "/org.matrix.simplified_msc3575/sync", sync::sync_events::v5::handle_unstable)
         .body_up_to(EVENT);
@@ -246,6 +248,8 @@ fn room_members(r: &mut Routes<Api>) {
     r.get(ALL, "/rooms/{room_id}/joined_members", membership::joined_members::handle);
     r.get(ALL, "/joined_rooms", membership::joined_rooms::handle);
     r.get(Client::V1, "/mutual_rooms", membership::mutual_rooms::handle);
+    let unstable = "/uk.half-shot.msc2666/user/mutual_rooms";
+    r.get(Client::UNSTABLE, unstable, membership::mutual_rooms::unstable);
 }
 
 fn room_events(r: &mut Routes<Api>) {
@@ -256,6 +260,8 @@ fn room_events(r: &mut Routes<Api>) {
     r.post(ALL, "/rooms/{room_id}/redact/{event_id}", redact::redact_event::without_transaction).body_up_to(EVENT);
     r.get(ALL, "/rooms/{room_id}/messages", message::get_message_events::handle);
     r.get(ALL, "/rooms/{room_id}/event/{event_id}", room::get_room_event::handle);
+    r.get(ALL, "/events/{event_id}", room::get_event::handle);
+    r.get(ALL, "/rooms/{room_id}/initialSync", peeking::get_current_state::handle);
     r.get(ALL, "/rooms/{room_id}/context/{event_id}", context::get_context::handle);
     r.get(ALL, "/rooms/{room_id}/state", state::get_state_events::handle);
     r.get(ALL, "/rooms/{room_id}/state/{event_type}/{state_key}", state::get_state_event_for_key::handle);

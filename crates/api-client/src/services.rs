@@ -16,7 +16,7 @@ use plexus_service::{
     RoomResolver, UserDeactivation,
 };
 use plexus_store::Database;
-use plexus_sync::{Filters, Notifications, Presence, Receipts, SlidingSync, SyncEngine, ToDevice, Typing};
+use plexus_sync::{EventStream, Filters, Notifications, Presence, Receipts, SlidingSync, SyncEngine, ToDevice, Typing};
 
 plexus_http::services! {
     /// All services of the client-server API's endpoints; the server's `wire` builds them.
@@ -55,6 +55,7 @@ plexus_http::services! {
         pub profiles: Arc<Profiles>,
         pub user_directory: Arc<UserDirectory>,
         pub sync: Arc<SyncEngine>,
+        pub event_stream: Arc<EventStream>,
         pub sliding_sync: Arc<SlidingSync>,
         pub filters: Arc<Filters>,
         pub receipts: Arc<Receipts>,

@@ -1,3 +1,4 @@
 //! Syncing.
 
+pub(crate) mod initial_sync;
 pub(crate) mod sync_events;

@@ -3,6 +3,7 @@
 //! - [`notifier`]: which users, rooms and devices changed, and waking requests that wait
 //! - [`delta`]: what changed for a device, as values; on [`token`]s and [`filter`]s
 //! - [`v3`]: `GET /_matrix/client/v3/sync`, which writes a delta as JSON
+//! - [`event_stream`], [`initial_sync`]: the endpoints that `/sync` replaced; previews of rooms rest on the first
 //! - [`sliding`]: simplified sliding sync, which sends the rooms of lists and what its connections lack of them
 //! - [`unread`], [`notifications`]: unread counts and the events they count, by push rules ([`settings`]) and
 //!   [`receipts`]
@@ -14,8 +15,10 @@
 
 pub mod delta;
 pub mod ephemeral;
+pub mod event_stream;
 pub mod filter;
 pub mod history;
+pub mod initial_sync;
 pub mod notifications;
 pub mod notifier;
 pub mod presence;
@@ -31,7 +34,9 @@ pub mod unread;
 pub mod v3;
 
 pub use delta::{DeltaParts, SyncOptions};
+pub use event_stream::{EventStream, EventStreamError, StreamRequest};
 pub use filter::{Filter, FilterError, Filters};
+pub use initial_sync::InitialSyncRequest;
 pub use notifications::Notifications;
 pub use notifier::Notifier;
 pub use presence::{Presence, PresenceSettings, PresenceState};

@@ -40,7 +40,9 @@ pub struct Notifier {
 #[derive(Clone)]
 struct Wakers {
     rooms: Arc<Rooms>,
-    waiters: Arc<Waiters>,
+    waiters: Arc<Waiters<UserId>>,
+    /// Requests about one room, whose users need not be in it.
+    room_waiters: Arc<Waiters<RoomNid>>,
 }
 
 impl Notifier {
@@ -50,7 +52,7 @@ impl Notifier {
     /// Outside of a tokio runtime.
     #[must_use]
     pub fn new(rooms: Arc<Rooms>, committed: Position, background: Background) -> Self {
-        let wakers = Wakers { rooms, waiters: Arc::default() };
+        let wakers = Wakers { rooms, waiters: Arc::default(), room_waiters: Arc::default() };
         Self {
             index: ChangeIndex::new(committed),
             wakers,
@@ -96,8 +98,13 @@ impl Notifier {
     }
 
     /// Registers a waiting user. Register first, then read what is there, then wait: nothing is missed.
-    pub fn wait(&self, user: &UserId) -> Wait {
+    pub fn wait(&self, user: &UserId) -> Wait<UserId> {
         self.wakers.waiters.wait(user)
+    }
+
+    /// As [`Self::wait`], for the events of one room.
+    pub fn wait_for_room(&self, room: RoomNid) -> Wait<RoomNid> {
+        self.wakers.room_waiters.wait(&room)
     }
 
     /// Returns how many users are waiting.
@@ -107,7 +114,12 @@ impl Notifier {
 
     fn wake_for(&self, change: &Change) {
         match change {
-            Change::Event { room, .. } => self.wakers.wake_room(*room),
+            Change::Event { room, .. } => {
+                if !self.wakers.room_waiters.is_empty() {
+                    self.wakers.room_waiters.wake(room);
+                }
+                self.wakers.wake_room(*room);
+            }
             Change::Receipt(receipt) if receipt.is_private() => self.wakers.waiters.wake(receipt.user.as_str()),
             Change::Receipt(receipt) => self.wakers.wake_room(receipt.room),
             Change::Membership { user, .. }
@@ -115,7 +127,10 @@ impl Notifier {
             | Change::DeviceList { user, private: true, .. }
             | Change::ToDevice { user, .. } => self.wakers.waiters.wake(user.as_str()),
             Change::DeviceList { user, private: false, .. } => self.wake_sharers_later(user.clone()),
-            Change::Missed { .. } => self.wakers.waiters.wake_if(|_| true),
+            Change::Missed { .. } => {
+                self.wakers.room_waiters.wake_if(|_| true);
+                self.wakers.waiters.wake_if(|_| true);
+            }
             // One-time key counts go with the next response, as in Synapse; they are not worth one of their own.
             Change::OneTimeKeys { .. }
             | Change::FederationToDevice { .. }
@@ -183,7 +198,7 @@ impl CommitListener for Notifier {
     }
 
     fn published(&self, _position: Position, changes: &[Change]) {
-        if !self.wakers.waiters.is_empty() {
+        if !self.wakers.waiters.is_empty() || !self.wakers.room_waiters.is_empty() {
             changes.iter().for_each(|change| self.wake_for(change));
         }
     }

@@ -16,7 +16,7 @@ const VERSIONS: [&str; 27] = [
 ];
 
 /// Features that clients still look up by their unstable names. Only those that work are listed.
-const UNSTABLE_FEATURES: [&str; 5] = [
+const UNSTABLE_FEATURES: [&str; 7] = [
     // Lazy-loaded members, in the specification since r0.5.0.
     "m.lazy_load_members",
     // Cross-signing by its old name.
@@ -27,6 +27,9 @@ const UNSTABLE_FEATURES: [&str; 5] = [
     "org.matrix.simplified_msc3575",
     // Invite blocking, by the account data `m.invite_permission_config`.
     "org.matrix.msc4380.stable",
+    // Rooms in common with another user, by the unstable and by the specified path.
+    "uk.half-shot.msc2666.query_mutual_rooms",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
 ];
 
 /// Delayed events, unstable and as accepted.

@@ -38,6 +38,7 @@ impl From<&Engine> for plexus_api_client::Services {
             cross_signing: e2ee.cross_signing.clone(),
             key_backups: e2ee.key_backups.clone(),
             sync: Arc::clone(&sync.engine),
+            event_stream: Arc::clone(&sync.event_stream),
             sliding_sync: Arc::clone(&sync.sliding),
             filters: Arc::clone(&sync.filters),
             receipts: Arc::clone(&sync.receipts),

@@ -9,8 +9,8 @@ use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups, RemoteDevices, RemoteDev
 use plexus_store::DbError;
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
-    DeltaParts, Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache, SlidingSync,
-    SlidingSyncParts, SyncEngine, SyncOptions, SyncParts, ToDevice, Typing, UnreadCounts,
+    DeltaParts, EventStream, Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache,
+    SlidingSync, SlidingSyncParts, SyncEngine, SyncOptions, SyncParts, ToDevice, Typing, UnreadCounts,
 };
 
 use super::federation::Outgoing;
@@ -27,6 +27,7 @@ pub(super) struct SyncServices {
     pub(super) to_device: Arc<ToDevice>,
     pub(super) filters: Arc<Filters>,
     pub(super) engine: Arc<SyncEngine>,
+    pub(super) event_stream: Arc<EventStream>,
     pub(super) sliding: Arc<SlidingSync>,
 }
 
@@ -82,6 +83,7 @@ impl SyncServices {
             shutdown: shutdown.clone(),
         });
         let engine = Arc::new(engine);
+        let event_stream = Arc::new(EventStream::new(Arc::clone(&engine), shutdown.clone()));
         let sliding = SlidingSync::new(SlidingSyncParts {
             engine: Arc::clone(&engine),
             serial,
@@ -97,6 +99,7 @@ impl SyncServices {
             to_device: Arc::new(to_device),
             filters: Arc::new(Filters::new(db.clone())),
             engine,
+            event_stream,
             sliding: Arc::new(sliding),
         }
     }

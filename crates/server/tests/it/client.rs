@@ -47,6 +47,10 @@ mod message {
     mod get_message_events;
     mod send_message_event;
 }
+mod peeking {
+    mod get_current_state;
+    mod listen_to_new_events;
+}
 mod presence {
     mod set_presence;
 }
@@ -69,6 +73,7 @@ mod relations {
 }
 mod room {
     mod create_room;
+    mod get_event;
     mod get_event_by_timestamp;
     mod report_content;
     mod upgrade_room;
@@ -86,6 +91,7 @@ mod state {
     mod send_state_event;
 }
 mod sync {
+    mod initial_sync;
     mod room_prejoin_state;
     mod sliding;
     mod sync_events;

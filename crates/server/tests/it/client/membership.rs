@@ -3,6 +3,7 @@
 mod forget_room;
 mod get_member_events;
 mod invite_user;
+mod mutual_rooms;
 
 use plexus_testkit::TestPlace;
 use plexus_testkit::server::{Answer, TestServer, TestUser};

@@ -54,6 +54,7 @@ async fn related(stage: &Stage) {
     }
     stage.get(&format!("/_matrix/client/v1/rooms/{}/threads", stage.room)).await;
     stage.get(&stage.in_room(&format!("event/{root}"))).await;
+    stage.get(&format!("/_matrix/client/v3/events/{root}")).await;
     stage.get(&stage.in_room(&format!("event/{reply}"))).await;
     stage.get(&stage.in_room(&format!("context/{reply}"))).await;
 }
@@ -65,6 +66,10 @@ async fn history(stage: &Stage) {
     stage.get(&stage.in_room("state")).await;
     stage.get(&stage.in_room("members")).await;
     stage.get(&stage.in_room("joined_members")).await;
+    stage.get(&stage.in_room("initialSync")).await;
+    stage.get("/_matrix/client/v3/initialSync?archived=true").await;
+    stage.get("/_matrix/client/v3/events?from=s0&timeout=0").await;
+    stage.get(&format!("/_matrix/client/v3/events?room_id={}&from=s0&timeout=0", stage.room)).await;
     let at = format!("/_matrix/client/v1/rooms/{}/timestamp_to_event?ts=0&dir=f", stage.room);
     stage.get(&at).await;
 }
