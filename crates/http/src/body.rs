@@ -87,9 +87,10 @@ pub fn parse_object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
             Err(error) => ApiError::not_json(format!("Content not JSON: {error}")),
         });
     }
-    serde_json::from_str(text).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => wrong_shape(&error),
-        _ => ApiError::not_json(format!("Content not JSON: {error}")),
+    serde_json::from_str(text).map_err(|error| match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        // Whatever serde calls it: an array that is too long is a syntax error to it.
+        Ok(_) => wrong_shape(&error),
+        Err(error) => ApiError::not_json(format!("Content not JSON: {error}")),
     })
 }
 

@@ -39,9 +39,30 @@ pub fn in_words(serde: &str) -> String {
         // Of both, the values can contain anything.
         let (found, expected) = mismatch.rsplit_once(", expected ").unwrap_or((mismatch, "something else"));
         format!("Expected {}, found {}{place}", expected_in_words(expected), found_in_words(found))
+    } else if let Some(words) = parser_in_words(text) {
+        format!("{words}{place}")
     } else {
         format!("{}{place}", identifiers_in_words(text))
     }
+}
+
+/// Replaces what the parsers of numbers, of arrays of a fixed length and of query strings say.
+fn parser_in_words(text: &str) -> Option<&'static str> {
+    Some(match text {
+        "trailing characters" => "An array is too long",
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            "A value is not a whole number, or is negative"
+        }
+        "invalid float literal" | "cannot parse float from empty string" => "A value is not a number",
+        "number out of range"
+        | "number too large to fit in target type"
+        | "number too small to fit in target type"
+        | "float out of range" => "A number is out of range",
+        "provided string was not `true` or `false`" => "A value is neither true nor false",
+        "unsupported value" => "A value is malformed",
+        _ if text.starts_with("invalid length ") => "An array has the wrong length",
+        _ => return None,
+    })
 }
 
 /// Replaces the type with which a text about a malformed identifier begins.
@@ -114,6 +135,7 @@ mod tests {
         _count: Option<u64>,
         _kind: Option<Kind>,
         _user: Option<UserId>,
+        _range: Option<(u64, u64)>,
     }
 
     #[test]
@@ -130,6 +152,9 @@ mod tests {
             (r#"{"_map":{"a":"secret, expected x"}}"#, "Expected true or false, found a string (line 1, column 33)"),
             (r#"{"_map":null,"_map":null}"#, "_map is there twice (line 1, column 19)"),
             (r#"{"_count":-1}"#, "Expected a whole number that is not negative, found a number (line 1, column 12)"),
+            (r#"{"_range":[0]}"#, "An array has the wrong length (line 1, column 13)"),
+            (r#"{"_range":[0,1,2]}"#, "An array is too long (line 1, column 15)"),
+            (r#"{"_count":1e999}"#, "A number is out of range (line 1, column 15)"),
             (r#"{"_kind":"secret"}"#, "A value is not one or two (line 1, column 17)"),
         ] {
             let said = says(json);
