@@ -17,7 +17,8 @@ use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_http::auth::LoggedUser;
 use plexus_http::body::{BudgetSize, ByteBudget, HeldBytes, Sender};
-use plexus_http::peer;
+use plexus_http::{ApiError, peer};
+use tokio::sync::Semaphore;
 
 use super::pieces::{PIECE_BYTES, PiecedBody};
 
@@ -31,6 +32,13 @@ const UNREAD: BudgetSize = BudgetSize { small: 64 * MIB, small_share: 16 * MIB, 
 /// account may be one.
 const MAX_COUNTED_BYTES: usize = 32 * MIB;
 
+/// The most bytes of responses that wait for room in the budget. They are in memory while they wait; beyond this a
+/// response is refused at once.
+const MAX_WAITING_BYTES: usize = 2 * MAX_COUNTED_BYTES;
+
+/// When a client may ask again whose response was refused, in ms: by then others have read theirs.
+const RETRY_AFTER_MS: u64 = 10_000;
+
 /// The least rate at which a large response must be read on average, after [`GRACE`]; below that it is dropped once the
 /// next one needs memory. A phone with a bad connection reads more than twice as fast.
 const LEAST_BYTES_PER_SECOND: u64 = 4 * 1024;
@@ -40,6 +48,8 @@ const GRACE: Duration = Duration::from_secs(120);
 /// The responses that clients have not read yet. A process has one.
 pub(super) struct UnreadResponses {
     budget: Arc<ByteBudget>,
+    /// The bytes of responses that do not wait for room.
+    not_waiting: Arc<Semaphore>,
     clock: Clock,
     /// The large ones, by when they must have been read further (monotonic time), and their numbers.
     due: Mutex<BTreeMap<(Duration, u64), Weak<Watched>>>,
@@ -74,7 +84,8 @@ impl UnreadResponses {
 
     fn of_size(size: BudgetSize, clock: &Clock) -> Arc<Self> {
         let (due, next) = (Mutex::default(), AtomicU64::default());
-        Arc::new(Self { budget: ByteBudget::new(size, clock.clone()), clock: clock.clone(), due, next })
+        let (budget, not_waiting) = (ByteBudget::new(size, clock.clone()), Arc::new(Semaphore::new(MAX_WAITING_BYTES)));
+        Arc::new(Self { budget, not_waiting, clock: clock.clone(), due, next })
     }
 
     /// Drops the large responses that are read too slowly.
@@ -103,6 +114,22 @@ impl UnreadResponses {
         }
     }
 
+    /// Takes the bytes of a response, waiting a little for others to make room.
+    ///
+    /// # Errors
+    /// `M_LIMIT_EXCEEDED` when there is no room, too much waits for it, or the client holds its share already.
+    async fn hold(&self, held: &mut HeldBytes, bytes: usize) -> Result<(), ApiError> {
+        if self.budget.has_room(bytes) {
+            return held.grow(bytes).await;
+        }
+        self.drop_slow();
+        let waiting = u32::try_from(bytes).ok().and_then(|bytes| self.not_waiting.try_acquire_many(bytes).ok());
+        match waiting {
+            Some(_waiting) => held.grow(bytes).await,
+            None => Err(ApiError::limit_exceeded(RETRY_AFTER_MS)),
+        }
+    }
+
     /// Returns the body of a large response that is dropped if it is read too slowly.
     fn watch(self: &Arc<Self>, body: Body, held: HeldBytes) -> WatchedBody {
         let began = self.clock.monotonic();
@@ -126,11 +153,7 @@ pub(super) async fn count(State(all): State<Arc<UnreadResponses>>, request: Requ
         held.count_for(Sender::User(user.clone()));
     }
     let is_large = bytes > PIECE_BYTES;
-    let counted = bytes.min(MAX_COUNTED_BYTES);
-    if !all.budget.has_room(counted) {
-        all.drop_slow();
-    }
-    match held.grow(counted).await {
+    match all.hold(&mut held, bytes.min(MAX_COUNTED_BYTES)).await {
         Ok(()) if is_large => response.map(|body| Body::new(all.watch(body, held))),
         Ok(()) => response.map(|body| Body::new(CountedBody { body, _held: held })),
         Err(error) => error.into_response(),
@@ -216,6 +239,7 @@ mod tests {
     use std::net::IpAddr;
 
     use axum::Router;
+    use futures_util::FutureExt as _;
     use plexus_http::Peer;
     use plexus_protocol::id::UserId;
     use tower::ServiceExt as _;
@@ -331,6 +355,23 @@ mod tests {
         clock.advance(10 * GRACE);
         assert_eq!(ask(&router, "203.0.113.2").await.status(), 200);
         assert!(piece(&mut slow).await.unwrap().is_err(), "the next one needs its memory");
+    }
+
+    #[tokio::test]
+    async fn responses_that_wait_for_room_are_bounded() {
+        let clock = Clock::manual(0);
+        let all = UnreadResponses::of_size(TWO, &clock);
+        let router = router(&all, 4 * MIB);
+        let mut unread = Vec::new();
+        for last in 0..2 {
+            unread.push(ask(&router, &format!("192.0.2.{last}")).await);
+        }
+        let addresses: Vec<String> = (0..20).map(|last| format!("198.51.100.{last}")).collect();
+        let mut waiting: Vec<_> = addresses.iter().map(|address| Box::pin(ask(&router, address))).collect();
+        let refused = waiting.iter_mut().filter_map(|ask| ask.as_mut().now_or_never());
+        let refused: Vec<u16> = refused.map(|response| response.status().as_u16()).collect();
+        assert_eq!(refused, [429; 4], "sixteen wait in 64 MiB");
+        unread.clear();
     }
 
     #[tokio::test]
