@@ -118,8 +118,9 @@ impl SyncEngine {
                 let mut delta = Box::pin(self.reader.read(&request, now, rooms)).await?;
                 if responds_anyway || !delta.is_empty() {
                     let new_members = mem::take(&mut delta.new_members);
+                    let upto = delta.upto;
                     let body = response(delta, clock.now_ms());
-                    self.reader.record_sent(&request, new_members);
+                    self.reader.record_sent(&request, new_members, upto);
                     return Ok(body);
                 }
                 now = delta.upto;

@@ -92,6 +92,7 @@ mod state {
 }
 mod sync {
     mod initial_sync;
+    mod replay;
     mod room_prejoin_state;
     mod sliding;
     mod sync_events;

@@ -82,7 +82,8 @@ impl DeltaReader {
         mut rooms: R,
     ) -> Result<SyncDelta<R>, DbError> {
         let mut context = Context::new(&self.parts, request, now).await?;
-        let new_members = self.sent_members.begin(&request.user, device_of(request), request.since.is_none());
+        let since = request.since.map(|since| since.position);
+        let new_members = self.sent_members.begin(&request.user, device_of(request), since);
         context.new_members = Mutex::new(new_members);
         if request.since.is_none() {
             context.receipts = Some(context.all_receipts().await?);
@@ -101,10 +102,10 @@ impl DeltaReader {
         })
     }
 
-    /// Records that a delta's member events have been sent to the device, so that lazy loading does not send them
-    /// again.
-    pub fn record_sent(&self, request: &DeltaRequest, members: NewMembers) {
-        self.sent_members.record(&request.user, device_of(request), members);
+    /// Records that the member events of a delta up to `upto` have been sent to the device, so that lazy loading does
+    /// not send them again, unless the device asks from an earlier position.
+    pub fn record_sent(&self, request: &DeltaRequest, members: NewMembers, upto: Now) {
+        self.sent_members.record(&request.user, device_of(request), members, upto.position);
     }
 
     /// Whether there may be changes up to `now`, by what is in memory. False only if there are certainly none.

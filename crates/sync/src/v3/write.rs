@@ -38,6 +38,8 @@ pub(super) fn response(delta: SyncDelta<RoomsWriter<'_>>, now_ms: u64) -> String
     delta.rooms.finish(&mut members);
     write_key_counts(&mut members, delta.key_counts.as_deref());
     members.close();
+    // A slow reader holds all of it.
+    body.shrink_to_fit();
     body
 }
 

@@ -1,5 +1,7 @@
 //! `GET /sync`.
 
+mod replay;
+
 use plexus_testkit::server::TestServer;
 
 use crate::client::{CLIENT, next_batch, say, sync, two_in_a_room};

@@ -7,7 +7,8 @@ use plexus_testkit::server::{TestServer, TestUser};
 use serde_json::{Value, json};
 
 use super::{pos, sliding};
-use crate::client::{CLIENT, join, public_room, room_path, say};
+use crate::client::say;
+use crate::client::sync::replay::{HeldState, Stage, assert_state, history, ids, joined_rooms, text};
 
 const ROOMS: usize = 4;
 const STEPS: usize = 60;
@@ -20,8 +21,7 @@ struct HeldRoom {
     /// Event ids, oldest first.
     timeline: Vec<String>,
     senders: BTreeSet<String>,
-    /// Event id by type and state key.
-    state: BTreeMap<(String, String), String>,
+    state: HeldState,
 }
 
 /// A client that knows nothing but what responses say.
@@ -46,6 +46,9 @@ impl Client {
         for (id, update) in rooms {
             if update["initial"] == true {
                 self.rooms.remove(id);
+            } else if !self.rooms.contains_key(id) {
+                // More of a room from which the user was removed.
+                continue;
             }
             let room = self.rooms.entry(id.clone()).or_default();
             let events = |name: &str| update[name].as_array().cloned().unwrap_or_default();
@@ -60,8 +63,7 @@ impl Client {
                 room.senders.insert(event["sender"].as_str().expect("a sender").to_owned());
             }
             for event in events("required_state") {
-                let text = |name: &str| event[name].as_str().expect("a text").to_owned();
-                room.state.insert((text("type"), text("state_key")), text("event_id"));
+                room.state.insert((text(&event, "type"), text(&event, "state_key")), text(&event, "event_id"));
             }
             let own = events("required_state").into_iter().find(|event| {
                 event["type"] == "m.room.member"
@@ -75,92 +77,40 @@ impl Client {
     }
 }
 
-/// Something happens in one of the rooms.
-async fn act(server: &TestServer, random: &Random, users: &[TestUser], rooms: &[String]) {
-    let room = &rooms[random.below(rooms.len() as u64) as usize];
-    let user = &users[random.below(users.len() as u64) as usize];
-    let post = async |rest: &str, user: &TestUser, body: Value| {
-        server.post(&room_path(room, rest), &user.token, body).await;
-    };
-    match random.below(10) {
-        0..6 => {
-            let path = room_path(room, &format!("send/m.room.message/{}", plexus_testkit::unique_name()));
-            server.put(&path, &user.token, json!({ "msgtype": "m.text", "body": "x" })).await;
-        }
-        6 => {
-            let name = json!({ "name": plexus_testkit::unique_name() });
-            server.put(&room_path(room, "state/m.room.name"), &users[0].token, name).await;
-        }
-        7 => post("leave", &users[2], json!({})).await,
-        8 => post("kick", &users[0], json!({ "user_id": &users[1].id })).await,
-        _ => {
-            post("join", &users[1], json!({})).await;
-            post("join", &users[2], json!({})).await;
-        }
-    }
-}
-
 /// The client holds the newest events of all rooms, without a gap.
 async fn assert_is_up_to_date(server: &TestServer, user: &TestUser, client: &Client) {
     for (id, room) in &client.rooms {
-        let history = history(server, user, id).await;
+        let history = ids(&history(server, user, id).await);
         assert!(room.timeline.len() >= 3 && history.ends_with(&room.timeline), "{id}: {:?}", room.timeline);
     }
 }
 
-/// The events of a room, oldest first.
-async fn history(server: &TestServer, user: &TestUser, room: &str) -> Vec<String> {
-    let page = server.get(&room_path(room, "messages?dir=b&limit=500"), &user.token).await;
-    let events = page.ok()["chunk"].as_array().expect("events").iter().rev();
-    events.map(|event| event["event_id"].as_str().expect("an id").to_owned()).collect()
-}
-
 async fn assert_holds_everything(server: &TestServer, user: &TestUser, client: &Client) {
-    let joined = server.get(&format!("{CLIENT}/joined_rooms"), &user.token).await;
-    let joined: Vec<&str> =
-        joined.ok()["joined_rooms"].as_array().expect("rooms").iter().filter_map(Value::as_str).collect();
-    let held: BTreeSet<&str> = client.rooms.keys().map(String::as_str).collect();
-    assert_eq!(held, joined.iter().copied().collect());
-    for id in joined {
+    let joined = joined_rooms(server, user).await;
+    let held: BTreeSet<&String> = client.rooms.keys().collect();
+    assert_eq!(held, joined.iter().collect());
+    for id in &joined {
         let room = &client.rooms[id];
-        let state = server.get(&room_path(id, "state"), &user.token).await;
-        for event in state.ok().as_array().expect("events") {
-            let text = |name: &str| event[name].as_str().expect("a text").to_owned();
-            let key = (text("type"), text("state_key"));
-            let is_left_out = client.lazy && key.0 == "m.room.member" && !room.senders.contains(&key.1);
-            if !is_left_out {
-                assert_eq!(room.state.get(&key), Some(&text("event_id")), "{key:?} in {id}");
-            }
-        }
-        assert_eq!(room.timeline, history(server, user, id).await, "the timeline of {id}");
+        let is_left_out = |member: &str| client.lazy && !room.senders.contains(member);
+        assert_state(server, user, id, &room.state, is_left_out).await;
+        assert_eq!(room.timeline, ids(&history(server, user, id).await), "the timeline of {id}");
     }
 }
 
 async fn replay(server: &mut TestServer, seed: u64) {
     let random = Random::seeded(seed);
-    let mut users = Vec::new();
-    for name in ["alice", "bob", "carol"] {
-        users.push(server.register(&format!("{name}{seed}")).await);
-    }
-    let mut rooms = Vec::new();
-    for _ in 0..ROOMS {
-        let room = public_room(server, &users[0]).await;
-        for user in &users[1..] {
-            join(server, user, &room).await;
-        }
-        rooms.push(room);
-    }
-    let bob = users[1].clone();
+    let stage = Stage::new(server, seed, ROOMS).await;
+    let (alice, bob) = (stage.users[0].clone(), stage.users[1].clone());
     let mut client = Client { lazy: seed.is_multiple_of(2), pos: None, rooms: BTreeMap::new() };
     for step in 0..STEPS {
         for _ in 0..random.below(4) {
-            act(server, &random, &users, &rooms).await;
+            stage.act(server, &random).await;
         }
         if step % 20 == 19 {
             server.restart().await;
         }
         let (last, limit) = (random.below(5) as usize, random.below(5) as usize);
-        let subscribed = rooms.get(random.below(2 * ROOMS as u64) as usize);
+        let subscribed = stage.rooms.get(random.below(2 * ROOMS as u64) as usize);
         let body = client.body(last, limit, subscribed);
         let response = sliding(server, &bob, client.pos.as_deref(), body).await;
         // Now and then a response is lost, and the client asks again.
@@ -168,7 +118,7 @@ async fn replay(server: &mut TestServer, seed: u64) {
             client.apply(&response, &bob.id);
         }
     }
-    say(server, &users[0], &rooms[0], "the end").await;
+    say(server, &alice, &stage.rooms[0], "the end").await;
     for _ in 0..2 {
         let response = sliding(server, &bob, client.pos.as_deref(), client.body(99, 3, None)).await;
         client.apply(&response, &bob.id);
