@@ -1,5 +1,7 @@
 //! The specification's OpenAPI descriptions: the allowed responses of an endpoint, and the mistakes of a response.
 
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -13,6 +15,8 @@ use serde_json::Value;
 
 use crate::client::Inspector;
 
+pub use requests::{GeneratedRequest, Values, random_json};
+
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/matrix-spec-1.19/data/api");
 
 /// The endpoints of one API.
@@ -25,6 +29,9 @@ struct Operation {
     method: String,
     /// The path's segments; a segment that begins with `{` is a parameter.
     segments: Vec<String>,
+    /// Of the path and of the method.
+    parameters: Vec<Located>,
+    request_body: Option<Located>,
     responses: Located,
 }
 
@@ -101,6 +108,14 @@ impl Specification {
                 operations.extend(operations_of(&Located { file, value }));
             }
         }
+        Self { operations, files }
+    }
+
+    /// Reads the endpoints that one file describes.
+    pub fn read_file(path: &Path) -> Self {
+        let files = Files::default();
+        let value = files.read(path);
+        let operations = operations_of(&Located { file: path.to_owned(), value });
         Self { operations, files }
     }
 
@@ -263,9 +278,13 @@ fn operations_of(file: &Located) -> Vec<Operation> {
         // A trailing space allows a second description of a path.
         let path = path.trim_end();
         for method in ["get", "put", "post", "delete"] {
-            let Some(responses) = methods.at(method).and_then(|operation| operation.at("responses")) else { continue };
+            let Some(operation) = methods.at(method) else { continue };
+            let Some(responses) = operation.at("responses") else { continue };
+            let parameters = [methods.items("parameters"), operation.items("parameters")].concat();
+            let request_body = operation.at("requestBody");
             let segments = format!("{}{path}", base.trim_end_matches('/')).split('/').map(str::to_owned).collect();
-            operations.push(Operation { method: method.to_uppercase(), segments, responses });
+            let method = method.to_uppercase();
+            operations.push(Operation { method, segments, parameters, request_body, responses });
         }
     }
     operations

@@ -1,5 +1,6 @@
 //! Rules that hold for every endpoint, tested on every endpoint.
 
+mod generated;
 pub(crate) mod nul;
 
 use bytes::Bytes;
