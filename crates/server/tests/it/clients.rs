@@ -108,10 +108,15 @@ async fn the_rust_sdk_talks_over_sliding_sync() {
             &output,
             &[
                 "register, and sync by sliding sync",
-                "an invite is in the room list",
+                "an invite is in the room list and notifies",
                 "the joined room has its name and members",
                 "encrypted messages in both directions",
+                "an encrypted message notifies",
                 "a message from while the client was away",
+                "the room list is filtered and sorted",
+                "two devices verify each other",
+                "keys are backed up",
+                "a new device recovers the keys",
                 "leave",
             ],
         );
