@@ -277,7 +277,7 @@ impl Sessions {
         let ended = tokens::delete_of_device(tx, user_id.as_str(), device_id)?;
         other_changes::record_tokens(tx, ended)?;
         device_lists::record_if_visible(tx, user_id, device_id)?;
-        devices::delete(tx, user_id.as_str(), device_id)
+        devices::delete(tx, user_id, device_id)
     }
 
     /// Issues a single-use token with which another device can log in as the user. Returns it with its lifetime.

@@ -27,6 +27,7 @@ pub use actions::upgrade;
 pub use model::cache_size::CacheSize;
 pub use model::current_state::CurrentState;
 pub use model::erased_users::ErasedUsers;
+pub use model::heroes::heroes_among;
 pub use model::limits::{Authority, LimitError, MembershipLimits};
 pub use model::memberships::{Memberships, UserRooms};
 pub use model::partial_state::StatePending;

@@ -123,6 +123,15 @@ pub enum Change {
         /// The position.
         position: Position,
     },
+    /// A device was deleted.
+    DeviceDeleted {
+        /// The device's owner.
+        user: UserId,
+        /// The device.
+        device: String,
+        /// The position.
+        position: Position,
+    },
     /// Access tokens ended, or the accounts that they belong to changed.
     Tokens {
         /// The SHA-256 of each.
@@ -165,6 +174,7 @@ impl Change {
             | Self::FederationToDevice { position, .. }
             | Self::DeviceList { position, .. }
             | Self::OneTimeKeys { position, .. }
+            | Self::DeviceDeleted { position, .. }
             | Self::Tokens { position, .. }
             | Self::Profile { position, .. }
             | Self::Erased { position, .. }

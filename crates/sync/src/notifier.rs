@@ -137,6 +137,7 @@ impl Notifier {
             | Change::Room { .. }
             | Change::OlderMemberships { .. }
             | Change::Forgotten { .. }
+            | Change::DeviceDeleted { .. }
             | Change::Tokens { .. }
             | Change::Profile { .. }
             | Change::Erased { .. } => {}

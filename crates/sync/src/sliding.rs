@@ -26,6 +26,7 @@ use std::sync::Arc;
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_store::DbError;
 use plexus_store::repo::sliding_sync::ConnectionKey;
+use tokio::sync::Semaphore;
 
 use crate::delta::context::Context;
 use crate::delta::{DeltaReader, DeltaRequest, Now, has_changes, to_device};
@@ -69,6 +70,9 @@ pub struct SlidingSyncParts {
     pub shutdown: Shutdown,
 }
 
+/// The most responses that are made at once: what is read for them is in memory until they are written.
+const MAX_RESPONSES_AT_ONCE: usize = 32;
+
 /// Serves sliding syncs.
 pub struct SlidingSync {
     engine: Arc<SyncEngine>,
@@ -78,6 +82,7 @@ pub struct SlidingSync {
     connections: Connections,
     facts: RoomFactsCache,
     labels: LabelsCache,
+    responses: Semaphore,
 }
 
 /// A response that has not been sent.
@@ -97,7 +102,8 @@ impl SlidingSync {
         let (clock, db) = (deltas.clock.clone(), deltas.db.clone());
         let connections = Connections::new(db, clock.clone(), random);
         let (facts, labels) = (RoomFactsCache::new(), LabelsCache::new());
-        Self { engine, serial, shutdown, clock, connections, facts, labels }
+        let responses = Semaphore::new(MAX_RESPONSES_AT_ONCE);
+        Self { engine, serial, shutdown, clock, connections, facts, labels, responses }
     }
 
     /// Deletes connections that nobody uses now and then, without end.
@@ -131,9 +137,11 @@ impl SlidingSync {
         let wait = parts.notifier.wait(&request.user);
         let mut woken = wait.woken();
         // Boxed: thousands of requests wait in this function, and only few of them read.
+        let mut turn = self.responses.acquire().await.ok();
         let mut outcome = Box::pin(self.read(&request, &delta, from, &state, self.engine.now())).await?;
         let mut deadline = pin!(self.clock.sleep(request.timeout));
         while from.is_some() && outcome.is_empty() && !request.timeout.is_zero() {
+            drop(turn.take());
             let waiting = request.long_poll.wait();
             tokio::select! {
                 () = woken => {}
@@ -146,6 +154,7 @@ impl SlidingSync {
             let now = self.engine.now();
             let since_read = DeltaRequest { since: Some(outcome.upto.token()), ..delta.clone() };
             if has_changes::may_have_changes(parts, &since_read, now) {
+                turn = self.responses.acquire().await.ok();
                 outcome = Box::pin(self.read(&request, &delta, from, &state, now)).await?;
             } else {
                 // Nothing up to here concerns the user.
@@ -157,9 +166,7 @@ impl SlidingSync {
 
     /// Returns what the client has.
     async fn state(&self, key: &ConnectionKey, from: Option<Pos>) -> Result<SentState, SlidingSyncError> {
-        let Some(from) = from else {
-            return self.connections.present(key, 0).await?.ok_or(SlidingSyncError::UnknownPos);
-        };
+        let Some(from) = from else { return Ok(self.connections.begin(key)) };
         // A position of the future is of a database that is no longer there.
         if from.position > self.engine.now().position {
             return Err(SlidingSyncError::UnknownPos);
@@ -201,7 +208,7 @@ impl SlidingSync {
                 return Err(SlidingSyncError::TooMuchRequiredState);
             }
         }
-        let reader = RoomReader { context: &context, state, from: position, labels: &labels };
+        let reader = RoomReader { context: &context, state, from: position, form: request.form, labels: &labels };
         let mut rooms = rooms::read(&reader, &known, &selection).await?;
         let extensions = ExtensionReader { context: &context, request, selection: &selection, from };
         let key_counts = if request.extensions.e2ee { deltas.key_counts(delta).await? } else { None };
@@ -218,12 +225,9 @@ impl SlidingSync {
         outcome: Outcome,
     ) -> Result<String, SlidingSyncError> {
         let Outcome { upto, selection, rooms, extensions } = outcome;
-        let previous = request.pos.map_or(0, |pos| pos.state_id);
-        let state_id = if rooms.is_changed {
-            self.connections.add(key, previous, rooms.state).await?.ok_or(SlidingSyncError::UnknownPos)?
-        } else {
-            previous
-        };
+        let previous = request.pos.map(|pos| pos.state_id);
+        let state_id = self.connections.advance(key, previous, rooms.state, rooms.change).await?;
+        let state_id = state_id.ok_or(SlidingSyncError::UnknownPos)?;
         let pos = Pos { state_id, position: upto.position, ephemeral: upto.ephemeral };
         let writer = Writer { form: request.form, format: delta.format(self.clock.now_ms()) };
         let response = Response { pos, selection: &selection, rooms: &rooms.updates, extensions: &extensions };

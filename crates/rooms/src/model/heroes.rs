@@ -12,12 +12,21 @@ const MAX_HEROES: usize = 5;
 /// Returns up to five members other than `user`, in order of user id: joined and invited members or, if there are none,
 /// members who left or were banned.
 pub fn heroes(state: &StateMap, user: &UserId) -> Vec<UserId> {
+    let members = || state.of_type("m.room.member").map(|entry| (&*entry.state_key, entry.membership));
+    heroes_among(members, user)
+}
+
+/// As for a room's state, of the members that `members` iterates over in order of user id.
+#[must_use]
+pub fn heroes_among<'m, I: Iterator<Item = (&'m str, Option<Membership>)>>(
+    members: impl Fn() -> I,
+    user: &UserId,
+) -> Vec<UserId> {
     let others = |kinds: &'static [Membership]| {
-        state
-            .of_type("m.room.member")
-            .filter(|entry| entry.membership.is_some_and(|kind| kinds.contains(&kind)))
-            .filter(|entry| &*entry.state_key != user.as_str())
-            .filter_map(|entry| UserId::try_from(&*entry.state_key).ok())
+        members()
+            .filter(|(_, membership)| membership.is_some_and(|kind| kinds.contains(&kind)))
+            .filter(|(member, _)| *member != user.as_str())
+            .filter_map(|(member, _)| UserId::try_from(member).ok())
             .take(MAX_HEROES)
             .collect::<Vec<_>>()
     };

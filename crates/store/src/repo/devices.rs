@@ -1,5 +1,7 @@
 //! Devices of local users.
 
+use plexus_protocol::id::UserId;
+
 use crate::db::Any;
 use crate::{DbError, Row, Tx, first};
 
@@ -113,16 +115,21 @@ pub fn rename(tx: &mut Tx, user_id: &str, device_id: &str, display_name: Option<
 }
 
 /// Deletes a device, everything it published (keys, one-time keys, fallback keys, signatures), its pushers, its queued
-/// messages and its connections of sliding sync. Its tokens are deleted by [`super::tokens::delete_of_device`]. Returns
-/// `false` when the user has no such device.
-pub fn delete(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<bool, DbError> {
+/// messages and its connections of sliding sync; announces it. Its tokens are deleted by
+/// [`super::tokens::delete_of_device`]. Returns `false` when the user has no such device.
+pub fn delete(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<bool, DbError> {
+    let user_id = user.as_str();
     super::device_keys::delete(tx, user_id, device_id)?;
     super::one_time_keys::delete_of_device(tx, user_id, device_id)?;
     super::to_device::delete_device(tx, user_id, device_id)?;
     super::pushers::delete_of_device(tx, user_id, device_id)?;
     super::sliding_sync::delete_of_device(tx, user_id, device_id)?;
-    let deleted = tx.execute("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])?;
-    Ok(deleted == 1)
+    let deleted =
+        tx.execute("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])? == 1;
+    if deleted {
+        super::other_changes::record_deleted_device(tx, user, device_id)?;
+    }
+    Ok(deleted)
 }
 
 /// The last use of a device.

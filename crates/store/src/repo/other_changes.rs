@@ -14,6 +14,7 @@ const PROFILE: i64 = 3;
 const ERASED: i64 = 4;
 const FORGOTTEN: i64 = 5;
 const ONE_TIME_KEYS: i64 = 6;
+const DEVICE_DELETED: i64 = 7;
 
 const NO_ROOM: RoomNid = 0;
 const NO_DETAIL: &[u8] = &[];
@@ -108,6 +109,14 @@ pub(super) fn record_one_time_keys(tx: &mut Tx<'_>, user: &UserId, device: &str)
     Ok(())
 }
 
+/// Records and announces that a device was deleted.
+pub(super) fn record_deleted_device(tx: &mut Tx<'_>, user: &UserId, device: &str) -> Result<(), DbError> {
+    let position = tx.next_position()?;
+    tx.execute_later(INSERT, &[&position, &DEVICE_DELETED, &NO_ROOM, &user.as_str(), &device.as_bytes()])?;
+    tx.announce(Change::DeviceDeleted { user: user.clone(), device: device.to_owned(), position });
+    Ok(())
+}
+
 /// Whether changes after a position have been deleted.
 pub(super) fn is_trimmed_after(tx: &mut Tx<'_>, position: Position) -> Result<bool, DbError> {
     let trimmed: Option<Position> = tx.query_one(
@@ -142,6 +151,9 @@ fn change(row: &Row<'_>) -> Result<Change, DbError> {
         ERASED => Change::Erased { user: row.get(3)?, position },
         FORGOTTEN => Change::Forgotten { user: user()?, room, position },
         ONE_TIME_KEYS => Change::OneTimeKeys { user: user()?, device: row.get_with(4, String::from_utf8)?, position },
+        DEVICE_DELETED => {
+            Change::DeviceDeleted { user: user()?, device: row.get_with(4, String::from_utf8)?, position }
+        }
         _ => return Err(DbError::bad_data(format!("other_changes, position {position}"), "its kind is unknown")),
     })
 }

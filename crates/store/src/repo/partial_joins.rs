@@ -1,6 +1,6 @@
 //! Rooms that this server joined without receiving or storing their whole state (partial state).
 
-use crate::{DbError, EventNid, Position, RoomNid, Row, SnapshotNid, Tx, first};
+use crate::{Any, DbError, EventNid, Position, RoomNid, Row, SnapshotNid, Tx, first};
 
 /// A join with partial state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,14 @@ pub fn of_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<PartialJoin>, Db
 /// Returns the rooms with partial state.
 pub fn unfinished(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
     tx.query("SELECT room_nid FROM partial_joins WHERE full_position IS NULL ORDER BY room_nid", &[], first)
+}
+
+/// Returns those of these rooms whose state is or was partial, with the position at which it became complete; `None`
+/// while it is not.
+pub fn completed_at(tx: &mut Tx<'_>, rooms: &[RoomNid]) -> Result<Vec<(RoomNid, Option<Position>)>, DbError> {
+    tx.query("SELECT room_nid, full_position FROM partial_joins WHERE room_nid = ANY($1)", &[&Any(rooms)], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
 }
 
 /// Replaces the record of a room's join.

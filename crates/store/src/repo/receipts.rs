@@ -119,12 +119,17 @@ pub fn on_events(
     )
 }
 
-/// Returns a user's own receipts in a room.
-pub fn of_user_in_room(tx: &mut Tx<'_>, room: RoomNid, user_id: &str, upto: Position) -> Result<Vec<Receipt>, DbError> {
+/// Returns a user's own receipts in rooms.
+pub fn of_user_in_rooms(
+    tx: &mut Tx<'_>,
+    rooms: &[RoomNid],
+    user_id: &str,
+    upto: Position,
+) -> Result<Vec<Receipt>, DbError> {
     tx.query(
         "SELECT room_nid, user_id, receipt_type, thread_id, event_id, event_position, ts, position FROM receipts
-         WHERE room_nid = $1 AND user_id = $2 AND position <= $3 ORDER BY position",
-        &[&room, &user_id, &upto],
+         WHERE room_nid = ANY($1) AND user_id = $2 AND position <= $3 ORDER BY position",
+        &[&Any(rooms), &user_id, &upto],
         read,
     )
 }

@@ -6,6 +6,10 @@ use crate::{Any, DbError, EventNid, Position, RoomNid, Tx, first};
 use super::events::unpacked;
 use super::interned;
 
+/// Selects the JSON of one state of many rooms.
+const STATE_OF_ROOMS: &str = "SELECT c.room_nid, e.json FROM current_state c JOIN events e ON e.event_nid = c.event_nid
+     WHERE c.room_nid = ANY($1) AND c.type_nid = $2 AND c.state_key_nid = $3";
+
 /// A room of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overview {
@@ -43,12 +47,8 @@ pub fn of(tx: &mut Tx<'_>, rooms: &[RoomNid]) -> Result<Vec<Overview>, DbError> 
         }
     }
     if let Some(create) = interned::find_type(tx, "m.room.create")? {
-        let creates: Vec<(RoomNid, Result<String, UnpackError>)> = tx.query(
-            "SELECT c.room_nid, e.json FROM current_state c JOIN events e ON e.event_nid = c.event_nid
-             WHERE c.room_nid = ANY($1) AND c.type_nid = $2 AND c.state_key_nid = $3",
-            &[&Any(rooms), &create, &key],
-            |row| Ok((row.get(0)?, unpacked(row, 1)?)),
-        )?;
+        let creates: Vec<(RoomNid, Result<String, UnpackError>)> =
+            tx.query(STATE_OF_ROOMS, &[&Any(rooms), &create, &key], |row| Ok((row.get(0)?, unpacked(row, 1)?)))?;
         for (room, json) in creates {
             if let Some(overview) = find(&mut overviews, room) {
                 overview.create = json.ok();
@@ -56,6 +56,17 @@ pub fn of(tx: &mut Tx<'_>, rooms: &[RoomNid]) -> Result<Vec<Overview>, DbError> 
         }
     }
     Ok(overviews)
+}
+
+/// Returns the JSON of the `m.room.name` events of rooms, in no particular order; events that cannot be read are left
+/// out.
+pub fn names(tx: &mut Tx<'_>, rooms: &[RoomNid]) -> Result<Vec<(RoomNid, String)>, DbError> {
+    let (Some(key), Some(name)) = (interned::find_state_key(tx, "")?, interned::find_type(tx, "m.room.name")?) else {
+        return Ok(Vec::new());
+    };
+    let names: Vec<(RoomNid, Result<String, UnpackError>)> =
+        tx.query(STATE_OF_ROOMS, &[&Any(rooms), &name, &key], |row| Ok((row.get(0)?, unpacked(row, 1)?)))?;
+    Ok(names.into_iter().filter_map(|(room, json)| Some((room, json.ok()?))).collect())
 }
 
 /// `overviews` is sorted by room.

@@ -1,6 +1,6 @@
 //! What connections of simplified sliding sync have been sent.
 
-use crate::{DbError, Tx};
+use crate::{Any, DbError, Tx};
 
 /// The name of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,53 +34,54 @@ pub fn states(tx: &mut Tx<'_>, key: &ConnectionKey) -> Result<Vec<StateRow>, DbE
 /// ones are deleted.
 const MAX_STATES_OF_CONNECTION: usize = 8;
 
-/// Stores a new state of a connection, which follows `previous`; 0: it follows none. Returns the ids of all its states
-/// then; `None`, and nothing is stored, if `previous` has been deleted.
-pub fn add(
-    tx: &mut Tx<'_>,
-    key: &ConnectionKey,
-    previous: i64,
-    (state_id, state): (i64, &[u8]),
-    now_ms: u64,
-) -> Result<Option<Vec<i64>>, DbError> {
+/// A state to store.
+#[derive(Debug)]
+pub struct NewState<'s> {
+    pub state_id: i64,
+    pub state: &'s [u8],
+    /// The state that it follows; `None`: it begins the connection.
+    pub previous: Option<i64>,
+    /// The states that the client may still present; the others are deleted. `None`: not known.
+    pub kept: Option<&'s [i64]>,
+    pub now_ms: u64,
+}
+
+/// Stores a new state of a connection. Returns `false`, and stores nothing, if the state that it follows has been
+/// deleted.
+pub fn add(tx: &mut Tx<'_>, key: &ConnectionKey, new: &NewState<'_>) -> Result<bool, DbError> {
     let ConnectionKey { user_id, device_id, conn_id } = key;
-    let mut ids: Vec<i64> = tx.query(
+    let NewState { state_id, state, previous, kept, now_ms } = new;
+    let ids: Vec<i64> = tx.query(
         "SELECT state_id FROM sliding_sync_connections WHERE user_id = $1 AND device_id = $2 AND conn_id = $3
          ORDER BY used_ts DESC, state_id",
         &[user_id, device_id, &conn_id.as_bytes()],
         |row| row.get(0),
     )?;
-    if previous != 0 && !ids.contains(&previous) {
-        return Ok(None);
+    if previous.is_some_and(|previous| !ids.contains(&previous)) {
+        return Ok(false);
     }
-    for deleted in ids.split_off(ids.len().min(MAX_STATES_OF_CONNECTION - 1)) {
-        if deleted == previous {
-            ids.push(deleted);
-            continue;
+    let (mut left, mut deleted) = (0, Vec::new());
+    for id in ids {
+        let is_kept = kept.is_none_or(|kept| kept.contains(&id)) && left + 1 < MAX_STATES_OF_CONNECTION;
+        if is_kept || Some(id) == *previous {
+            left += 1;
+        } else {
+            deleted.push(id);
         }
+    }
+    if !deleted.is_empty() {
         tx.execute_later(
             "DELETE FROM sliding_sync_connections
-             WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id = $4",
-            &[user_id, device_id, &conn_id.as_bytes(), &deleted],
+             WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id = ANY($4)",
+            &[user_id, device_id, &conn_id.as_bytes(), &Any(&deleted)],
         )?;
     }
     tx.execute_later(
         "INSERT INTO sliding_sync_connections (user_id, device_id, conn_id, state_id, state, used_ts)
          VALUES ($1, $2, $3, $4, $5, $6)",
-        &[user_id, device_id, &conn_id.as_bytes(), &state_id, &state, &now_ms],
+        &[user_id, device_id, &conn_id.as_bytes(), state_id, state, now_ms],
     )?;
-    ids.push(state_id);
-    Ok(Some(ids))
-}
-
-/// Deletes the states of a connection other than `kept`.
-pub fn delete_others(tx: &mut Tx<'_>, key: &ConnectionKey, kept: i64) -> Result<(), DbError> {
-    tx.execute_later(
-        "DELETE FROM sliding_sync_connections
-         WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id <> $4",
-        &[&key.user_id, &key.device_id, &key.conn_id.as_bytes(), &kept],
-    )?;
-    Ok(())
+    Ok(true)
 }
 
 /// Deletes the connections of a device that were used least recently, so that `most` are left. Returns their ids.

@@ -75,6 +75,12 @@ impl<'c> Context<'c> {
         Ok(by_room)
     }
 
+    /// Whether a receipt is shown to the user: other users' private ones are not, nor those of ignored users.
+    pub(crate) fn shows_receipt(&self, receipt: &Receipt) -> bool {
+        receipt.user == self.request.user
+            || !(receipt.is_private() || self.settings.ignored.contains(receipt.user.as_str()))
+    }
+
     pub(super) fn filter(&self) -> &'c Filter {
         &self.request.filter
     }

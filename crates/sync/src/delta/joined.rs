@@ -133,7 +133,10 @@ async fn ephemeral(
     }
     if filter.event.allows_type("m.typing") {
         let mut users = context.parts.typing.users(room.nid);
-        users.retain(|user| view.state.membership(user.as_str()) == Some(Membership::Join));
+        let ignored = &context.settings.ignored;
+        users.retain(|user| {
+            view.state.membership(user.as_str()) == Some(Membership::Join) && !ignored.contains(user.as_str())
+        });
         if typing_changed || (whole && !users.is_empty()) {
             ephemeral.typing = Some(users);
         }
@@ -141,8 +144,7 @@ async fn ephemeral(
     if filter.event.allows_type("m.receipt") {
         let since = if whole { 0 } else { context.since_position() };
         ephemeral.receipts = receipts(context, room, since).await?;
-        let user = &context.request.user;
-        ephemeral.receipts.retain(|receipt| !receipt.is_private() || receipt.user == *user);
+        ephemeral.receipts.retain(|receipt| context.shows_receipt(receipt));
     }
     Ok(ephemeral)
 }

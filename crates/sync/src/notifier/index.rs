@@ -218,6 +218,7 @@ impl Inner {
             Change::AccountData { user, position, .. } => self.user_mut(user).account_data = *position,
             Change::ToDevice { user, device, position } => self.device_mut(user, device).newest = *position,
             Change::OneTimeKeys { user, device, position } => self.device_mut(user, device).keys = *position,
+            Change::DeviceDeleted { user, device, .. } => self.forget_device(user, device),
             Change::Missed { position } => *self = Self::complete_after(*position),
             Change::FederationToDevice { .. }
             | Change::Room { .. }
@@ -265,6 +266,15 @@ impl Inner {
 
     fn device_mut(&mut self, user: &UserId, device: &str) -> &mut DevicePositions {
         self.devices.entry(user.clone()).or_default().entry(device.into()).or_default()
+    }
+
+    fn forget_device(&mut self, user: &UserId, device: &str) {
+        if let Some(devices) = self.devices.get_mut(user) {
+            devices.remove(device);
+            if devices.is_empty() {
+                self.devices.remove(user);
+            }
+        }
     }
 
     /// Starts afresh when there are too many entries: changes up to now are then read from the database.

@@ -1,15 +1,17 @@
 //! The connections of all devices: their states in memory and in the database.
 
+mod memory;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_base::{Clock, Random};
-use plexus_store::repo::sliding_sync::{self as rows, ConnectionKey};
+use plexus_store::repo::sliding_sync::{self as rows, ConnectionKey, NewState};
 use plexus_store::{Database, DbError};
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 
 use super::connection::{SentState, pack, unpack};
+use super::pos::StateId;
+use memory::{ConnectionMemory, Held};
 
 /// The most connections of a device: clients have two or three. Beyond it the least recently used one ends.
 const MAX_CONNECTIONS_OF_DEVICE: usize = 16;
@@ -19,11 +21,19 @@ const MAX_UNUSED_MS: u64 = 7 * 24 * 3600 * 1000;
 const USE_INTERVAL_MS: u64 = 3600 * 1000;
 /// How often unused connections are deleted.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
-/// The most that is kept in memory of all connections, in rooms of about 90 bytes. States of one connection often share
-/// their rooms: then it is less.
-const MAX_ROOMS_IN_MEMORY: u64 = 1_000_000;
-/// About how many connections are kept in memory.
-const EXPECTED_CONNECTIONS: usize = 1_000;
+
+/// How a response changes what its connection has been sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum StateChange {
+    /// Not at all.
+    #[default]
+    None,
+    /// Only members were sent because the timeline was about them. Nobody misses anything if that is forgotten: they
+    /// are sent again.
+    Members,
+    /// In a way that must not be forgotten.
+    Durable,
+}
 
 /// What the connections have been sent. Owned by the user: one process at a time serves a connection. Every state is
 /// committed before its position is sent, so that any other process reads it from the database.
@@ -31,121 +41,113 @@ pub(super) struct Connections {
     db: Database,
     clock: Clock,
     random: Random,
-    held: Cache<ConnectionKey, Arc<Held>, ByRooms>,
-}
-
-/// A connection in memory.
-struct Held {
-    /// The last states: the one that the client presented last, and those that it was sent from there.
-    states: Vec<(i64, SentState)>,
-    /// When its use was last written.
-    used_ms: u64,
-}
-
-#[derive(Clone)]
-struct ByRooms;
-
-impl Weighter<ConnectionKey, Arc<Held>> for ByRooms {
-    fn weight(&self, _: &ConnectionKey, held: &Arc<Held>) -> u64 {
-        held.states.iter().map(|(_, state)| state.weight()).sum::<u64>().max(1)
-    }
+    memory: Arc<ConnectionMemory>,
 }
 
 impl Connections {
     pub(super) fn new(db: Database, clock: Clock, random: Random) -> Self {
-        let held = Cache::with_weighter(EXPECTED_CONNECTIONS, MAX_ROOMS_IN_MEMORY, ByRooms);
-        Self { db, clock, random, held }
+        let memory = Arc::new(ConnectionMemory::new());
+        db.add_listener(&memory);
+        Self { db, clock, random, memory }
     }
 
-    /// Returns the state of a connection that its client presents, and deletes the others, to which the client does not
+    /// Begins a connection: its client does not return to earlier states.
+    pub(super) fn begin(&self, key: &ConnectionKey) -> SentState {
+        self.memory.remove(key);
+        SentState::default()
+    }
+
+    /// Returns the state of a connection that its client presents, and forgets the others, to which the client does not
     /// return; `None` if the connection has ended, or has gone on since.
-    pub(super) async fn present(&self, key: &ConnectionKey, state_id: i64) -> Result<Option<SentState>, DbError> {
-        if state_id == 0 {
-            if self.held.get(key).is_some() {
-                self.keep_only(key, None).await?;
-            }
-            return Ok(Some(SentState::default()));
-        }
-        let now = self.clock.now_ms();
-        let in_memory = self.held.get(key).filter(|held| held.state(state_id).is_some());
+    pub(super) async fn present(&self, key: &ConnectionKey, id: StateId) -> Result<Option<SentState>, DbError> {
+        let in_memory = self.memory.get(key).filter(|held| held.state(id).is_some());
         let held = match in_memory {
             Some(held) => held,
             None => self.read(key).await?,
         };
+        let now = self.clock.now_ms();
         let unused = now.saturating_sub(held.used_ms);
-        if unused > MAX_UNUSED_MS {
-            return Ok(None);
+        let state = held.state(id).or_else(|| held.state(id.without_members()));
+        let Some(state) = state.filter(|_| unused <= MAX_UNUSED_MS).cloned() else { return Ok(None) };
+        let mut used_ms = held.used_ms;
+        if unused > USE_INTERVAL_MS {
+            let written = key.clone();
+            self.db.write(move |tx| rows::set_used(tx, &written, now)).await?;
+            used_ms = now;
         }
-        let Some(state) = held.state(state_id).cloned() else { return Ok(None) };
-        if unused > USE_INTERVAL_MS || held.states.len() > 1 {
-            self.keep_only(key, Some((state_id, state.clone()))).await?;
-        }
+        self.memory.insert(key, Held { states: vec![(id, state.clone())], used_ms });
         Ok(Some(state))
     }
 
-    /// Deletes all states of a connection but one, and records its use.
-    async fn keep_only(&self, key: &ConnectionKey, kept: Option<(i64, SentState)>) -> Result<(), DbError> {
-        let (now, write_key) = (self.clock.now_ms(), key.clone());
-        let kept_id = kept.as_ref().map_or(0, |(state_id, _)| *state_id);
-        self.db
-            .write(move |tx| {
-                rows::delete_others(tx, &write_key, kept_id)?;
-                rows::set_used(tx, &write_key, now)
-            })
-            .await?;
-        match kept {
-            Some(kept) => self.held.insert(key.clone(), Arc::new(Held { states: vec![kept], used_ms: now })),
-            None => drop(self.held.remove(key)),
-        }
-        Ok(())
-    }
-
-    /// Reads a connection into memory.
+    /// Reads a connection.
     async fn read(&self, key: &ConnectionKey) -> Result<Arc<Held>, DbError> {
         let read_key = key.clone();
         let stored = self.db.read(move |tx| rows::states(tx, &read_key)).await?;
         let used_ms = stored.iter().map(|row| row.used_ts).max().unwrap_or(0);
-        let states = stored.into_iter().filter_map(|row| Some((row.state_id, unpack(&row.state)?))).collect();
-        let held = Arc::new(Held { states, used_ms });
-        self.held.insert(key.clone(), Arc::clone(&held));
-        Ok(held)
+        let states = stored.into_iter().filter_map(|row| Some((StateId::of_stored(row.state_id), unpack(&row.state)?)));
+        Ok(Arc::new(Held { states: states.collect(), used_ms }))
     }
 
-    /// Stores the state that follows `previous`, and returns its id; `None` if the client has gone on from `previous`
+    /// Keeps the state that follows `previous`, and returns its id; `None` if the client has gone on from `previous`
     /// meanwhile: then nobody waits for this response any more.
-    pub(super) async fn add(
+    pub(super) async fn advance(
         &self,
         key: &ConnectionKey,
-        previous: i64,
+        previous: Option<StateId>,
         state: SentState,
-    ) -> Result<Option<i64>, DbError> {
-        // One or more: 0 is the empty state.
+        change: StateChange,
+    ) -> Result<Option<StateId>, DbError> {
+        match (previous, change) {
+            (Some(previous), StateChange::None) => Ok(Some(previous)),
+            (Some(previous), StateChange::Members) => Ok(Some(self.memory.add_members(key, previous, state))),
+            _ => self.store(key, previous, state).await,
+        }
+    }
+
+    async fn store(
+        &self,
+        key: &ConnectionKey,
+        previous: Option<StateId>,
+        state: SentState,
+    ) -> Result<Option<StateId>, DbError> {
+        let in_memory = self.memory.get(key);
+        // Without one in memory its client may present any of them; one that begins returns to none.
+        let kept: Option<Vec<i64>> = match (&in_memory, previous) {
+            (Some(held), _) => Some(held.states.iter().map(|(id, _)| id.stored).collect()),
+            (None, None) => Some(Vec::new()),
+            (None, Some(_)) => None,
+        };
+        let previous = previous.map(|id| id.stored);
+        if let (Some(previous), Some(kept)) = (previous, &kept)
+            && !kept.contains(&previous)
+        {
+            return Ok(None);
+        }
         let state_id = i64::try_from(self.random.below(i64::MAX as u64)).unwrap_or(0).saturating_add(1);
-        let now = self.clock.now_ms();
+        let now_ms = self.clock.now_ms();
         let (packed, write_key) = (pack(&state), key.clone());
-        let added = self
+        let stored: Option<Vec<String>> = self
             .db
             .write(move |tx| {
-                let ids = rows::add(tx, &write_key, previous, (state_id, &packed), now)?;
-                let Some(ids) = ids else { return Ok::<_, DbError>(None) };
+                let new = NewState { state_id, state: &packed, previous, kept: kept.as_deref(), now_ms };
+                if !rows::add(tx, &write_key, &new)? {
+                    return Ok::<_, DbError>(None);
+                }
                 // Only a connection that begins can be one too many.
                 let ConnectionKey { user_id, device_id, .. } = &write_key;
-                let ended = match previous {
-                    0 => rows::delete_beyond(tx, user_id, device_id, MAX_CONNECTIONS_OF_DEVICE)?,
-                    _ => Vec::new(),
-                };
-                Ok(Some((ids, ended)))
+                Ok(Some(match previous {
+                    None => rows::delete_beyond(tx, user_id, device_id, MAX_CONNECTIONS_OF_DEVICE)?,
+                    Some(_) => Vec::new(),
+                }))
             })
             .await?;
-        let Some((ids, ended)): Option<(Vec<i64>, Vec<String>)> = added else { return Ok(None) };
+        let Some(ended) = stored else { return Ok(None) };
         for conn_id in ended {
-            self.held.remove(&ConnectionKey { conn_id, ..key.clone() });
+            self.memory.remove(&ConnectionKey { conn_id, ..key.clone() });
         }
-        let before = self.held.get(key);
-        let before = before.iter().flat_map(|held| &held.states).filter(|(id, _)| ids.contains(id)).cloned();
-        let states = before.chain([(state_id, state)]).collect();
-        self.held.insert(key.clone(), Arc::new(Held { states, used_ms: now }));
-        Ok(Some(state_id))
+        let id = StateId::of_stored(state_id);
+        self.memory.add(key, id, state, now_ms);
+        Ok(Some(id))
     }
 
     /// Deletes connections that nobody uses now and then, without end.
@@ -158,11 +160,5 @@ impl Connections {
                 tracing::warn!(%error, "cannot delete unused connections of sliding sync");
             }
         }
-    }
-}
-
-impl Held {
-    fn state(&self, state_id: i64) -> Option<&SentState> {
-        self.states.iter().find(|(id, _)| *id == state_id).map(|(_, state)| state)
     }
 }

@@ -177,14 +177,16 @@ impl ExtensionReader<'_> {
         let mut users = self.context.parts.typing.users(nid);
         if let Some(room) = self.context.parts.rooms.loaded(nid).filter(|_| !users.is_empty()) {
             let view = room.view();
-            users.retain(|user| view.state.membership(user.as_str()) == Some(Membership::Join));
+            let ignored = &self.context.settings.ignored;
+            users.retain(|user| {
+                view.state.membership(user.as_str()) == Some(Membership::Join) && !ignored.contains(user.as_str())
+            });
         }
         users
     }
 }
 
 /// Returns the `m.receipt` event of receipts that the user may see.
-fn receipt_event(receipts: &[Arc<plexus_store::repo::receipts::Receipt>], user: &UserId) -> Option<String> {
-    let visible = receipts.iter().filter(|receipt| !receipt.is_private() || receipt.user == *user);
-    receipt_events::event(visible.map(|receipt| &**receipt))
+fn receipt_event(receipts: &[Arc<plexus_store::repo::receipts::Receipt>], context: &Context<'_>) -> Option<String> {
+    receipt_events::event(receipts.iter().filter(|receipt| context.shows_receipt(receipt)).map(|receipt| &**receipt))
 }

@@ -10,6 +10,7 @@ use plexus_store::{DbError, RoomNid};
 use super::known_rooms::{KnownRoom, KnownRooms};
 use super::labels::Labels;
 use super::request::{List, ListFilters, RoomConfig, SlidingRequest};
+use super::room_facts;
 use crate::delta::context::Context;
 
 /// A room that the response is about.
@@ -66,9 +67,13 @@ pub(super) async fn select(
     let mut spaces = Spaces { context, rooms: &by_id, children: HashMap::new() };
     for (name, list) in &request.lists {
         let filter = Filter::new(&list.filters, labels, &mut spaces).await?;
+        if filter.name_part.is_some() {
+            let rooms = known.iter().map(|room| (room.membership.room, &room.facts));
+            room_facts::read_names(context.parts, rooms).await?;
+        }
         let mut rooms: Vec<&KnownRoom> = Vec::new();
         for room in known.iter() {
-            if is_shown(context, room, &list.config).await? && filter.passes(context, room).await? {
+            if is_shown(context, room, &list.config).await? && filter.passes(room) {
                 rooms.push(room);
             }
         }
@@ -145,23 +150,20 @@ impl<'f> Filter<'f> {
         Ok(Self { filters, labels, in_spaces, name_part })
     }
 
-    async fn passes(&self, context: &Context<'_>, room: &KnownRoom) -> Result<bool, DbError> {
+    fn passes(&self, room: &KnownRoom) -> bool {
         let nid = room.membership.room;
         let Self { filters, labels, in_spaces, .. } = self;
         let is = |wanted: Option<bool>, actual: bool| wanted.is_none_or(|wanted| wanted == actual);
         let has_tag =
             |tags: &[String]| labels.tags.get(&nid).is_some_and(|own| tags.iter().any(|tag| own.contains(tag)));
-        let passes = is(filters.is_dm, labels.direct.contains(&nid))
+        is(filters.is_dm, labels.direct.contains(&nid))
             && is(filters.is_invite, room.membership.kind == Membership::Invite)
             && filters.is_encrypted.is_none_or(|wanted| room.facts.is_encrypted == Some(wanted))
             && self.passes_types(room)
             && in_spaces.as_ref().is_none_or(|rooms| rooms.contains(room.facts.id.as_str()))
             && filters.tags.as_ref().is_none_or(|tags| has_tag(tags))
-            && !filters.not_tags.as_ref().is_some_and(|tags| has_tag(tags));
-        match &self.name_part {
-            Some(part) if passes => Ok(name(context, room).await?.to_lowercase().contains(part)),
-            _ => Ok(passes),
-        }
+            && !filters.not_tags.as_ref().is_some_and(|tags| has_tag(tags))
+            && self.name_part.as_ref().is_none_or(|part| room.facts.name().contains(part))
     }
 
     fn passes_types(&self, room: &KnownRoom) -> bool {
@@ -173,16 +175,6 @@ impl<'f> Filter<'f> {
         let has = |types: &Vec<Option<String>>| types.iter().any(|other| other.as_deref() == room_type.as_deref());
         room_types.as_ref().is_none_or(has) && !not_room_types.as_ref().is_some_and(has)
     }
-}
-
-/// Returns the name of a room as the user may see it; empty if it has none.
-async fn name(context: &Context<'_>, room: &KnownRoom) -> Result<String, DbError> {
-    if room.membership.kind != Membership::Join {
-        return Ok(room.facts.stripped_name.as_deref().unwrap_or_default().to_owned());
-    }
-    let room = context.parts.rooms.get_readable_nid(room.membership.room).await?;
-    let name = room.and_then(|room| room.view().content_str("m.room.name", "name").map(str::to_owned));
-    Ok(name.unwrap_or_default())
 }
 
 /// The children of the spaces that a request names, each of which is read once.

@@ -15,11 +15,15 @@ use plexus_store::{DbError, Position};
 use super::connection::{Progress, SentRoom, SentState};
 use super::labels::Labels;
 use super::lists::RelevantRoom;
+use super::request::Form;
 use super::required_state::RequiredState;
 use crate::delta::context::Context;
 use crate::delta::{StrippedRoomDelta, TimelineDelta, stripped};
 use crate::unread::RoomCounts;
 pub(super) use members::Hero;
+
+/// About what an event needs in a response besides its content.
+const EVENT_OVERHEAD_BYTES: usize = 400;
 
 /// A value that a client may have already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,6 +91,8 @@ pub(super) struct RoomReader<'r> {
     pub state: &'r SentState,
     /// The position of the request; `None` without.
     pub from: Option<Position>,
+    /// The form of the response: what the other form has is not read.
+    pub form: Form,
     pub labels: &'r Labels,
 }
 
@@ -109,6 +115,16 @@ impl RoomUpdate {
             bump_stamp: None,
             stripped: None,
         }
+    }
+
+    /// Returns about how many bytes the events need.
+    pub(super) fn bytes(&self) -> usize {
+        let timeline = self.timeline.iter().flat_map(|timeline| &timeline.events.0);
+        self.required_state
+            .iter()
+            .chain(timeline)
+            .map(|event| event.pdu.content_json().len() + EVENT_OVERHEAD_BYTES)
+            .sum()
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a list of rooms is made from, without the rooms themselves.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::membership::Membership;
 use plexus_rooms::{Room, RoomMembership, RoomView, timeline};
+use plexus_store::repo::partial_joins;
 use plexus_store::repo::room_overviews::{self, Overview};
 use plexus_store::{DbError, EventNid, Position, RoomNid, Tx};
 use quick_cache::sync::Cache;
@@ -20,6 +21,8 @@ const MAX_ROOMS: usize = 200_000;
 const MAX_OTHER_MEMBERSHIPS: usize = 50_000;
 /// The most rooms that are read by one query.
 const READ_AT_ONCE: usize = 2_000;
+/// The longest part of a room's name that is compared, in characters: as long as what clients compare it with.
+const MAX_NAME_CHARS: usize = 255;
 
 /// What decides whether and where a room is in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +34,14 @@ pub(super) struct RoomFacts {
     pub is_encrypted: Option<bool>,
     /// `None`: not known; `Some(None)`: a room without a type.
     pub room_type: Option<Option<Box<str>>>,
-    /// The name in the stripped state of an invite or knock. For other rooms see the room.
-    pub stripped_name: Option<Box<str>>,
+    /// The name, in lower case and shortened; empty if there is none. Of a room that the user is in it is read when it
+    /// is needed.
+    pub name: OnceLock<Box<str>>,
     /// Who sent the user's member event, where that matters.
     pub sender: Option<Box<str>>,
     /// Whether part of the state may be missing.
     pub is_partial: bool,
-    /// The position since which no part of the state is missing; 0 if none ever was, or that is not known.
+    /// The position since which no part of the state is missing; 0 if none ever was, or some still is.
     pub complete_from: Position,
     /// Whether the room is in lists; if not, only connections that have the room learn that the user has left it.
     pub is_listed: bool,
@@ -69,7 +73,11 @@ impl RoomFactsCache {
         for membership in memberships {
             let nid = membership.room;
             let known = self.joined.get(&nid);
-            let known = known.filter(|facts| index.event_after(nid, facts.read_at) == MaybeChanged::Known(false));
+            // That a state has become complete is no event.
+            let is_current = |facts: &Arc<RoomFacts>| {
+                !facts.is_partial && index.event_after(nid, facts.read_at) == MaybeChanged::Known(false)
+            };
+            let known = known.filter(is_current);
             let facts = known.or_else(|| {
                 let room = parts.rooms.loaded(nid)?;
                 Some(self.keep(nid, of_view(&room, &room.view(), read_at)))
@@ -83,13 +91,15 @@ impl RoomFactsCache {
         for rooms in stored.chunks(READ_AT_ONCE) {
             let rooms = rooms.to_vec();
             let read = move |tx: &mut Tx<'_>| {
-                let partial = plexus_store::repo::partial_joins::unfinished(tx)?;
+                let partial = partial_joins::completed_at(tx, &rooms)?;
                 Ok::<_, DbError>((room_overviews::of(tx, &rooms)?, partial))
             };
             let (overviews, partial) = parts.db.read(read).await?;
+            let completed_at: HashMap<RoomNid, Option<Position>> = partial.into_iter().collect();
             for overview in overviews {
-                let (nid, is_partial) = (overview.room_nid, partial.binary_search(&overview.room_nid).is_ok());
-                if let Some(facts) = of_overview(overview, is_partial, read_at) {
+                let nid = overview.room_nid;
+                let completed_at = completed_at.get(&nid).copied().unwrap_or(Some(0));
+                if let Some(facts) = of_overview(overview, completed_at, read_at) {
                     found.insert(nid, self.keep(nid, facts));
                 }
             }
@@ -164,6 +174,45 @@ impl RoomFactsCache {
     }
 }
 
+impl RoomFacts {
+    /// Returns the name in lower case; empty if there is none, or it was not read.
+    pub(super) fn name(&self) -> &str {
+        self.name.get().map_or("", |name| name)
+    }
+}
+
+/// Reads the names of rooms that are not in memory, all in one query.
+pub(super) async fn read_names<'r>(
+    parts: &DeltaParts,
+    rooms: impl Iterator<Item = (RoomNid, &'r Arc<RoomFacts>)>,
+) -> Result<(), DbError> {
+    let mut stored: HashMap<RoomNid, &Arc<RoomFacts>> = HashMap::new();
+    for (nid, facts) in rooms.filter(|(_, facts)| facts.name.get().is_none()) {
+        match parts.rooms.loaded(nid) {
+            Some(room) => {
+                let view = room.view();
+                facts.name.get_or_init(|| short_name(view.content_str("m.room.name", "name")));
+            }
+            None => drop(stored.insert(nid, facts)),
+        }
+    }
+    let nids: Vec<RoomNid> = stored.keys().copied().collect();
+    for nids in nids.chunks(READ_AT_ONCE) {
+        let nids = nids.to_vec();
+        for (nid, event) in parts.db.read(move |tx| room_overviews::names(tx, &nids)).await? {
+            if let Some(facts) = stored.get(&nid) {
+                facts.name.get_or_init(|| short_name(parse(&event).and_then(|event| event.content.name).as_deref()));
+            }
+        }
+    }
+    stored.values().for_each(|facts| _ = facts.name.get_or_init(Box::default));
+    Ok(())
+}
+
+fn short_name(name: Option<&str>) -> Box<str> {
+    name.unwrap_or_default().to_lowercase().chars().take(MAX_NAME_CHARS).collect::<String>().into()
+}
+
 /// Whether the user may still come into the room by this membership.
 fn is_open(kind: Membership) -> bool {
     matches!(kind, Membership::Invite | Membership::Knock)
@@ -175,7 +224,7 @@ fn of_view(room: &Room, view: &RoomView, read_at: Position) -> RoomFacts {
         activity: view.position,
         is_encrypted: Some(view.is_encrypted()),
         room_type: Some(view.content_str("m.room.create", "type").map(Into::into)),
-        stripped_name: None,
+        name: OnceLock::new(),
         sender: None,
         is_partial: view.is_partial(),
         complete_from: view.visible_from(false).unwrap_or(0),
@@ -184,17 +233,18 @@ fn of_view(room: &Room, view: &RoomView, read_at: Position) -> RoomFacts {
     }
 }
 
-fn of_overview(overview: Overview, is_partial: bool, read_at: Position) -> Option<RoomFacts> {
+/// `completed_at`: see [`RoomFacts::complete_from`]; `None`: part of the state is missing.
+fn of_overview(overview: Overview, completed_at: Option<Position>, read_at: Position) -> Option<RoomFacts> {
     let Overview { room_id, position, is_encrypted, create, .. } = overview;
     Some(RoomFacts {
         id: RoomId::try_from(room_id).ok()?,
         activity: position,
         is_encrypted: Some(is_encrypted),
         room_type: create.map(|create| parse(&create).and_then(|event| event.content.room_type)),
-        stripped_name: None,
+        name: OnceLock::new(),
         sender: None,
-        is_partial,
-        complete_from: 0,
+        is_partial: completed_at.is_none(),
+        complete_from: completed_at.unwrap_or(0),
         is_listed: true,
         read_at,
     })
@@ -212,7 +262,7 @@ async fn of_other(
         activity: membership.position,
         is_encrypted: None,
         room_type: None,
-        stripped_name: None,
+        name: Box::<str>::default().into(),
         sender: None,
         is_partial: false,
         complete_from: 0,
@@ -232,7 +282,8 @@ async fn of_other(
                 facts.is_encrypted = Some(of_type("m.room.encryption").is_some());
                 facts.room_type = Some(create.content.room_type.clone());
             }
-            facts.stripped_name = of_type("m.room.name").and_then(|event| event.content.name.clone());
+            let name = of_type("m.room.name").and_then(|event| event.content.name.as_deref());
+            facts.name = short_name(name).into();
         }
         Membership::Join | Membership::Leave | Membership::Ban => {
             let view = room.view();

@@ -2,12 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use plexus_protocol::membership::Membership;
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{DbError, Position, RoomNid, Tx, repo};
 
 use super::connection::{Progress, SentRoom, SentState};
+use super::connections::StateChange;
 use super::known_rooms::KnownRooms;
 use super::lists::{RelevantRoom, Selection};
 use super::room::{ReadRoom, RoomReader, RoomUpdate};
@@ -15,14 +17,17 @@ use crate::notifier::MaybeChanged;
 
 /// The most rooms in one response. The others, which had their last activity earlier, follow in the next one.
 const MAX_ROOMS: usize = 1_000;
+/// When a response has more bytes of events than this, it gets no more rooms: a smaller one is read more surely on a bad
+/// connection, and is in memory while it is read.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// The rooms of a response.
 pub(super) struct RoomUpdates {
     pub updates: BTreeMap<RoomNid, RoomUpdate>,
     /// What the client has after the response.
     pub state: SentState,
-    /// Whether that differs from what it had.
-    pub is_changed: bool,
+    /// How that differs from what it had.
+    pub change: StateChange,
     /// The rooms of the connection that may have changed since the request's position; `None`: all.
     pub changed: Option<BTreeSet<RoomNid>>,
 }
@@ -30,10 +35,19 @@ pub(super) struct RoomUpdates {
 impl RoomUpdates {
     /// Replaces what the client has of a room.
     pub(super) fn set(&mut self, room: SentRoom) {
-        if self.state.room(room.nid) != Some(&room) {
-            self.state.set(room);
-            self.is_changed = true;
+        let before = self.state.room(room.nid);
+        if before == Some(&room) {
+            return;
         }
+        let only_members =
+            before.is_some_and(|before| SentRoom { members: Arc::clone(&room.members), ..before.clone() } == room);
+        self.state.set(room);
+        self.changed_by(if only_members { StateChange::Members } else { StateChange::Durable });
+    }
+
+    /// Records that what the client has changed.
+    pub(super) fn changed_by(&mut self, change: StateChange) {
+        self.change = self.change.max(change);
     }
 
     /// Whether a room of the connection may have changed since the request's position.
@@ -52,7 +66,7 @@ pub(super) async fn read(
     let mut rooms = RoomUpdates {
         updates: BTreeMap::new(),
         state: reader.state.clone(),
-        is_changed: reader.from.is_none() && !selection.rooms.is_empty(),
+        change: StateChange::None,
         changed: if reader.from.is_some() { changed } else { Some(BTreeSet::new()) },
     };
     let own_receipts = own_receipts(reader, &rooms).await?;
@@ -61,12 +75,16 @@ pub(super) async fn read(
     };
     let mut wanted: Vec<&RelevantRoom> = selection.rooms.values().filter(needs_reading).collect();
     wanted.sort_by_key(|relevant| Reverse(relevant.known.activity()));
-    let mut done = BTreeSet::new();
+    let (mut done, mut bytes) = (BTreeSet::new(), 0);
     for relevant in wanted.into_iter().take(MAX_ROOMS) {
+        if bytes > MAX_BYTES {
+            break;
+        }
         let nid = relevant.known.membership.room;
         match reader.read(relevant).await {
             Ok(Some(read)) => {
                 done.insert(nid);
+                bytes += read.update.as_ref().map_or(0, RoomUpdate::bytes);
                 rooms.add(nid, read);
                 // A room in memory is read without waiting: others get their turn.
                 tokio::task::yield_now().await;
@@ -124,7 +142,7 @@ fn may_have_news(reader: &RoomReader<'_>, relevant: &RelevantRoom) -> bool {
         return true;
     }
     let has = reader.state.config(sent);
-    known.membership.kind == Membership::Join
+    matches!(known.membership.kind, Membership::Join | Membership::Leave | Membership::Ban)
         && (config.timeline_limit > sent.timeline_limit
             || sent.is_dm != reader.labels.direct.contains(&nid)
             || !has.is_some_and(|has| config.required_state.is_within(has)))
@@ -140,7 +158,7 @@ impl RoomUpdates {
             }
             None => {
                 self.state.remove(nid);
-                self.is_changed = true;
+                self.changed_by(StateChange::Durable);
             }
         }
         if let Some(update) = update {

@@ -52,6 +52,8 @@ impl Writer<'_> {
         rooms.close();
         self.extensions(members.key("extensions"), response.extensions);
         members.close();
+        // A slow reader holds all of it.
+        body.shrink_to_fit();
         body
     }
 
@@ -107,6 +109,10 @@ impl Writer<'_> {
         if update.expanded {
             out.raw("expanded_timeline", "true");
         }
+        if let Some(unread) = &update.unread {
+            out.number("notification_count", unread.main.notifications);
+            out.number("highlight_count", unread.main.highlights);
+        }
     }
 
     fn unstable_members(&self, out: &mut ObjectWriter<'_>, update: &RoomUpdate) {
@@ -127,7 +133,8 @@ impl Writer<'_> {
             self.event(event, Some(membership.as_str()), relations)
         });
         let events: Vec<String> = events.collect();
-        out.array("timeline", events.iter().map(String::as_str));
+        let name = if self.form == Form::Stable { "timeline_events" } else { "timeline" };
+        out.array(name, events.iter().map(String::as_str));
         out.raw("limited", boolean(timeline.limited));
         out.string("prev_batch", &timeline.prev_batch.to_string());
     }

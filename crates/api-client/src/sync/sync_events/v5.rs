@@ -19,8 +19,6 @@ use serde::Deserialize;
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 /// The most lists in a request (MSC4186).
 const MAX_LISTS: usize = 100;
-/// The longest name of a list, in bytes, as in Synapse.
-const MAX_LIST_NAME_BYTES: usize = 64;
 /// The longest id of a connection, in bytes: every response is stored with it.
 const MAX_CONN_ID_BYTES: usize = 255;
 /// The most types and state keys that a request names for one list or room.
@@ -224,10 +222,8 @@ fn require(condition: bool, message: &'static str) -> Result<(), ApiError> {
     if condition { Ok(()) } else { Err(ApiError::invalid_param(message)) }
 }
 
-/// Refuses too many lists, or names that are too long.
-fn check_lists<L>(lists: &BTreeMap<String, L>) -> Result<(), ApiError> {
-    require(lists.len() <= MAX_LISTS, "there are more than 100 lists")?;
-    require(lists.keys().all(|name| name.len() <= MAX_LIST_NAME_BYTES), "a list's name is longer than 64 bytes")
+fn check_number_of_lists<L>(lists: &BTreeMap<String, L>) -> Result<(), ApiError> {
+    require(lists.len() <= MAX_LISTS, "there are more than 100 lists")
 }
 
 /// Returns a range of a list: its first and last index.

@@ -36,6 +36,29 @@ async fn a_second_user_joins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sliding_sync_counts_the_members_that_came_before_a_restart() {
+    for mut server in TestServer::on_each().await {
+        let host = BigRoom::new(200, 300).host(&[]).await;
+        host.room.tell_state(false);
+        let alice = server.register("alice").await;
+        join(&server, &alice, &host).await.ok();
+        let list = json!({ "ranges": [[0, 9]], "timeline_limit": 1, "required_state": [["m.room.member", "$LAZY"]] });
+        let body = json!({ "lists": { "all": list } });
+        let path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+        let first = server.post(path, &alice.token, body.clone()).await;
+        let room = &first.ok()["rooms"][host.room.id().as_str()];
+        assert_eq!(room["initial"], true);
+        assert_ne!(room["joined_count"], 201);
+        host.room.tell_state(true);
+        assert_eq!(joined_members(&server, &alice, &host).await, 201);
+        server.restart().await;
+        let path = format!("{path}?timeout=0&pos={}", first.body["pos"].as_str().expect("a position"));
+        let second = server.post(&path, &alice.token, body).await;
+        assert_eq!(second.ok()["rooms"][host.room.id().as_str()]["joined_count"], 201);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_state_behind_the_previous_events_will_do() {
     for server in TestServer::on_each().await {
         for (last, state, prev_events) in [

@@ -10,6 +10,7 @@ use super::{AccountDataUpdate, ExtensionReader};
 use crate::delta::AccountData;
 use crate::notifier::MaybeChanged;
 use crate::sliding::connection::{Progress, SentRoom};
+use crate::sliding::connections::StateChange;
 use crate::sliding::rooms::RoomUpdates;
 use crate::{push_rules, settings};
 
@@ -40,7 +41,7 @@ impl ExtensionReader<'_> {
         } else {
             update.global = self.all_global().await?;
             rooms.state.has_account_data = true;
-            rooms.is_changed = true;
+            rooms.changed_by(StateChange::Durable);
         }
         let mut missing: BTreeMap<Position, Vec<(RoomNid, RoomId)>> = BTreeMap::new();
         let mut written_rooms = written.rooms;
@@ -80,7 +81,7 @@ impl ExtensionReader<'_> {
         let written = self.written_since(from).await?;
         if rooms.state.has_account_data && !written.global.is_empty() {
             rooms.state.has_account_data = false;
-            rooms.is_changed = true;
+            rooms.changed_by(StateChange::Durable);
         }
         self.mark_unsent(&written.rooms, from, rooms).await
     }

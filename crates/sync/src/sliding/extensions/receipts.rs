@@ -1,6 +1,6 @@
 //! Receipts (MSC3960).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use plexus_protocol::id::RoomId;
@@ -12,6 +12,23 @@ use crate::sliding::connection::{Progress, SentRoom};
 use crate::sliding::room::RoomUpdate;
 use crate::sliding::rooms::RoomUpdates;
 
+/// A room whose receipts are read.
+struct Wanted {
+    nid: RoomNid,
+    /// The client has the receipts at or before this; `None`: none.
+    since: Option<Position>,
+    /// The events for which all receipts are wanted, and with them the user's own; `None`: only new receipts are.
+    events: Option<SentEvents>,
+}
+
+/// Events of a room.
+#[derive(Default)]
+struct SentEvents {
+    ids: Vec<String>,
+    /// All of them have a position after this.
+    after: Position,
+}
+
 impl ExtensionReader<'_> {
     /// Reads the receipts of rooms that the client does not have, and notes up to where it has those of other rooms.
     pub(super) async fn receipts(
@@ -19,68 +36,86 @@ impl ExtensionReader<'_> {
         wanted: &BTreeSet<RoomNid>,
         rooms: &mut RoomUpdates,
     ) -> Result<BTreeMap<RoomId, String>, DbError> {
-        let from = self.from.map(|from| from.position);
+        let all: Vec<Wanted> = wanted.iter().filter_map(|nid| self.wanted_receipts(*nid, rooms)).collect();
+        let mut found = self.receipts_to_begin_with(&all).await?;
+        self.add_new_receipts(&all, &mut found).await?;
         let mut events = BTreeMap::new();
-        for nid in wanted {
-            let Some(sent) = rooms.state.room(*nid) else { continue };
-            let update = rooms.updates.get(nid);
-            let is_whole = update.is_some_and(|update| update.initial || update.expanded);
-            let since = from.and_then(|from| sent.receipts.since(from));
-            if !is_whole && since.is_some() && sent.receipts == Progress::Live && !rooms.may_have_changed(*nid) {
-                continue;
-            }
-            let mut receipts = Vec::new();
-            if is_whole || since.is_none() {
-                receipts = self.receipts_to_begin_with(*nid, update).await?;
-            }
-            if let Some(since) = since {
-                let known: BTreeSet<Position> = receipts.iter().map(|receipt| receipt.position).collect();
-                let new = self.receipts_since(*nid, since).await?;
-                receipts.extend(new.into_iter().filter(|receipt| !known.contains(&receipt.position)));
-            }
-            if let Some((id, event)) = self.id(*nid).zip(receipt_event(&receipts, &self.context.request.user)) {
+        for Wanted { nid, .. } in all {
+            let receipts = found.remove(&nid).unwrap_or_default();
+            if let Some((id, event)) = self.id(nid).zip(receipt_event(&receipts, self.context)) {
                 events.insert(id, event);
             }
-            let sent = SentRoom { receipts: Progress::Live, ..sent.clone() };
-            rooms.set(sent);
+            if let Some(sent) = rooms.state.room(nid).cloned() {
+                rooms.set(SentRoom { receipts: Progress::Live, ..sent });
+            }
         }
         self.mark_unsent_receipts(wanted, rooms);
         Ok(events)
     }
 
-    async fn receipts_since(&self, nid: RoomNid, since: Position) -> Result<Vec<Arc<Receipt>>, DbError> {
-        let upto = self.context.now.position;
-        if let Some(found) = self.context.parts.receipts.in_memory(nid, since, upto) {
-            return Ok(found);
+    /// Returns what is to be read of a room; `None`: nothing.
+    fn wanted_receipts(&self, nid: RoomNid, rooms: &RoomUpdates) -> Option<Wanted> {
+        let from = self.from.map(|from| from.position);
+        let sent = rooms.state.room(nid)?;
+        let update = rooms.updates.get(&nid);
+        let is_whole = update.is_some_and(|update| update.initial || update.expanded);
+        let since = from.and_then(|from| sent.receipts.since(from));
+        if !is_whole && since.is_some() && sent.receipts == Progress::Live && !rooms.may_have_changed(nid) {
+            return None;
         }
-        let read = move |tx: &mut Tx<'_>| stored::in_rooms(tx, &[nid], since, upto);
-        let found: Vec<Receipt> = self.context.parts.db.read(read).await?;
-        Ok(found.into_iter().map(Arc::new).collect())
+        let events = (is_whole || since.is_none()).then(|| sent_events(update));
+        Some(Wanted { nid, since, events })
     }
 
-    /// Returns the receipts for the events that the client is sent, and the user's own.
-    async fn receipts_to_begin_with(
-        &self,
-        nid: RoomNid,
-        update: Option<&RoomUpdate>,
-    ) -> Result<Vec<Arc<Receipt>>, DbError> {
+    /// Returns the receipts for the events that the client is sent, and the user's own, of rooms that it does not have.
+    async fn receipts_to_begin_with(&self, wanted: &[Wanted]) -> Result<HashMap<RoomNid, Vec<Arc<Receipt>>>, DbError> {
         let upto = self.context.now.position;
         let user = self.context.request.user.to_string();
-        let timeline = update.and_then(|update| update.timeline.as_ref());
-        let events = timeline.map(|timeline| &timeline.events[..]).unwrap_or_default();
-        let after = events.iter().map(|event| event.position).min();
-        let ids: Vec<String> = events.iter().map(|event| event.pdu.event_id().to_string()).collect();
+        let begun: Vec<(RoomNid, Vec<String>, Position)> = wanted
+            .iter()
+            .filter_map(|room| room.events.as_ref().map(|events| (room.nid, events.ids.clone(), events.after)))
+            .collect();
+        if begun.is_empty() {
+            return Ok(HashMap::new());
+        }
         let read = move |tx: &mut Tx<'_>| {
-            let mut found = stored::of_user_in_room(tx, nid, &user, upto)?;
-            if let Some(after) = after {
+            let nids: Vec<RoomNid> = begun.iter().map(|(nid, ..)| *nid).collect();
+            let mut found = stored::of_user_in_rooms(tx, &nids, &user, upto)?;
+            for (nid, ids, after) in begun.iter().filter(|(_, ids, _)| !ids.is_empty()) {
                 let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-                let others = stored::on_events(tx, nid, &ids, after, upto)?;
+                let others = stored::on_events(tx, *nid, &ids, *after, upto)?;
                 found.extend(others.into_iter().filter(|receipt| receipt.user.as_str() != user));
             }
             Ok::<_, DbError>(found)
         };
-        let found: Vec<Receipt> = self.context.parts.db.read(read).await?;
-        Ok(found.into_iter().map(Arc::new).collect())
+        Ok(by_room(self.context.parts.db.read(read).await?))
+    }
+
+    /// Adds the receipts that came since the client has those before.
+    async fn add_new_receipts(
+        &self,
+        wanted: &[Wanted],
+        found: &mut HashMap<RoomNid, Vec<Arc<Receipt>>>,
+    ) -> Result<(), DbError> {
+        let upto = self.context.now.position;
+        let mut unknown: BTreeMap<Position, Vec<RoomNid>> = BTreeMap::new();
+        let mut add = |nid, new: Vec<Arc<Receipt>>| {
+            let receipts = found.entry(nid).or_default();
+            let known: BTreeSet<Position> = receipts.iter().map(|receipt| receipt.position).collect();
+            receipts.extend(new.into_iter().filter(|receipt| !known.contains(&receipt.position)));
+        };
+        for Wanted { nid, since, .. } in wanted {
+            let Some(since) = *since else { continue };
+            match self.context.parts.receipts.in_memory(*nid, since, upto) {
+                Some(new) => add(*nid, new),
+                None => unknown.entry(since).or_default().push(*nid),
+            }
+        }
+        for (since, nids) in unknown {
+            let read = move |tx: &mut Tx<'_>| stored::in_rooms(tx, &nids, since, upto);
+            by_room(self.context.parts.db.read(read).await?).into_iter().for_each(|(nid, new)| add(nid, new));
+        }
+        Ok(())
     }
 
     /// Notes of the rooms that are not asked for up to where the client has the receipts, where there are more.
@@ -103,4 +138,22 @@ impl ExtensionReader<'_> {
             rooms.set(SentRoom { receipts: Progress::Upto(from), ..sent });
         }
     }
+}
+
+/// Returns the events of a room that the client is sent.
+fn sent_events(update: Option<&RoomUpdate>) -> SentEvents {
+    let timeline = update.and_then(|update| update.timeline.as_ref());
+    let events = timeline.map(|timeline| &timeline.events[..]).unwrap_or_default();
+    SentEvents {
+        ids: events.iter().map(|event| event.pdu.event_id().to_string()).collect(),
+        after: events.iter().map(|event| event.position).min().unwrap_or(0),
+    }
+}
+
+fn by_room(receipts: Vec<Receipt>) -> HashMap<RoomNid, Vec<Arc<Receipt>>> {
+    let mut found: HashMap<RoomNid, Vec<Arc<Receipt>>> = HashMap::new();
+    for receipt in receipts {
+        found.entry(receipt.room).or_default().push(Arc::new(receipt));
+    }
+    found
 }

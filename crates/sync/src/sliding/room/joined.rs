@@ -11,6 +11,7 @@ use crate::delta::membership::was_joined_at;
 use crate::delta::timeline::{Span, Timeline, read_limited};
 use crate::sliding::connection::{Progress, SentRoom};
 use crate::sliding::lists::RelevantRoom;
+use crate::sliding::request::Form;
 
 /// The room as it is being read.
 struct Joined<'j> {
@@ -58,7 +59,9 @@ impl RoomReader<'_> {
             num_live: self.num_live(&timeline.events),
             ..self.summary(&joined).await?
         };
-        update.removed_state = required.removed(upto).await?;
+        if self.form == Form::Stable {
+            update.removed_state = required.removed(upto).await?;
+        }
         let has = required.has_then();
         update.bump_stamp = joined.bump_stamp(&timeline, upto).await?;
         let gap = timeline.limited;
@@ -169,7 +172,7 @@ impl Joined<'_> {
 
 impl RoomUpdate {
     /// Whether nothing changed outside the timeline.
-    fn has_nothing_else(&self) -> bool {
+    pub(super) fn has_nothing_else(&self) -> bool {
         !self.initial
             && self.name == Update::Unchanged
             && self.avatar == Update::Unchanged
@@ -181,7 +184,7 @@ impl RoomUpdate {
     }
 }
 
-fn updated(value: Option<&str>, initial: bool) -> Update<String> {
+pub(super) fn updated(value: Option<&str>, initial: bool) -> Update<String> {
     match value {
         Some(value) => Update::Set(value.to_owned()),
         None if initial => Update::Unchanged,

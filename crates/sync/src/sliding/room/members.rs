@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
-use plexus_rooms::{Room, RoomView, StateEntry, timeline};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Room, RoomView, StateEntry, TimelineEvent, heroes_among, timeline};
 use plexus_store::DbError;
 
 /// A member to name a room after.
@@ -19,8 +20,28 @@ pub(super) async fn heroes(room: &Room, view: &RoomView, user: &UserId) -> Resul
     let heroes = view.heroes(user);
     let entries = heroes.iter().filter_map(|hero| view.state.get("m.room.member", hero.as_str()));
     let entries: Vec<Arc<StateEntry>> = entries.cloned().collect();
-    let events = timeline::state_for(user, room, timeline::state_events(room, &entries).await?).await?;
-    let hero = |event: &Arc<plexus_rooms::TimelineEvent>| {
+    of_events(room, timeline::state_events(room, &entries).await?, user).await
+}
+
+/// Returns the members of an earlier state to name a room after for a user.
+pub(super) async fn heroes_of_state(
+    room: &Room,
+    state: &[Arc<TimelineEvent>],
+    user: &UserId,
+) -> Result<Vec<Hero>, DbError> {
+    let mut members: Vec<&Arc<TimelineEvent>> =
+        state.iter().filter(|event| event.pdu.event_type() == "m.room.member").collect();
+    members.sort_unstable_by_key(|event| event.pdu.state_key());
+    let memberships = || members.iter().filter_map(|event| Some((event.pdu.state_key()?, Membership::of(&event.pdu))));
+    let heroes = heroes_among(memberships, user);
+    let is_hero = |event: &&&Arc<TimelineEvent>| heroes.iter().any(|hero| event.pdu.state_key() == Some(hero.as_str()));
+    let events = members.iter().filter(is_hero).map(|event| Arc::clone(event)).collect();
+    of_events(room, events, user).await
+}
+
+async fn of_events(room: &Room, events: Vec<Arc<TimelineEvent>>, user: &UserId) -> Result<Vec<Hero>, DbError> {
+    let events = timeline::state_for(user, room, events).await?;
+    let hero = |event: &Arc<TimelineEvent>| {
         let text = |member| event.pdu.content().get_str(member).map(str::to_owned);
         let user_id = event.pdu.state_key()?.to_owned();
         Some(Hero { user_id, displayname: text("displayname"), avatar_url: text("avatar_url") })

@@ -70,6 +70,12 @@ struct FiltersBody {
     not_tags: Option<Vec<String>>,
 }
 
+/// Whether this follows <https://spec.matrix.org/v1.19/appendices/#opaque-identifiers>.
+fn is_opaque_identifier(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    (1..=255).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
 impl Body {
     pub(super) fn request(self, sender: &Sender<'_>) -> Result<SlidingRequest, ApiError> {
         let Self { conn_id, pos, timeout, set_presence, lists, room_subscriptions, extensions } = self;
@@ -77,7 +83,11 @@ impl Body {
         let mut request = common.request(sender)?;
         let mut budget = Budget::default();
         let lists = lists.unwrap_or_default();
-        super::check_lists(&lists)?;
+        super::check_number_of_lists(&lists)?;
+        super::require(
+            lists.keys().all(|name| is_opaque_identifier(name)),
+            "a list's name is not an opaque identifier",
+        )?;
         for (name, list) in lists {
             request.lists.insert(name, list.list(&mut budget)?);
         }

@@ -13,6 +13,8 @@ use super::{Budget, Common, ExtensionsBody, Parameters, Sender};
 
 /// The most rooms with a subscription. Clients add rooms one by one and seldom take them away.
 const MAX_SUBSCRIPTIONS: usize = 1_000;
+/// The longest name of a list, in characters, as in Synapse.
+const MAX_LIST_NAME_CHARS: usize = 64;
 /// The most ranges of a list.
 const MAX_RANGES: usize = 100;
 const MEMBER: &str = "m.room.member";
@@ -68,7 +70,9 @@ impl Body {
         let mut request = common.request(sender)?;
         let (user, mut budget) = (&sender.requester.user_id, Budget::default());
         let lists = lists.unwrap_or_default();
-        super::check_lists(&lists)?;
+        super::check_number_of_lists(&lists)?;
+        let fits = |name: &String| name.chars().count() <= MAX_LIST_NAME_CHARS;
+        super::require(lists.keys().all(fits), "a list's name is longer than 64 characters")?;
         for (name, list) in lists {
             request.lists.insert(name, list.list(user, &mut budget)?);
         }

@@ -146,3 +146,57 @@ async fn unused_connections_and_too_many_of_them_end() {
         assert_eq!(ended.refusal(), (400, "M_UNKNOWN_POS"));
     }
 }
+
+#[tokio::test]
+async fn positions_without_rooms_belong_to_a_connection_too() {
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let first = sliding(&server, &alice, None, json!({})).await;
+        sliding(&server, &alice, Some(pos(&first)), json!({})).await;
+        let other_device = server.log_in("alice").await;
+        for (user, body) in [(&bob, json!({})), (&other_device, json!({})), (&alice, json!({ "conn_id": "other" }))] {
+            let foreign = request(&server, user, Some(pos(&first)), body).await;
+            assert_eq!(foreign.refusal(), (400, "M_UNKNOWN_POS"));
+        }
+    }
+}
+
+/// The stored state that a position names.
+fn stored_state(response: &serde_json::Value) -> &str {
+    pos(response).split(['.', '_']).next().expect("a state")
+}
+
+#[tokio::test]
+async fn a_new_speaker_costs_no_write() {
+    for mut server in TestServer::on_each().await {
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let carol = server.register("carol").await;
+        crate::client::join(&server, &carol, &room).await;
+        let members = |response: &serde_json::Value| -> Vec<String> {
+            super::required(&response["rooms"][&room]).into_iter().map(|(_, key)| key.to_owned()).collect()
+        };
+        say(&server, &bob, &room, "first").await;
+        let first = sliding(&server, &bob, None, list(0, 9, 1)).await;
+        say(&server, &carol, &room, "second").await;
+        let second = sliding(&server, &bob, Some(pos(&first)), list(0, 9, 1)).await;
+        assert_eq!(members(&second), [carol.id.as_str()]);
+        // The response was lost.
+        let again = sliding(&server, &bob, Some(pos(&first)), list(0, 9, 1)).await;
+        assert_eq!(members(&again), [carol.id.as_str()]);
+        say(&server, &alice, &room, "third").await;
+        let third = sliding(&server, &bob, Some(pos(&again)), list(0, 9, 1)).await;
+        assert_eq!(members(&third), [alice.id.as_str()]);
+        assert_eq!(stored_state(&first), stored_state(&third));
+        say(&server, &carol, &room, "fourth").await;
+        let fourth = sliding(&server, &bob, Some(pos(&third)), list(0, 9, 1)).await;
+        assert!(members(&fourth).is_empty() && bodies(&fourth["rooms"][&room]) == ["fourth"]);
+        // A restart forgets the members, and nothing else.
+        server.restart().await;
+        say(&server, &carol, &room, "fifth").await;
+        let fifth = sliding(&server, &bob, Some(pos(&fourth)), list(0, 9, 1)).await;
+        assert_eq!(members(&fifth), [carol.id.as_str()]);
+        assert_eq!(bodies(&fifth["rooms"][&room]), ["fifth"]);
+        let sixth = sliding(&server, &bob, Some(pos(&fifth)), list(0, 9, 1)).await;
+        assert_eq!(sixth["rooms"], json!({}));
+    }
+}

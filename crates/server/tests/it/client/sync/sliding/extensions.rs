@@ -4,7 +4,7 @@ use plexus_testkit::server::{TestServer, TestUser};
 use serde_json::{Value, json};
 
 use super::{PATH, bodies, list, pos, sliding};
-use crate::client::{create, join, public_room, room_path, say, two_in_a_room};
+use crate::client::{create, join, next_batch, public_room, room_path, say, sync, two_in_a_room};
 
 /// `body` with an extension.
 fn with(mut body: Value, name: &str, mut config: Value) -> Value {
@@ -38,9 +38,10 @@ async fn messages_to_the_device_are_kept_until_they_are_acknowledged() {
         assert_eq!(numbers(&again), [0, 1, 2]);
         server.restart().await;
         let config = json!({ "since": since(&first) });
-        let second = sliding(&server, &bob, Some(pos(&first)), with(json!({}), "to_device", config)).await;
+        let second = sliding(&server, &bob, Some(pos(&again)), with(json!({}), "to_device", config)).await;
         assert_eq!(numbers(&second), [2]);
-        let again = sliding(&server, &bob, None, with(json!({}), "to_device", json!({}))).await;
+        let other = json!({ "conn_id": "other" });
+        let again = sliding(&server, &bob, None, with(other, "to_device", json!({}))).await;
         assert_eq!(numbers(&again), [2], "the others are deleted");
         let config = json!({ "since": since(&second) });
         let body = with(json!({}), "to_device", config);
@@ -226,4 +227,35 @@ async fn typing_users_are_shown_in_the_rooms_of_the_response() {
     let path = format!("{PATH}?timeout=60000&pos={}", pos(&second));
     let (third, ()) = tokio::join!(server.post(&path, &bob.token, body.clone()), typing(false));
     assert_eq!(users(third.ok()), json!([]));
+}
+
+#[tokio::test]
+async fn ignored_users_neither_type_nor_read() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob, room) = two_in_a_room(&server).await;
+    let carol = server.register("carol").await;
+    join(&server, &carol, &room).await;
+    let ignored = json!({ "ignored_users": { &alice.id: {} } });
+    let path = format!("/_matrix/client/v3/user/{}/account_data/m.ignored_user_list", bob.id);
+    server.put(&path, &bob.token, ignored).await.ok();
+    let event = say(&server, &bob, &room, "hello").await;
+    let body = with(with(list(0, 9, 1), "typing", json!({})), "receipts", json!({}));
+    let (first, before) = (sliding(&server, &bob, None, body.clone()).await, sync(&server, &bob, None, "").await);
+    for user in [&alice, &carol] {
+        let typing = json!({ "typing": true, "timeout": 30_000 });
+        server.put(&room_path(&room, &format!("typing/{}", user.id)), &user.token, typing).await.ok();
+        server.post(&room_path(&room, &format!("receipt/m.read/{event}")), &user.token, json!({})).await.ok();
+    }
+    let second = sliding(&server, &bob, Some(pos(&first)), body.clone()).await;
+    let extension = |name: &str| second["extensions"][name]["rooms"][&room]["content"].clone();
+    let third = sync(&server, &bob, Some(next_batch(&before)), "").await;
+    let ephemeral = &third["rooms"]["join"][&room]["ephemeral"];
+    let v3 = |name: &str| crate::client::event(ephemeral, name).expect("an event")["content"].clone();
+    for (typing, receipts) in [(extension("typing"), extension("receipts")), (v3("m.typing"), v3("m.receipt"))] {
+        assert_eq!(typing["user_ids"], json!([&carol.id]));
+        let readers: Vec<&String> = receipts[&event]["m.read"].as_object().expect("readers").keys().collect();
+        assert_eq!(readers, [&carol.id]);
+    }
+    let whole = sliding(&server, &bob, None, body).await;
+    assert_eq!(whole["extensions"]["typing"]["rooms"][&room]["content"]["user_ids"], json!([&carol.id]));
 }

@@ -38,6 +38,7 @@ async fn wrong_requests_are_refused() {
         (json!({ "extensions": { "typing": { "enabled": true, "rooms": many(1001) } } }), "M_INVALID_PARAM"),
         (one_list(json!({ "timeline_limit": 1, "ranges": [[-1, 4]] })), "M_BAD_JSON"),
         (one_list(json!({ "timeline_limit": 1, "ranges": [[1]] })), "M_BAD_JSON"),
+        (one_list(json!({ "timeline_limit": 1, "ranges": [[0, 1, 2]] })), "M_BAD_JSON"),
         (one_list(json!({ "timeline_limit": -1 })), "M_BAD_JSON"),
         (one_list(json!({ "timeline_limit": "1" })), "M_BAD_JSON"),
         (one_list(json!({ "timeline_limit": 1, "required_state": [["m.room.name"]] })), "M_BAD_JSON"),
@@ -88,4 +89,27 @@ async fn large_but_allowed_requests_are_served() {
     let body = json!({ "extensions": { "org.example.new": { "enabled": true } }, "unknown": 1 });
     assert_eq!(request(&server, &alice, None, body).await.ok()["rooms"], json!({}));
     assert_eq!(request(&server, &alice, None, json!({})).await.ok()["rooms"], json!({}));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_a_response_comes_in_the_next_one() {
+    let server = TestServer::sqlite().await;
+    let alice = server.register("alice").await;
+    let mut rooms = Vec::new();
+    let text = "x".repeat(60_000);
+    for _ in 0..3 {
+        let room = crate::client::public_room(&server, &alice).await;
+        for _ in 0..72 {
+            crate::client::say(&server, &alice, &room, &text).await;
+        }
+        rooms.push(room);
+    }
+    let body = one_list(json!({ "timeline_limit": 100, "ranges": [[0, 9]] }));
+    let first = request(&server, &alice, None, body.clone()).await.ok().clone();
+    let has = |response: &Value, room: &String| response["rooms"][room]["initial"] == true;
+    assert_eq!([0, 1, 2].map(|at| has(&first, &rooms[at])), [false, true, true], "the rooms with the newest activity");
+    let second = request(&server, &alice, Some(super::pos(&first)), body.clone()).await.ok().clone();
+    assert_eq!([0, 1, 2].map(|at| has(&second, &rooms[at])), [true, false, false]);
+    let third = request(&server, &alice, Some(super::pos(&second)), body).await.ok().clone();
+    assert_eq!(third["rooms"], json!({}));
 }

@@ -102,6 +102,9 @@ async fn filters_select_rooms() {
             // With nothing in memory.
             server.restart().await;
         }
+        server.put(&room_path(&plain, "state/m.room.name"), &alice.token, json!({ "name": "TEA" })).await.ok();
+        assert_eq!(count(&server, &alice, json!({ "room_name_like": "tea" })).await, 3);
+        server.put(&room_path(&plain, "state/m.room.name"), &alice.token, json!({ "name": ["tea"] })).await;
         server.put(&child, &alice.token, json!({})).await.ok();
         assert_eq!(count(&server, &alice, json!({ "spaces": [&space] })).await, 0);
         let encryption = room_path(&plain, "state/m.room.encryption");

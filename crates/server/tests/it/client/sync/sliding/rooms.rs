@@ -219,7 +219,8 @@ async fn users_who_were_removed_see_the_room_up_to_then() {
         server.put(&name, &alice.token, json!({ "name": "without Bob" })).await.ok();
         let first = sliding(&server, &bob, None, list(0, 9, 9)).await;
         assert_eq!(bodies(&first["rooms"][&room]), ["before"]);
-        assert_eq!(required(&first["rooms"][&room]), [("m.room.member", bob.id.as_str())]);
+        let members = [("m.room.member", alice.id.as_str()), ("m.room.member", bob.id.as_str())];
+        assert_eq!(required(&first["rooms"][&room]), members);
         let second = sliding(&server, &bob, Some(pos(&first)), list(0, 9, 9)).await;
         assert_eq!((&second["rooms"], &second["lists"]["all"]["count"]), (&json!({}), &json!(1)));
         // Somebody who was banned without having been in the room has no room.
@@ -297,4 +298,69 @@ async fn a_receipt_on_another_device_brings_the_counts() {
     let found = &second["rooms"][&room];
     assert_eq!((&found["notification_count"], &found["highlight_count"]), (&json!(0), &json!(0)));
     assert!(found["initial"].is_null() && bodies(found).is_empty());
+}
+
+#[tokio::test]
+async fn a_room_from_which_a_user_was_kicked_is_shown_as_it_was() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let carol = server.register("carol").await;
+        join(&server, &carol, &room).await;
+        let set = async |event_type: &str, content| {
+            server.put(&room_path(&room, &format!("state/{event_type}")), &alice.token, content).await.ok().clone()
+        };
+        set("m.room.avatar", json!({ "url": "mxc://test.example/tea" })).await;
+        for number in 0..4 {
+            say(&server, &alice, &room, &format!("message {number}")).await;
+        }
+        let known = sliding(&server, &bob, None, list(0, 9, 1)).await;
+        set("m.room.name", json!({ "name": "Tea" })).await;
+        server.post(&room_path(&room, "kick"), &alice.token, json!({ "user_id": &bob.id })).await.ok();
+        set("m.room.name", json!({ "name": "without Bob" })).await;
+        server.post(&room_path(&room, "leave"), &carol.token, json!({})).await.ok();
+        let changed = sliding(&server, &bob, Some(pos(&known)), list(0, 9, 1)).await;
+        let found = &changed["rooms"][&room];
+        assert_eq!((&found["name"], &found["initial"]), (&json!("Tea"), &json!(null)));
+        let first = sliding(&server, &bob, None, list(0, 9, 1)).await;
+        let found = &first["rooms"][&room];
+        assert_eq!((&found["name"], &found["avatar"]), (&json!("Tea"), &json!("mxc://test.example/tea")));
+        assert_eq!((&found["joined_count"], &found["invited_count"]), (&json!(2), &json!(0)));
+        assert!(found["heroes"].is_null());
+        // It expands as other rooms do.
+        let mut body = list(0, 9, 5);
+        body["lists"]["all"]["required_state"] = json!([["m.room.create", ""], ["m.room.name", ""]]);
+        let second = sliding(&server, &bob, Some(pos(&first)), body.clone()).await;
+        let found = &second["rooms"][&room];
+        assert_eq!((&found["unstable_expanded_timeline"], &found["initial"]), (&json!(true), &json!(null)));
+        assert_eq!(bodies(found), ["message 1", "message 2", "message 3"]);
+        assert_eq!(required(found), [("m.room.create", "")]);
+        let third = sliding(&server, &bob, Some(pos(&second)), body).await;
+        assert_eq!(third["rooms"], json!({}));
+    }
+}
+
+#[tokio::test]
+async fn a_nameless_room_that_was_left_has_heroes() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob, room) = two_in_a_room(&server).await;
+    server.post(&room_path(&room, "ban"), &alice.token, json!({ "user_id": &bob.id })).await.ok();
+    server.put(&room_path(&room, "state/m.room.name"), &alice.token, json!({ "name": "Tea" })).await.ok();
+    let first = sliding(&server, &bob, None, list(0, 9, 0)).await;
+    let found = &first["rooms"][&room];
+    assert!(found["name"].is_null() && found["timeline"].is_null(), "{found}");
+    assert_eq!(found["heroes"][0]["user_id"], alice.id.as_str());
+}
+
+#[tokio::test]
+async fn a_declined_invite_has_no_timeline() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room = create(&server, &alice, json!({ "invite": [&bob.id] })).await;
+    let first = sliding(&server, &bob, None, list(0, 9, 5)).await;
+    assert!(first["rooms"][&room]["invite_state"].is_array());
+    server.post(&room_path(&room, "leave"), &bob.token, json!({})).await.ok();
+    let second = sliding(&server, &bob, Some(pos(&first)), list(0, 9, 5)).await;
+    let found = &second["rooms"][&room];
+    assert!(found["timeline"].is_null() && found["invite_state"].is_null(), "{found}");
+    assert_eq!(found["required_state"][0]["content"]["membership"], "leave");
 }

@@ -28,6 +28,11 @@ fn body(timeline_limit: usize, pos: Option<&str>) -> Value {
     }
 }
 
+/// The bodies of the messages in a room's timeline.
+fn bodies(room: &Value) -> Vec<&str> {
+    crate::client::bodies(&room["timeline_events"])
+}
+
 #[tokio::test]
 async fn the_accepted_form_is_served() {
     for server in TestServer::on_each().await {
@@ -41,7 +46,7 @@ async fn the_accepted_form_is_served() {
         let found = &first["rooms"][&room];
         assert_eq!((&found["name"], &found["membership"]), (&json!("Tea"), &json!("join")));
         assert_eq!((&found["lists"], &found["initial"]), (&json!(["all"]), &json!(true)));
-        assert!(found["notification_count"].is_null());
+        assert_eq!((&found["notification_count"], &found["highlight_count"]), (&json!(3), &json!(0)));
         let state = super::required(found);
         assert!(
             state.contains(&("m.room.join_rules", "")) && state.contains(&("m.room.member", "@alice:test.example"))
@@ -51,7 +56,7 @@ async fn the_accepted_form_is_served() {
         }
         let second = stable(&server, &bob, body(2, Some(super::pos(&first)))).await;
         assert_eq!(second["rooms"][&room]["expanded_timeline"], true);
-        assert_eq!(super::bodies(&second["rooms"][&room]), ["two", "three"]);
+        assert_eq!(bodies(&second["rooms"][&room]), ["two", "three"]);
         let invited = create(&server, &alice, json!({ "invite": [&bob.id] })).await;
         let third = stable(&server, &bob, body(2, Some(super::pos(&second)))).await;
         assert!(third["rooms"][&invited]["stripped_state"].is_array());
@@ -93,4 +98,53 @@ async fn the_accepted_form_allows_a_hundred_subscriptions() {
     stable(&server, &alice, json!({ "room_subscriptions": subscriptions(100) })).await;
     let refused = server.post(PATH, &alice.token, json!({ "room_subscriptions": subscriptions(101) })).await;
     assert_eq!(refused.refusal(), (400, "M_INVALID_PARAM"));
+}
+
+#[tokio::test]
+async fn a_declined_invite_comes_as_stripped_state() {
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = create(&server, &alice, json!({ "invite": [&bob.id] })).await;
+        let first = stable(&server, &bob, body(2, None)).await;
+        assert_eq!(first["rooms"][&room]["membership"], "invite");
+        server.post(&crate::client::room_path(&room, "leave"), &bob.token, json!({})).await.ok();
+        let second = stable(&server, &bob, body(2, Some(super::pos(&first)))).await;
+        let found = &second["rooms"][&room];
+        assert_eq!((&found["membership"], &found["timeline_events"]), (&json!("leave"), &Value::Null));
+        assert!(found["required_state"].is_null(), "{found}");
+        let state = found["stripped_state"].as_array().expect("stripped state");
+        assert_eq!((state.len(), &state[0]["content"]["membership"]), (1, &json!("leave")));
+        let third = stable(&server, &bob, body(9, Some(super::pos(&second)))).await;
+        assert_eq!(third["rooms"], json!({}));
+    }
+}
+
+#[tokio::test]
+async fn threads_are_not_counted_with_the_room() {
+    let server = TestServer::sqlite().await;
+    let (alice, bob, room) = crate::client::two_in_a_room(&server).await;
+    let root = say(&server, &alice, &room, "root").await;
+    let content = json!({
+        "msgtype": "m.text", "body": "in the thread",
+        "m.relates_to": { "rel_type": "m.thread", "event_id": &root },
+    });
+    crate::client::send(&server, &alice, &room, "m.room.message", content).await.ok();
+    let first = stable(&server, &bob, body(2, None)).await;
+    assert_eq!(first["rooms"][&room]["notification_count"], 1);
+}
+
+#[tokio::test]
+async fn names_of_lists_are_opaque_identifiers() {
+    let server = TestServer::sqlite().await;
+    let alice = server.register("alice").await;
+    let named = |name: String| {
+        let list = json!({ "range": [0, 9], "timeline_limit": 0, "required_state": {} });
+        server.post(PATH, &alice.token, json!({ "lists": { name: list } }))
+    };
+    for name in ["x".repeat(255), "aZ0-._~".to_owned()] {
+        named(name).await.ok();
+    }
+    for name in ["x".repeat(256), String::new(), "a b".to_owned(), "ä".to_owned()] {
+        assert_eq!(named(name).await.refusal(), (400, "M_INVALID_PARAM"));
+    }
 }
