@@ -6,6 +6,7 @@
 
 mod register;
 mod registration_tokens;
+mod room_block;
 mod routes;
 mod scheduled_tasks;
 mod server_version;

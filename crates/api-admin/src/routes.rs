@@ -2,7 +2,7 @@
 
 use plexus_http::{Prefixes, Routes};
 
-use crate::{Api, register, registration_tokens, scheduled_tasks, server_version};
+use crate::{Api, register, registration_tokens, room_block, scheduled_tasks, server_version};
 
 const V1: Prefixes = Prefixes(&["/_synapse/admin/v1"]);
 
@@ -17,6 +17,8 @@ pub fn routes() -> Routes<Api> {
     r.get(V1, "/registration_tokens/{token}", registration_tokens::get);
     r.put(V1, "/registration_tokens/{token}", registration_tokens::update);
     r.delete(V1, "/registration_tokens/{token}", registration_tokens::delete);
+    r.get(V1, "/rooms/{room_id}/block", room_block::get);
+    r.put(V1, "/rooms/{room_id}/block", room_block::put);
     r.get(V1, "/scheduled_tasks", scheduled_tasks::list);
     r
 }

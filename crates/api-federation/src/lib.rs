@@ -17,6 +17,7 @@ mod membership;
 mod openid;
 mod query;
 mod responses;
+mod room;
 pub mod routes;
 pub mod services;
 mod space;

@@ -138,6 +138,7 @@ pub(crate) fn not_invited(error: MembershipError) -> ApiError {
         | MembershipError::NoServer
         | MembershipError::BadState
         | MembershipError::StillInRoom
+        | MembershipError::TooComplex(_)
         | MembershipError::NotInvited
         | MembershipError::IdentityKey
         | MembershipError::Send(_) => ApiError::forbidden(text),
@@ -149,6 +150,7 @@ fn limited(error: LimitError) -> ApiError {
     match error {
         LimitError::RateLimited(limited) => limited.into(),
         LimitError::InvitesBlocked => ApiError::forbidden("This server does not accept room invites"),
+        LimitError::RoomBlocked => ApiError::forbidden(error.to_string()),
         LimitError::InviteBlocked => {
             ApiError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "You are not permitted to invite this user")
         }

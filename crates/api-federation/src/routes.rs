@@ -12,7 +12,7 @@ use crate::discovery::{
     discover_homeserver, get_remote_server_keys, get_remote_server_keys_batch, get_server_keys, get_server_version,
 };
 use crate::{
-    Api, authenticated_media, authorization, backfill, device, directory, event, keys, membership, openid, query,
+    Api, authenticated_media, authorization, backfill, device, directory, event, keys, membership, openid, query, room,
     space, thirdparty, transactions,
 };
 
@@ -64,6 +64,7 @@ fn rooms(r: &mut Routes<Api>) {
     r.post(Federation::V1, "/get_missing_events/{room_id}", event::get_missing_events::handle).body_up_to(EVENT_IDS);
     r.get(Federation::V1, "/timestamp_to_event/{room_id}", event::get_event_by_timestamp::v1::handle);
     r.get(Federation::V1, "/hierarchy/{room_id}", space::get_hierarchy::v1::handle);
+    r.get(Federation::UNSTABLE, "/rooms/{room_id}/complexity", room::get_room_complexity::handle);
 }
 
 fn handshakes(r: &mut Routes<Api>) {

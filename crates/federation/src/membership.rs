@@ -119,6 +119,14 @@ impl RemoteMemberships for RemoteMembershipChanger {
         Box::pin(self.withdraw(change))
     }
 
+    fn room_complexity<'a>(
+        &'a self,
+        server: &'a ServerName,
+        room: &'a RoomId,
+    ) -> BoxFuture<'a, Result<f64, PeerError>> {
+        self.receiver.peers.room_complexity(server, room)
+    }
+
     fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId) -> BoxFuture<'a, Object> {
         Box::pin(invite::remote_profile(&*self.receiver.peers, server, user))
     }

@@ -206,6 +206,9 @@ pub trait Peers: PolicyServers + RemoteAliases {
         direction: Direction,
     ) -> PeerResponse<'a, NearestEvent>;
 
+    /// `GET /rooms/{roomId}/complexity`, which only Synapse and this server serve.
+    fn room_complexity<'a>(&'a self, server: &'a ServerName, room: &'a RoomId) -> PeerResponse<'a, f64>;
+
     /// `PUT /exchange_third_party_invite/{roomId}`
     fn exchange_third_party_invite<'a>(
         &'a self,

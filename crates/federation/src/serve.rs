@@ -2,6 +2,7 @@
 //! than it may know.
 
 mod admission;
+mod complexity;
 mod events;
 mod history;
 mod invite;
@@ -17,6 +18,7 @@ use plexus_rooms::model::limits::LimitError;
 use plexus_rooms::write::error::SendError;
 use plexus_store::DbError;
 
+pub use complexity::complexity;
 pub use events::pdus;
 pub use history::{MAX_BACKFILL, MAX_MISSING, backfill, event, missing_events, timestamp_to_event};
 pub use invite::check_room_state;

@@ -133,6 +133,7 @@ pub fn membership_error(error: MembershipError) -> ApiError {
             ApiError::not_found("Can't join remote room because no servers that are in the room have been provided.")
         }
         MembershipError::BadState => ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
+        MembershipError::TooComplex(_) => ApiError::bad_request("M_RESOURCE_LIMIT_EXCEEDED", text),
         MembershipError::Limit(error) => limit_error(error),
         MembershipError::Remote(error) => remote_error(&error),
         MembershipError::Send(error) => send_error(error),
@@ -164,10 +165,12 @@ pub fn create_error(error: CreateError) -> ApiError {
     }
 }
 
-fn limit_error(error: LimitError) -> ApiError {
+/// Returns the client's error for a change that a limit of this server does not allow.
+pub fn limit_error(error: LimitError) -> ApiError {
     match error {
         LimitError::RateLimited(limited) => limited.into(),
         LimitError::InvitesBlocked => ApiError::forbidden("Invites have been disabled on this server"),
+        LimitError::RoomBlocked => ApiError::forbidden(error.to_string()),
         LimitError::InviteBlocked => {
             ApiError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "You are not permitted to invite this user")
         }

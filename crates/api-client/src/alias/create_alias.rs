@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use plexus_base::config::Config;
+use plexus_http::room_errors::limit_error;
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State, require_not_suspended};
 use plexus_protocol::id::{RoomAlias, RoomId};
 use plexus_rooms::Rooms;
@@ -38,6 +39,9 @@ pub(crate) async fn handle(
     }
     if !DirectoryRules::alias_creation(&config).allow(&requester.user_id, &[alias.as_str()], room.id.as_str()) {
         return Err(ApiError::forbidden("Not allowed to create alias"));
+    }
+    if let Some(refusal) = rooms.entry_refusal(&room.id).await? {
+        return Err(limit_error(refusal));
     }
     let (nid, creator, text) = (room.nid, requester.user_id.clone(), alias.as_str().to_owned());
     match db.write(move |tx| repo::aliases::add(tx, &text, nid, creator.as_str())).await {

@@ -37,7 +37,7 @@ options! {
         /// A name for this server in reported statistics.
         later server_context: Option<String>,
         /// Joining large rooms of other servers.
-        later limit_remote_rooms: LimitRemoteRooms,
+        acts limit_remote_rooms: LimitRemoteRooms,
         /// Whether creating an alias for a room requires membership in it.
         acts require_membership_for_aliases: bool = true,
         /// Whether users may have a different name or avatar in a room. They always may.
@@ -80,14 +80,14 @@ options! {
     /// Joining large rooms of other servers.
     pub struct LimitRemoteRooms {
         /// Whether joining is limited by complexity.
-        later enabled: bool = false,
+        acts enabled: bool = false,
         /// The most complex room that may be joined: its current state events, divided by 500.
-        later complexity: f64 = 1.0,
+        acts complexity: f64 = 1.0,
         /// The error message for users who try to join a more complex room.
-        later complexity_error: String = "Your homeserver is unable to join rooms this large or complex. Please speak \
+        acts complexity_error: String = "Your homeserver is unable to join rooms this large or complex. Please speak \
             to your server administrator, or upgrade your instance to join this room.".to_owned(),
         /// Whether server administrators may join anyway.
-        later admins_can_join: bool = false,
+        acts admins_can_join: bool = false,
     }
 }
 

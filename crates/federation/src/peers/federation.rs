@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use plexus_net::federation::api::event::{self, get_event_by_timestamp};
 use plexus_net::federation::api::membership::{self, create_join_event};
-use plexus_net::federation::api::{authorization, backfill, policy, query, thirdparty};
+use plexus_net::federation::api::{authorization, backfill, policy, query, room, thirdparty};
 use plexus_net::federation::{FederationClient, KeyRing, WantedKey};
 use plexus_net::{Purpose, percent_encode};
 use plexus_protocol::event::Pdu;
@@ -212,6 +212,13 @@ impl Peers for FederationPeers {
             let response =
                 get_event_by_timestamp::call(&self.client, server, room, ts, direction).await.map_err(peer_error)?;
             Ok(NearestEvent { event_id: response.event_id, origin_server_ts: response.origin_server_ts })
+        })
+    }
+
+    fn room_complexity<'a>(&'a self, server: &'a ServerName, room: &'a RoomId) -> PeerResponse<'a, f64> {
+        Box::pin(async move {
+            let response = room::get_room_complexity::call(&self.client, server, room).await;
+            Ok(response.map_err(peer_error)?.v1)
         })
     }
 

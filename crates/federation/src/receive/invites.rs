@@ -35,6 +35,9 @@ pub async fn receive_invite(
         return Err(ReceiveError::NotAnInvite);
     }
     writer.invite_permissions.check(Authority::User, invite.sender(), [&ours]).await??;
+    if let Some(refusal) = receiver.rooms.entry_refusal(invite.room_id()).await? {
+        return Err(refusal.into());
+    }
     let counted = writer.limits.remote_invite(invite.sender(), &ours, invite.room_id())?;
     let mut checked = receiver.verifier.verify(vec![invite]).await;
     let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;

@@ -16,6 +16,7 @@ pub mod media;
 pub mod membership;
 pub mod policy;
 pub mod query;
+pub mod room;
 pub mod space;
 pub mod thirdparty;
 pub mod transactions;
@@ -60,6 +61,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     policy::sign_event::ENDPOINT,
     query::get_profile_information::ENDPOINT,
     query::get_room_information::ENDPOINT,
+    room::get_room_complexity::ENDPOINT,
     space::get_hierarchy::ENDPOINT,
     thirdparty::exchange_invite::ENDPOINT,
     transactions::send_transaction_message::ENDPOINT,

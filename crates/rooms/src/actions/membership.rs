@@ -1,6 +1,7 @@
 //! Changes memberships: joins, invites, leaves, knocks, kicks, bans, and forgetting rooms
 //! (<https://spec.matrix.org/v1.19/client-server-api/#room-membership>).
 
+pub mod complexity;
 mod error;
 mod join;
 mod remote;
@@ -29,6 +30,7 @@ use crate::write::graph::{self, AddOutcome};
 use crate::write::writer::RoomWriter;
 use crate::write::{head_lock, policy, transactions};
 
+pub use complexity::RemoteRoomLimit;
 pub use error::MembershipError;
 pub use remote::{RemoteMemberships, Via};
 pub use third_party::ThirdPartyInviteClaim;
@@ -80,19 +82,26 @@ pub struct MembershipChanger {
     invite_profiles: bool,
     /// `None` if this server does not federate.
     remote: Option<Arc<dyn RemoteMemberships>>,
+    remote_room_limit: Option<RemoteRoomLimit>,
 }
 
 impl MembershipChanger {
     /// Creates the service. `invite_profiles`: whether invites contain the invited user's profile.
     #[must_use]
     pub fn new(writer: Arc<RoomWriter>, invite_profiles: bool) -> Self {
-        Self { rooms: Arc::clone(writer.rooms()), writer, invite_profiles, remote: None }
+        Self { rooms: Arc::clone(writer.rooms()), writer, invite_profiles, remote: None, remote_room_limit: None }
     }
 
     /// Makes the service go through other servers for rooms that this one is not in.
     #[must_use]
     pub fn federating(self, remote: Arc<dyn RemoteMemberships>) -> Self {
         Self { remote: Some(remote), ..self }
+    }
+
+    /// Makes the service refuse to join rooms of other servers that are too complex.
+    #[must_use]
+    pub fn limiting_remote_rooms(self, limit: Option<RemoteRoomLimit>) -> Self {
+        Self { remote_room_limit: limit, ..self }
     }
 
     /// `sender` invites `target`.
@@ -105,6 +114,7 @@ impl MembershipChanger {
 
     async fn invite_with(&self, change: &MembershipChange, server_fields: &Object) -> Result<Sent, MembershipError> {
         let room = self.room(&change.room_id).await?;
+        self.require_open(&change.room_id).await?;
         self.rooms.full_state(&room).await?;
         if membership_in(&room, &change.target) == Some(Membership::Ban) {
             return Err(MembershipError::Banned);
@@ -125,6 +135,7 @@ impl MembershipChanger {
     /// `target`, who is also the sender, knocks.
     pub async fn knock(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         self.writer.limits.knock(change.authority, &change.target)?;
+        self.require_open(&change.room_id).await?;
         match self.resident_room(&change.room_id).await? {
             Some(room) => self.set(&room, &change, "knock", Some(&change.target), &Object::new()).await,
             None => {
@@ -208,6 +219,11 @@ impl MembershipChanger {
             return Err(MembershipError::StillInRoom);
         }
         Ok(())
+    }
+
+    /// Checks that this server lets its users enter the room.
+    async fn require_open(&self, room_id: &RoomId) -> Result<(), MembershipError> {
+        self.rooms.entry_refusal(room_id).await?.map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 
     async fn room(&self, room_id: &RoomId) -> Result<Arc<Room>, MembershipError> {

@@ -33,6 +33,9 @@ pub enum LimitError {
     /// `block_non_admin_invites` is set.
     #[error("invites have been disabled on this server")]
     InvitesBlocked,
+    /// An administrator has blocked the room.
+    #[error("This room has been blocked on this server")]
+    RoomBlocked,
     /// The invited user does not accept invites, or none by the sender.
     #[error("the user does not accept this invite")]
     InviteBlocked,

@@ -19,6 +19,7 @@ use crate::model::engine_memory::EngineMemory;
 use crate::model::erased_users::ErasedUsers;
 use crate::model::event_cache::EventCache;
 use crate::model::interner::Interner;
+use crate::model::limits::LimitError;
 use crate::model::load::{self, LoadedRoom};
 use crate::model::loaded_rooms::LoadedRooms;
 use crate::model::memberships::Memberships;
@@ -228,6 +229,16 @@ impl Rooms {
         let version = version.parse();
         let version = version.map_err(|error| DbError::bad_data(format!("rooms, room_nid {nid}"), error))?;
         Ok(Some((nid, version)))
+    }
+
+    /// Returns why no user of this server can enter a room or be invited to it; `None` if the server allows it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn entry_refusal(&self, id: &RoomId) -> Result<Option<LimitError>, DbError> {
+        let key = id.clone();
+        let blocked_by = self.db.read(move |tx| repo::blocked_rooms::blocked_by(tx, key.as_str())).await?;
+        Ok(blocked_by.map(|_| LimitError::RoomBlocked))
     }
 
     /// Returns the ids of rooms, in the order of their numbers, without loading the rooms.

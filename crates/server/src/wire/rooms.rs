@@ -58,7 +58,9 @@ impl RoomServices {
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), peers));
         let invite_profiles = config.server.include_profile_data_on_invite;
         let remote = Arc::new(RemoteMembershipChanger::new(Arc::clone(&receiver)));
-        let members = MembershipChanger::new(Arc::clone(&writer), invite_profiles).federating(remote);
+        let members = MembershipChanger::new(Arc::clone(&writer), invite_profiles)
+            .federating(remote)
+            .limiting_remote_rooms(settings::remote_room_limit(&config.blocking.limit_remote_rooms));
         Ok(Self {
             inbox: Inbox::new(Arc::clone(&receiver)),
             sender: Arc::new(EventSender::new(Arc::clone(&writer))),

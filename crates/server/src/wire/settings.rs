@@ -7,7 +7,8 @@ use plexus_accounts::settings::{
     GuessSettings, LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
 };
 use plexus_base::config::{
-    self, ApiSection, AutoJoinPreset, Config, IpRange, PasswordLogin, PrejoinStateEntry, ThumbnailMethod, TlsVersion,
+    self, ApiSection, AutoJoinPreset, Config, IpRange, LimitRemoteRooms, PasswordLogin, PrejoinStateEntry,
+    ThumbnailMethod, TlsVersion,
 };
 use plexus_media::{DownloadSettings, Downloads, MediaSettings, MediaStore, Method, ThumbnailSize, UploadLimit};
 use plexus_net::federation::{Backoff, FederationSettings, Retries, TrustedKeyServer};
@@ -15,7 +16,7 @@ use plexus_net::{AddressGuard, AddressGuards, FederationClient, HttpSettings, Tl
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::{IdError, ServerName, UserId};
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{AutoJoinSettings, Preset, RoomDefaults, stripped};
+use plexus_rooms::{AutoJoinSettings, Preset, RemoteRoomLimit, RoomDefaults, stripped};
 
 use crate::open_files::federation_connections;
 use crate::start_error::StartError;
@@ -291,4 +292,13 @@ pub(crate) fn stripped_state_types(config: &ApiSection) -> Vec<PrejoinStateEntry
     }
     shown.extend(options.additional_event_types.iter().cloned());
     shown
+}
+
+/// Returns the limit on rooms of other servers, if there is one.
+pub(super) fn remote_room_limit(config: &LimitRemoteRooms) -> Option<RemoteRoomLimit> {
+    config.enabled.then(|| RemoteRoomLimit {
+        max_complexity: config.complexity,
+        error: config.complexity_error.clone(),
+        admins_can_join: config.admins_can_join,
+    })
 }

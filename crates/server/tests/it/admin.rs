@@ -1,6 +1,7 @@
 //! The admin API.
 
 pub(crate) mod registration_tokens;
+mod room_block;
 mod scheduled_tasks;
 
 use plexus_accounts::{SignedRegistration, shared_secret_mac};

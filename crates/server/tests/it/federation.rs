@@ -43,6 +43,9 @@ mod query {
     mod get_room_information;
 }
 pub(crate) mod remote_media;
+mod room {
+    mod get_room_complexity;
+}
 mod space {
     mod get_hierarchy;
 }

@@ -205,6 +205,10 @@ impl Peers for Wire {
         Box::pin(async move { Err(self.refused(server, "nobody invites here")) })
     }
 
+    fn room_complexity<'a>(&'a self, server: &'a ServerName, _: &'a RoomId) -> PeerResponse<'a, f64> {
+        Box::pin(async move { Err(self.refused(server, "complexity is not reported here")) })
+    }
+
     fn exchange_third_party_invite<'a>(
         &'a self,
         server: &'a ServerName,

@@ -46,6 +46,9 @@ pub enum MembershipError {
     /// There is no third-party invite of the address.
     #[error("Nobody has invited the owner of that address")]
     NotInvited,
+    /// The room is too complex for this server.
+    #[error("{0}")]
+    TooComplex(String),
     /// A limit of this server does not allow the change.
     #[error(transparent)]
     Limit(#[from] LimitError),

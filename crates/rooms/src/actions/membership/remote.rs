@@ -52,6 +52,10 @@ pub trait RemoteMemberships: Send + Sync {
         change: &'a MembershipChange,
     ) -> BoxFuture<'a, Result<Option<Sent>, MembershipError>>;
 
+    /// Returns a room's complexity as a server in it reports it.
+    fn room_complexity<'a>(&'a self, server: &'a ServerName, room: &'a RoomId)
+    -> BoxFuture<'a, Result<f64, PeerError>>;
+
     /// Returns the name and avatar of a user of another server; an empty object if that server does not respond soon.
     fn profile<'a>(&'a self, server: &'a ServerName, user: &'a UserId) -> BoxFuture<'a, Object>;
 

@@ -1,23 +1,83 @@
-//! `POST /rooms/{room_id}/report/{event_id}`.
+//! `POST /rooms/{room_id}/report/{event_id}`, `/rooms/{room_id}/report` and `/users/{user_id}/report`.
 
-use plexus_testkit::server::TestServer;
+use plexus_testkit::TestPlace;
+use plexus_testkit::server::{TestServer, TestUser};
 use serde_json::json;
 
-use crate::client::{join, public_room, room_path, say};
+use crate::client::{join, public_room, room_path, say, two_in_a_room};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports() {
-    let server = TestServer::sqlite().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room = public_room(&server, &alice).await;
-    let event = say(&server, &alice, &room, "rude").await;
-    let report = room_path(&room, &format!("report/{event}"));
-    assert_eq!(server.post(&report, &bob.token, json!({})).await.refusal(), (404, "M_NOT_FOUND"));
-    join(&server, &bob, &room).await;
-    server.post(&report, &bob.token, json!({ "reason": "rude", "score": -100 })).await.ok();
-    server.post(&room_path(&room, "report"), &bob.token, json!({ "reason": "rude" })).await.ok();
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = public_room(&server, &alice).await;
+        let event = say(&server, &alice, &room, "rude").await;
+        let report = room_path(&room, &format!("report/{event}"));
+        assert_eq!(server.post(&report, &bob.token, json!({})).await.refusal(), (404, "M_NOT_FOUND"));
+        join(&server, &bob, &room).await;
+        server.post(&report, &bob.token, json!({ "reason": "rude", "score": -100 })).await.ok();
+        server.post(&room_path(&room, "report"), &bob.token, json!({ "reason": "rude" })).await.ok();
+        let user = format!("/_matrix/client/v3/users/{}/report", alice.id);
+        server.post(&user, &bob.token, json!({ "reason": "rude" })).await.ok();
+        let missing =
+            server.post(&room_path("!none:test.example", "report"), &bob.token, json!({ "reason": "" })).await;
+        assert_eq!(missing.refusal(), (404, "M_NOT_FOUND"));
+        // It does not say who is known here.
+        let unknown = "/_matrix/client/v3/users/@nobody:test.example/report";
+        server.post(unknown, &bob.token, json!({ "reason": "rude" })).await.ok();
+    }
+}
+
+struct Paths {
+    event: String,
+    room: String,
+    user: String,
+}
+
+/// A room with an event of Alice's. Bob may report it, the room and Alice.
+async fn reported(server: &TestServer) -> (TestUser, Paths) {
+    let (alice, bob, room) = two_in_a_room(server).await;
+    let event = room_path(&room, &format!("report/{}", say(server, &alice, &room, "rude").await));
     let user = format!("/_matrix/client/v3/users/{}/report", alice.id);
-    server.post(&user, &bob.token, json!({ "reason": "rude" })).await.ok();
-    let missing = server.post(&room_path("!none:test.example", "report"), &bob.token, json!({ "reason": "" })).await;
-    assert_eq!(missing.refusal(), (404, "M_NOT_FOUND"));
+    (bob, Paths { event, room: room_path(&room, "report"), user })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_reports_are_refused() {
+    let server = TestServer::sqlite().await;
+    let (bob, Paths { event, room, user }) = reported(&server).await;
+    let long = json!({ "reason": "x".repeat(16 * 1024 + 1) });
+    let cases = [
+        (&event, json!({ "reason": 1 }), (400, "M_BAD_JSON")),
+        (&event, json!({ "score": "low" }), (400, "M_BAD_JSON")),
+        (&event, json!([]), (400, "M_BAD_JSON")),
+        (&event, long.clone(), (413, "M_TOO_LARGE")),
+        (&room, json!({}), (400, "M_MISSING_PARAM")),
+        (&room, json!({ "reason": null }), (400, "M_BAD_JSON")),
+        (&room, long.clone(), (413, "M_TOO_LARGE")),
+        (&user, json!({}), (400, "M_MISSING_PARAM")),
+        (&user, json!({ "reason": [] }), (400, "M_BAD_JSON")),
+        (&user, long, (413, "M_TOO_LARGE")),
+    ];
+    for (path, body, refusal) in cases {
+        let text: String = body.to_string().chars().take(100).collect();
+        assert_eq!(server.post(path, &bob.token, body).await.refusal(), refusal, "{path}: {text}");
+    }
+    server.post(&event, &bob.token, json!({})).await.ok();
+}
+
+/// The reports of a user count together, whatever they are about.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_are_limited() {
+    let place = TestPlace::sqlite();
+    let config = "rc_reports: {per_second: 0.001, burst_count: 3}";
+    let server = TestServer::on(place).config(config).start().await;
+    let (bob, Paths { event, room, user }) = reported(&server).await;
+    let body = json!({ "reason": "rude" });
+    for path in [&event, &room, &user] {
+        server.post(path, &bob.token, body.clone()).await.ok();
+    }
+    for path in [&event, &room, &user] {
+        assert_eq!(server.post(path, &bob.token, body.clone()).await.refusal(), (429, "M_LIMIT_EXCEEDED"));
+    }
 }

@@ -1,0 +1,3 @@
+//! Rooms as a whole.
+
+pub(crate) mod get_room_complexity;
