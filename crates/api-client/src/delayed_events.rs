@@ -113,7 +113,7 @@ pub(crate) struct Delay {
 }
 
 /// Deserializes a number. An empty one is an error, and not absent: the event would be sent at once.
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(D::Error::custom)
 }
@@ -148,6 +148,7 @@ pub(crate) async fn delayed_by(
         state_key: event.state_key,
         content: event.content,
         delay_ms,
+        sticky_duration_ms: event.sticky_duration_ms,
     };
     Ok(JsonBody(Sent::Later { delay_id: schedule(delayed, event, Form::Query).await? }))
 }

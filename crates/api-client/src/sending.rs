@@ -1,10 +1,13 @@
 //! The parts that endpoints which send events share.
 
 use plexus_http::{ApiError, Requester};
+use plexus_protocol::event::sticky::MAX_DURATION_MS;
 use plexus_protocol::id::EventId;
-use plexus_rooms::Transaction;
+use plexus_rooms::{Rooms, Transaction};
 use plexus_store::repo::transactions::MAX_TXN_ID_BYTES;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::delayed_events::number;
 
 /// The response of endpoints that send events.
 #[derive(Debug, Serialize)]
@@ -20,6 +23,25 @@ pub(crate) enum Sent {
     Now { event_id: EventId },
     /// The event was scheduled.
     Later { delay_id: String },
+}
+
+/// The parameter of the query that makes a message event sticky (MSC4354).
+#[derive(Debug, Deserialize)]
+pub(crate) struct Sticky {
+    #[serde(rename = "org.matrix.msc4354.sticky_duration_ms", default, deserialize_with = "number")]
+    duration_ms: Option<i64>,
+}
+
+impl Sticky {
+    /// Returns the duration in ms, if the request has one and events can be sticky here.
+    pub(crate) fn duration_ms(&self, rooms: &Rooms) -> Result<Option<u64>, ApiError> {
+        let Some(duration_ms) = self.duration_ms.filter(|_| rooms.sticky_events().is_enabled()) else {
+            return Ok(None);
+        };
+        let allowed = u64::try_from(duration_ms).ok().filter(|duration_ms| *duration_ms <= MAX_DURATION_MS);
+        let text = || format!("The sticky duration must be a number of milliseconds from 0 to {MAX_DURATION_MS}");
+        allowed.map(Some).ok_or_else(|| ApiError::invalid_param(text()))
+    }
 }
 
 /// Returns the transaction that a request's path names; `None` for tokens without a device.

@@ -38,6 +38,7 @@ mod parse;
 pub mod redact;
 pub mod relation;
 pub mod sign;
+pub mod sticky;
 #[cfg(test)]
 mod tests;
 
@@ -74,6 +75,7 @@ struct Inner {
     prev_events: OnceLock<Box<[EventId]>>,
     auth_events: OnceLock<Box<[EventId]>>,
     redacts: Option<EventId>,
+    sticky_duration_ms: Option<u64>,
     unsigned: Option<Object>,
     json: Box<str>,
 }
@@ -170,6 +172,11 @@ impl Pdu {
         self.0.redacts.as_ref()
     }
 
+    /// Returns for how long the event says it is sticky, in ms. See [`sticky::expires_ts`].
+    pub fn sticky_duration_ms(&self) -> Option<u64> {
+        self.0.sticky_duration_ms
+    }
+
     /// The `unsigned` object, if any.
     pub fn unsigned(&self) -> Option<&Object> {
         self.0.unsigned.as_ref()
@@ -225,6 +232,7 @@ impl Inner {
             prev_events: self.prev_events.clone(),
             auth_events: self.auth_events.clone(),
             redacts: self.redacts.clone(),
+            sticky_duration_ms: self.sticky_duration_ms,
             unsigned: self.unsigned.clone(),
             json: json.into(),
         }

@@ -41,6 +41,7 @@ async fn measure(db: Database) {
         limits: plexus_rooms::MembershipLimits::none(&clock),
         invite_filtering: false,
         forget_on_leave: false,
+        sticky_events: true,
     });
     let (creator, sender) = (RoomCreator::new(Arc::clone(&writer)), Arc::new(EventSender::new(Arc::clone(&writer))));
     let begun = clock.monotonic();
@@ -89,6 +90,7 @@ fn message(room: &RoomId, round: &str, number: usize) -> NewEvent {
         content: Object::from([("body", format!("Message {number} of {round}")), ("msgtype", "m.text".into())]),
         redacts: None,
         origin_server_ts: None,
+        sticky_duration_ms: None,
         transaction: Some(Transaction { device_id: "DEVICE".into(), txn_id: format!("{round}-{number}").into() }),
     }
 }

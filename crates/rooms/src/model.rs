@@ -29,6 +29,7 @@ pub(crate) mod servers;
 pub(crate) mod sorted;
 pub mod state_at;
 pub mod state_map;
+pub(crate) mod sticky_events;
 pub mod stored_events;
 pub(crate) mod summary_cache;
 pub mod timeline_event;

@@ -23,5 +23,6 @@ pub(crate) mod pending;
 pub(crate) mod persist;
 pub mod policy;
 pub(crate) mod redactions;
+pub(crate) mod sticky;
 pub(crate) mod transactions;
 pub mod writer;

@@ -82,6 +82,8 @@ pub struct NewDelayedEvent {
     pub content: Object,
     /// The delay in ms, more than 0.
     pub delay_ms: u64,
+    /// Makes it sticky for so many ms once it is sent.
+    pub sticky_duration_ms: Option<u64>,
 }
 
 /// Why something was not done with a delayed event.
@@ -179,7 +181,8 @@ impl DelayedEvents {
     /// See [`DelayedEventError`].
     pub async fn schedule(&self, event: NewDelayedEvent) -> Result<String, DelayedEventError> {
         let max_delay_ms = self.limits.max_delay_ms().ok_or(DelayedEventError::Disallowed)?;
-        let NewDelayedEvent { sender, room_id, event_type, state_key, delay_ms, is_suspended, .. } = event;
+        let NewDelayedEvent { sender, room_id, event_type, state_key, is_suspended, .. } = event;
+        let NewDelayedEvent { delay_ms, sticky_duration_ms, .. } = event;
         let content = Value::Object(event.content);
         let request = event.transaction.map(|it| DelayRequest {
             device_id: it.device_id.to_string(),
@@ -195,6 +198,7 @@ impl DelayedEvents {
             state_key,
             content: content.to_json(),
             delay_ms,
+            sticky_duration_ms,
             delayed_since_ts: self.clock.now_ms(),
             finalised: None,
         };

@@ -51,6 +51,13 @@ pub enum Change {
         /// The room as its writer has it.
         object: HandedOver,
     },
+    /// An event became sticky, or a soft-failed one that is turned out to be allowed.
+    Sticky(StickyEvent),
+    /// A server that came into a room is to get stored events.
+    OutgoingToNewServer {
+        /// The position of the last of them.
+        position: Position,
+    },
     /// A user's membership of a room changed (joined, invited, left, banned, knocked).
     Membership {
         /// The user.
@@ -178,9 +185,11 @@ impl Change {
             | Self::Tokens { position, .. }
             | Self::Profile { position, .. }
             | Self::Erased { position, .. }
+            | Self::OutgoingToNewServer { position }
             | Self::Missed { position } => *position,
             Self::Membership { membership, .. } => membership.position,
             Self::Receipt(receipt) => receipt.position,
+            Self::Sticky(event) => event.position,
         }
     }
 
@@ -205,6 +214,25 @@ pub struct RoomMembership {
     pub position: Position,
     /// Whether the user has left and forgotten the room.
     pub forgotten: bool,
+}
+
+/// An event that is sticky (MSC4354).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StickyEvent {
+    /// The event.
+    pub event_nid: EventNid,
+    /// Its room.
+    pub room_nid: RoomNid,
+    /// Its place in the timeline; of an event that is not there, when it was received or turned out to be allowed.
+    pub position: Position,
+    /// Until when it is sticky, Unix ms.
+    pub expires_ts: u64,
+    /// The length of its JSON.
+    pub bytes: u64,
+    /// Whether this server sent it.
+    pub is_own: bool,
+    /// Whether the current state did not allow it: nobody sees it.
+    pub soft_failed: bool,
 }
 
 /// A receipt.

@@ -24,7 +24,7 @@ pub mod repo;
 pub mod varint;
 pub mod words;
 
-pub use change::{Change, CommitListener, HandedOver};
+pub use change::{Change, CommitListener, HandedOver, StickyEvent};
 pub use db::migrate;
 pub use db::{
     Any, Backend, Blame, Database, DbError, FromSql, Later, OpenError, Options, Param, Row, ToSql, Tx, first, readable,

@@ -21,6 +21,7 @@ mod request;
 mod rooms;
 mod sent_members;
 mod state;
+pub(crate) mod sticky;
 pub(crate) mod stripped;
 mod summary;
 pub(crate) mod timeline;

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use plexus_base::Background;
 use plexus_protocol::id::UserId;
 use plexus_rooms::{RoomView, Rooms};
-use plexus_store::{Change, CommitListener, DbError, Position, RoomNid};
+use plexus_store::{Change, CommitListener, DbError, Position, RoomNid, StickyEvent};
 use tokio::runtime::Handle;
 
 pub use index::{ChangeIndex, MaybeChanged};
@@ -114,6 +114,7 @@ impl Notifier {
 
     fn wake_for(&self, change: &Change) {
         match change {
+            Change::Sticky(StickyEvent { room_nid: room, soft_failed: false, .. }) => self.wakers.wake_room(*room),
             Change::Event { room, .. } => {
                 if !self.wakers.room_waiters.is_empty() {
                     self.wakers.room_waiters.wake(room);
@@ -136,6 +137,8 @@ impl Notifier {
             | Change::FederationToDevice { .. }
             | Change::Room { .. }
             | Change::OlderMemberships { .. }
+            | Change::OutgoingToNewServer { .. }
+            | Change::Sticky(StickyEvent { soft_failed: true, .. })
             | Change::Forgotten { .. }
             | Change::DeviceDeleted { .. }
             | Change::Tokens { .. }

@@ -39,7 +39,9 @@ use known_rooms::KnownRooms;
 use labels::LabelsCache;
 use lists::Selection;
 pub use pos::Pos;
-pub use request::{ExtensionRooms, Extensions, Form, List, ListFilters, RoomConfig, SlidingRequest, ToDeviceExtension};
+pub use request::{
+    ExtensionRooms, Extensions, Form, List, ListFilters, RoomConfig, SlidingRequest, StickyExtension, ToDeviceExtension,
+};
 pub use required_state::{RequiredState, StatePattern, StateSelection};
 use room::RoomReader;
 use room_facts::RoomFactsCache;

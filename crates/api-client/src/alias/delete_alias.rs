@@ -62,6 +62,7 @@ async fn remove_from_canonical(sender: &EventSender, room: &Room, user: &UserId,
         content,
         redacts: None,
         origin_server_ts: None,
+        sticky_duration_ms: None,
         transaction: None,
     };
     if let Err(error) = sender.send(event).await {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use plexus_base::config::Config;
 use plexus_http::{JsonBody, State};
+use plexus_rooms::Rooms;
 use plexus_service::DelayedEvents;
 use serde::Serialize;
 
@@ -35,6 +36,9 @@ const UNSTABLE_FEATURES: [&str; 7] = [
 /// Delayed events, unstable and as accepted.
 const DELAYED_EVENTS: [&str; 2] = ["org.matrix.msc4140", "org.matrix.msc4140.stable"];
 
+/// Sticky events, whose accepted proposal has no stable names in use yet.
+const STICKY_EVENTS: &str = "org.matrix.msc4354";
+
 #[derive(Serialize)]
 pub(crate) struct Response {
     versions: &'static [&'static str],
@@ -44,11 +48,13 @@ pub(crate) struct Response {
 pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     State(delayed): State<DelayedEvents>,
+    State(rooms): State<Arc<Rooms>>,
 ) -> JsonBody<Response> {
     let experimental = &config.experimental.experimental_features;
     let accepts_delayed = delayed.limits().accepts_any();
     let mut unstable_features: BTreeMap<_, _> = UNSTABLE_FEATURES.iter().map(|name| (*name, true)).collect();
     unstable_features.extend(DELAYED_EVENTS.map(|name| (name, accepts_delayed)));
+    unstable_features.insert(STICKY_EVENTS, rooms.sticky_events().is_enabled());
     // Invite filtering.
     unstable_features.insert("org.matrix.msc4155", experimental.msc4155_enabled);
     JsonBody(Response { versions: &VERSIONS, unstable_features })

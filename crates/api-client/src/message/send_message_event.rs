@@ -6,23 +6,34 @@ use plexus_http::room_errors::client_event_error;
 use plexus_http::{ApiError, AuthGuest, Json, JsonBody, Path, Query, Requester, State, require_not_suspended};
 use plexus_protocol::id::RoomId;
 use plexus_protocol::json::Object;
-use plexus_rooms::{NewEvent, Transaction};
+use plexus_rooms::{NewEvent, Rooms, Transaction};
 use plexus_service::{ClientEventSender, DelayedEvents};
+use serde::Deserialize;
 
 use crate::delayed_events::{Delay, delayed_by};
-use crate::sending::{Sent, transaction};
+use crate::sending::{Sent, Sticky, transaction};
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Parameters {
+    #[serde(flatten)]
+    delay: Delay,
+    #[serde(flatten)]
+    sticky: Sticky,
+}
 
 pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(events): State<Arc<ClientEventSender>>,
     State(delayed): State<DelayedEvents>,
+    State(rooms): State<Arc<Rooms>>,
     Path((room_id, event_type, txn_id)): Path<(RoomId, String, String)>,
-    Query(delay): Query<Delay>,
+    Query(parameters): Query<Parameters>,
     Json(content): Json<Object>,
 ) -> Result<JsonBody<Sent>, ApiError> {
     let transaction = transaction(&requester, txn_id)?;
     let event = new_event(&requester, (room_id, event_type), content, transaction);
-    if let Some(delay_ms) = delay.ms()? {
+    let event = NewEvent { sticky_duration_ms: parameters.sticky.duration_ms(&rooms)?, ..event };
+    if let Some(delay_ms) = parameters.delay.ms()? {
         return delayed_by(&requester, &delayed, event, delay_ms).await;
     }
     send(&requester, &events, event).await
@@ -34,12 +45,14 @@ pub(crate) async fn without_transaction(
     AuthGuest(requester): AuthGuest,
     State(events): State<Arc<ClientEventSender>>,
     State(delayed): State<DelayedEvents>,
+    State(rooms): State<Arc<Rooms>>,
     Path(path): Path<(RoomId, String)>,
-    Query(delay): Query<Delay>,
+    Query(parameters): Query<Parameters>,
     Json(content): Json<Object>,
 ) -> Result<JsonBody<Sent>, ApiError> {
     let event = new_event(&requester, path, content, None);
-    if let Some(delay_ms) = delay.ms()? {
+    let event = NewEvent { sticky_duration_ms: parameters.sticky.duration_ms(&rooms)?, ..event };
+    if let Some(delay_ms) = parameters.delay.ms()? {
         return delayed_by(&requester, &delayed, event, delay_ms).await;
     }
     send(&requester, &events, event).await
@@ -59,6 +72,7 @@ fn new_event(
         content,
         redacts: None,
         origin_server_ts: None,
+        sticky_duration_ms: None,
         transaction,
     }
 }

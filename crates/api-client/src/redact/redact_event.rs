@@ -47,6 +47,7 @@ async fn redact(
         content,
         redacts: Some(event_id),
         origin_server_ts: None,
+        sticky_duration_ms: None,
         transaction,
     };
     if let Some(event_id) = events.replayed(&event) {

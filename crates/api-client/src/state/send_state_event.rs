@@ -28,6 +28,7 @@ pub(crate) async fn handle(
         content,
         redacts: None,
         origin_server_ts: None,
+        sticky_duration_ms: None,
         transaction: None,
     };
     require_not_suspended(&requester)?;

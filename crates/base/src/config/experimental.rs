@@ -105,8 +105,8 @@ options! {
         later msc4306_enabled: bool = false,
         /// Moving the read marker back.
         later msc4446_enabled: bool = false,
-        /// Sticky events.
-        later msc4354_enabled: bool = false,
+        /// Sticky events: clients get them for up to an hour, whatever else they have of the room. Calls use them.
+        acts msc4354_enabled: bool = false,
         /// Choosing an identity provider when confirming.
         later msc4450_enabled: bool = false,
         /// MSC4452.

@@ -47,6 +47,9 @@ impl LogReader {
             if event.handed_by.as_deref() == Some(server.as_str()) {
                 continue;
             }
+            if event.only_to.as_deref().is_some_and(|only| only != server.as_str()) {
+                continue;
+            }
             if !inside.contains(&event.room_nid) && !outside.contains(&event.room_nid) {
                 let room = self.rooms().get_readable_nid(event.room_nid).await?;
                 let is_in = room.is_some_and(|room| room.view().servers.contains(server.as_str()));

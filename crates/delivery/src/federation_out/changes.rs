@@ -78,7 +78,9 @@ impl CommitListener for OutgoingChanges {
         let mut changes = self.changes.lock();
         for change in committed {
             match change {
-                Change::Event { outgoing: true, .. } | Change::DeviceList { private: false, .. } => changes.log = true,
+                Change::Event { outgoing: true, .. }
+                | Change::OutgoingToNewServer { .. }
+                | Change::DeviceList { private: false, .. } => changes.log = true,
                 Change::Membership { user, membership, was_joined: false } if membership.kind == Membership::Join => {
                     self.join(membership.room, user.clone());
                     continue;

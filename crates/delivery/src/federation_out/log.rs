@@ -75,10 +75,15 @@ impl LogReader {
         for event in events {
             let Some(pdu) = pdus.get(&event.event_nid) else { continue };
             let Some(room) = self.rooms().get_readable_nid(event.room_nid).await? else { continue };
-            let recipients = LogRecipients::Room {
-                servers: room.view().servers.clone(),
-                except: event.handed_by.clone(),
-                also: event.also_to().map(str::to_owned).collect(),
+            let recipients = match &event.only_to {
+                // The server gets no more events of erased users than it had.
+                Some(_) if room.erased.contains(pdu.sender().as_str()) => continue,
+                Some(server) => LogRecipients::Servers(Arc::new(BTreeSet::from([server.clone()]))),
+                None => LogRecipients::Room {
+                    servers: room.view().servers.clone(),
+                    except: event.handed_by.clone(),
+                    also: event.also_to().map(str::to_owned).collect(),
+                },
             };
             entries.push(LogEntry { position: event.position, content: LogContent::Pdu(pdu.clone()), recipients });
         }

@@ -2,10 +2,10 @@
 //! ([Room event format](https://spec.matrix.org/v1.19/client-server-api/#room-event-format),
 //! [Stripped state](https://spec.matrix.org/v1.19/client-server-api/#stripped-state)).
 
-use super::Pdu;
+use super::{Pdu, sticky};
 use crate::json::ObjectWriter;
 
-/// Returns `{content,event_id,origin_server_ts,sender,state_key?,type,redacts?}`: the client format without `room_id`
+/// Returns `{content,event_id,msc4354_sticky?,origin_server_ts,sender,state_key?,type,redacts?}`: the client format without `room_id`
 /// and `unsigned`, which depend on the endpoint and the reader. In every room version `redacts` is both at the top
 /// level and in `content`, for old and new clients
 /// ([`m.room.redaction`](https://spec.matrix.org/v1.19/client-server-api/#mroomredaction)).
@@ -28,6 +28,9 @@ pub fn open_client_json(pdu: &Pdu, out: &mut String) {
         _ => event.raw("content", pdu.content_json()),
     }
     event.string("event_id", pdu.event_id().as_str());
+    if let Some(duration_ms) = pdu.sticky_duration_ms() {
+        event.raw(sticky::MEMBER, &sticky::member(duration_ms).to_json());
+    }
     event.number("origin_server_ts", pdu.origin_server_ts());
     if let Some(redacts) = pdu.redacts() {
         event.string("redacts", redacts.as_str());

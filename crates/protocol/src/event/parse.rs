@@ -10,7 +10,7 @@ use std::{
 use super::{
     Inner, Pdu,
     format::{MAX_AUTH_EVENTS, MAX_FIELD, MAX_PDU, MAX_PREV_EVENTS, PduError},
-    hash,
+    hash, sticky,
 };
 use crate::{
     id::{EventId, IdError, RoomId, UserId, check_event_id, is_reference_hash},
@@ -127,6 +127,7 @@ fn finish(mut object: Object, json: String, event_id: EventId, version: RoomVers
         prev_events: OnceLock::new(),
         auth_events: OnceLock::new(),
         redacts,
+        sticky_duration_ms: sticky::duration_ms(&object),
         unsigned,
         event_type: event_type.into(),
         json: json.into(),

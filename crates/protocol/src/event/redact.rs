@@ -19,7 +19,7 @@ pub fn redact(pdu: &Pdu) -> Pdu {
     let mut json = String::with_capacity(pdu.json().len());
     join_members(&mut json, pdu.fields().filter(|f| keeps_top_level(f.key, &rules.redaction)), &content.to_json());
     let redacts = pdu.redacts().filter(|_| content.contains_key("redacts")).cloned();
-    Pdu(Arc::new(Inner { unsigned: None, redacts, ..pdu.0.with_json(json, content) }))
+    Pdu(Arc::new(Inner { unsigned: None, redacts, sticky_duration_ms: None, ..pdu.0.with_json(json, content) }))
 }
 
 /// Whether events of this type redact others, with or without a state key

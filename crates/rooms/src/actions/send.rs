@@ -39,6 +39,8 @@ pub struct NewEvent {
     pub redacts: Option<EventId>,
     /// Unix ms; now if `None`.
     pub origin_server_ts: Option<u64>,
+    /// Makes the event sticky for so many ms.
+    pub sticky_duration_ms: Option<u64>,
     /// The client's transaction. A repeated transaction returns the same event.
     pub transaction: Option<Transaction>,
 }
@@ -152,6 +154,7 @@ impl EventSender {
             content: event.content,
             redacts,
             origin_server_ts: event.origin_server_ts,
+            sticky_duration_ms: event.sticky_duration_ms,
             transaction,
             is_forwarded: true,
         };

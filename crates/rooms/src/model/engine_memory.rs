@@ -12,6 +12,7 @@ use crate::model::event_cache::EventCache;
 use crate::model::interner::Interner;
 use crate::model::loaded_rooms::LoadedRooms;
 use crate::model::memberships::Memberships;
+use crate::model::sticky_events::StickyEvents;
 use crate::model::user_directory_progress::UserDirectoryProgress;
 
 /// What commits update. Owned by this process, which follows the commits ([`crate::write::follower`]).
@@ -22,6 +23,7 @@ pub(crate) struct EngineMemory {
     pub(crate) interner: Interner,
     pub(crate) events: Arc<EventCache>,
     pub(crate) erased: ErasedUsers,
+    pub(crate) sticky: StickyEvents,
     pub(crate) directory: UserDirectoryProgress,
     pub(crate) snapshots: Arc<state_snapshots::Recent>,
     /// Whether users forget a room when they leave it or are kicked or banned.

@@ -28,6 +28,7 @@ use crate::model::profile_cache::ProfileCache;
 use crate::model::room::Room;
 use crate::model::room_view::RoomView;
 use crate::model::state_map::{OWN_CONTENT_ONLY, StateEntry};
+use crate::model::sticky_events::StickyEvents;
 use crate::model::stored_events;
 use crate::model::summary_cache::SummaryCache;
 use crate::model::user_directory_progress::UserDirectoryProgress;
@@ -65,12 +66,15 @@ pub struct RoomsDeps {
     pub stripped_state_types: Vec<PrejoinStateEntry>,
     /// See [`crate::RoomsOptions`].
     pub forget_on_leave: bool,
+    /// See [`crate::RoomsOptions`].
+    pub sticky_events: bool,
 }
 
 impl Rooms {
     /// Creates an empty registry, which follows the commits.
     pub fn new(deps: RoomsDeps) -> Self {
-        let RoomsDeps { db, clock, server_name, cache_bytes, stripped_state_types, forget_on_leave } = deps;
+        let RoomsDeps { db, clock, server_name, cache_bytes, stripped_state_types, .. } = deps;
+        let RoomsDeps { forget_on_leave, sticky_events, .. } = deps;
         let events = Arc::new(EventCache::new(cache_bytes / 4));
         let memory = Arc::new(EngineMemory {
             server_name: server_name.clone(),
@@ -79,6 +83,7 @@ impl Rooms {
             interner: Interner::default(),
             events,
             erased: ErasedUsers::default(),
+            sticky: StickyEvents::new(sticky_events),
             directory: UserDirectoryProgress::default(),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             forget_on_leave,
@@ -308,6 +313,12 @@ impl Rooms {
     #[must_use]
     pub fn erased_users(&self) -> ErasedUsers {
         self.memory.erased.clone()
+    }
+
+    /// Returns the sticky events.
+    #[must_use]
+    pub fn sticky_events(&self) -> StickyEvents {
+        self.memory.sticky.clone()
     }
 
     /// Returns the profiles of this server's users.

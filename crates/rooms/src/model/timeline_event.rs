@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plexus_protocol::event::{Pdu, client, redact};
+use plexus_protocol::event::{Pdu, client, redact, sticky};
 use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::json::write_string;
 use plexus_store::{EventNid, Position};
@@ -190,6 +190,14 @@ impl TimelineEvent {
         if let Some(membership) = membership {
             out.push_str(",\"membership\":");
             write_string(membership, out);
+        }
+        // The time of receipt is not known. It was no earlier than the event's own, if that is not of the future.
+        let expires_ts = sticky::expires_ts(&self.pdu, format.now_ms);
+        if let Some(remaining_ms) = expires_ts.and_then(|ts| ts.checked_sub(format.now_ms)).filter(|ms| *ms > 0) {
+            out.push_str(",\"");
+            out.push_str(sticky::UNSIGNED_TTL);
+            out.push_str("\":");
+            out.push_str(&remaining_ms.to_string());
         }
         if let Some(replaced) = &self.replaced {
             out.push_str(",\"prev_content\":");

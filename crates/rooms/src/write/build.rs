@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use plexus_protocol::auth;
-use plexus_protocol::event::build::PduBuilder;
-use plexus_protocol::event::{Pdu, auth_types};
+use plexus_protocol::event::build::{self, PduBuilder};
+use plexus_protocol::event::{Pdu, auth_types, sticky};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
@@ -58,7 +58,11 @@ pub(crate) async fn build(
         return Ok(Built::Unchanged(before.event_id().clone()));
     }
     let (builder, auth_state) = compose(writer, room_id, version, head, draft).await?;
-    let pdu = builder.build(version, &writer.signing_key, &writer.server_name)?;
+    let mut event = builder.into_template(version);
+    if let Some(duration_ms) = draft.sticky_duration_ms {
+        event.insert(sticky::MEMBER, sticky::member(duration_ms));
+    }
+    let pdu = build::finish(event, version, &writer.signing_key, &writer.server_name)?;
     auth::check(version.rules(), &pdu, &auth_state.lookup())?;
     let nid = writer.nids.take(2).await?;
     pending(writer, version, head, draft, nid, pdu, replaced)

@@ -18,6 +18,8 @@ pub struct Draft {
     pub(crate) redacts: Option<Redacts>,
     /// Unix ms; now when `None`.
     pub(crate) origin_server_ts: Option<u64>,
+    /// See [`crate::NewEvent`].
+    pub(crate) sticky_duration_ms: Option<u64>,
     pub(crate) transaction: Option<(TransactionKey, Transaction)>,
     /// Whether other servers get it at once. Otherwise they get it when they miss it.
     pub(crate) is_forwarded: bool,
@@ -48,6 +50,7 @@ impl Draft {
             content,
             redacts: None,
             origin_server_ts: None,
+            sticky_duration_ms: None,
             transaction: None,
             is_forwarded: true,
         }

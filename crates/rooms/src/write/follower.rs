@@ -19,6 +19,7 @@ impl CommitListener for EngineMemory {
             match change {
                 Change::Room { room, revision, redacts, object, .. } => {
                     apply_to_room(self, *room, *revision, *redacts, object);
+                    self.sticky.note_change(*room);
                 }
                 Change::Membership { user, membership, .. } => {
                     let is_remote = user.server_name() != self.server_name.as_str();
@@ -35,6 +36,7 @@ impl CommitListener for EngineMemory {
                     None => self.memberships.drop_remote_users(&self.server_name),
                 },
                 Change::Forgotten { user, room, position } => self.memberships.forget_room(user, *room, *position),
+                Change::Sticky(event) => self.sticky.apply(*event),
                 Change::Erased { user, .. } => self.erased.add(user),
                 Change::Missed { .. } => {
                     self.memberships.drop_all();

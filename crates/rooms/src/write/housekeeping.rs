@@ -5,6 +5,7 @@ use std::time::Duration;
 use plexus_base::Clock;
 use plexus_store::{Database, DbError, Position, repo};
 
+use crate::model::sticky_events::StickyEvents;
 use crate::write::censor;
 
 /// The retention of transaction ids, in ms: a day.
@@ -14,13 +15,15 @@ const SILENT_SERVER_RETENTION_MS: u64 = 180 * 86_400_000;
 /// The interval between two runs.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Deletes old transaction ids, servers that have not been contacted for a long time, and the content of redacted
-/// events.
+/// Deletes old transaction ids, servers that have not been contacted for a long time, the content of redacted events,
+/// and sticky events that have expired.
 pub struct Housekeeping {
     /// The database.
     pub db: Database,
     /// The clock.
     pub clock: Clock,
+    /// The sticky events.
+    pub sticky: StickyEvents,
     /// The retention of the content of redacted events; `None` to keep it.
     pub redaction_retention: Option<Duration>,
 }
@@ -45,6 +48,9 @@ impl Housekeeping {
             {
                 tracing::warn!("the content of redacted events could not be deleted: {error}");
             }
+            if let Err(error) = self.delete_expired_sticky_events().await {
+                tracing::warn!("sticky events that have expired could not be deleted: {error}");
+            }
             self.clock.sleep(HOUSEKEEPING_INTERVAL).await;
         }
     }
@@ -52,6 +58,16 @@ impl Housekeeping {
     /// Deletes the changes that were committed before the last run.
     async fn trim_log(&self, upto: Position) -> Result<(), DbError> {
         while !self.db.write(move |tx| repo::other_changes::trim(tx, upto)).await? {}
+        Ok(())
+    }
+
+    async fn delete_expired_sticky_events(&self) -> Result<(), DbError> {
+        if self.sticky.is_empty() {
+            return Ok(());
+        }
+        let now_ms = self.clock.now_ms();
+        while !self.db.write(move |tx| repo::sticky_events::delete_expired(tx, now_ms)).await? {}
+        self.sticky.remove_expired(now_ms);
         Ok(())
     }
 

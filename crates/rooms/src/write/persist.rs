@@ -4,6 +4,7 @@
 mod apply;
 mod outgoing;
 mod queue;
+mod sticky;
 mod write;
 
 use std::any::Any;

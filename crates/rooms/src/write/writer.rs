@@ -46,6 +46,8 @@ pub struct RoomsOptions {
     pub invite_filtering: bool,
     /// Whether users forget a room when they leave it or are kicked or banned.
     pub forget_on_leave: bool,
+    /// Whether events can be sticky (MSC4354).
+    pub sticky_events: bool,
 }
 
 /// Builds, signs and commits events. A server has one.
@@ -82,7 +84,7 @@ impl RoomWriter {
     pub fn start(options: RoomsOptions) -> Arc<Self> {
         let RoomsOptions { db, clock, random, background, server_name, signing_key, policy_servers, .. } = options;
         let RoomsOptions { remote_aliases, cache_bytes, stripped_state_types, limits, .. } = options;
-        let RoomsOptions { invite_filtering, forget_on_leave, .. } = options;
+        let RoomsOptions { invite_filtering, forget_on_leave, sticky_events, .. } = options;
         let rooms = Arc::new(Rooms::new(RoomsDeps {
             db: db.clone(),
             clock: clock.clone(),
@@ -90,6 +92,7 @@ impl RoomWriter {
             cache_bytes,
             stripped_state_types,
             forget_on_leave,
+            sticky_events,
         }));
         Arc::new(Self {
             invite_permissions: InvitePermissionReader::new(db.clone(), server_name.clone(), invite_filtering),

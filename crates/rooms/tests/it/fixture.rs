@@ -46,6 +46,7 @@ impl Fixture {
             limits: plexus_rooms::MembershipLimits::none(&clock),
             invite_filtering: false,
             forget_on_leave: false,
+            sticky_events: true,
         });
         Self {
             db,
@@ -124,6 +125,7 @@ pub fn message(room: &RoomId, sender: &str, body: &str) -> NewEvent {
         content: Object::from([("body", body), ("msgtype", "m.text")]),
         redacts: None,
         origin_server_ts: None,
+        sticky_duration_ms: None,
         transaction: None,
     }
 }

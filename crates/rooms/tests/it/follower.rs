@@ -78,6 +78,7 @@ fn rooms(db: &Database, server_name: &ServerName, clock: &Clock) -> Rooms {
         cache_bytes: 16 << 20,
         stripped_state_types: Vec::new(),
         forget_on_leave: false,
+        sticky_events: true,
     })
 }
 

@@ -8,7 +8,7 @@ use plexus_federation::peers::FederationPeers;
 use plexus_federation::{PartialStateResync, PduReceiver, RemoteMembershipChanger};
 use plexus_rooms::{
     DummyEvents, EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits, Profiles, RoomCreator,
-    RoomWriter, Rooms, RoomsOptions, UserDirectory,
+    RoomWriter, Rooms, RoomsOptions, StickyJudge, UserDirectory,
 };
 use plexus_store::DbError;
 
@@ -52,9 +52,11 @@ impl RoomServices {
             limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, clock),
             invite_filtering: config.experimental.experimental_features.msc4155_enabled,
             forget_on_leave: config.rooms.forget_rooms_on_leave,
+            sticky_events: config.experimental.experimental_features.msc4354_enabled,
         });
         let rooms = Arc::clone(writer.rooms());
         rooms.erased_users().load(database).await?;
+        rooms.sticky_events().load(database).await?;
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), peers));
         let invite_profiles = config.server.include_profile_data_on_invite;
         let remote = Arc::new(RemoteMembershipChanger::new(Arc::clone(&receiver)));
@@ -77,10 +79,11 @@ impl RoomServices {
     /// Continues with events that were received before the last shutdown, and starts the tasks.
     pub(super) async fn start_background(&self, foundation: &Foundation) -> Result<(), DbError> {
         let Foundation { config, clock, database, background, .. } = foundation;
-        let RoomServices { rooms, receiver, inbox, members, user_directory, .. } = self;
+        let RoomServices { rooms, writer, receiver, inbox, members, user_directory, .. } = self;
         inbox.resume().await?;
         let redaction_retention = config.blocking.redaction_retention_period;
-        let housekeeping = Housekeeping { db: database.clone(), clock: clock.clone(), redaction_retention };
+        let (db, clock, sticky) = (database.clone(), clock.clone(), rooms.sticky_events());
+        let housekeeping = Housekeeping { db, clock, sticky, redaction_retention };
         background.spawn_abortable("housekeeping of rooms", housekeeping.run());
         let caches = &config.caches.caches;
         if caches.expire_caches {
@@ -93,6 +96,9 @@ impl RoomServices {
             let threshold = usize::try_from(config.server.dummy_events_threshold).unwrap_or(usize::MAX);
             let dummy_events = DummyEvents::new(Arc::clone(&self.writer), threshold);
             background.spawn_abortable("merging of forward extremities", dummy_events.run());
+        }
+        if rooms.sticky_events().is_enabled() {
+            background.spawn_abortable("sticky events", StickyJudge::new(Arc::clone(writer)).run());
         }
         let guests = GuestRemoval::new(Arc::clone(rooms), Arc::clone(members));
         background.spawn_abortable("removal of guests", guests.run());

@@ -90,6 +90,7 @@ mod space {
 mod state {
     mod send_state_event;
 }
+mod sticky_events;
 mod sync {
     mod initial_sync;
     mod replay;

@@ -50,6 +50,7 @@ mod space {
     mod get_hierarchy;
 }
 mod spaces;
+mod sticky_events;
 mod thirdparty {
     mod exchange_invite;
 }

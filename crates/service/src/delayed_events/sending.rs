@@ -188,6 +188,7 @@ fn new_event(row: DelayedEvent) -> Result<NewEvent, DbError> {
         content,
         redacts: None,
         origin_server_ts: None,
+        sticky_duration_ms: row.sticky_duration_ms,
         // One that is sent again after a crash is there once.
         transaction: Some(Transaction { device_id: DELAYED_EVENT_DEVICE.into(), txn_id: row.delay_id.into() }),
     })

@@ -14,6 +14,7 @@ pub struct DelayedEvent {
     /// JSON.
     pub content: String,
     pub delay_ms: u64,
+    pub sticky_duration_ms: Option<u64>,
     pub delayed_since_ts: u64,
     pub finalised: Option<Finalised>,
 }
@@ -59,6 +60,7 @@ fn delayed_event(row: &Row<'_>) -> Result<DelayedEvent, DbError> {
         state_key: row.get(6)?,
         content: row.get(7)?,
         delay_ms: row.get(8)?,
+        sticky_duration_ms: row.get(14)?,
         delayed_since_ts: row.get(9)?,
         finalised: row.get::<Option<u64>>(10)?.map(|finalised_ts| Finalised { finalised_ts, event_id, error }),
     })
@@ -70,8 +72,8 @@ pub fn insert(tx: &mut Tx<'_>, event: &DelayedEvent, position: Position) -> Resu
     tx.execute_later(
         "INSERT INTO delayed_events
              (delay_id, user_id, device_id, txn_id, room_id, event_type, state_key, content, delay_ms,
-              delayed_since_ts, scheduled_position, endpoint)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+              delayed_since_ts, scheduled_position, endpoint, sticky_duration_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         &[
             &event.delay_id,
             &event.user_id,
@@ -85,6 +87,7 @@ pub fn insert(tx: &mut Tx<'_>, event: &DelayedEvent, position: Position) -> Resu
             &event.delayed_since_ts,
             &position,
             &request.map(|it| it.endpoint.as_str()),
+            &event.sticky_duration_ms,
         ],
     )?;
     Ok(())
@@ -94,7 +97,7 @@ pub fn insert(tx: &mut Tx<'_>, event: &DelayedEvent, position: Position) -> Resu
 pub fn get(tx: &mut Tx<'_>, delay_id: &str) -> Result<Option<DelayedEvent>, DbError> {
     tx.query_opt(
         "SELECT delay_id, user_id, device_id, txn_id, room_id, event_type, state_key, content, delay_ms,
-                delayed_since_ts, finalised_ts, event_id, error, endpoint
+                delayed_since_ts, finalised_ts, event_id, error, endpoint, sticky_duration_ms
          FROM delayed_events WHERE delay_id = $1",
         &[&delay_id],
         delayed_event,
@@ -116,7 +119,7 @@ pub fn of_request(tx: &mut Tx<'_>, event: &DelayedEvent) -> Result<Option<String
 pub fn scheduled(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<DelayedEvent>, DbError> {
     tx.query(
         "SELECT delay_id, user_id, device_id, txn_id, room_id, event_type, state_key, content, delay_ms,
-                delayed_since_ts, finalised_ts, event_id, error, endpoint
+                delayed_since_ts, finalised_ts, event_id, error, endpoint, sticky_duration_ms
          FROM delayed_events WHERE user_id = $1 AND finalised_ts IS NULL
          ORDER BY delayed_since_ts + delay_ms, delay_id",
         &[&user_id],

@@ -16,6 +16,8 @@ pub struct Outgoing {
     pub handed_by: Option<String>,
     /// Servers that the event concerns and that are not in the room after it, separated by spaces.
     pub also_to: Option<String>,
+    /// The only server that gets it, because it came into the room later.
+    pub only_to: Option<String>,
 }
 
 impl Outgoing {
@@ -32,6 +34,7 @@ fn outgoing(row: &Row<'_>) -> Result<Outgoing, DbError> {
         event_nid: row.get(2)?,
         handed_by: row.get(3)?,
         also_to: row.get(4)?,
+        only_to: row.get(5)?,
     })
 }
 
@@ -41,7 +44,8 @@ pub fn add(tx: &mut Tx<'_>, rows: &[Outgoing]) -> Result<(), DbError> {
         return Ok(());
     }
     tx.insert_many_later(
-        "INSERT INTO outgoing_events (position, room_nid, event_nid, handed_by, also_to) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO outgoing_events (position, room_nid, event_nid, handed_by, also_to, only_to)
+         VALUES ($1, $2, $3, $4, $5, $6)",
         rows.iter().map(|row| {
             [
                 row.position.to_param(),
@@ -49,6 +53,7 @@ pub fn add(tx: &mut Tx<'_>, rows: &[Outgoing]) -> Result<(), DbError> {
                 row.event_nid.to_param(),
                 row.handed_by.to_param(),
                 row.also_to.to_param(),
+                row.only_to.to_param(),
             ]
         }),
     )?;
@@ -58,21 +63,24 @@ pub fn add(tx: &mut Tx<'_>, rows: &[Outgoing]) -> Result<(), DbError> {
 /// Returns the events with `after < position <= upto`, the oldest `limit`, oldest first.
 pub fn after(tx: &mut Tx<'_>, after: Position, upto: Position, limit: u64) -> Result<Vec<Outgoing>, DbError> {
     tx.query(
-        "SELECT position, room_nid, event_nid, handed_by, also_to FROM outgoing_events
+        "SELECT position, room_nid, event_nid, handed_by, also_to, only_to FROM outgoing_events
          WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
         &[&after, &upto, &limit],
         outgoing,
     )
 }
 
-/// Returns for each room the newest event with `after < position <= upto`, and all events of that range that concern
-/// servers which are not in the room; in order of position.
+/// Returns for each room the newest event with `after < position <= upto`, and of that range all events that concern
+/// servers which are not in the room, that are for one server only, or that are sticky; in order of position.
 pub fn newest_of_rooms(tx: &mut Tx<'_>, after: Position, upto: Position) -> Result<Vec<Outgoing>, DbError> {
     tx.query(
-        "SELECT position, room_nid, event_nid, handed_by, also_to FROM outgoing_events o
+        "SELECT position, room_nid, event_nid, handed_by, also_to, only_to FROM outgoing_events o
          WHERE position > $1 AND position <= $2
-             AND (also_to IS NOT NULL OR NOT EXISTS (SELECT 1 FROM outgoing_events later
-                 WHERE later.room_nid = o.room_nid AND later.position > o.position AND later.position <= $2))
+             AND (also_to IS NOT NULL OR only_to IS NOT NULL
+                 OR EXISTS (SELECT 1 FROM sticky_events s WHERE s.event_nid = o.event_nid)
+                 OR NOT EXISTS (SELECT 1 FROM outgoing_events later
+                     WHERE later.room_nid = o.room_nid AND later.position > o.position AND later.position <= $2
+                         AND later.only_to IS NULL))
          ORDER BY position",
         &[&after, &upto],
         outgoing,
@@ -84,8 +92,8 @@ pub fn forget(tx: &mut Tx<'_>, upto: Position) -> Result<u64, DbError> {
     tx.execute("DELETE FROM outgoing_events WHERE position <= $1", &[&upto])
 }
 
-/// Deletes the events at or before `upto` except for the newest `kept` and the newest of each room: a server that is
-/// further behind gets no more.
+/// Deletes the events at or before `upto` except for the newest `kept`, the newest of each room and sticky ones: a
+/// server that is further behind gets no more.
 pub fn thin_out(tx: &mut Tx<'_>, upto: Position, kept: u64) -> Result<u64, DbError> {
     // Events are counted, not positions: the positions that a gap in a timeline reserves have no events.
     tx.execute(
@@ -93,7 +101,9 @@ pub fn thin_out(tx: &mut Tx<'_>, upto: Position, kept: u64) -> Result<u64, DbErr
              AND position <= (SELECT position FROM outgoing_events WHERE position <= $1
                  ORDER BY position DESC LIMIT 1 OFFSET $2)
              AND EXISTS (SELECT 1 FROM outgoing_events later
-                 WHERE later.room_nid = outgoing_events.room_nid AND later.position > outgoing_events.position)",
+                 WHERE later.room_nid = outgoing_events.room_nid AND later.position > outgoing_events.position
+                     AND later.only_to IS NULL)
+             AND NOT EXISTS (SELECT 1 FROM sticky_events s WHERE s.event_nid = outgoing_events.event_nid)",
         &[&upto, &kept],
     )
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 
-use super::{erasure, other_changes, receipts};
+use super::{erasure, other_changes, receipts, sticky_events};
 use crate::change::{HandedOver, RoomMembership};
 use crate::{Any, Change, DbError, Position, RoomNid, Row, Tx, first, readable};
 
@@ -43,16 +43,19 @@ pub fn changes_after(tx: &mut Tx<'_>, after: Position, limit: u32) -> Result<Log
     page.others(tx)?;
     let receipts = receipts::between(tx, page.after, page.upto)?;
     page.changes.extend(receipts.into_iter().map(|receipt| Change::Receipt(Arc::new(receipt))));
+    let sticky = sticky_events::between(tx, page.after, page.upto)?;
+    page.changes.extend(sticky.into_iter().map(Change::Sticky));
     page.rooms(tx)?;
     let Page { mut changes, upto, .. } = page;
     changes.sort_by_key(Change::position);
     Ok(LogPage { changes, upto })
 }
 
-/// Everything may have changed. All erased users are in memory, so they are announced again.
+/// Everything may have changed. All erased users and sticky events are in memory, so they are announced again.
 fn missed(tx: &mut Tx<'_>, position: Position) -> Result<LogPage, DbError> {
     let erased = erasure::all(tx)?.into_iter().map(|user| Change::Erased { user, position });
-    let changes = std::iter::once(Change::Missed { position }).chain(erased).collect();
+    let sticky = sticky_events::all(tx)?.into_iter().map(Change::Sticky);
+    let changes = std::iter::once(Change::Missed { position }).chain(erased).chain(sticky).collect();
     Ok(LogPage { changes, upto: position })
 }
 
@@ -103,6 +106,11 @@ impl Page {
             self.room(room, position, redacts);
             self.changes.push(Change::Event { room, position, outgoing });
         }
+        self.add(
+            tx,
+            "SELECT position FROM outgoing_events WHERE position > $1 AND position <= $2 AND only_to IS NOT NULL",
+            |row| Ok(Change::OutgoingToNewServer { position: row.get(0)? }),
+        )?;
         self.completed_rooms(tx)
     }
 

@@ -12,7 +12,7 @@ const KEPT: u64 = 3;
 fn add(tx: &mut Tx<'_>, room_nid: RoomNid, event_nid: EventNid, also_to: Option<&str>) -> Result<(), DbError> {
     let position = tx.next_position()?;
     let also_to = also_to.map(str::to_owned);
-    federation_out::add(tx, &[Outgoing { position, room_nid, event_nid, handed_by: None, also_to }])
+    federation_out::add(tx, &[Outgoing { position, room_nid, event_nid, handed_by: None, also_to, only_to: None }])
 }
 
 fn kept(tx: &mut Tx<'_>) -> Result<Vec<EventNid>, DbError> {

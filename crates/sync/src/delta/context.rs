@@ -1,12 +1,12 @@
 //! The data with which all parts of a delta are read.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use plexus_rooms::{ClientFormat, Room, UserRooms};
 use plexus_store::repo::receipts::Receipt;
-use plexus_store::{DbError, Position, RoomNid, Tx, repo};
+use plexus_store::{DbError, Position, RoomNid, StickyEvent, Tx, repo};
 
 use super::events::AccountData;
 use super::request::{DeltaParts, DeltaRequest, Now};
@@ -29,6 +29,8 @@ pub(crate) struct Context<'c> {
     pub new_members: Mutex<NewMembers>,
     /// All receipts of the user's rooms, where they were read at once.
     pub receipts: Option<HashMap<RoomNid, Vec<Arc<Receipt>>>>,
+    /// The sticky events that the delta brings.
+    pub sticky: BTreeMap<RoomNid, Vec<StickyEvent>>,
 }
 
 /// The changes of a room that are known before it is read.
@@ -43,8 +45,8 @@ impl<'c> Context<'c> {
         let settings = parts.settings.get(&request.user).await?;
         let memberships = parts.rooms.memberships().of(&request.user).await?;
         let now_ms = parts.clock.now_ms();
-        let new_members = Mutex::default();
-        let mut context = Self { parts, request, now, now_ms, settings, memberships, new_members, receipts: None };
+        let (new_members, receipts, sticky) = (Mutex::default(), None, BTreeMap::new());
+        let mut context = Self { parts, request, now, now_ms, settings, memberships, new_members, receipts, sticky };
         context.wait_for_memberships().await;
         Ok(context)
     }

@@ -13,6 +13,7 @@ use super::context::{Context, RoomHints};
 use super::events::{AccountData, EventList};
 use super::membership::{was_away, was_joined};
 use super::state::StateReader;
+use super::sticky;
 use super::summary::{self, Summary};
 use super::timeline::{self, TimelineDelta};
 use super::user_changes::UserChanges;
@@ -27,6 +28,8 @@ pub struct JoinedRoomDelta {
     pub state: EventList,
     /// The newest events.
     pub timeline: TimelineDelta,
+    /// The sticky events that are not in the timeline.
+    pub sticky: EventList,
     /// Typing notifications and receipts.
     pub ephemeral: EphemeralDelta,
     /// The user's account data of the room.
@@ -97,14 +100,20 @@ pub(super) async fn changed(
         _ if context.filter().room.account_data.allows_room(room.id.as_str()) => hints.account_data,
         _ => Vec::new(),
     };
-    let is_empty = timeline.events.is_empty() && state.is_empty() && ephemeral.is_empty() && account_data.is_empty();
+    let sticky = context.sticky.get(&room.nid).map_or(&[][..], Vec::as_slice);
+    let sticky = EventList(sticky::events(context, room, sticky, &timeline.events).await?);
+    let is_empty = timeline.events.is_empty()
+        && sticky.is_empty()
+        && state.is_empty()
+        && ephemeral.is_empty()
+        && account_data.is_empty();
     if is_empty && extent == Extent::Changes && !timeline.limited && !(summed && became_complete) {
         return Ok(None);
     }
     let unread = &context.parts.unread;
     let counts = unread.counts(&context.request.user, room, membership.position, context.now.position).await?;
     let timeline = timeline.into_delta(context, room).await?;
-    Ok(Some(JoinedRoomDelta { summary, state: EventList(state), timeline, ephemeral, account_data, counts }))
+    Ok(Some(JoinedRoomDelta { summary, state: EventList(state), timeline, sticky, ephemeral, account_data, counts }))
 }
 
 async fn extent(context: &Context<'_>, room: &Room, membership: &RoomMembership) -> Result<Extent, DbError> {

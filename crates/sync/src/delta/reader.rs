@@ -14,7 +14,7 @@ use super::request::{DeltaParts, DeltaRequest, Now};
 use super::rooms::{self, RoomDeltas, RoomSink};
 use super::sent_members::{NewMembers, SentMembers};
 use super::to_device::{self, MessagesDelta};
-use super::{account_data, has_changes, presence};
+use super::{account_data, has_changes, presence, sticky};
 use crate::presence::PresenceView;
 
 /// The changes for a user's device. `rooms` is the sink that took the rooms.
@@ -28,6 +28,8 @@ pub struct SyncDelta<R = RoomDeltas> {
     pub presence: Vec<(UserId, PresenceView)>,
     /// Messages to the device that it has not acknowledged.
     pub messages: MessagesDelta,
+    /// Set when there are more sticky events: the position after which they are.
+    pub sticky_after: Option<Position>,
     /// The users whose devices changed.
     pub device_lists: DeviceListDelta,
     /// `None` for a session without a device.
@@ -88,11 +90,15 @@ impl DeltaReader {
         if request.since.is_none() {
             context.receipts = Some(context.all_receipts().await?);
         }
+        let after = request.since.map_or(0, |since| since.sticky_position().min(context.now.position));
+        let page = sticky::page(&context, after, sticky::MAX_STICKY_EVENTS, |_| true).await?;
+        context.sticky = page.rooms;
         let account_data = account_data::changed(&context).await?;
         let users = rooms::changed(&context, account_data.rooms, &mut rooms).await?;
         Ok(SyncDelta {
             upto: context.now,
             account_data: account_data.global,
+            sticky_after: page.more_after,
             messages: to_device::unacknowledged(&context).await?,
             device_lists: device_lists::changed(&context, &users).await?,
             presence: presence::changed(&context, &users).await?,

@@ -53,7 +53,7 @@ pub struct Now {
 impl Now {
     /// Returns the token of a response that covers everything up to here.
     pub(crate) fn token(self) -> SyncToken {
-        SyncToken { position: self.position, ephemeral: self.ephemeral, to_device: None }
+        SyncToken { position: self.position, ephemeral: self.ephemeral, to_device: None, sticky: None }
     }
 }
 

@@ -164,6 +164,9 @@ fn candidates(context: &Context<'_>) -> BTreeMap<RoomNid, RoomHints> {
         let changed = context.memberships.iter().filter(|membership| membership.position > position);
         hints.extend(changed.map(|membership| (membership.room, RoomHints::default())));
     }
+    for room in context.sticky.keys() {
+        hints.entry(*room).or_default();
+    }
     for room in context.parts.typing.changed_rooms(since.ephemeral) {
         if joined(room) {
             hints.entry(room).or_default().typing = true;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 use plexus_protocol::id::UserId;
-use plexus_store::{Change, Position, RoomNid};
+use plexus_store::{Change, Position, RoomNid, StickyEvent};
 
 /// The most room changes in the log; a sync that missed more looks at each of its user's rooms instead.
 const MAX_LOG_ENTRIES: usize = 16_384;
@@ -206,7 +206,8 @@ impl Inner {
     fn apply(&mut self, change: &Change) {
         self.newest = self.newest.max(change.position());
         match change {
-            Change::Event { room, position, .. } => {
+            Change::Event { room, position, .. }
+            | Change::Sticky(StickyEvent { room_nid: room, position, soft_failed: false, .. }) => {
                 self.rooms.entry(*room).or_default().event = *position;
                 self.log_room(*position, *room);
             }
@@ -223,6 +224,8 @@ impl Inner {
             Change::FederationToDevice { .. }
             | Change::Room { .. }
             | Change::OlderMemberships { .. }
+            | Change::OutgoingToNewServer { .. }
+            | Change::Sticky(StickyEvent { soft_failed: true, .. })
             | Change::Forgotten { .. }
             | Change::Tokens { .. }
             | Change::Profile { .. }

@@ -2,6 +2,7 @@
 
 mod account_data;
 mod receipts;
+mod sticky;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::rooms::RoomUpdates;
 use crate::delta::context::Context;
 use crate::delta::{AccountData, DeviceListDelta, KeyCounts, all_user_changes, device_lists, to_device};
 use crate::{receipts as receipt_events, typing};
+pub(super) use sticky::StickyUpdate;
 
 /// What a response holds besides rooms; `None`: it was not asked for.
 #[derive(Debug, Default)]
@@ -29,6 +31,7 @@ pub(super) struct ExtensionUpdates {
     pub receipts: BTreeMap<RoomId, String>,
     /// `m.typing` events, JSON.
     pub typing: BTreeMap<RoomId, String>,
+    pub sticky: Option<StickyUpdate>,
 }
 
 /// Messages to the device.
@@ -64,6 +67,7 @@ impl ExtensionUpdates {
             && self.account_data.as_ref().is_none_or(AccountDataUpdate::is_empty)
             && self.receipts.is_empty()
             && self.typing.is_empty()
+            && self.sticky.as_ref().is_none_or(|update| update.rooms.is_empty() && !update.has_more)
     }
 }
 
@@ -111,6 +115,9 @@ impl ExtensionReader<'_> {
         }
         if let Some(wanted) = &extensions.typing {
             updates.typing = self.typing(&self.joined(wanted), rooms);
+        }
+        if let Some(wanted) = extensions.sticky_events {
+            updates.sticky = Some(self.sticky_events(wanted, rooms).await?);
         }
         Ok(updates)
     }

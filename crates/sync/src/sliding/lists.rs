@@ -30,6 +30,8 @@ pub(super) struct Selection {
     /// How many rooms are in each list, whatever its ranges.
     pub counts: BTreeMap<String, usize>,
     pub rooms: BTreeMap<RoomNid, RelevantRoom>,
+    /// The rooms in all lists, whatever their ranges, where an extension asks for them.
+    pub listed: HashSet<RoomNid>,
 }
 
 /// The rooms of the user by id.
@@ -78,6 +80,9 @@ pub(super) async fn select(
             }
         }
         selection.counts.insert(name.clone(), rooms.len());
+        if request.extensions.sticky_events.is_some() {
+            selection.listed.extend(rooms.iter().map(|room| room.membership.room));
+        }
         for room in in_ranges(rooms, list) {
             selection.add(&mut combiner, room, &list.config).lists.push(name.clone());
         }

@@ -48,7 +48,7 @@ impl Pos {
     /// Returns the token of the same point.
     #[must_use]
     pub fn token(self) -> SyncToken {
-        SyncToken { position: self.position, ephemeral: self.ephemeral, to_device: None }
+        SyncToken { position: self.position, ephemeral: self.ephemeral, to_device: None, sticky: None }
     }
 }
 

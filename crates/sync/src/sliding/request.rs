@@ -99,6 +99,17 @@ pub struct Extensions {
     pub receipts: Option<ExtensionRooms>,
     /// Typing notifications of these rooms (MSC3961).
     pub typing: Option<ExtensionRooms>,
+    /// Sticky events of the rooms of all lists, whatever their ranges, and of rooms with a subscription (MSC4480).
+    pub sticky_events: Option<StickyExtension>,
+}
+
+/// The request for sticky events.
+#[derive(Debug, Clone, Copy)]
+pub struct StickyExtension {
+    /// The most events in one response.
+    pub limit: usize,
+    /// The client has the sticky events at or before this.
+    pub since: Option<Position>,
 }
 
 /// The request for messages to the device.

@@ -8,7 +8,7 @@ use plexus_protocol::json::ObjectWriter;
 use plexus_protocol::membership::Membership;
 use plexus_rooms::{ClientFormat, TimelineEvent};
 
-use super::extensions::{AccountDataUpdate, E2eeUpdate, ExtensionUpdates, ToDeviceUpdate};
+use super::extensions::{AccountDataUpdate, E2eeUpdate, ExtensionUpdates, StickyUpdate, ToDeviceUpdate};
 use super::lists::Selection;
 use super::pos::Pos;
 use super::request::Form;
@@ -163,6 +163,21 @@ impl Writer<'_> {
                 extension.close();
             }
         }
+        if let Some(update) = updates.sticky.as_ref().filter(|update| !update.rooms.is_empty() || update.has_more) {
+            self.sticky_events(members.key("org.matrix.msc4354.sticky_events"), update);
+        }
+        members.close();
+    }
+
+    fn sticky_events(&self, out: &mut String, update: &StickyUpdate) {
+        let mut members = ObjectWriter::open(out);
+        members.string("next_batch", &update.next_batch.to_string());
+        write_rooms(members.key("rooms"), &update.rooms, |events, out| {
+            let events: Vec<String> = events.iter().map(|event| self.event(event, None, None)).collect();
+            let mut room = ObjectWriter::open(out);
+            room.array("events", events.iter().map(String::as_str));
+            room.close();
+        });
         members.close();
     }
 }

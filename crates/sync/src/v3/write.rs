@@ -2,6 +2,7 @@
 //! (<https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>).
 
 use plexus_protocol::event::client::basic_event_json;
+use plexus_protocol::event::sticky;
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::{ObjectWriter, write_string};
 use plexus_protocol::membership::Membership;
@@ -21,7 +22,8 @@ use crate::{presence, receipts, typing};
 pub(super) fn response(delta: SyncDelta<RoomsWriter<'_>>, now_ms: u64) -> String {
     let mut body = String::with_capacity(4096);
     let mut members = ObjectWriter::open(&mut body);
-    let next_batch = SyncToken { to_device: delta.messages.more_after, ..delta.upto.token() };
+    let next_batch =
+        SyncToken { to_device: delta.messages.more_after, sticky: delta.sticky_after, ..delta.upto.token() };
     members.string("next_batch", &next_batch.to_string());
     if !delta.account_data.is_empty() {
         write_account_data(&mut members, &delta.account_data);
@@ -131,6 +133,10 @@ impl Writer<'_> {
         }
         self.state(&mut members, &room.state);
         self.timeline(&mut members, &room.timeline);
+        if !room.sticky.is_empty() {
+            let events: Vec<String> = room.sticky.iter().map(|event| self.event(event, None, None)).collect();
+            members.events(sticky::MEMBER, events.iter().map(String::as_str));
+        }
         self.ephemeral(&mut members, &room.ephemeral);
         write_account_data(&mut members, &room.account_data);
         self.counts(&mut members, &room.counts);

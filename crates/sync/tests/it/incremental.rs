@@ -365,6 +365,7 @@ fn a_redacted_message_no_longer_counts() {
             content,
             redacts: None,
             origin_server_ts: None,
+            sticky_duration_ms: None,
             transaction: None,
         };
         server.sender.send(redaction).await.expect("redacted");

@@ -76,6 +76,7 @@ impl Server {
             limits: plexus_rooms::MembershipLimits::none(&clock),
             invite_filtering: false,
             forget_on_leave: false,
+            sticky_events: true,
         });
         let rooms = Arc::clone(writer.rooms());
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
@@ -321,6 +322,7 @@ fn message(room: &Room, sender: &str, content: Value) -> NewEvent {
         content: Object::parse(&content.to_string()).expect("an object"),
         redacts: None,
         origin_server_ts: None,
+        sticky_duration_ms: None,
         transaction: None,
     }
 }

@@ -11,7 +11,7 @@ use plexus_base::LongPoll;
 use plexus_http::{ApiError, Json, LongPolling, Query, RawJson, Requester, Session, State};
 use plexus_protocol::id::RoomId;
 use plexus_service::LocalEchoOrder;
-use plexus_sync::sliding::{ExtensionRooms, Extensions, Form, ListFilters, Pos, ToDeviceExtension};
+use plexus_sync::sliding::{ExtensionRooms, Extensions, Form, ListFilters, Pos, StickyExtension, ToDeviceExtension};
 use plexus_sync::{PresenceState, SlidingRequest, SlidingSync, SlidingSyncError};
 use serde::Deserialize;
 
@@ -139,6 +139,9 @@ struct ExtensionsBody {
     account_data: Option<RoomsBody>,
     receipts: Option<RoomsBody>,
     typing: Option<RoomsBody>,
+    /// MSC4480, under the name of MSC4354.
+    #[serde(rename = "org.matrix.msc4354.sticky_events")]
+    sticky_events: Option<StickyBody>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,6 +151,13 @@ struct EnabledBody {
 
 #[derive(Debug, Deserialize)]
 struct ToDeviceBody {
+    enabled: Option<bool>,
+    limit: Option<u64>,
+    since: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct StickyBody {
     enabled: Option<bool>,
     limit: Option<u64>,
     since: Option<String>,
@@ -169,18 +179,32 @@ impl ExtensionsBody {
             account_data: rooms(self.account_data)?,
             receipts: rooms(self.receipts)?,
             typing: rooms(self.typing)?,
+            sticky_events: self.sticky_events.map_or(Ok(None), StickyBody::extension)?,
         })
     }
 }
 
 impl ToDeviceBody {
     fn extension(self) -> Result<Option<ToDeviceExtension>, ApiError> {
-        let invalid = || ApiError::invalid_param("extensions.to_device.since: not a token of this server");
-        let parse = |since: String| since.parse::<i64>().ok().filter(|since| *since >= 0).ok_or_else(invalid);
-        let since = self.since.map(parse).transpose()?;
+        let since = self.since.map(|since| extension_token("to_device", &since)).transpose()?;
         let limit = self.limit.unwrap_or(MAX_TO_DEVICE).min(MAX_TO_DEVICE);
         Ok((self.enabled == Some(true)).then_some(ToDeviceExtension { limit, since }))
     }
+}
+
+impl StickyBody {
+    fn extension(self) -> Result<Option<StickyExtension>, ApiError> {
+        let since = self.since.map(|since| extension_token("sticky_events", &since)).transpose()?;
+        require(self.limit != Some(0), "extensions.sticky_events.limit must be positive")?;
+        let limit = self.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        Ok((self.enabled == Some(true)).then_some(StickyExtension { limit, since }))
+    }
+}
+
+/// Parses the position up to which a client has what an extension sends.
+fn extension_token(extension: &str, since: &str) -> Result<i64, ApiError> {
+    let position = since.parse::<i64>().ok().filter(|position| *position >= 0);
+    position.ok_or_else(|| ApiError::invalid_param(format!("extensions.{extension}.since: not a token of this server")))
 }
 
 impl RoomsBody {

@@ -248,6 +248,7 @@ impl Server {
             limits: plexus_rooms::MembershipLimits::none(clock),
             invite_filtering: false,
             forget_on_leave: false,
+            sticky_events: true,
         });
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), wire));
         Self {

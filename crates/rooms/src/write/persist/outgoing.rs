@@ -6,10 +6,14 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
 use plexus_store::repo::federation_out::Outgoing;
-use plexus_store::{Position, RoomNid};
+use plexus_store::{Change, DbError, Position, RoomNid, StickyEvent, Tx};
 
 use crate::model::current_state::CurrentState;
+use crate::model::engine_memory::EngineMemory;
 use crate::write::pending::{Forwarding, PendingEvent};
+
+/// The most sticky events that a server is sent because it came into a room, the newest ones.
+const MAX_TO_NEW_SERVER: usize = 100;
 
 /// Returns the row of an event that this server sends to others: to those in the room before or after it, and to the
 /// server of the user that it is about. `None` if there is no other server.
@@ -41,7 +45,7 @@ pub(super) fn outgoing(
         return None;
     }
     let also_to = (!also.is_empty()).then(|| also.into_iter().collect::<Vec<_>>().join(" "));
-    Some(Outgoing { position, room_nid, event_nid: event.nid, handed_by: submitted_by, also_to })
+    Some(Outgoing { position, room_nid, event_nid: event.nid, handed_by: submitted_by, also_to, only_to: None })
 }
 
 /// Returns the server of a user who is removed: the user may only be invited or knocking, so that their server is not
@@ -51,4 +55,29 @@ fn server_of_removed(pdu: &Pdu) -> Option<String> {
     let membership = Membership::of(pdu)?;
     let away = matches!(membership, Membership::Leave | Membership::Ban);
     (away && user != *pdu.sender()).then(|| user.server_name().to_owned())
+}
+
+/// Returns the rows of this server's sticky events in a room, for the server of a user who joins it now, if that was
+/// not in the room before (MSC4354).
+pub(super) fn outgoing_to_new_server(
+    tx: &mut Tx<'_>,
+    memory: &EngineMemory,
+    room_nid: RoomNid,
+    (user, before): (&UserId, &CurrentState),
+    now_ms: u64,
+) -> Result<Vec<Outgoing>, DbError> {
+    if memory.sticky.is_empty() || before.servers.contains(user.server_name()) {
+        return Ok(Vec::new());
+    }
+    let mut own: Vec<StickyEvent> = memory.sticky.in_room(room_nid, now_ms);
+    own.retain(|event| event.is_own);
+    let mut rows = Vec::new();
+    for StickyEvent { event_nid, .. } in own.split_off(own.len().saturating_sub(MAX_TO_NEW_SERVER)) {
+        let (position, only_to) = (tx.next_position()?, Some(user.server_name().to_owned()));
+        rows.push(Outgoing { position, room_nid, event_nid, handed_by: None, also_to: None, only_to });
+    }
+    if let Some(last) = rows.last() {
+        tx.announce(Change::OutgoingToNewServer { position: last.position });
+    }
+    Ok(rows)
 }

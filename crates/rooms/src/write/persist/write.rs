@@ -12,9 +12,10 @@ use plexus_store::repo::memberships::{Member, RoomMembership};
 use plexus_store::repo::rooms::{Advance, RoomRow};
 use plexus_store::repo::transactions::TransactionRow;
 use plexus_store::repo::{self, state_snapshots, timeline_gaps};
-use plexus_store::{Change, DbError, EventNid, Position, RoomNid, Tx};
+use plexus_store::{Change, DbError, EventNid, Position, RoomNid, StickyEvent, Tx};
 
-use super::outgoing::outgoing;
+use super::outgoing::{outgoing, outgoing_to_new_server};
+use super::sticky::sticky_event;
 use crate::model::current_state::{CurrentState, StateChange};
 use crate::model::engine_memory::EngineMemory;
 use crate::model::interner::{Lookups, NewTexts};
@@ -57,6 +58,7 @@ struct Rows {
     memberships: Vec<(Member, RoomMembership)>,
     redactions: Vec<(EventNid, EventNid)>,
     outgoing: Vec<Outgoing>,
+    sticky: Vec<StickyEvent>,
     /// The current state of each room after its last event so far.
     current: HashMap<RoomNid, Arc<CurrentState>>,
 }
@@ -98,6 +100,7 @@ pub(super) fn batch(
     repo::memberships::set(tx, &last_of_each(rows.memberships))?;
     let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
     repo::federation_out::add(tx, &rows.outgoing)?;
+    repo::sticky_events::add(tx, &rows.sticky)?;
     repo::redactions::add(tx, &redacted, now_ms)?;
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
@@ -289,6 +292,7 @@ impl Rows {
             self.outgoing.extend(outgoing);
             self.graph.add_relation(tx, lookups, room_nid, event, Some(position))?;
         }
+        self.sticky.extend(sticky_event(tx, memory, &append.room, event, (position, self.now_ms))?);
         self.current.insert(room_nid, Arc::clone(&event.current));
         self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target.nid, event.nid)));
         self.redactions.extend(event.redacted_by.as_ref().map(|redaction| (event.nid, redaction.nid)));
@@ -329,6 +333,10 @@ impl Rows {
                 Some(before) => is_join(&before.state),
                 None => is_join(&room.view().state),
             };
+            if kind == Membership::Join && !is_local && !was_joined {
+                let before = self.current.get(&room_nid).map_or_else(|| room.view().current.clone(), Arc::clone);
+                self.outgoing.extend(outgoing_to_new_server(tx, memory, room_nid, (&user, &before), self.now_ms)?);
+            }
             tx.announce(Change::Membership { user, membership: row, was_joined });
         }
         Ok(())

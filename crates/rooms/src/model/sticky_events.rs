@@ -1,0 +1,235 @@
+//! The sticky events of all rooms (MSC4354).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use plexus_store::{Database, DbError, EventNid, RoomNid, StickyEvent, repo};
+use tokio::sync::Notify;
+
+/// The most events of a room that are sticky at a time, for calls of hundreds of devices. Others are ordinary events.
+const MAX_EVENTS_IN_ROOM: usize = 2_000;
+/// The most bytes of a room's sticky events: a client that joins gets all of them.
+const MAX_BYTES_IN_ROOM: u64 = 4 << 20;
+/// The most soft-failed events of a room: all are judged again when the room's state changes.
+const MAX_SOFT_FAILED_IN_ROOM: usize = 100;
+
+/// The sticky events, without the events themselves. Owned by this process, which follows the commits. All are in
+/// memory: they are few, and every sync asks for them.
+#[derive(Debug, Clone)]
+pub struct StickyEvents(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    is_enabled: bool,
+    /// The number of events in all rooms.
+    count: AtomicUsize,
+    rooms: RwLock<HashMap<RoomNid, RoomSticky>>,
+    /// The rooms that changed and have soft-failed sticky events.
+    changed: Mutex<BTreeSet<RoomNid>>,
+    /// Notified when a room is added to `changed`.
+    has_changed: Notify,
+}
+
+/// The sticky events of a room.
+#[derive(Debug, Default)]
+struct RoomSticky {
+    /// In the order of their positions.
+    shown: Vec<StickyEvent>,
+    soft_failed: Vec<StickyEvent>,
+}
+
+impl RoomSticky {
+    fn add(&mut self, event: StickyEvent) {
+        self.remove(|old| old.event_nid == event.event_nid);
+        let list = if event.soft_failed { &mut self.soft_failed } else { &mut self.shown };
+        let at = list.partition_point(|other| other.position < event.position);
+        list.insert(at, event);
+    }
+
+    fn remove(&mut self, is_old: impl Fn(&StickyEvent) -> bool) {
+        self.shown.retain(|event| !is_old(event));
+        self.soft_failed.retain(|event| !is_old(event));
+    }
+
+    fn len(&self) -> usize {
+        self.shown.len() + self.soft_failed.len()
+    }
+}
+
+impl StickyEvents {
+    pub(crate) fn new(is_enabled: bool) -> Self {
+        Self(Arc::new(Inner {
+            is_enabled,
+            count: AtomicUsize::new(0),
+            rooms: RwLock::default(),
+            changed: Mutex::default(),
+            has_changed: Notify::new(),
+        }))
+    }
+
+    /// Whether events can be sticky at all.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.0.is_enabled
+    }
+
+    /// Reads the events, or deletes them if none can be sticky any more. Called before any client syncs.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn load(&self, db: &Database) -> Result<(), DbError> {
+        let events = db.read(repo::sticky_events::all).await?;
+        if self.is_enabled() {
+            events.into_iter().for_each(|event| self.apply(event));
+        } else if let Some(expired_ts) = events.iter().map(|event| event.expires_ts).max() {
+            while !db.write(move |tx| repo::sticky_events::delete_expired(tx, expired_ts)).await? {}
+        }
+        Ok(())
+    }
+
+    /// Whether there is none: true where nobody uses them.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Returns the events of a room that clients get, in the order of their positions.
+    #[must_use]
+    pub fn in_room(&self, room: RoomNid, now_ms: u64) -> Vec<StickyEvent> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let rooms = self.0.rooms.read();
+        let shown = rooms.get(&room).map(|room| room.shown.iter()).unwrap_or_default();
+        shown.filter(|event| event.expires_ts > now_ms).copied().collect()
+    }
+
+    /// Returns the rooms that have such events.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<RoomNid> {
+        if self.is_empty() { Vec::new() } else { self.0.rooms.read().keys().copied().collect() }
+    }
+
+    /// Whether an event of this size can be sticky in a room, besides those that are.
+    pub(crate) fn has_space(&self, event: &StickyEvent, now_ms: u64) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        let rooms = self.0.rooms.read();
+        let Some(room) = rooms.get(&event.room_nid) else { return true };
+        let sticky = || room.shown.iter().chain(&room.soft_failed).filter(|event| event.expires_ts > now_ms);
+        let soft_failed = room.soft_failed.iter().filter(|event| event.expires_ts > now_ms).count();
+        sticky().count() < MAX_EVENTS_IN_ROOM
+            && sticky().map(|event| event.bytes).sum::<u64>() + event.bytes <= MAX_BYTES_IN_ROOM
+            && (!event.soft_failed || soft_failed < MAX_SOFT_FAILED_IN_ROOM)
+    }
+
+    /// Returns the soft-failed events of a room.
+    pub(crate) fn soft_failed(&self, room: RoomNid, now_ms: u64) -> Vec<EventNid> {
+        let rooms = self.0.rooms.read();
+        let soft_failed = rooms.get(&room).map(|room| room.soft_failed.iter()).unwrap_or_default();
+        soft_failed.filter(|event| event.expires_ts > now_ms).map(|event| event.event_nid).collect()
+    }
+
+    /// Adds an event, or replaces it.
+    pub(crate) fn apply(&self, event: StickyEvent) {
+        if !self.is_enabled() {
+            return;
+        }
+        let mut rooms = self.0.rooms.write();
+        rooms.entry(event.room_nid).or_default().add(event);
+        self.count(&rooms);
+    }
+
+    /// Notes that a room changed: its soft-failed events may be allowed now.
+    pub(crate) fn note_change(&self, room: RoomNid) {
+        if self.is_empty() || self.0.rooms.read().get(&room).is_none_or(|room| room.soft_failed.is_empty()) {
+            return;
+        }
+        self.0.changed.lock().insert(room);
+        self.0.has_changed.notify_one();
+    }
+
+    /// Waits for rooms that changed, and takes them out. For one caller.
+    pub(crate) async fn take_changed(&self) -> BTreeSet<RoomNid> {
+        loop {
+            let changed = std::mem::take(&mut *self.0.changed.lock());
+            if !changed.is_empty() {
+                return changed;
+            }
+            self.0.has_changed.notified().await;
+        }
+    }
+
+    /// Removes the events that are not sticky any more.
+    pub(crate) fn remove_expired(&self, now_ms: u64) {
+        let mut rooms = self.0.rooms.write();
+        rooms.retain(|_, room| {
+            room.remove(|event| event.expires_ts <= now_ms);
+            room.len() > 0
+        });
+        self.count(&rooms);
+    }
+
+    fn count(&self, rooms: &HashMap<RoomNid, RoomSticky>) {
+        self.0.count.store(rooms.values().map(RoomSticky::len).sum(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(event_nid: EventNid, soft_failed: bool) -> StickyEvent {
+        StickyEvent {
+            event_nid,
+            room_nid: 1,
+            position: event_nid,
+            expires_ts: 1_000,
+            bytes: 1_000,
+            is_own: false,
+            soft_failed,
+        }
+    }
+
+    #[test]
+    fn events_are_sticky_until_they_expire() {
+        let sticky = StickyEvents::new(true);
+        sticky.apply(event(2, false));
+        sticky.apply(event(1, false));
+        let shown = |now_ms| sticky.in_room(1, now_ms).iter().map(|event| event.event_nid).collect::<Vec<_>>();
+        assert_eq!((shown(999), shown(1_000), sticky.in_room(2, 0)), (vec![1, 2], vec![], vec![]));
+        sticky.remove_expired(1_000);
+        assert!(sticky.is_empty());
+    }
+
+    #[test]
+    fn a_soft_failed_event_is_shown_when_it_is_allowed() {
+        let sticky = StickyEvents::new(true);
+        sticky.apply(event(1, true));
+        assert_eq!((sticky.in_room(1, 0), sticky.soft_failed(1, 0)), (vec![], vec![1]));
+        sticky.apply(StickyEvent { position: 7, ..event(1, false) });
+        assert_eq!((sticky.in_room(1, 0).len(), sticky.soft_failed(1, 0)), (1, vec![]));
+    }
+
+    #[test]
+    fn a_room_has_a_bounded_number_of_them() {
+        let sticky = StickyEvents::new(true);
+        let bounds = [(true, MAX_SOFT_FAILED_IN_ROOM), (false, MAX_EVENTS_IN_ROOM - MAX_SOFT_FAILED_IN_ROOM)];
+        for (soft_failed, most) in bounds {
+            for _ in 0..most {
+                let next = event(sticky.0.count.load(Ordering::Relaxed) as EventNid, soft_failed);
+                assert!(sticky.has_space(&next, 0));
+                sticky.apply(next);
+            }
+            assert!(!sticky.has_space(&event(9_999, soft_failed), 0));
+        }
+        // Those that have expired do not count.
+        assert!(sticky.has_space(&event(9_999, true), 1_000));
+        let other = StickyEvents::new(true);
+        other.apply(StickyEvent { bytes: MAX_BYTES_IN_ROOM, ..event(1, false) });
+        assert!(!other.has_space(&event(2, false), 0));
+    }
+}

@@ -1,0 +1,46 @@
+//! Selects the events that are sticky (MSC4354).
+
+use plexus_protocol::event::sticky;
+use plexus_store::repo::events::Verdict;
+use plexus_store::{DbError, Position, StickyEvent, Tx};
+
+use crate::model::engine_memory::EngineMemory;
+use crate::model::room::Room;
+use crate::write::pending::PendingEvent;
+use crate::write::policy;
+
+/// Returns the row of an event that is sticky now. A soft-failed one may be allowed later, but not one that the room's
+/// policy server has refused.
+pub(super) fn sticky_event(
+    tx: &mut Tx<'_>,
+    memory: &EngineMemory,
+    room: &Room,
+    event: &PendingEvent,
+    (position, now_ms): (Option<Position>, u64),
+) -> Result<Option<StickyEvent>, DbError> {
+    if !memory.sticky.is_enabled() || event.redacted_by.is_some() {
+        return Ok(None);
+    }
+    let Some(expires_ts) = sticky::expires_ts(&event.pdu, now_ms).filter(|expires_ts| *expires_ts > now_ms) else {
+        return Ok(None);
+    };
+    let soft_failed = event.verdict == Verdict::SoftFailed;
+    if !event.in_timeline && (!soft_failed || policy::needs_recommendation(room, &event.pdu)) {
+        return Ok(None);
+    }
+    let row = StickyEvent {
+        event_nid: event.nid,
+        room_nid: room.nid,
+        position: position.unwrap_or(0),
+        expires_ts,
+        bytes: u64::try_from(event.pdu.json().len()).unwrap_or(u64::MAX),
+        is_own: event.pdu.sender().server_name() == memory.server_name.as_str(),
+        soft_failed,
+    };
+    if !memory.sticky.has_space(&row, now_ms) {
+        tracing::info!(event = %event.pdu.event_id(), room = %room.id, "not sticky: the room has too many sticky events");
+        return Ok(None);
+    }
+    let position = position.map_or_else(|| tx.next_position(), Ok)?;
+    Ok(Some(StickyEvent { position, ..row }))
+}

@@ -1,0 +1,260 @@
+//! Sticky events (MSC4354).
+
+use std::time::Duration;
+
+use http::Method;
+use plexus_base::Clock;
+use plexus_testkit::server::{Answer, TestServer, TestUser};
+use plexus_testkit::{TestPlace, places};
+use serde_json::{Value, json};
+
+use crate::client::{CLIENT, create, join, public_room, room_path, say};
+
+const ENABLED: &str = "
+experimental_features: {msc4354_enabled: true}
+max_event_delay_duration: 1h
+";
+const PARAMETER: &str = "org.matrix.msc4354.sticky_duration_ms";
+const SLIDING: &str = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0";
+/// `{"room":{"timeline":{"limit":1}}}`
+const ONE_EVENT: &str = "filter=%7B%22room%22%3A%7B%22timeline%22%3A%7B%22limit%22%3A1%7D%7D%7D";
+const MINUTE_MS: u64 = 60_000;
+
+async fn servers() -> Vec<TestServer> {
+    let mut servers = Vec::new();
+    for place in places() {
+        servers.push(TestServer::on(place).clock(Clock::manual(1_700_000_000_000)).config(ENABLED).start().await);
+    }
+    servers
+}
+
+fn text(body: &str) -> Value {
+    json!({ "msgtype": "m.text", "body": body })
+}
+
+async fn send_for(server: &TestServer, user: &TestUser, room: &str, body: &str, duration: &str) -> Answer {
+    let path = room_path(room, &format!("send/m.room.message/{body}?{PARAMETER}={duration}"));
+    server.put(&path, &user.token, text(body)).await
+}
+
+/// Sends an event that is sticky for a minute; returns its id.
+async fn stick(server: &TestServer, user: &TestUser, room: &str, body: &str) -> String {
+    let sent = send_for(server, user, room, body, &MINUTE_MS.to_string()).await;
+    sent.ok()["event_id"].as_str().unwrap().to_owned()
+}
+
+/// A sync with at most one event of each timeline.
+async fn sync(server: &TestServer, user: &TestUser, since: Option<&str>) -> Value {
+    let since = since.map(|since| format!("&since={since}")).unwrap_or_default();
+    server.get(&format!("{CLIENT}/sync?{ONE_EVENT}{since}"), &user.token).await.ok().clone()
+}
+
+fn next(response: &Value) -> Option<&str> {
+    Some(response["next_batch"].as_str().expect("a token"))
+}
+
+fn bodies(events: &Value) -> Vec<&str> {
+    let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
+    events.iter().filter_map(|event| event["content"]["body"].as_str()).collect()
+}
+
+/// The bodies of a room's sticky events in a sync.
+fn sticky<'r>(response: &'r Value, room: &str) -> Vec<&'r str> {
+    bodies(&response["rooms"]["join"][room]["msc4354_sticky"]["events"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_come_beside_the_timeline_until_they_expire() {
+    for server in servers().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = public_room(&server, &alice).await;
+        join(&server, &bob, &room).await;
+        let before = sync(&server, &bob, None).await;
+        stick(&server, &alice, &room, "in-call").await;
+        // In the timeline it is not repeated.
+        let live = sync(&server, &bob, next(&before)).await;
+        let event = &live["rooms"]["join"][&room]["timeline"]["events"][0];
+        assert_eq!(event["msc4354_sticky"], json!({ "duration_ms": MINUTE_MS }));
+        assert_eq!(event["unsigned"]["msc4354_sticky_duration_ttl_ms"], MINUTE_MS);
+        assert!(sticky(&live, &room).is_empty());
+
+        say(&server, &alice, &room, "1").await;
+        say(&server, &alice, &room, "2").await;
+        server.clock().advance(Duration::from_secs(20));
+        for since in [None, next(&before)] {
+            let gappy = sync(&server, &bob, since).await;
+            let joined = &gappy["rooms"]["join"][&room];
+            assert_eq!(bodies(&joined["timeline"]["events"]), ["2"]);
+            assert_eq!(sticky(&gappy, &room), ["in-call"]);
+            let event = &joined["msc4354_sticky"]["events"][0];
+            assert_eq!(event["unsigned"]["msc4354_sticky_duration_ttl_ms"], MINUTE_MS - 20_000);
+            assert!(sticky(&sync(&server, &bob, next(&gappy)).await, &room).is_empty());
+        }
+        server.clock().advance(Duration::from_secs(40));
+        let late = sync(&server, &bob, None).await;
+        assert!(sticky(&late, &room).is_empty());
+        let path = room_path(&room, "messages?dir=b&limit=3");
+        let history = server.get(&path, &bob.token).await.ok().clone();
+        assert_eq!(history["chunk"][2]["content"]["body"], "in-call");
+        assert!(history["chunk"][2]["unsigned"]["msc4354_sticky_duration_ttl_ms"].is_null());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_joins_gets_what_is_sticky_whatever_the_history_visibility() {
+    for mut server in servers().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let visibility = json!({ "type": "m.room.history_visibility", "content": { "history_visibility": "joined" } });
+        let room = create(&server, &alice, json!({ "preset": "public_chat", "initial_state": [visibility] })).await;
+        stick(&server, &alice, &room, "in-call").await;
+        say(&server, &alice, &room, "secret").await;
+        server.restart().await;
+        let before = sync(&server, &bob, None).await;
+        join(&server, &bob, &room).await;
+        let joined = sync(&server, &bob, next(&before)).await;
+        assert_eq!(sticky(&joined, &room), ["in-call"]);
+        assert!(sticky(&sync(&server, &bob, next(&joined)).await, &room).is_empty());
+        // A new name is not a new join.
+        let name = json!({ "displayname": "Bob" });
+        server.put(&format!("{CLIENT}/profile/{}/displayname", bob.id), &bob.token, name).await.ok();
+        let renamed = sync(&server, &bob, next(&joined)).await;
+        assert!(renamed["rooms"]["join"][&room].is_object() && sticky(&renamed, &room).is_empty());
+        // A message is no sticky event: its history stays hidden.
+        let history = server.get(&room_path(&room, "messages?dir=b"), &bob.token).await.ok().clone();
+        assert!(!bodies(&history["chunk"]).contains(&"secret"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_events_come_in_several_responses() {
+    for server in servers().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = public_room(&server, &alice).await;
+        join(&server, &bob, &room).await;
+        let sent: Vec<String> = (0..130).map(|number| format!("n{number}")).collect();
+        for body in &sent {
+            stick(&server, &alice, &room, body).await;
+        }
+        say(&server, &alice, &room, "newest").await;
+        let first = sync(&server, &bob, None).await;
+        // The next is answered at once, and the third has nothing left.
+        let second = sync(&server, &bob, next(&first)).await;
+        assert_eq!([sticky(&first, &room), sticky(&second, &room)].concat(), sent);
+        assert_eq!(sticky(&first, &room).len(), 100);
+        let third = sync(&server, &bob, next(&second)).await;
+        assert!(sticky(&third, &room).is_empty() && next(&third).unwrap().matches('_').count() == 1, "{third}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redacted_events_and_those_of_ignored_users_do_not_come() {
+    for server in servers().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let carol = server.register("carol").await;
+        let room = public_room(&server, &alice).await;
+        join(&server, &bob, &room).await;
+        join(&server, &carol, &room).await;
+        let redacted = stick(&server, &alice, &room, "redacted").await;
+        stick(&server, &carol, &room, "ignored").await;
+        stick(&server, &alice, &room, "kept").await;
+        server.put(&room_path(&room, &format!("redact/{redacted}/1")), &alice.token, json!({})).await.ok();
+        let ignored = json!({ "ignored_users": { &carol.id: {} } });
+        let path = format!("{CLIENT}/user/{}/account_data/m.ignored_user_list", bob.id);
+        server.put(&path, &bob.token, ignored).await.ok();
+        assert_eq!(sticky(&sync(&server, &bob, None).await, &room), ["kept"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delayed_events_are_sticky_from_when_they_are_sent() {
+    for server in servers().await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let own = room_path(&room, &format!("delayed_event/m.room.message/1?{PARAMETER}={MINUTE_MS}"));
+        let own = server.put(&own, &alice.token, json!({ "delay_ms": 1_000_000, "content": text("own") })).await;
+        let query = format!("send/m.room.message/2?{PARAMETER}={MINUTE_MS}&org.matrix.msc4140.delay=1000000");
+        let query = server.put(&room_path(&room, &query), &alice.token, text("query")).await;
+        server.clock().advance(Duration::from_secs(100));
+        for delayed in [own, query] {
+            let id = delayed.ok()["delay_id"].as_str().unwrap().to_owned();
+            let path = format!("/_matrix/client/v1/delayed_events/{id}/send");
+            server.post(&path, &alice.token, json!({})).await.ok();
+        }
+        say(&server, &alice, &room, "newest").await;
+        assert_eq!(sticky(&sync(&server, &alice, None).await, &room), ["own", "query"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sliding_sync_sends_them_to_rooms_of_lists() {
+    for server in servers().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let (room, other) = (public_room(&server, &alice).await, public_room(&server, &alice).await);
+        join(&server, &bob, &room).await;
+        join(&server, &bob, &other).await;
+        for body in ["1", "2", "3"] {
+            stick(&server, &alice, &room, body).await;
+        }
+        say(&server, &alice, &room, "newest").await;
+        say(&server, &alice, &other, "newest").await;
+        let ask = async |pos: Option<&str>, since: Option<&str>| {
+            let mut extension = json!({ "enabled": true, "limit": 2 });
+            extension["since"] = json!(since);
+            // The window holds only the other room.
+            let body = json!({
+                "lists": { "all": { "ranges": [[0, 0]], "timeline_limit": 1, "required_state": [] } },
+                "extensions": { "org.matrix.msc4354.sticky_events": extension },
+            });
+            let pos = pos.map(|pos| format!("&pos={pos}")).unwrap_or_default();
+            let answer = server.post(&format!("{SLIDING}{pos}"), &bob.token, body).await;
+            let response = answer.ok().clone();
+            let extension = response["extensions"]["org.matrix.msc4354.sticky_events"].clone();
+            (response["pos"].as_str().unwrap().to_owned(), extension)
+        };
+        let (pos, first) = ask(None, None).await;
+        assert_eq!(bodies(&first["rooms"][&room]["events"]), ["1", "2"]);
+        let (pos, second) = ask(Some(&pos), first["next_batch"].as_str()).await;
+        assert_eq!(bodies(&second["rooms"][&room]["events"]), ["3"]);
+        let (pos, third) = ask(Some(&pos), second["next_batch"].as_str()).await;
+        assert!(third.is_null(), "{third}");
+        // What is in a timeline of the response is not repeated.
+        stick(&server, &alice, &other, "4").await;
+        let (pos, fourth) = ask(Some(&pos), second["next_batch"].as_str()).await;
+        assert!(fourth["rooms"][&other].is_null(), "{fourth}");
+        let malformed =
+            json!({ "extensions": { "org.matrix.msc4354.sticky_events": { "enabled": true, "since": "x" } } });
+        let answer = server.post(&format!("{SLIDING}&pos={pos}"), &bob.token, malformed).await;
+        assert_eq!(answer.refusal(), (400, "M_INVALID_PARAM"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn durations_are_bounded() {
+    for server in servers().await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        for wrong in ["-1", "3600001", "99999999999999999999", "x", ""] {
+            let answer = send_for(&server, &alice, &room, "wrong", wrong).await;
+            assert_eq!(answer.refusal().0, 400, "{wrong}");
+        }
+        for right in ["0", "3600000"] {
+            send_for(&server, &alice, &room, &format!("for{right}"), right).await.ok();
+        }
+        say(&server, &alice, &room, "newest").await;
+        assert_eq!(sticky(&sync(&server, &alice, None).await, &room), ["for3600000"]);
+        let versions = server.request(Method::GET, "/_matrix/client/versions", None, None).await;
+        assert_eq!(versions.ok()["unstable_features"]["org.matrix.msc4354"], true);
+    }
+}
+
+#[tokio::test]
+async fn without_the_option_events_are_ordinary() {
+    let server = TestServer::on(TestPlace::sqlite()).start().await;
+    let alice = server.register("alice").await;
+    let room = public_room(&server, &alice).await;
+    let event = stick(&server, &alice, &room, "ordinary").await;
+    let event = server.get(&room_path(&room, &format!("event/{event}")), &alice.token).await.ok().clone();
+    assert!(event["msc4354_sticky"].is_null());
+    let versions = server.request(Method::GET, "/_matrix/client/versions", None, None).await;
+    assert_eq!(versions.ok()["unstable_features"]["org.matrix.msc4354"], false);
+}
