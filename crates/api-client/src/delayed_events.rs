@@ -169,7 +169,8 @@ pub(crate) fn delayed_event_error(error: DelayedEventError, form: Form) -> ApiEr
         DelayedEventError::Disallowed => ApiError::forbidden(text),
         DelayedEventError::DelayTooLong { max_delay_ms } => too_long(text, max_delay_ms, form),
         DelayedEventError::Limited(error) => error.into(),
-        DelayedEventError::UnknownRoom | DelayedEventError::NotFound => ApiError::not_found(text),
+        DelayedEventError::NotInRoom => ApiError::forbidden(text),
+        DelayedEventError::NotFound => ApiError::not_found(text),
         DelayedEventError::TooLarge => ApiError::too_large(text),
         DelayedEventError::Content(_) => ApiError::bad_json(text),
         DelayedEventError::Conflict | DelayedEventError::Send(DelayedSendError::Overtaken) if form != Form::Stable => {

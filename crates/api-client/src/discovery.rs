@@ -1,5 +1,6 @@
 //! The features and limits of this server.
 
 pub(crate) mod discover_homeserver;
+pub(crate) mod discover_support;
 pub(crate) mod get_capabilities;
 pub(crate) mod get_supported_versions;

@@ -38,6 +38,7 @@ mod relations;
 mod reporting;
 mod room;
 pub mod routes;
+mod rtc;
 mod sending;
 pub mod services;
 mod session;

@@ -3,8 +3,8 @@
 use plexus_http::body::MAX_JSON_BYTES;
 use plexus_http::{Client, Prefixes, Routes};
 
-use crate::discovery::{discover_homeserver, get_capabilities, get_supported_versions};
-use crate::{Api, favicon, login_page, thirdparty, voip, welcome};
+use crate::discovery::{discover_homeserver, discover_support, get_capabilities, get_supported_versions};
+use crate::{Api, favicon, login_page, rtc, thirdparty, voip, welcome};
 use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
 use crate::{
     alias, context, delayed_events, directory, knock, membership, message, profile, redact, relations, reporting, room,
@@ -51,7 +51,10 @@ fn discovery(r: &mut Routes<Api>) {
     r.get(Client::ROOT, "/versions", get_supported_versions::handle);
     r.get(Client::V3R0, "/capabilities", get_capabilities::handle);
     r.get(ALL, "/voip/turnServer", voip::get_turn_server_info::handle);
+    r.get(Client::V1, "/rtc/transports", rtc::transports::handle);
+    r.get(Client::UNSTABLE, "/org.matrix.msc4143/rtc/transports", rtc::transports::unstable);
     r.get(Client::FULL, "/.well-known/matrix/client", discover_homeserver::handle);
+    r.get(Client::FULL, "/.well-known/matrix/support", discover_support::handle);
     r.get(Client::FULL, "/", welcome::handle);
     r.get(Client::FULL, "/favicon.ico", favicon::handle);
     for path in ["/_matrix/static/client/login/", "/_matrix/static/client/login"] {

@@ -11,6 +11,7 @@
 mod overtaken;
 mod sending;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use plexus_base::{Background, Clock, LimitExceeded};
 use plexus_protocol::event::{MAX_FIELD, MAX_PDU};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::{Object, Value};
+use plexus_protocol::membership::Membership;
 use plexus_rooms::{Rooms, Transaction};
 use plexus_store::repo::delayed_events::{self as repo, DelayRequest, DelayedEvent, Finalised};
 use plexus_store::{Database, DbError, RoomNid, Tx};
@@ -34,6 +36,8 @@ const FINALISED_RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How many sent and cancelled events of one user are kept: as many as are scheduled by default, since each may be as
 /// large as an event.
 const MAX_FINALISED_PER_USER: u32 = 100;
+/// How long a request to send an event now waits for another of the room that is being sent.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// The most old events that are deleted when one is finalised.
 const MAX_DELETED: u32 = 100;
 
@@ -101,9 +105,9 @@ pub enum DelayedEventError {
     /// The user does too much, or has too many events scheduled.
     #[error(transparent)]
     Limited(#[from] LimitExceeded),
-    /// This server does not know the room.
-    #[error("Unknown room")]
-    UnknownRoom,
+    /// The user is not in the room; whether there is one is not said.
+    #[error("User not in room")]
+    NotInRoom,
     /// Type, state key or content is longer than those of events may be.
     #[error("The event is too large")]
     TooLarge,
@@ -156,8 +160,10 @@ pub struct DelayedEventsParts {
 enum SendNow {
     /// Its task was taken.
     Taken(Box<DelayedEvent>),
-    /// It has been sent already, or is being sent, or is sent after another one of the room that is.
+    /// It has been sent already.
     Sent,
+    /// It is being sent, or is sent after another one of the room that is.
+    BeingSent,
 }
 
 impl DelayedEvents {
@@ -217,7 +223,11 @@ impl DelayedEvents {
         if longest > MAX_FIELD || row.content.len() > MAX_PDU {
             return Err(DelayedEventError::TooLarge);
         }
-        let room = self.rooms.get(&room_id).await?.ok_or(DelayedEventError::UnknownRoom)?;
+        let room = self.rooms.get(&room_id).await?.ok_or(DelayedEventError::NotInRoom)?;
+        let memberships = self.rooms.memberships().of(&sender).await?;
+        if memberships.get(room.nid).is_none_or(|membership| membership.kind != Membership::Join) {
+            return Err(DelayedEventError::NotInRoom);
+        }
         if room.version.rules().strict_canonical_json {
             content.to_canonical_json().map_err(|error| DelayedEventError::Content(error.to_string()))?;
         }
@@ -240,8 +250,8 @@ impl DelayedEvents {
                     parameters: Object::new(),
                 };
                 let delay_id = this.tasks.schedule(tx, task)?;
-                if event.state_key.is_some() {
-                    this.overtaken.watch(room);
+                if let Some(state_key) = &event.state_key {
+                    this.overtaken.watch(room, &event.event_type, state_key);
                 }
                 repo::insert(tx, &DelayedEvent { delay_id: delay_id.clone(), ..event }, position)?;
                 Ok(delay_id)
@@ -314,7 +324,7 @@ impl DelayedEvents {
     }
 
     /// Sends an event now. With `owner` it must be that user's. An event that cannot be sent stays scheduled. While
-    /// another one of the room is being sent, this one is only made due, and sent after it.
+    /// another one of the room is being sent, this one is made due and sent after it.
     ///
     /// # Errors
     /// See [`DelayedEventError`].
@@ -322,16 +332,36 @@ impl DelayedEvents {
         let this = self.clone();
         // What has begun is completed even if the client goes away.
         let sent = self.background.spawn("a delayed event sent early", async move {
-            match this.take(owner, delay_id).await? {
+            match this.take(owner, &delay_id).await? {
                 SendNow::Taken(event) => this.send_taken(*event).await,
+                SendNow::BeingSent => this.wait_until_sent(&delay_id).await,
                 SendNow::Sent => Ok(()),
             }
         });
         sent.await.unwrap_or(Err(DelayedEventError::Db(DbError::Closed)))
     }
 
-    async fn take(&self, owner: Option<UserId>, delay_id: String) -> Result<SendNow, DelayedEventError> {
-        let (tasks, now_ms) = (Arc::clone(&self.tasks), self.clock.now_ms());
+    /// Waits until an event that is due has been sent.
+    async fn wait_until_sent(&self, delay_id: &str) -> Result<(), DelayedEventError> {
+        let mut deadline = pin!(self.clock.sleep(MAX_WAIT));
+        loop {
+            let mut ended = pin!(self.sender.ended().notified());
+            ended.as_mut().enable();
+            let id = delay_id.to_owned();
+            match self.db.read(move |tx| find(tx, &id, None)).await?.finalised {
+                Some(end) if end.event_id.is_some() => return Ok(()),
+                Some(_) => return Err(DelayedEventError::Conflict),
+                None => {}
+            }
+            tokio::select! {
+                () = ended => {}
+                () = &mut deadline => return Err(DelayedSendError::Failed.into()),
+            }
+        }
+    }
+
+    async fn take(&self, owner: Option<UserId>, delay_id: &str) -> Result<SendNow, DelayedEventError> {
+        let (tasks, now_ms, delay_id) = (Arc::clone(&self.tasks), self.clock.now_ms(), delay_id.to_owned());
         self.db
             .write(move |tx| {
                 let event = find(tx, &delay_id, owner.as_ref())?;
@@ -341,7 +371,7 @@ impl DelayedEvents {
                     None if tasks.take(tx, &delay_id)? => Ok(SendNow::Taken(Box::new(event))),
                     None => {
                         tasks.reschedule(tx, &delay_id, now_ms)?;
-                        Ok(SendNow::Sent)
+                        Ok(SendNow::BeingSent)
                     }
                 }
             })
@@ -363,6 +393,7 @@ impl DelayedEvents {
             Err(()) => tasks.release(tx, &event.delay_id, event.due_ms()),
         })
         .await;
+        self.sender.ended().notify_waiters();
         Ok(sent.map(drop)?)
     }
 }

@@ -77,8 +77,8 @@ options! {
         later msc4388_mode: SecureChannelMode = SecureChannelMode::Off,
         /// Custom fields of profiles.
         later msc4133_enabled: bool = false,
-        /// Transports of conferences.
-        later msc4143_enabled: bool = false,
+        /// Whether clients find the transports of conferences under the unstable name, too.
+        acts msc4143_enabled: bool = false,
         /// Redactions through the endpoint for sending.
         later msc4169_enabled: bool = false,
         /// No legacy mentions.

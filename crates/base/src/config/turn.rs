@@ -22,7 +22,7 @@ options! {
         /// Whether guests may use the servers.
         acts turn_allow_guests: bool = true,
         /// Conferences.
-        later matrix_rtc: MatrixRtc,
+        acts matrix_rtc: MatrixRtc,
     }
 }
 
@@ -39,8 +39,8 @@ fn check_turn(mut section: TurnSection, map: &mut MapReader<'_, '_>) -> TurnSect
 options! {
     /// Conferences.
     pub struct MatrixRtc {
-        /// The servers that carry them.
-        later transports: Vec<RtcTransport>,
+        /// The servers that carry them, in the order of preference.
+        acts transports: Vec<RtcTransport>,
     }
 }
 
@@ -48,10 +48,10 @@ options! {
     /// A server that carries conferences.
     pub struct RtcTransport {
         /// Its kind, such as `livekit`.
-        later r#type: String,
+        acts r#type: String,
         /// Its address.
-        later url: Option<String>,
+        acts url: Option<String>,
         /// The address of its authorization service: the old form of `url`.
-        later livekit_service_url: Option<String>,
+        acts livekit_service_url: Option<String>,
     }
 }

@@ -33,7 +33,8 @@ impl DelayedServices {
     ) -> Result<Self, DbError> {
         let Foundation { config, clock, random, database: db, background, .. } = foundation;
         let tasks = TaskScheduler::start(db, clock.clone(), random.clone()).await?;
-        let overtaken = OvertakenStates::start(db.clone(), clock.clone(), Arc::clone(&tasks), error_body()).await?;
+        let (watched, base) = (Arc::clone(&rooms.rooms), (db.clone(), clock.clone()));
+        let overtaken = OvertakenStates::start(base, watched, Arc::clone(&tasks), error_body()).await?;
         let sender = DelayedEventSender::new(db.clone(), clock.clone(), Arc::clone(client_events), error_body());
         let sender = Arc::new(sender);
         let events = DelayedEvents::new(DelayedEventsParts {

@@ -27,6 +27,7 @@ mod directory {
 }
 mod discovery {
     mod discover_homeserver;
+    mod discover_support;
     mod get_supported_versions;
 }
 mod errors;
@@ -77,6 +78,9 @@ mod room {
     mod get_event_by_timestamp;
     mod report_content;
     mod upgrade_room;
+}
+mod rtc {
+    mod transports;
 }
 mod session {
     mod get_login_token;

@@ -10,6 +10,7 @@ use plexus_rooms::{DELAYED_EVENT_DEVICE, MembershipError, NewEvent, SendError, T
 use plexus_store::repo::delayed_events::{DelayedEvent, Finalised};
 use plexus_store::repo::{delayed_events as repo, users};
 use plexus_store::{Database, DbError, Tx};
+use tokio::sync::Notify;
 
 use super::finalise;
 use crate::tasks::{RunningTask, TaskHandler, TaskOutcome};
@@ -52,13 +53,19 @@ pub struct DelayedEventSender {
     clock: Clock,
     events: Arc<ClientEventSender>,
     error_body: ErrorBody,
+    ended: Notify,
 }
 
 impl DelayedEventSender {
     /// Creates the service.
     #[must_use]
     pub fn new(db: Database, clock: Clock, events: Arc<ClientEventSender>, error_body: ErrorBody) -> Self {
-        Self { db, clock, events, error_body }
+        Self { db, clock, events, error_body, ended: Notify::new() }
+    }
+
+    /// Returns what notifies waiters when an attempt to send an event has ended.
+    pub(super) fn ended(&self) -> &Notify {
+        &self.ended
     }
 
     /// Sends a delayed event once, however often it is called. Returns the event's id; `None` when it has been
@@ -131,6 +138,7 @@ impl TaskHandler for DelayedEventSender {
                 }
                 Err(error) => self.finalise(&task.task_id, None, Some((self.error_body)(error))).await,
             };
+            self.ended.notify_waiters();
             match finalised {
                 Ok(()) => TaskOutcome::Complete(None),
                 Err(error) => TaskOutcome::Retry(error.to_string()),

@@ -137,42 +137,43 @@ pub fn due_times(tx: &mut Tx<'_>, user_id: &str) -> Result<Vec<u64>, DbError> {
     )
 }
 
-/// Returns the rooms for which state events are scheduled.
-pub fn rooms_with_state(tx: &mut Tx<'_>) -> Result<Vec<RoomNid>, DbError> {
+/// Returns the state that is to be set by scheduled events: rooms, types and state keys.
+pub fn scheduled_states(tx: &mut Tx<'_>) -> Result<Vec<(RoomNid, String, String)>, DbError> {
     tx.query(
-        "SELECT DISTINCT r.room_nid FROM delayed_events d JOIN rooms r ON r.room_id = d.room_id
+        "SELECT DISTINCT r.room_nid, d.event_type, d.state_key
+         FROM delayed_events d JOIN rooms r ON r.room_id = d.room_id
          WHERE d.finalised_ts IS NULL AND d.state_key IS NOT NULL",
         &[],
-        first,
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )
 }
 
-/// Whether state events are scheduled for a room.
-pub fn has_state(tx: &mut Tx<'_>, room: RoomNid) -> Result<bool, DbError> {
+/// Whether events that set this state are scheduled for a room.
+pub fn sets_state(tx: &mut Tx<'_>, room: RoomNid, event_type: &str, state_key: &str) -> Result<bool, DbError> {
     let found = tx.query_opt(
         "SELECT 1 FROM delayed_events d JOIN rooms r ON r.room_id = d.room_id
-         WHERE r.room_nid = $1 AND d.finalised_ts IS NULL AND d.state_key IS NOT NULL LIMIT 1",
-        &[&room],
+         WHERE r.room_nid = $1 AND d.finalised_ts IS NULL AND d.event_type = $2 AND d.state_key = $3 LIMIT 1",
+        &[&room, &event_type, &state_key],
         first::<i64>,
     )?;
     Ok(found.is_some())
 }
 
-/// Returns the scheduled state events of a room whose state another user has set since: their ids.
-pub fn overtaken(tx: &mut Tx<'_>, room: RoomNid) -> Result<Vec<String>, DbError> {
+/// Returns the ids of the scheduled events of a room that would set this state, where another user has set it since.
+pub fn overtaken(tx: &mut Tx<'_>, room: RoomNid, event_type: &str, state_key: &str) -> Result<Vec<String>, DbError> {
     tx.query(
-        "SELECT d.delay_id, d.event_type, d.state_key FROM delayed_events d JOIN rooms r ON r.room_id = d.room_id
-         WHERE r.room_nid = $1 AND d.finalised_ts IS NULL AND d.state_key IS NOT NULL",
-        &[&room],
-        |row| Ok((row.get::<String>(0)?, row.get::<String>(1)?, row.get::<String>(2)?)),
-    )?
-    .into_iter()
-    .filter_map(|(delay_id, event_type, state_key)| match is_overtaken(tx, &delay_id, &event_type, &state_key) {
-        Ok(false) => None,
-        Ok(true) => Some(Ok(delay_id)),
-        Err(error) => Some(Err(error)),
-    })
-    .collect()
+        "SELECT DISTINCT d.delay_id FROM delayed_events d
+         JOIN rooms r ON r.room_id = d.room_id
+         JOIN current_state_deltas c ON c.room_nid = r.room_nid AND c.position > d.scheduled_position
+         JOIN events e ON e.event_nid = c.event_nid
+         JOIN user_ids u ON u.user_nid = e.sender_nid
+         WHERE r.room_nid = $1 AND d.finalised_ts IS NULL AND d.event_type = $2 AND d.state_key = $3
+             AND u.user_id <> d.user_id
+             AND c.type_nid = (SELECT type_nid FROM event_types WHERE event_type = $4)
+             AND c.state_key_nid = (SELECT state_key_nid FROM state_keys WHERE state_key = $5)",
+        &[&room, &event_type, &state_key, &event_type.as_bytes(), &state_key.as_bytes()],
+        first,
+    )
 }
 
 /// Whether another user has set the state that a delayed event would set, after it was scheduled.

@@ -103,7 +103,7 @@ async fn a_soft_failed_event_comes_when_the_state_allows_it() {
         let since = server.get("/_matrix/client/v3/sync", &alice.token).await.ok()["next_batch"].clone();
         away.send(&server, "sticky", vec![message], Vec::new()).await.ok();
         // An event after it shows that it has been looked at.
-        say(&server, &alice, &room, "still forbidden").await;
+        say(&server, &alice, &room, "forbidden").await;
         let path = format!("/_matrix/client/v3/sync?since={}", since.as_str().unwrap());
         let sticky = |sync: &Value| {
             let events = &sync["rooms"]["join"][&room]["msc4354_sticky"]["events"];

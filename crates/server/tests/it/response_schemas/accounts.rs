@@ -16,7 +16,8 @@ pub(super) async fn use_all(stage: &Stage) {
 
 async fn discover(stage: &Stage) {
     let server = &stage.server;
-    for path in ["/.well-known/matrix/client", "/_matrix/client/versions", &format!("{C}/login")] {
+    let well_known = ["/.well-known/matrix/client", "/.well-known/matrix/support"];
+    for path in well_known.into_iter().chain(["/_matrix/client/versions", &format!("{C}/login")]) {
         server.request(Method::GET, path, None, None).await;
     }
     for path in ["capabilities", "account/whoami", "voip/turnServer", "account/3pid"] {

@@ -152,7 +152,12 @@ async fn requests_that_cannot_be_scheduled_are_refused() {
 
         let body = json!({ "delay_ms": 5, "content": content });
         let nowhere = room_path("!nowhere:test.example", "delayed_event/m.room.message/1");
-        assert_eq!(server.put(&nowhere, &alice.token, body.clone()).await.refusal(), (404, "M_NOT_FOUND"));
+        assert_eq!(server.put(&nowhere, &alice.token, body.clone()).await.refusal(), (403, "M_FORBIDDEN"));
+        // Whether there is a room is not said.
+        let mallory = server.register("mallory").await;
+        let there = server.put(&stable, &mallory.token, body.clone()).await;
+        let not_there = server.put(&nowhere, &mallory.token, body.clone()).await;
+        assert_eq!((there.refusal(), &there.body), (not_there.refusal(), &not_there.body));
         let long = room_path(&room, &format!("delayed_event/{}/1", "x".repeat(256)));
         assert_eq!(server.put(&long, &alice.token, body).await.refusal(), (413, "M_TOO_LARGE"));
         let large = json!({ "delay_ms": 5, "content": text(&"x".repeat(65_536)) });

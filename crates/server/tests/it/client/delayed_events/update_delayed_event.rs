@@ -128,3 +128,21 @@ async fn changes_are_limited_by_user_and_by_address() {
         assert_eq!(lookup(&server, &bob, &delayed).await.refusal(), (404, "M_NOT_FOUND"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_one_room_that_are_sent_at_once_have_been_sent_when_that_is_said() {
+    for server in servers("").await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let mut delayed = Vec::new();
+        for number in 0..8 {
+            delayed.push(schedule(&server, &alice, &room, 100_000, &format!("n{number}")).await);
+        }
+        let sent = delayed.iter().map(async |delay_id| {
+            act(&server, &alice, delay_id, "send").await.ok();
+            assert!(lookup(&server, &alice, delay_id).await.ok()["finalised"]["event_id"].is_string());
+        });
+        futures_util::future::join_all(sent).await;
+        assert_eq!(messages(&server, &alice, &room).await.len(), 8);
+    }
+}

@@ -1,0 +1,3 @@
+//! The transports of MatrixRTC conferences.
+
+pub(crate) mod transports;
