@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plexus_base::config::Config;
+use plexus_base::config::{Config, EncryptionByDefault};
 use plexus_http::{JsonBody, State};
 use plexus_rooms::Rooms;
 use plexus_service::DelayedEvents;
@@ -17,11 +17,22 @@ const VERSIONS: [&str; 27] = [
 ];
 
 /// Features that clients still look up by their unstable names. Only those that work are listed.
-const UNSTABLE_FEATURES: [&str; 7] = [
+const UNSTABLE_FEATURES: [&str; 13] = [
     // Lazy-loaded members, in the specification since r0.5.0.
     "m.lazy_load_members",
     // Cross-signing by its old name.
     "org.matrix.e2e_cross_signing",
+    // Rooms' aliases, in the specification since r0.6.1.
+    "org.matrix.msc2432",
+    // Private read receipts.
+    "org.matrix.msc2285.stable",
+    // Directories of rooms by their type.
+    "org.matrix.msc3827.stable",
+    // Threads, and receipts in them.
+    "org.matrix.msc3440.stable",
+    "org.matrix.msc3771",
+    // Fields of profiles.
+    "uk.tcpip.msc4133.stable",
     // Stable as v1.11's authenticated media.
     "org.matrix.msc3916.stable",
     // Sliding sync (MSC4186) in the form of `sync/sync_events/v5/unstable.rs`.
@@ -31,6 +42,52 @@ const UNSTABLE_FEATURES: [&str; 7] = [
     // Rooms in common with another user, by the unstable and by the specified path.
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
+];
+
+/// Features that Synapse names and this server does not have.
+const MISSING_FEATURES: [&str; 21] = [
+    // Filters by label.
+    "org.matrix.label_based_filtering",
+    // The presence `busy`.
+    "org.matrix.msc3026.busy_presence",
+    // Unread counts of threads, under the unstable name.
+    "org.matrix.msc3773",
+    // Redacted content for moderators.
+    "fi.mau.msc2815",
+    // Pings from application services.
+    "fi.mau.msc2659.stable",
+    // Login tokens, under the unstable name.
+    "org.matrix.msc3882",
+    // Turning pushers of other devices on and off.
+    "org.matrix.msc3881",
+    // Messages by their relations, under the unstable name.
+    "org.matrix.msc3874",
+    // Redacting related events, too.
+    "org.matrix.msc3912",
+    // Relations of relations, under the unstable name.
+    "org.matrix.msc3981",
+    // Deleting account data.
+    "org.matrix.msc3391",
+    // Changing a profile without updating rooms.
+    "org.matrix.msc4069",
+    // Pushing every encrypted event.
+    "org.matrix.msc4028",
+    // Logging in by QR code.
+    "org.matrix.msc4108",
+    // Fields of profiles, under the unstable name.
+    "uk.tcpip.msc4133",
+    // Subscriptions to threads.
+    "org.matrix.msc4306",
+    // Redactions through `/send`.
+    "com.beeper.msc4169",
+    // A topological order of the first sync's timelines.
+    "org.matrix.msc4445.initial_sync_timeline_topological_ordering",
+    // Reasons of invites to a new room.
+    "uk.timedout.msc4491.create_room_invite_reasons",
+    // Moving the read marker back.
+    "com.beeper.msc4446",
+    // Private read receipts, under the unstable name.
+    "org.matrix.msc2285",
 ];
 
 /// Delayed events, unstable and as accepted.
@@ -55,6 +112,13 @@ pub(crate) async fn handle(
     let mut unstable_features: BTreeMap<_, _> = UNSTABLE_FEATURES.iter().map(|name| (*name, true)).collect();
     unstable_features.extend(DELAYED_EVENTS.map(|name| (name, accepts_delayed)));
     unstable_features.insert(STICKY_EVENTS, rooms.sticky_events().is_enabled());
+    unstable_features.extend(MISSING_FEATURES.map(|name| (name, false)));
+    unstable_features.insert("org.matrix.msc4143", experimental.msc4143_enabled);
+    let private_encrypted = config.rooms.encryption_enabled_by_default_for_room_type != EncryptionByDefault::Off;
+    let public_encrypted = config.rooms.encryption_enabled_by_default_for_room_type == EncryptionByDefault::All;
+    unstable_features.insert("io.element.e2ee_forced.public", public_encrypted);
+    unstable_features.insert("io.element.e2ee_forced.private", private_encrypted);
+    unstable_features.insert("io.element.e2ee_forced.trusted_private", private_encrypted);
     // Invite filtering.
     unstable_features.insert("org.matrix.msc4155", experimental.msc4155_enabled);
     JsonBody(Response { versions: &VERSIONS, unstable_features })

@@ -26,6 +26,7 @@ mod directory {
     mod get_public_rooms;
 }
 mod discovery {
+    mod claims;
     mod discover_homeserver;
     mod discover_support;
     mod get_supported_versions;
