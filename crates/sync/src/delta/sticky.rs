@@ -9,6 +9,7 @@ use plexus_store::{DbError, EventNid, Position, RoomNid, StickyEvent};
 
 use super::context::Context;
 use super::membership::was_joined_at;
+use crate::notifier::MaybeChanged;
 
 /// The most sticky events of all rooms in one response, as the proposal suggests. Others follow in the next.
 pub(crate) const MAX_STICKY_EVENTS: usize = 100;
@@ -36,8 +37,13 @@ pub(crate) async fn page(
         let membership = context.memberships.get(nid).filter(|membership| membership.kind == Membership::Join);
         let Some(membership) = membership.filter(|_| is_wanted(nid)) else { continue };
         let events = sticky.in_room(nid, context.now_ms);
-        let newest = events.last().map_or(0, |event| event.position);
-        let Some(room) = context.parts.rooms.get_readable_nid(nid).await?.filter(|_| newest > 0) else { continue };
+        let Some(newest) = events.last().map(|event| event.position) else { continue };
+        // Its state may have become complete: that is a change, too.
+        let changed = context.parts.notifier.index().event_after(nid, after);
+        if newest.max(membership.position) <= after && changed == MaybeChanged::Known(false) {
+            continue;
+        }
+        let Some(room) = context.parts.rooms.get_readable_nid(nid).await? else { continue };
         let Some(visible_from) = context.visible_from(&room) else { continue };
         let mut seen_from = visible_from;
         if membership.position > after && after > 0 && !was_joined_at(context, &room, after).await? {
