@@ -10,16 +10,10 @@ use crate::token::SyncToken;
 
 /// Whether there may be changes up to `now`. False only if there are certainly none.
 pub(crate) fn may_have_changes(parts: &DeltaParts, request: &DeltaRequest, now: Now) -> bool {
-    let Some(since) = request.since else { return true };
-    if now.position == since.position
-        && now.ephemeral == since.ephemeral
-        && since.to_device.is_none()
-        && since.sticky.is_none()
-    {
+    // With more sticky events to come there is something to read at once.
+    let Some(since) = request.since.filter(|since| since.sticky.is_none()) else { return true };
+    if now.position == since.position && now.ephemeral == since.ephemeral && since.to_device.is_none() {
         return false;
-    }
-    if since.sticky.is_some() {
-        return true;
     }
     let Some(rooms) = parts.rooms.memberships().loaded(&request.user) else { return true };
     now.position < since.position
