@@ -3,7 +3,9 @@
 use plexus_http::body::MAX_JSON_BYTES;
 use plexus_http::{Client, Prefixes, Routes};
 
-use crate::discovery::{discover_homeserver, discover_support, get_capabilities, get_supported_versions};
+use crate::discovery::{
+    discover_homeserver, discover_policy_server, discover_support, get_capabilities, get_supported_versions,
+};
 use crate::{Api, favicon, login_page, rtc, thirdparty, voip, welcome};
 use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
 use crate::{
@@ -54,6 +56,7 @@ fn discovery(r: &mut Routes<Api>) {
     r.get(Client::V1, "/rtc/transports", rtc::transports::handle);
     r.get(Client::UNSTABLE, "/org.matrix.msc4143/rtc/transports", rtc::transports::unstable);
     r.get(Client::FULL, "/.well-known/matrix/client", discover_homeserver::handle);
+    r.get(Client::FULL, "/.well-known/matrix/policy_server", discover_policy_server::handle);
     r.get(Client::FULL, "/.well-known/matrix/support", discover_support::handle);
     r.get(Client::FULL, "/", welcome::handle);
     r.get(Client::FULL, "/favicon.ico", favicon::handle);

@@ -15,6 +15,7 @@ mod event;
 mod keys;
 mod membership;
 mod openid;
+mod policy;
 mod query;
 mod responses;
 mod room;

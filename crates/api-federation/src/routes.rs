@@ -12,8 +12,8 @@ use crate::discovery::{
     discover_homeserver, get_remote_server_keys, get_remote_server_keys_batch, get_server_keys, get_server_version,
 };
 use crate::{
-    Api, authenticated_media, authorization, backfill, device, directory, event, keys, membership, openid, query, room,
-    space, thirdparty, transactions,
+    Api, authenticated_media, authorization, backfill, device, directory, event, keys, membership, openid, policy,
+    query, room, space, thirdparty, transactions,
 };
 
 const KIB: usize = 1024;
@@ -55,6 +55,7 @@ pub fn for_servers() -> Routes<Api> {
 }
 
 fn rooms(r: &mut Routes<Api>) {
+    r.post(Client::FULL, "/_matrix/policy/v1/sign", policy::sign_event::v1::handle).body_up_to(EVENT);
     r.put(Federation::V1, "/send/{txn_id}", transactions::send_transaction_message::handle).body_up_to(MAX_JSON_BYTES);
     r.get(Federation::V1, "/event/{event_id}", event::get_event::handle);
     r.get(Federation::V1, "/state/{room_id}", event::get_room_state::handle);

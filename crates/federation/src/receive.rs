@@ -28,7 +28,6 @@ use fetch_missing::with_missing;
 use plexus_protocol::event::sign::SignatureError;
 use plexus_protocol::event::{Pdu, PduError};
 use plexus_protocol::id::{EventId, ServerName};
-use plexus_rooms::AddError;
 use plexus_rooms::model::event_lookup;
 use plexus_rooms::model::limits::LimitError;
 use plexus_rooms::model::room::Room;
@@ -37,6 +36,7 @@ use plexus_rooms::read::stripped::TooMuchStrippedState;
 use plexus_rooms::write::graph::{AddOutcome, EventSource, GivenStates, add_all};
 use plexus_rooms::write::writer::RoomWriter;
 use plexus_rooms::write::{outliers, policy};
+use plexus_rooms::{AddError, OwnPolicy};
 use plexus_store::DbError;
 use plexus_store::repo::events::Verdict;
 use ready::Separated;
@@ -158,6 +158,12 @@ impl PduReceiver {
             joined_partially: Arc::default(),
             large_responses: Arc::new(Semaphore::new(MAX_LARGE_RESPONSES)),
         }
+    }
+
+    /// Returns this server as a policy server, if it is one.
+    #[must_use]
+    pub fn own_policy(&self) -> Option<&Arc<OwnPolicy>> {
+        self.writer.own_policy.as_ref()
     }
 
     /// Receives the event of a `send_join`, `send_leave` or `send_knock` request of `origin`, which is asked for

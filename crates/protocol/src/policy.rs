@@ -1,13 +1,20 @@
 //! Policy servers, which recommend a room's events by signing them
 //! ([Policy Servers](https://spec.matrix.org/v1.19/server-server-api/#policy-servers)).
 
-use crate::event::sign::{PublicKey, with_signature};
+use sha2::{Digest, Sha256};
+
+use crate::event::sign::{PublicKey, SigningKey, with_signature};
 use crate::event::{Pdu, PduError};
+use crate::glob::Pattern;
 use crate::id::ServerName;
 use crate::json::Object;
 
 /// The key id of every policy server signature.
 const KEY_ID: &str = "ed25519:policy_server";
+/// Its part after the algorithm.
+const KEY_VERSION: &str = "policy_server";
+/// What the recommendation of a rule is when it bans, in the specification and before it.
+const BANS: [&str; 2] = ["m.ban", "org.matrix.mjolnir.ban"];
 
 /// The policy server that a valid `m.room.policy` names.
 #[derive(Debug, Clone)]
@@ -53,6 +60,71 @@ impl PolicyServer {
 
     fn is_right(&self, pdu: &Pdu, signature: &str) -> bool {
         self.key.verify(pdu.signable_json().as_bytes(), signature)
+    }
+}
+
+/// Returns the key with which the owner of a server's key signs as a policy server. It is another one: signatures by
+/// the server's own key would make events of its users valid. It changes with the server's key.
+pub fn signing_key(server_key: &SigningKey) -> SigningKey {
+    // Of other texts than this one the server signs only JSON.
+    let secret = server_key.sign(b"the key of the policy server");
+    SigningKey::generate(&Sha256::digest(secret).into(), KEY_VERSION)
+}
+
+/// Returns the response of a policy server that recommends an event.
+pub fn recommendation(pdu: &Pdu, server: &ServerName, key: &SigningKey) -> Object {
+    let signature = key.sign(pdu.signable_json().as_bytes());
+    Object::from([(server.as_str(), Object::from([(KEY_ID, signature)]))])
+}
+
+/// What a rule of a policy room is about
+/// ([Moderation policy lists](https://spec.matrix.org/v1.19/client-server-api/#moderation-policy-lists)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleSubject {
+    /// The sender of events.
+    User,
+    /// The server of the sender.
+    Server,
+    /// The room.
+    Room,
+}
+
+impl RuleSubject {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::User, Self::Server, Self::Room];
+
+    /// Returns the type of the rules' events.
+    pub fn event_type(self) -> &'static str {
+        match self {
+            Self::User => "m.policy.rule.user",
+            Self::Server => "m.policy.rule.server",
+            Self::Room => "m.policy.rule.room",
+        }
+    }
+}
+
+/// A rule of a policy room that bans.
+#[derive(Debug, Clone)]
+pub struct BanRule {
+    subject: RuleSubject,
+    entity: Pattern,
+}
+
+impl BanRule {
+    /// Reads the content of a rule; `None` when it does not ban.
+    pub fn of(subject: RuleSubject, content: &Object) -> Option<Self> {
+        let recommendation = content.get_str("recommendation")?;
+        let entity = content.get_str("entity").filter(|_| BANS.contains(&recommendation))?;
+        Some(Self { subject, entity: Pattern::whole(entity) })
+    }
+
+    /// Whether the rule bans the event.
+    pub fn bans(&self, pdu: &Pdu) -> bool {
+        self.entity.matches(match self.subject {
+            RuleSubject::User => pdu.sender().as_str(),
+            RuleSubject::Server => pdu.sender().server_name(),
+            RuleSubject::Room => pdu.room_id().as_str(),
+        })
     }
 }
 
@@ -112,5 +184,35 @@ mod tests {
         assert!(PolicyServer::is_about("m.room.policy", Some("x")));
         assert!(PolicyServer::is_about("m.room.policy", None));
         assert!(PolicyServer::is_about("m.room.member", Some("")));
+    }
+
+    #[test]
+    fn a_server_signs_as_a_policy_server_with_another_key() {
+        let server_key = SigningKey::generate(&[4; 32], "1");
+        let (key, server) = (signing_key(&server_key), ServerName::try_from("p.example").unwrap());
+        assert_ne!(key.public_key_base64(), server_key.public_key_base64());
+        let public = Object::from([("ed25519", key.public_key_base64())]);
+        let mut content = Object::from([("via", "p.example")]);
+        content.insert("public_keys", public);
+        let pdu = event(RoomVersion::V11);
+        let answer = recommendation(&pdu, &server, &key);
+        assert!(PolicyServer::of(&content).unwrap().recommended(&pdu, &answer).unwrap().is_some());
+    }
+
+    #[test]
+    fn rules_ban_senders_servers_and_rooms() {
+        let pdu = event(RoomVersion::V11);
+        let bans = |subject, entity: &str, recommendation: &str| {
+            let content = Object::from([("entity", entity), ("recommendation", recommendation)]);
+            BanRule::of(subject, &content).is_some_and(|rule| rule.bans(&pdu))
+        };
+        assert!(bans(RuleSubject::User, "@alice:a.example", "m.ban"));
+        assert!(bans(RuleSubject::User, "@al?ce:*", "org.matrix.mjolnir.ban"));
+        assert!(bans(RuleSubject::Server, "*.example", "m.ban"));
+        assert!(bans(RuleSubject::Room, "!r:a.example", "m.ban"));
+        assert!(!bans(RuleSubject::User, "@bob:a.example", "m.ban"));
+        assert!(!bans(RuleSubject::Server, "@alice:a.example", "m.ban"));
+        assert!(!bans(RuleSubject::User, "@alice:a.example", "m.hug"));
+        assert!(BanRule::of(RuleSubject::User, &Object::new()).is_none());
     }
 }

@@ -35,6 +35,7 @@ async fn measure(db: Database) {
         server_name: ServerName::try_from("localhost").expect("a server name"),
         signing_key: Arc::new(SigningKey::generate(&[7; 32], "bench")),
         policy_servers: None,
+        own_policy: None,
         remote_aliases: None,
         cache_bytes: 64 << 20,
         stripped_state_types: stripped::default_types().collect(),

@@ -49,6 +49,7 @@ pub use write::content::ContentError;
 pub use write::error::AddError;
 pub use write::error::SendError;
 pub use write::housekeeping::Housekeeping;
+pub use write::own_policy::{OwnPolicy, PolicyRefusal};
 pub use write::peer_error::PeerError;
 pub use write::peers::{PolicyServers, RemoteAliases};
 pub use write::sticky::StickyJudge;

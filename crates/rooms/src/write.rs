@@ -16,6 +16,7 @@ pub(crate) mod housekeeping;
 pub mod merge;
 pub mod out_of_band;
 pub mod outliers;
+pub(crate) mod own_policy;
 pub mod partial_state;
 pub mod peer_error;
 pub mod peers;

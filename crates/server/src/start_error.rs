@@ -41,6 +41,9 @@ pub enum StartError {
     /// The server's name is not valid.
     #[error("server_name is not valid: {0}")]
     Name(#[from] plexus_protocol::id::IdError),
+    /// The room of the policy server's rules is not valid.
+    #[error("policy_server_rules_room: {0}")]
+    PolicyRulesRoom(String),
     /// The certificate authorities for other servers cannot be read.
     #[error(transparent)]
     CertificateAuthorities(#[from] plexus_net::TlsSetupError),

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use crate::schema::options;
+use crate::schema::{MapReader, options};
 
 options! {
     /// Other servers.
-    pub struct FederationSection {
+    pub struct FederationSection checked by check_federation {
         /// The only servers to communicate with; all when not set, none when empty.
         acts federation_domain_whitelist: Option<Vec<String>>,
         /// Whether users may read that list.
@@ -15,9 +15,19 @@ options! {
         acts allow_profile_lookup_over_federation: bool = true,
         /// Whether other servers may read the names of devices.
         acts allow_device_name_lookup_over_federation: bool = false,
+        /// A room in which this server has users. With it the server is a policy server: of rooms whose `m.room.policy`
+        /// names it, it signs the events that no rule of this room bans.
+        acts policy_server_rules_room: Option<String>,
         /// Timeouts and retries of requests.
         acts federation: Federation,
     }
+}
+
+fn check_federation(section: FederationSection, map: &mut MapReader<'_, '_>) -> FederationSection {
+    if let Some(room) = section.policy_server_rules_room.as_ref().filter(|room| !room.starts_with('!')) {
+        map.error("policy_server_rules_room", format!("found {room:?}; allowed is a room id"));
+    }
+    section
 }
 
 options! {

@@ -104,7 +104,7 @@ pub(crate) async fn append_recommended(
         Built::Event(pending, _) => pending.judged.pdu,
         Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
     };
-    let pdu = policy::recommended(writer, policy_server, &pdu).await?;
+    let pdu = policy::recommended(writer, room, policy_server, &pdu).await?;
     send_built(writer, room, &pdu, draft.transaction.as_ref()).await
 }
 

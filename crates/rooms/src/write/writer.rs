@@ -13,6 +13,7 @@ use crate::model::invite_permissions::InvitePermissionReader;
 use crate::model::limits::MembershipLimits;
 use crate::model::nids::Nids;
 use crate::model::rooms::{Rooms, RoomsDeps};
+use crate::write::own_policy::OwnPolicy;
 use crate::write::peers::{PolicyServers, RemoteAliases};
 use crate::write::persist::Persister;
 use crate::write::transactions::Transactions;
@@ -33,6 +34,8 @@ pub struct RoomsOptions {
     pub signing_key: Arc<SigningKey>,
     /// The policy servers; `None` if this server does not federate.
     pub policy_servers: Option<Arc<dyn PolicyServers>>,
+    /// This server as a policy server, if it is one.
+    pub own_policy: Option<Arc<OwnPolicy>>,
     /// The room aliases of other servers; `None` if this server does not federate.
     pub remote_aliases: Option<Arc<dyn RemoteAliases>>,
     /// The maximum size of the rooms in memory, in bytes. It may be exceeded while they are in use. A quarter of it
@@ -65,6 +68,8 @@ pub struct RoomWriter {
     /// The key that this server signs events with.
     pub signing_key: Arc<SigningKey>,
     pub(crate) policy_servers: Option<Arc<dyn PolicyServers>>,
+    /// This server as a policy server, if it is one.
+    pub own_policy: Option<Arc<OwnPolicy>>,
     pub(crate) remote_aliases: Option<Arc<dyn RemoteAliases>>,
     /// The numbers of new rooms, events and snapshots.
     pub nids: Nids,
@@ -83,7 +88,7 @@ impl RoomWriter {
     #[must_use]
     pub fn start(options: RoomsOptions) -> Arc<Self> {
         let RoomsOptions { db, clock, random, background, server_name, signing_key, policy_servers, .. } = options;
-        let RoomsOptions { remote_aliases, cache_bytes, stripped_state_types, limits, .. } = options;
+        let RoomsOptions { own_policy, remote_aliases, cache_bytes, stripped_state_types, limits, .. } = options;
         let RoomsOptions { invite_filtering, forget_on_leave, sticky_events, .. } = options;
         let rooms = Arc::new(Rooms::new(RoomsDeps {
             db: db.clone(),
@@ -108,6 +113,7 @@ impl RoomWriter {
             server_name,
             signing_key,
             policy_servers,
+            own_policy,
             remote_aliases,
             limits,
         })

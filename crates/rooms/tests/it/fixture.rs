@@ -40,6 +40,7 @@ impl Fixture {
             server_name: ServerName::try_from("localhost").unwrap(),
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
             policy_servers: None,
+            own_policy: None,
             remote_aliases: None,
             cache_bytes,
             stripped_state_types: stripped::default_types().collect(),

@@ -11,12 +11,13 @@ use plexus_http::ApiError;
 
 /// Path prefixes and the resources that serve them; the first that matches decides. /health is served by every
 /// listener.
-const SERVED_BY: [(&str, &[ResourceName]); 13] = [
+const SERVED_BY: [(&str, &[ResourceName]); 14] = [
     ("/_matrix/media", &[Media, Client, Federation]),
     ("/_matrix/client/v1/media", &[Media, Client]),
     ("/_matrix/federation/v1/media", &[Media, Federation]),
     ("/_matrix/federation/v1/openid/userinfo", &[Openid, Federation]),
     ("/_matrix/federation", &[Federation]),
+    ("/_matrix/policy", &[Federation]),
     ("/_matrix/key", &[Keys, Federation]),
     ("/_matrix/static", &[Static, Client]),
     ("/_matrix/consent", &[Consent]),

@@ -6,9 +6,10 @@ use std::time::Duration;
 use plexus_federation::inbox::Inbox;
 use plexus_federation::peers::FederationPeers;
 use plexus_federation::{PartialStateResync, PduReceiver, RemoteMembershipChanger};
+use plexus_protocol::id::RoomId;
 use plexus_rooms::{
-    DummyEvents, EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits, Profiles, RoomCreator,
-    RoomWriter, Rooms, RoomsOptions, StickyJudge, UserDirectory,
+    DummyEvents, EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits, OwnPolicy, Profiles,
+    RoomCreator, RoomWriter, Rooms, RoomsOptions, StickyJudge, UserDirectory,
 };
 use plexus_store::DbError;
 
@@ -33,6 +34,13 @@ pub(super) struct RoomServices {
     pub(super) user_directory: Arc<UserDirectory>,
 }
 
+/// Returns this server as a policy server, if the configuration makes it one.
+fn own_policy(foundation: &Foundation) -> Result<Option<Arc<OwnPolicy>>, StartError> {
+    let Some(room) = &foundation.config.federation.policy_server_rules_room else { return Ok(None) };
+    let room = RoomId::try_from(room.as_str()).map_err(|error| StartError::PolicyRulesRoom(error.to_string()))?;
+    Ok(Some(Arc::new(OwnPolicy::new(&foundation.signing_key, foundation.server_name.clone(), room))))
+}
+
 impl RoomServices {
     pub(super) async fn build(foundation: &Foundation, outgoing: &Outgoing) -> Result<Self, StartError> {
         let Foundation { config, clock, random, signing_key, server_name, database, background, .. } = foundation;
@@ -46,6 +54,7 @@ impl RoomServices {
             server_name: server_name.clone(),
             signing_key: Arc::clone(signing_key),
             policy_servers: Some(Arc::<FederationPeers>::clone(&peers)),
+            own_policy: own_policy(foundation)?,
             remote_aliases: Some(Arc::<FederationPeers>::clone(&peers)),
             cache_bytes: settings::room_cache_bytes(config),
             stripped_state_types: settings::stripped_state_types(&config.api),

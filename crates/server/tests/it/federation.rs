@@ -37,6 +37,9 @@ pub(crate) mod membership {
 mod openid {
     mod get_openid_userinfo;
 }
+mod policy {
+    mod sign_event;
+}
 mod policy_servers;
 mod query {
     mod get_profile_information;

@@ -60,6 +60,7 @@ impl Stage {
                       refreshable_access_token_lifetime: 1h\nlogin_via_existing_session: {enabled: true}\n\
                       turn_uris: ['turn:turn.example.org']\nturn_shared_secret: secret\n\
                       admin_contact: 'mailto:admin@test.example'\n\
+                      policy_server_rules_room: '!rules:test.example'\n\
                       user_directory: {search_all_users: true}\n";
         let mut server = TestServer::on(place).config(config).start().await;
         let findings: Arc<Mutex<Findings>> = Arc::default();

@@ -16,8 +16,9 @@ pub(super) async fn use_all(stage: &Stage) {
 
 async fn discover(stage: &Stage) {
     let server = &stage.server;
-    let well_known = ["/.well-known/matrix/client", "/.well-known/matrix/support"];
-    for path in well_known.into_iter().chain(["/_matrix/client/versions", &format!("{C}/login")]) {
+    let well_known = ["client", "policy_server", "support"].map(|name| format!("/.well-known/matrix/{name}"));
+    let others = ["/_matrix/client/versions".to_owned(), format!("{C}/login")];
+    for path in well_known.iter().chain(&others) {
         server.request(Method::GET, path, None, None).await;
     }
     for path in ["capabilities", "account/whoami", "voip/turnServer", "account/3pid"] {

@@ -1,0 +1,3 @@
+//! This server as a policy server.
+
+pub(crate) mod sign_event;

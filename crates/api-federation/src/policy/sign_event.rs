@@ -1,0 +1,3 @@
+//! The signature of a policy server.
+
+pub(crate) mod v1;
