@@ -13,12 +13,11 @@ use plexus_service::DelayedEvents;
 use plexus_service::delayed_events::{DelayedEventError, DelayedSendError, NewDelayedEvent};
 use plexus_store::DbError;
 use plexus_store::repo::delayed_events::DelayedEvent;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::access::require_text;
-use crate::sending::Sent;
+use crate::sending::{Sent, number};
 
 /// The form in which a client uses delayed events: the names in errors depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,12 +109,6 @@ impl TryFrom<DelayedEvent> for DelayedEventInfo {
 pub(crate) struct Delay {
     #[serde(rename = "org.matrix.msc4140.delay", default, deserialize_with = "number")]
     delay: Option<i64>,
-}
-
-/// Deserializes a number. An empty one is an error, and not absent: the event would be sent at once.
-pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(D::Error::custom)
 }
 
 impl Delay {

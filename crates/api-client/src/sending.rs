@@ -5,9 +5,8 @@ use plexus_protocol::event::sticky::MAX_DURATION_MS;
 use plexus_protocol::id::EventId;
 use plexus_rooms::{Rooms, Transaction};
 use plexus_store::repo::transactions::MAX_TXN_ID_BYTES;
-use serde::{Deserialize, Serialize};
-
-use crate::delayed_events::number;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The response of endpoints that send events.
 #[derive(Debug, Serialize)]
@@ -30,6 +29,12 @@ pub(crate) enum Sent {
 pub(crate) struct Sticky {
     #[serde(rename = "org.matrix.msc4354.sticky_duration_ms", default, deserialize_with = "number")]
     duration_ms: Option<i64>,
+}
+
+/// Deserializes a number. An empty one is an error, and not absent: the parameter would have no effect.
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(D::Error::custom)
 }
 
 impl Sticky {

@@ -15,7 +15,7 @@ CREATE TABLE sticky_events (
 );
 CREATE INDEX sticky_events_in_order ON sticky_events (position);
 
--- The only server that gets a row: one that came into the room while the event was sticky. NULL: all servers in the room.
+-- The only server that gets a row: one that came into the room while the event was sticky. NULL: all in the room.
 ALTER TABLE outgoing_events ADD COLUMN only_to TEXT;
 -- How long a delayed event will be sticky; NULL: not at all.
 ALTER TABLE delayed_events ADD COLUMN sticky_duration_ms BIGINT;

@@ -24,8 +24,11 @@ pub(crate) struct Transport {
 
 impl From<&RtcTransport> for Transport {
     fn from(configured: &RtcTransport) -> Self {
-        let RtcTransport { r#type, url, livekit_service_url } = configured.clone();
-        Self { kind: r#type, url, livekit_service_url }
+        Self {
+            kind: configured.r#type.clone(),
+            url: configured.url.clone(),
+            livekit_service_url: configured.livekit_service_url.clone(),
+        }
     }
 }
 

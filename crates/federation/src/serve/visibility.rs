@@ -69,10 +69,13 @@ impl VisibilityFilter {
         Ok(false)
     }
 
-    /// Whether the server's users may see the event. Outliers, which are part of auth chains and states, are visible to
-    /// every server in the room.
+    /// Whether the server's users may see the event. Outliers, which are part of auth chains and states, and sticky events
+    /// are visible to every server in the room.
     fn sees(&mut self, tx: &mut Tx<'_>, event: &FoundEvent) -> Result<bool, DbError> {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(true) };
+        if self.room.sticky.contains(self.room.nid, event.row.known.event_nid) {
+            return Ok(true);
+        }
         let before_it = self.state_for_server(tx, before)?;
         // The server has a joined member, who joined after events that it was not in the room for.
         if before_it.allows(true) {

@@ -5,9 +5,9 @@
 use super::{Pdu, sticky};
 use crate::json::ObjectWriter;
 
-/// Returns `{content,event_id,msc4354_sticky?,origin_server_ts,sender,state_key?,type,redacts?}`: the client format without `room_id`
-/// and `unsigned`, which depend on the endpoint and the reader. In every room version `redacts` is both at the top
-/// level and in `content`, for old and new clients
+/// Returns `{content,event_id,msc4354_sticky?,origin_server_ts,sender,state_key?,type,redacts?}`: the client format
+/// without `room_id` and `unsigned`, which depend on the endpoint and the reader. In every room version `redacts` is
+/// both at the top level and in `content`, for old and new clients
 /// ([`m.room.redaction`](https://spec.matrix.org/v1.19/client-server-api/#mroomredaction)).
 pub fn client_json(pdu: &Pdu) -> String {
     let mut out = String::with_capacity(pdu.content_json().len() + 256);

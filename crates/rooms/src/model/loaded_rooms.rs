@@ -242,12 +242,15 @@ fn weight(room: &Room) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use plexus_base::Clock;
     use plexus_protocol::rules::RoomVersion;
     use plexus_store::Database;
 
     use super::*;
     use crate::model::erased_users::ErasedUsers;
+    use crate::model::room::SharedMemory;
     use crate::model::room_view::RoomView;
+    use crate::model::sticky_events::StickyEvents;
 
     const NID: RoomNid = 7;
 
@@ -257,7 +260,9 @@ mod tests {
         let identity = (NID, RoomId::try_from("!room:localhost").unwrap(), RoomVersion::V11);
         let redactions = events.redactions();
         let view = RoomView::empty(RoomVersion::V11);
-        let room = Room::new(db, (events, ErasedUsers::default()), identity, (revision, redactions), view);
+        let (erased, sticky) = (ErasedUsers::default(), StickyEvents::new(false, Clock::manual(0)));
+        let shared = SharedMemory { events, erased, sticky };
+        let room = Room::new(db, shared, identity, (revision, redactions), view);
         (rooms, Arc::new(room))
     }
 

@@ -17,6 +17,7 @@ use crate::model::event_cache::EventCache;
 use crate::model::head::Head;
 use crate::model::room_view::RoomView;
 use crate::model::state_map::StateEntry;
+use crate::model::sticky_events::StickyEvents;
 use crate::model::timeline_event::TimelineEvent;
 
 /// The maximum time, in ms, that an event may be ahead of this server's clock without being stored as late. Otherwise
@@ -37,6 +38,8 @@ pub struct Room {
     events: Arc<EventCache>,
     /// The erased users of this server.
     pub erased: ErasedUsers,
+    /// The sticky events of all rooms.
+    pub sticky: StickyEvents,
     pub(crate) head: Mutex<Head>,
     /// The auth chains of the room, for state resolution.
     pub auth: Mutex<AuthIndex>,
@@ -77,11 +80,18 @@ pub struct Room {
     used: AtomicU64,
 }
 
+/// What all rooms in memory share.
+pub struct SharedMemory {
+    pub(crate) events: Arc<EventCache>,
+    pub(crate) erased: ErasedUsers,
+    pub(crate) sticky: StickyEvents,
+}
+
 impl Room {
     /// Creates a room with its row's revision, and its count of redactions.
     pub fn new(
         db: Database,
-        (events, erased): (Arc<EventCache>, ErasedUsers),
+        SharedMemory { events, erased, sticky }: SharedMemory,
         (nid, id, version): (RoomNid, RoomId, RoomVersion),
         (revision, redactions): (i64, u64),
         view: RoomView,
@@ -93,6 +103,7 @@ impl Room {
             db,
             events,
             erased,
+            sticky,
             head: Mutex::new(Head::of(&view, 0)),
             auth: Mutex::default(),
             auth_bytes: AtomicUsize::new(0),

@@ -25,7 +25,7 @@ use crate::model::loaded_rooms::LoadedRooms;
 use crate::model::memberships::Memberships;
 use crate::model::partial_state::StatePending;
 use crate::model::profile_cache::ProfileCache;
-use crate::model::room::Room;
+use crate::model::room::{Room, SharedMemory};
 use crate::model::room_view::RoomView;
 use crate::model::state_map::{OWN_CONTENT_ONLY, StateEntry};
 use crate::model::sticky_events::StickyEvents;
@@ -83,7 +83,7 @@ impl Rooms {
             interner: Interner::default(),
             events,
             erased: ErasedUsers::default(),
-            sticky: StickyEvents::new(sticky_events),
+            sticky: StickyEvents::new(sticky_events, clock.clone()),
             directory: UserDirectoryProgress::default(),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             forget_on_leave,
@@ -276,7 +276,11 @@ impl Rooms {
         (revision, redactions): (i64, u64),
         view: RoomView,
     ) -> Room {
-        let shared = (Arc::clone(&self.memory.events), self.memory.erased.clone());
+        let shared = SharedMemory {
+            events: Arc::clone(&self.memory.events),
+            erased: self.memory.erased.clone(),
+            sticky: self.memory.sticky.clone(),
+        };
         Room::new(self.db.clone(), shared, identity, (revision, redactions), view)
     }
 

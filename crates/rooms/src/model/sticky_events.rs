@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use plexus_base::Clock;
 use plexus_store::{Database, DbError, EventNid, RoomNid, StickyEvent, repo};
 use tokio::sync::Notify;
 
@@ -23,6 +24,7 @@ pub struct StickyEvents(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     is_enabled: bool,
+    clock: Clock,
     /// The number of events in all rooms.
     count: AtomicUsize,
     rooms: RwLock<HashMap<RoomNid, RoomSticky>>,
@@ -59,9 +61,10 @@ impl RoomSticky {
 }
 
 impl StickyEvents {
-    pub(crate) fn new(is_enabled: bool) -> Self {
+    pub(crate) fn new(is_enabled: bool, clock: Clock) -> Self {
         Self(Arc::new(Inner {
             is_enabled,
+            clock,
             count: AtomicUsize::new(0),
             rooms: RwLock::default(),
             changed: Mutex::default(),
@@ -97,13 +100,20 @@ impl StickyEvents {
 
     /// Returns the events of a room that clients get, in the order of their positions.
     #[must_use]
-    pub fn in_room(&self, room: RoomNid, now_ms: u64) -> Vec<StickyEvent> {
+    pub fn in_room(&self, room: RoomNid) -> Vec<StickyEvent> {
         if self.is_empty() {
             return Vec::new();
         }
+        let now_ms = self.0.clock.now_ms();
         let rooms = self.0.rooms.read();
         let shown = rooms.get(&room).map(|room| room.shown.iter()).unwrap_or_default();
         shown.filter(|event| event.expires_ts > now_ms).copied().collect()
+    }
+
+    /// Whether an event of a room is sticky: whoever is in the room may see it, whatever the history visibility.
+    #[must_use]
+    pub fn contains(&self, room: RoomNid, event: EventNid) -> bool {
+        !self.is_empty() && self.in_room(room).iter().any(|sticky| sticky.event_nid == event)
     }
 
     /// Returns the rooms that have such events.
@@ -113,10 +123,11 @@ impl StickyEvents {
     }
 
     /// Whether an event of this size can be sticky in a room, besides those that are.
-    pub(crate) fn has_space(&self, event: &StickyEvent, now_ms: u64) -> bool {
+    pub(crate) fn has_space(&self, event: &StickyEvent) -> bool {
         if self.is_empty() {
             return true;
         }
+        let now_ms = self.0.clock.now_ms();
         let rooms = self.0.rooms.read();
         let Some(room) = rooms.get(&event.room_nid) else { return true };
         let sticky = || room.shown.iter().chain(&room.soft_failed).filter(|event| event.expires_ts > now_ms);
@@ -127,7 +138,8 @@ impl StickyEvents {
     }
 
     /// Returns the soft-failed events of a room.
-    pub(crate) fn soft_failed(&self, room: RoomNid, now_ms: u64) -> Vec<EventNid> {
+    pub(crate) fn soft_failed(&self, room: RoomNid) -> Vec<EventNid> {
+        let now_ms = self.0.clock.now_ms();
         let rooms = self.0.rooms.read();
         let soft_failed = rooms.get(&room).map(|room| room.soft_failed.iter()).unwrap_or_default();
         soft_failed.filter(|event| event.expires_ts > now_ms).map(|event| event.event_nid).collect()
@@ -180,6 +192,8 @@ impl StickyEvents {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn event(event_nid: EventNid, soft_failed: bool) -> StickyEvent {
@@ -196,40 +210,46 @@ mod tests {
 
     #[test]
     fn events_are_sticky_until_they_expire() {
-        let sticky = StickyEvents::new(true);
+        let clock = Clock::manual(999);
+        let sticky = StickyEvents::new(true, clock.clone());
         sticky.apply(event(2, false));
         sticky.apply(event(1, false));
-        let shown = |now_ms| sticky.in_room(1, now_ms).iter().map(|event| event.event_nid).collect::<Vec<_>>();
-        assert_eq!((shown(999), shown(1_000), sticky.in_room(2, 0)), (vec![1, 2], vec![], vec![]));
+        let shown = || sticky.in_room(1).iter().map(|event| event.event_nid).collect::<Vec<_>>();
+        assert_eq!((shown(), sticky.in_room(2)), (vec![1, 2], vec![]));
+        assert!(sticky.contains(1, 2) && !sticky.contains(1, 3) && !sticky.contains(2, 2));
+        clock.advance(Duration::from_millis(1));
+        assert!(shown().is_empty() && !sticky.contains(1, 2));
         sticky.remove_expired(1_000);
         assert!(sticky.is_empty());
     }
 
     #[test]
     fn a_soft_failed_event_is_shown_when_it_is_allowed() {
-        let sticky = StickyEvents::new(true);
+        let sticky = StickyEvents::new(true, Clock::manual(0));
         sticky.apply(event(1, true));
-        assert_eq!((sticky.in_room(1, 0), sticky.soft_failed(1, 0)), (vec![], vec![1]));
+        assert_eq!((sticky.in_room(1), sticky.soft_failed(1)), (vec![], vec![1]));
         sticky.apply(StickyEvent { position: 7, ..event(1, false) });
-        assert_eq!((sticky.in_room(1, 0).len(), sticky.soft_failed(1, 0)), (1, vec![]));
+        assert_eq!((sticky.in_room(1).len(), sticky.soft_failed(1)), (1, vec![]));
     }
 
     #[test]
     fn a_room_has_a_bounded_number_of_them() {
-        let sticky = StickyEvents::new(true);
+        let clock = Clock::manual(0);
+        let sticky = StickyEvents::new(true, clock.clone());
         let bounds = [(true, MAX_SOFT_FAILED_IN_ROOM), (false, MAX_EVENTS_IN_ROOM - MAX_SOFT_FAILED_IN_ROOM)];
         for (soft_failed, most) in bounds {
             for _ in 0..most {
                 let next = event(sticky.0.count.load(Ordering::Relaxed) as EventNid, soft_failed);
-                assert!(sticky.has_space(&next, 0));
+                assert!(sticky.has_space(&next));
                 sticky.apply(next);
             }
-            assert!(!sticky.has_space(&event(9_999, soft_failed), 0));
+            assert!(!sticky.has_space(&event(9_999, soft_failed)));
         }
         // Those that have expired do not count.
-        assert!(sticky.has_space(&event(9_999, true), 1_000));
-        let other = StickyEvents::new(true);
+        clock.advance(Duration::from_secs(1));
+        assert!(sticky.has_space(&event(9_999, true)));
+        let other = StickyEvents::new(true, Clock::manual(0));
         other.apply(StickyEvent { bytes: MAX_BYTES_IN_ROOM, ..event(1, false) });
-        assert!(!other.has_space(&event(2, false), 0));
+        assert!(!other.has_space(&event(2, false)));
     }
 }

@@ -1,5 +1,5 @@
-//! This server as the policy server of rooms (<https://spec.matrix.org/v1.19/server-server-api/#policy-servers>). What it
-//! refuses is decided by the rules of a policy room.
+//! This server as the policy server of rooms (<https://spec.matrix.org/v1.19/server-server-api/#policy-servers>). The
+//! rules of a policy room decide what it refuses.
 
 use std::sync::Arc;
 

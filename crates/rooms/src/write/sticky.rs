@@ -51,14 +51,14 @@ impl StickyJudge {
     /// Judges the soft-failed events of a room, unless its state is still `judged`. Returns the state that they were
     /// judged by.
     async fn judge(&self, room: RoomNid, judged: Option<SnapshotRef>) -> Result<Option<SnapshotRef>, DbError> {
-        let RoomWriter { rooms, clock, db, .. } = &*self.writer;
+        let RoomWriter { rooms, db, .. } = &*self.writer;
         let Some(room) = rooms.get_readable_nid(room).await? else { return Ok(None) };
         let view = room.view();
         let state = view.tip.snapshot;
         if view.is_partial() || judged.is_some_and(|judged| judged.nid == state.nid) {
             return Ok(None);
         }
-        let (version, nids) = (room.version, rooms.sticky_events().soft_failed(room.nid, clock.now_ms()));
+        let (version, nids) = (room.version, rooms.sticky_events().soft_failed(room.nid));
         let events = db.read(move |tx| stored_events::by_nids(tx, version, &nids)).await?;
         let mut allowed: Vec<EventNid> = Vec::new();
         for event in events {

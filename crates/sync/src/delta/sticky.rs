@@ -36,7 +36,7 @@ pub(crate) async fn page(
     for nid in sticky.rooms() {
         let membership = context.memberships.get(nid).filter(|membership| membership.kind == Membership::Join);
         let Some(membership) = membership.filter(|_| is_wanted(nid)) else { continue };
-        let events = sticky.in_room(nid, context.now_ms);
+        let events = sticky.in_room(nid);
         let Some(newest) = events.last().map(|event| event.position) else { continue };
         // Its state may have become complete: that is a change, too.
         let changed = context.parts.notifier.index().event_after(nid, after);

@@ -61,6 +61,7 @@ pub async fn access(room: &Room, user: &UserId) -> Result<Option<Access>, DbErro
 }
 
 /// Returns the events, all of the room's timeline, that the user may see, without the parts that the user may not see.
+/// Members may see all that is sticky (MSC4354).
 ///
 /// # Errors
 /// When the database fails.
@@ -79,7 +80,13 @@ pub async fn visible(
         }
         ReaderVisibility::Partial(visibility) => visibility,
     };
-    Ok(events.into_iter().filter_map(|event| visibility.event(event, user)).collect())
+    let is_joined = room.view().state.membership(user.as_str()) == Some(Membership::Join);
+    let shown = events.into_iter().filter_map(|event| {
+        let sticky = (is_joined && room.sticky.contains(room.nid, event.nid)).then(|| Arc::clone(&event));
+        let hidden_otherwise = |event| VisibleEvent { event, membership: Membership::Leave };
+        visibility.event(event, user).or_else(|| sticky.map(hidden_otherwise))
+    });
+    Ok(shown.collect())
 }
 
 /// Returns state events without the redactions that the user may not see. The caller has checked that the user may see

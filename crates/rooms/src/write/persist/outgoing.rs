@@ -64,12 +64,11 @@ pub(super) fn outgoing_to_new_server(
     memory: &EngineMemory,
     room_nid: RoomNid,
     (user, before): (&UserId, &CurrentState),
-    now_ms: u64,
 ) -> Result<Vec<Outgoing>, DbError> {
     if memory.sticky.is_empty() || before.servers.contains(user.server_name()) {
         return Ok(Vec::new());
     }
-    let mut own: Vec<StickyEvent> = memory.sticky.in_room(room_nid, now_ms);
+    let mut own: Vec<StickyEvent> = memory.sticky.in_room(room_nid);
     own.retain(|event| event.is_own);
     let mut rows = Vec::new();
     for StickyEvent { event_nid, .. } in own.split_off(own.len().saturating_sub(MAX_TO_NEW_SERVER)) {

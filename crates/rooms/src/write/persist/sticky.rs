@@ -7,7 +7,6 @@ use plexus_store::{DbError, Position, StickyEvent, Tx};
 use crate::model::engine_memory::EngineMemory;
 use crate::model::room::Room;
 use crate::write::pending::PendingEvent;
-use crate::write::policy;
 
 /// Returns the row of an event that is sticky now. A soft-failed one may be allowed later, but not one that the room's
 /// policy server has refused.
@@ -25,7 +24,9 @@ pub(super) fn sticky_event(
         return Ok(None);
     };
     let soft_failed = event.verdict == Verdict::SoftFailed;
-    if !event.in_timeline && (!soft_failed || policy::needs_recommendation(room, &event.pdu)) {
+    let policy = room.view().policy_server(event.pdu.event_type(), event.pdu.state_key());
+    let is_refused = policy.is_some_and(|policy| !policy.recommends(&event.pdu));
+    if !event.in_timeline && (!soft_failed || is_refused) {
         return Ok(None);
     }
     let row = StickyEvent {
@@ -37,8 +38,9 @@ pub(super) fn sticky_event(
         is_own: event.pdu.sender().server_name() == memory.server_name.as_str(),
         soft_failed,
     };
-    if !memory.sticky.has_space(&row, now_ms) {
-        tracing::info!(event = %event.pdu.event_id(), room = %room.id, "not sticky: the room has too many sticky events");
+    if !memory.sticky.has_space(&row) {
+        let event = event.pdu.event_id();
+        tracing::info!(%event, room = %room.id, "not sticky: the room has too many sticky events");
         return Ok(None);
     }
     let position = position.map_or_else(|| tx.next_position(), Ok)?;

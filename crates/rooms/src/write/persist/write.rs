@@ -335,7 +335,7 @@ impl Rows {
             };
             if kind == Membership::Join && !is_local && !was_joined {
                 let before = self.current.get(&room_nid).map_or_else(|| room.view().current.clone(), Arc::clone);
-                self.outgoing.extend(outgoing_to_new_server(tx, memory, room_nid, (&user, &before), self.now_ms)?);
+                self.outgoing.extend(outgoing_to_new_server(tx, memory, room_nid, (&user, &before))?);
             }
             tx.announce(Change::Membership { user, membership: row, was_joined });
         }

@@ -106,7 +106,7 @@ async fn who_joins_gets_what_is_sticky_whatever_the_history_visibility() {
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
         let visibility = json!({ "type": "m.room.history_visibility", "content": { "history_visibility": "joined" } });
         let room = create(&server, &alice, json!({ "preset": "public_chat", "initial_state": [visibility] })).await;
-        stick(&server, &alice, &room, "in-call").await;
+        let event = stick(&server, &alice, &room, "in-call").await;
         say(&server, &alice, &room, "secret").await;
         server.restart().await;
         let before = sync(&server, &bob, None).await;
@@ -119,9 +119,15 @@ async fn who_joins_gets_what_is_sticky_whatever_the_history_visibility() {
         server.put(&format!("{CLIENT}/profile/{}/displayname", bob.id), &bob.token, name).await.ok();
         let renamed = sync(&server, &bob, next(&joined)).await;
         assert!(renamed["rooms"]["join"][&room].is_object() && sticky(&renamed, &room).is_empty());
-        // A message is no sticky event: its history stays hidden.
-        let history = server.get(&room_path(&room, "messages?dir=b"), &bob.token).await.ok().clone();
-        assert!(!bodies(&history["chunk"]).contains(&"secret"));
+        // Elsewhere it is shown as long as it is sticky, and no other message is.
+        let path = room_path(&room, "messages?dir=b");
+        let history = server.get(&path, &bob.token).await.ok().clone();
+        assert_eq!(bodies(&history["chunk"]), ["in-call"]);
+        let event = room_path(&room, &format!("event/{event}"));
+        server.get(&event, &bob.token).await.ok();
+        server.clock().advance(Duration::from_millis(MINUTE_MS));
+        assert_eq!(server.get(&event, &bob.token).await.refusal().0, 404);
+        assert!(bodies(&server.get(&path, &bob.token).await.ok()["chunk"]).is_empty());
     }
 }
 

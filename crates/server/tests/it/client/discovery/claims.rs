@@ -88,7 +88,8 @@ const FEATURES: [(&str, Proof); 21] = [
     (
         "m.lazy_load_members",
         get(
-            "/_matrix/client/v3/sync?filter=%7B%22room%22%3A%7B%22state%22%3A%7B%22lazy_load_members%22%3Atrue%7D%7D%7D",
+            "/_matrix/client/v3/sync\
+             ?filter=%7B%22room%22%3A%7B%22state%22%3A%7B%22lazy_load_members%22%3Atrue%7D%7D%7D",
             "/rooms/join/{room}/summary",
         ),
     ),
