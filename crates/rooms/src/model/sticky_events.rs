@@ -151,8 +151,10 @@ impl StickyEvents {
             return;
         }
         let mut rooms = self.0.rooms.write();
-        rooms.entry(event.room_nid).or_default().add(event);
-        self.count(&rooms);
+        let room = rooms.entry(event.room_nid).or_default();
+        let before = room.len();
+        room.add(event);
+        self.0.count.fetch_add(room.len() - before, Ordering::Relaxed);
     }
 
     /// Notes that a room changed: its soft-failed events may be allowed now.
@@ -182,10 +184,6 @@ impl StickyEvents {
             room.remove(|event| event.expires_ts <= now_ms);
             room.len() > 0
         });
-        self.count(&rooms);
-    }
-
-    fn count(&self, rooms: &HashMap<RoomNid, RoomSticky>) {
         self.0.count.store(rooms.values().map(RoomSticky::len).sum(), Ordering::Relaxed);
     }
 }
