@@ -35,6 +35,7 @@ impl Draft {
             content: Object::new(),
             redacts: None,
             origin_server_ts: None,
+            sticky_duration_ms: None,
             transaction: None,
             is_forwarded: false,
         }
