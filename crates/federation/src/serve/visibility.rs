@@ -69,8 +69,8 @@ impl VisibilityFilter {
         Ok(false)
     }
 
-    /// Whether the server's users may see the event. Outliers, which are part of auth chains and states, and sticky events
-    /// are visible to every server in the room.
+    /// Whether the server's users may see the event. Outliers, which are part of auth chains and states, and sticky
+    /// events are visible to every server in the room.
     fn sees(&mut self, tx: &mut Tx<'_>, event: &FoundEvent) -> Result<bool, DbError> {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(true) };
         if self.room.sticky.contains(self.room.nid, event.row.known.event_nid) {
