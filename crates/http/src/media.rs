@@ -133,6 +133,9 @@ pub fn media_error(error: MediaError) -> ApiError {
         }
         MediaError::Thumbnail(ThumbnailError::Unreadable(_)) => ApiError::unknown("The image cannot be read"),
         MediaError::Fetch(error) => fetch_error(&error),
+        MediaError::Storage(_) => {
+            ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", "The storage that has this media fails at the moment")
+        }
         MediaError::Database(error) => error.into(),
         MediaError::Thumbnail(_) | MediaError::Upload(_) | MediaError::Io { .. } => ApiError::internal(&error),
     }

@@ -10,6 +10,7 @@ use plexus_store::DbError;
 
 use crate::multipart::NotMultipart;
 use crate::settings::UploadLimit;
+use crate::storage::StorageError;
 use crate::thumbnail::ThumbnailError;
 
 /// Why media cannot be stored or served.
@@ -59,6 +60,9 @@ pub enum MediaError {
         /// The system's error.
         error: io::Error,
     },
+    /// A storage provider, which may have the content, failed.
+    #[error("storage provider: {0}")]
+    Storage(#[from] StorageError),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),

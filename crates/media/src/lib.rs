@@ -5,6 +5,9 @@
 //! | [`store`] | [`MediaStore`]: upload, download, reserved ids |
 //! | [`remote`] | [`Downloads`]: media of this server and of others |
 //! | [`multipart`] | the bodies in which servers send each other media |
+//! | [`storage`] | [`Storages`]: the folder, and storage providers beside it |
+//! | [`retention`] | [`MediaRetention`]: deletes media that nobody has requested for long |
+//! | `last_access` | when media was last requested |
 //! | [`upload`] | [`Upload`]: content that is being written to the disk |
 //! | [`error`] | why media cannot be stored, fetched or served |
 //! | [`settings`] | settings of the store and of downloads |
@@ -18,12 +21,15 @@
 
 pub mod byte_range;
 pub mod error;
+mod last_access;
 pub mod multipart;
 pub mod paths;
 pub mod remote;
+pub mod retention;
 pub mod serving;
 pub mod settings;
 mod space;
+pub mod storage;
 pub mod store;
 pub mod thumbnail;
 pub mod upload;
@@ -31,7 +37,9 @@ pub mod upload;
 pub use byte_range::ByteRange;
 pub use error::{Failure, FetchError, MediaError, UploadError};
 pub use remote::{Downloader, Downloads, Wanted};
+pub use retention::{Lifetimes, MediaRetention};
 pub use settings::{DownloadSettings, MediaSettings, UploadLimit};
-pub use store::{MediaStore, OpenMedia, ReservedMediaId};
+pub use storage::{FileTasks, ProviderSettings, StorageError, Storages, StoragesParts};
+pub use store::{MediaStore, MediaStoreParts, OpenMedia, ReservedMediaId};
 pub use thumbnail::{Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 pub use upload::{Description, Upload};

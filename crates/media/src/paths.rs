@@ -2,7 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use plexus_store::repo::media_files::MediaFile;
+
 use crate::thumbnail::{Format, ThumbnailSize};
+
+/// What the names of uploads begin with whose ids are known. The names of others are letters and digits.
+const UPLOAD_OF_ID: &str = "local-";
 
 /// Whether a media id can be a file's name: letters, digits, `-` and `_` (specification, "Content repository", mxc://
 /// URIs).
@@ -47,6 +52,22 @@ fn of_server(root: &Path, kind: &str, server: &str, file_id: &str) -> Option<Pat
     if named { folder(&root.join(kind), server, file_id) } else { None }
 }
 
+/// Returns a file of media; `None` if its names cannot be in a path.
+pub fn content_of(root: &Path, file: &MediaFile) -> Option<PathBuf> {
+    match &file.server_name {
+        None => content(root, &file.file_id),
+        Some(server) => remote_content(root, server, &file.file_id),
+    }
+}
+
+/// Returns the folder of the thumbnails of a file; `None` if its names cannot be in a path.
+pub fn thumbnails_of(root: &Path, file: &MediaFile) -> Option<PathBuf> {
+    match &file.server_name {
+        None => thumbnails(root, &file.file_id),
+        Some(server) => remote_thumbnails(root, server, &file.file_id),
+    }
+}
+
 /// Returns the name of a thumbnail's file.
 pub fn thumbnail_name(size: &ThumbnailSize, format: Format) -> String {
     format!("{}-{}-image-{}-{}", size.width, size.height, format.subtype(), size.method.as_str())
@@ -55,6 +76,16 @@ pub fn thumbnail_name(size: &ThumbnailSize, format: Format) -> String {
 /// Returns the folder for uploads that do not have their final name yet.
 pub fn incoming(root: &Path) -> PathBuf {
     root.join("incoming")
+}
+
+/// Returns the name of an upload to `media_id` in the folder for uploads.
+pub fn upload_name(media_id: &str) -> String {
+    format!("{UPLOAD_OF_ID}{media_id}")
+}
+
+/// Returns the media id of an upload with this name.
+pub fn id_of_upload(name: &str) -> Option<&str> {
+    name.strip_prefix(UPLOAD_OF_ID)
 }
 
 /// Bytes as hexadecimal digits.

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use plexus_net::{FederationClient, Gates};
 use plexus_protocol::id::ServerName;
 use plexus_store::DbError;
+use plexus_store::repo::media_files::MediaFile;
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 use tokio::sync::{Semaphore, watch};
 
@@ -19,9 +20,8 @@ use budget::{Charge, DownloadBudget};
 use failures::Failures;
 
 use crate::error::{FetchError, MediaError};
-use crate::paths;
 use crate::settings::DownloadSettings;
-use crate::store::{MediaStore, OpenMedia, opened};
+use crate::store::{MediaStore, OpenMedia};
 use crate::thumbnail::ThumbnailRequest;
 
 pub use budget::Downloader;
@@ -124,12 +124,11 @@ impl Downloads {
             return self.local.get(wanted.media_id, wanted.timeout).await;
         }
         let (server, known) = self.remote(wanted).await?;
-        let path = self.content_path(&server, &known)?;
-        match opened(&path, &known.content).await {
-            // The file was deleted from the folder.
-            Err(MediaError::NotFound) if wanted.allow_remote => {
+        match self.local.open_file(&file(&server, &known), &known.content).await {
+            // The file was deleted from the folder, or a storage provider that has it fails.
+            Err(MediaError::NotFound | MediaError::Storage(_)) if wanted.allow_remote => {
                 let known = self.fetched(server.clone(), wanted).await?;
-                opened(&self.content_path(&server, &known)?, &known.content).await
+                self.local.open_file(&file(&server, &known), &known.content).await
             }
             open => open,
         }
@@ -147,19 +146,15 @@ impl Downloads {
         if wanted.server_name == self.server_name.as_str() {
             return self.local.thumbnail(wanted.media_id, request, wanted.timeout, &wanted.downloader.name()).await;
         }
-        let (server, mut known) = self.remote(wanted).await?;
-        let missing = !tokio::fs::try_exists(self.content_path(&server, &known)?).await.unwrap_or(false);
-        if missing && wanted.allow_remote {
-            known = self.fetched(server.clone(), wanted).await?;
+        let (server, known) = self.remote(wanted).await?;
+        let asker = wanted.downloader.name();
+        match self.local.thumbnail_of(&file(&server, &known), &known.content, request, &asker).await {
+            Err(MediaError::NotFound | MediaError::Storage(_)) if wanted.allow_remote => {
+                let known = self.fetched(server.clone(), wanted).await?;
+                self.local.thumbnail_of(&file(&server, &known), &known.content, request, &asker).await
+            }
+            made => made,
         }
-        let source = self.content_path(&server, &known)?;
-        let thumbnails = paths::remote_thumbnails(self.local.folder(), server.as_str(), &known.file_id);
-        let (thumbnails, asker) = (thumbnails.ok_or(MediaError::NotFound)?, wanted.downloader.name());
-        self.local.thumbnail_of(source, thumbnails, &known.content, request, &asker).await
-    }
-
-    fn content_path(&self, server: &ServerName, known: &RemoteMedia) -> Result<std::path::PathBuf, MediaError> {
-        paths::remote_content(self.local.folder(), server.as_str(), &known.file_id).ok_or(MediaError::NotFound)
     }
 
     /// Returns the stored description of another server's media, which is fetched first if necessary.
@@ -171,6 +166,7 @@ impl Downloads {
         let (name, media_id) = (server.clone(), wanted.media_id.to_owned());
         let known = self.local.database().read(move |tx| remote_media::get(tx, name.as_str(), &media_id)).await;
         if let Some(known) = known.map_err(MediaError::Database)? {
+            self.local.note_access(&file(&server, &known), known.last_access_ms);
             return Ok((server, known));
         }
         if !wanted.allow_remote {
@@ -294,9 +290,13 @@ impl Downloads {
             tracing::warn!("mxc://{server}/{media_id} is not looked up: {error}");
             None
         })?;
-        let path = self.content_path(server, &known).ok()?;
+        let path = self.local.path(&file(server, &known)).ok()?;
         tokio::fs::try_exists(path).await.unwrap_or(false).then_some(known)
     }
+}
+
+fn file(server: &ServerName, media: &RemoteMedia) -> MediaFile {
+    MediaFile::remote(server.as_str(), &media.file_id)
 }
 
 /// The entry of a fetch in progress, removed when dropped.

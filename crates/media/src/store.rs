@@ -1,53 +1,40 @@
 //! The media store: a table that describes the media, and a folder with the content.
 
+mod leftovers;
 mod quota;
+mod thumbnails;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Background, Clock, KeyedLocks, Random, private};
-use plexus_net::Gates;
-use plexus_net::federation::Pass;
+use plexus_base::{Background, Clock, KeyedLocks, Random};
 use plexus_protocol::id::UserId;
-use plexus_store::Database;
 use plexus_store::repo::media::{self, Content, Filled};
-use quick_cache::sync::Cache;
+use plexus_store::repo::media_files::{self, MediaFile};
+use plexus_store::{Database, DbError};
 use tokio::fs::{self, File};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::error::{MediaError, UploadError};
+use crate::last_access::LastAccess;
 use crate::paths;
 use crate::settings::MediaSettings;
 use crate::space::{FreeSpace, Storing};
-use crate::thumbnail::animation::{self, Outcome};
-use crate::thumbnail::{self, Format, Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
-use crate::upload::{Description, Kept, Upload};
+use crate::storage::Storages;
+use crate::thumbnail::ThumbnailRequest;
+use crate::upload::{Description, Sealed, Upload, UploadFolder, move_file};
+use thumbnails::{Place, Thumbnails};
 
 /// The number of letters of a media id; Synapse's have as many.
 const MEDIA_ID_LENGTH: usize = 24;
 
-/// The most thumbnails made at the same time: each may hold two decoded images in memory, an animated one some more.
-const CONCURRENT_THUMBNAILS: usize = 2;
-
-/// The most of these for one user, client address or server.
-const THUMBNAILS_OF_ONE: usize = 1;
-
-/// The most of these that are animated: they take long, and other thumbnails need not wait for them.
-const CONCURRENT_ANIMATIONS: usize = 1;
-
-/// How long making an animated thumbnail may take; then a still one is made instead.
-const MAX_ANIMATION_TIME: Duration = Duration::from_secs(10);
-
-/// How many images are remembered to have no animated thumbnail in a size: finding that out takes decoding them.
-const KNOWN_STILL: usize = 10_000;
-
-/// The size that is used when none is configured and there are too many thumbnails in sizes that clients chose.
-const LAST_THUMBNAIL: ThumbnailSize = ThumbnailSize { width: 640, height: 480, method: Method::Scale };
-
 /// The number of locks for uploads to reserved ids.
 const FILL_LOCKS: usize = 64;
+
+/// How long it takes until it is written that media was requested.
+const LAST_ACCESS_FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Media uploaded to this server, and the folder for all media.
 pub struct MediaStore {
@@ -59,13 +46,20 @@ pub struct MediaStore {
     filled: Notify,
     /// Locks uploads to the same reserved id, by its hash.
     filling: KeyedLocks,
-    thumbnails: Arc<Semaphore>,
-    animations: Arc<Semaphore>,
-    /// Limits the thumbnails made for one client: its others wait here, and not before those of somebody else.
-    thumbnails_of: Gates,
-    /// Images, by their hashes, with the sizes in which they have no animated thumbnail.
-    still: Cache<(Box<[u8]>, ThumbnailSize), ()>,
-    space: Arc<FreeSpace>,
+    thumbnails: Thumbnails,
+    storages: Arc<Storages>,
+    last_access: LastAccess,
+    uploads: UploadFolder,
+}
+
+/// The parts from which a media store is built.
+#[expect(missing_docs, reason = "the fields are named for their types")]
+pub struct MediaStoreParts {
+    pub database: Database,
+    pub clock: Clock,
+    pub random: Random,
+    pub background: Background,
+    pub storages: Arc<Storages>,
 }
 
 /// An id handed out in advance.
@@ -93,24 +87,25 @@ pub struct OpenMedia {
 }
 
 impl MediaStore {
-    /// Opens the folder, creating it if it is missing, and deletes uploads that an earlier process did not finish.
-    pub fn open(
-        settings: MediaSettings,
-        database: Database,
-        clock: Clock,
-        random: Random,
-        background: Background,
-    ) -> Result<Self, MediaError> {
+    /// Opens the folder, creating it if it is missing. Uploads that an earlier process has recorded and not moved to
+    /// their place are moved, and those that it did not finish are deleted.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written, or the database fails.
+    pub async fn open(settings: MediaSettings, parts: MediaStoreParts) -> Result<Self, MediaError> {
+        let MediaStoreParts { database, clock, random, background, storages } = parts;
         let incoming = paths::incoming(&settings.folder);
-        let prepare = || -> io::Result<()> {
-            private::create_folders(&incoming)?;
-            for leftover in std::fs::read_dir(&incoming)? {
-                std::fs::remove_file(leftover?.path())?;
-            }
-            Ok(())
-        };
-        prepare().map_err(|error| MediaError::Io { path: incoming.clone(), error })?;
+        leftovers::clear(&settings.folder, &database)
+            .await
+            .map_err(|error| MediaError::Io { path: incoming, error })??;
         let space = Arc::new(FreeSpace::new(&settings.folder, settings.min_free_bytes));
+        let uploads = UploadFolder {
+            path: paths::incoming(&settings.folder),
+            max_bytes: settings.max_upload_bytes,
+            random: random.clone(),
+            space: Arc::clone(&space),
+        };
+        let thumbnails = Thumbnails::new(&settings, clock.clone(), random.clone(), space);
         Ok(Self {
             settings,
             database,
@@ -119,21 +114,16 @@ impl MediaStore {
             background,
             filled: Notify::new(),
             filling: KeyedLocks::new(FILL_LOCKS),
-            thumbnails: Arc::new(Semaphore::new(CONCURRENT_THUMBNAILS)),
-            animations: Arc::new(Semaphore::new(CONCURRENT_ANIMATIONS)),
-            thumbnails_of: Gates::new(THUMBNAILS_OF_ONE),
-            still: Cache::new(KNOWN_STILL),
-            space,
+            thumbnails,
+            storages,
+            last_access: LastAccess::default(),
+            uploads,
         })
     }
 
     /// Returns the largest content that is accepted, in bytes.
     pub fn max_upload_bytes(&self) -> u64 {
         self.settings.max_upload_bytes
-    }
-
-    pub(crate) fn folder(&self) -> &Path {
-        &self.settings.folder
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -159,17 +149,40 @@ impl MediaStore {
 
     /// Begins an upload: returns a file to write the content to.
     pub async fn begin_upload(&self) -> Result<Upload, MediaError> {
-        self.begin(Storing::Upload).await.map_err(|error| self.refused(error))
+        self.uploads.begin(Storing::Upload).await.map_err(|error| self.refused(error))
     }
 
     /// Begins a download: returns a file to write another server's content to.
     pub(crate) async fn begin_download(&self) -> Result<Upload, MediaError> {
-        Ok(self.begin(Storing::Copy).await?)
+        Ok(self.uploads.begin(Storing::Copy).await?)
     }
 
-    async fn begin(&self, storing: Storing) -> Result<Upload, UploadError> {
-        let path = paths::incoming(&self.settings.folder).join(self.random.alphanumeric(MEDIA_ID_LENGTH));
-        Upload::create(path, self.settings.max_upload_bytes, Arc::clone(&self.space), storing).await
+    /// Notes a request for a file, whose last one is recorded with this time.
+    pub(crate) fn note_access(&self, file: &MediaFile, recorded_ms: u64) {
+        self.last_access.note(file, recorded_ms, self.clock.now_ms());
+    }
+
+    /// Writes when media was last requested; also called at shutdown.
+    ///
+    /// # Errors
+    /// When the database fails; the times are kept for the next call.
+    pub async fn flush_last_access(&self) -> Result<(), DbError> {
+        self.last_access.flush(&self.database).await
+    }
+
+    /// Writes when media was last requested, from time to time, without end.
+    pub async fn run_housekeeping(self: Arc<Self>) {
+        loop {
+            self.last_access.noted().await;
+            self.clock.sleep(LAST_ACCESS_FLUSH_INTERVAL).await;
+            if let Err(error) = self.flush_last_access().await {
+                tracing::warn!(%error, "could not record when media was last requested");
+            }
+        }
+    }
+
+    pub(crate) fn storages(&self) -> &Arc<Storages> {
+        &self.storages
     }
 
     /// Converts the error of a user's upload.
@@ -184,17 +197,22 @@ impl MediaStore {
     pub async fn store(&self, user: &UserId, upload: Upload, about: Description) -> Result<String, MediaError> {
         let media_id = self.new_id();
         self.check_upload_limits(user, upload.length()).await?;
-        let (kept, content) = self.keep(&media_id, upload, about).await?;
-        let (id, user, now) = (media_id.clone(), user.clone(), self.clock.now_ms());
+        let file = MediaFile::local(&media_id);
+        let target = self.path(&file)?;
+        let (sealed, content) = self.seal(upload, &paths::upload_name(&media_id), about).await?;
+        let (id, user, now, recorded) = (media_id.clone(), user.clone(), self.clock.now_ms(), file.clone());
         let (database, limits) = (self.database.clone(), self.settings.upload_limits.clone());
+        let storages = Arc::clone(&self.storages);
         let add = async move {
             let added = database.write(move |tx| -> Result<(), MediaError> {
                 quota::check(tx, &limits, user.as_str(), content.length, now)?;
-                Ok(media::add(tx, &id, user.as_str(), &content, now)?)
+                media::add(tx, &id, user.as_str(), &content, now)?;
+                Ok(storages.queue_storing(tx, &recorded)?)
             });
             added.await
         };
-        kept.record(&self.background, add, ()).await?;
+        sealed.record(&self.background, add, target, ()).await?;
+        self.storages.store_synchronously(&file).await;
         Ok(media_id)
     }
 
@@ -247,40 +265,120 @@ impl MediaStore {
         let turn = self.filling.lock(media_id).await;
         self.check_fillable(user, media_id).await?;
         self.check_upload_limits(user, upload.length()).await?;
-        let (kept, content) = self.keep(media_id, upload, about).await?;
-        let (id, user, now) = (media_id.to_owned(), user.clone(), self.clock.now_ms());
+        let file = MediaFile::local(media_id);
+        let target = self.path(&file)?;
+        let (sealed, content) = self.seal(upload, &paths::upload_name(media_id), about).await?;
+        let (id, user, now, recorded) = (media_id.to_owned(), user.clone(), self.clock.now_ms(), file.clone());
         let (database, limits) = (self.database.clone(), self.settings.upload_limits.clone());
+        let storages = Arc::clone(&self.storages);
         let fill = async move {
             let filled = database.write(move |tx| -> Result<Filled, MediaError> {
                 quota::check(tx, &limits, user.as_str(), content.length, now)?;
-                Ok(media::fill(tx, &id, user.as_str(), &content, now)?)
+                let filled = media::fill(tx, &id, user.as_str(), &content, now)?;
+                if filled == Filled::Now {
+                    storages.queue_storing(tx, &recorded)?;
+                }
+                Ok(filled)
             });
             match filled.await? {
+                Filled::Now => Ok(()),
+                Filled::Already => Err(MediaError::CannotOverwrite),
                 Filled::Unknown | Filled::Expired => Err(MediaError::NotFound),
-                filled => Ok(filled),
             }
         };
-        match kept.record(&self.background, fill, turn).await? {
-            Filled::Already => Err(MediaError::CannotOverwrite),
-            _ => {
-                self.filled.notify_waiters();
-                Ok(())
-            }
-        }
+        sealed.record(&self.background, fill, target, turn).await?;
+        self.filled.notify_waiters();
+        self.storages.store_synchronously(&file).await;
+        Ok(())
     }
 
-    async fn keep(&self, media_id: &str, upload: Upload, about: Description) -> Result<(Kept, Content), MediaError> {
-        let target = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        let kept = upload.keep_as(&target).await?;
-        let content = kept.described(about);
-        Ok((kept, content))
+    /// Makes an upload durable under `name`, in the folder for uploads; also returns the description for its row.
+    pub(crate) async fn seal(
+        &self,
+        upload: Upload,
+        name: &str,
+        about: Description,
+    ) -> Result<(Sealed, Content), MediaError> {
+        let hash = upload.sha256();
+        let twins = self.database.read(move |tx| media_files::with_hash(tx, &hash)).await?;
+        let twins: Vec<PathBuf> = twins.iter().filter_map(|file| self.path(file).ok()).collect();
+        let sealed = upload.seal(name, &twins).await?;
+        let content = sealed.described(about);
+        Ok((sealed, content))
+    }
+
+    /// Returns the path of a file in the folder.
+    pub(crate) fn path(&self, file: &MediaFile) -> Result<PathBuf, MediaError> {
+        paths::content_of(&self.settings.folder, file).ok_or(MediaError::NotFound)
     }
 
     /// Returns the content of `media_id`; waits up to `timeout` for content that is still to be uploaded.
     pub async fn get(&self, media_id: &str, timeout: Duration) -> Result<OpenMedia, MediaError> {
         let content = self.content(media_id, timeout).await?;
-        let path = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        opened(&path, &content).await
+        self.open_file(&MediaFile::local(media_id), &content).await
+    }
+
+    /// Returns the content of a file, which is brought back to the folder if only a storage provider has it.
+    pub(crate) async fn open_file(&self, file: &MediaFile, content: &Content) -> Result<OpenMedia, MediaError> {
+        let path = self.path(file)?;
+        match opened(&path, content).await {
+            Err(MediaError::NotFound) => {
+                self.bring_back(file, content).await?;
+                opened(&path, content).await
+            }
+            open => open,
+        }
+    }
+
+    /// Waits until a file is in the folder.
+    ///
+    /// # Errors
+    /// [`MediaError::NotFound`] if it is in no storage.
+    pub(crate) async fn bring_back(&self, file: &MediaFile, content: &Content) -> Result<(), MediaError> {
+        let path = self.path(file)?;
+        if fs::try_exists(&path).await.unwrap_or(false) {
+            return Ok(());
+        }
+        if file.server_name.is_none() {
+            // An upload is moved to its place after its row is written.
+            drop(self.filling.lock(&*file.file_id).await);
+            let upload = self.uploads.path.join(paths::upload_name(&file.file_id));
+            let is_there = fs::try_exists(&upload).await.unwrap_or(false);
+            if (is_there && move_file(&upload, &path).await.is_ok()) || fs::try_exists(&path).await.unwrap_or(false) {
+                return Ok(());
+            }
+        }
+        if self.storages.has_providers() && self.storages.restore(file, content, &self.uploads).await? {
+            return Ok(());
+        }
+        tracing::error!("media store: {} is in the database but not in the folder", path.display());
+        Err(MediaError::NotFound)
+    }
+
+    /// Returns a thumbnail of `media_id`, made now if it does not exist yet. For each `asker` (a user, an address, a
+    /// server), one thumbnail is made at a time.
+    pub async fn thumbnail(
+        &self,
+        media_id: &str,
+        request: ThumbnailRequest,
+        timeout: Duration,
+        asker: &str,
+    ) -> Result<OpenMedia, MediaError> {
+        let content = self.content(media_id, timeout).await?;
+        self.thumbnail_of(&MediaFile::local(media_id), &content, request, asker).await
+    }
+
+    /// Returns a thumbnail of a file.
+    pub(crate) async fn thumbnail_of(
+        &self,
+        file: &MediaFile,
+        content: &Content,
+        request: ThumbnailRequest,
+        asker: &str,
+    ) -> Result<OpenMedia, MediaError> {
+        let thumbnails = paths::thumbnails_of(&self.settings.folder, file).ok_or(MediaError::NotFound)?;
+        let place = Place { source: self.path(file)?, thumbnails };
+        self.thumbnails.get(place, content, request, asker, self.bring_back(file, content)).await
     }
 
     async fn content(&self, media_id: &str, timeout: Duration) -> Result<Content, MediaError> {
@@ -295,6 +393,7 @@ impl MediaStore {
             let known = self.database.read(move |tx| media::get(tx, &id)).await?;
             let known = known.ok_or(MediaError::NotFound)?;
             if let Some(content) = known.content {
+                self.note_access(&MediaFile::local(media_id), known.last_access_ms.unwrap_or(0));
                 return Ok(content);
             }
             if known.expires_ms.is_none_or(|expires| expires <= self.clock.now_ms()) {
@@ -309,149 +408,6 @@ impl MediaStore {
                 () = self.clock.sleep(left) => {}
             }
         }
-    }
-
-    /// Returns a thumbnail of `media_id`, made now if it does not exist yet. For each `asker` (a user, an address, a
-    /// server), one thumbnail is made at a time.
-    pub async fn thumbnail(
-        &self,
-        media_id: &str,
-        request: ThumbnailRequest,
-        timeout: Duration,
-        asker: &str,
-    ) -> Result<OpenMedia, MediaError> {
-        let content = self.content(media_id, timeout).await?;
-        let source = paths::content(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        let thumbnails = paths::thumbnails(&self.settings.folder, media_id).ok_or(MediaError::NotFound)?;
-        self.thumbnail_of(source, thumbnails, &content, request, asker).await
-    }
-
-    /// Returns a thumbnail of the image at `source`, stored in the folder `thumbnails`.
-    pub(crate) async fn thumbnail_of(
-        &self,
-        source: PathBuf,
-        thumbnails: PathBuf,
-        content: &Content,
-        request: ThumbnailRequest,
-        asker: &str,
-    ) -> Result<OpenMedia, MediaError> {
-        let still = thumbnail::format_for(&content.content_type).ok_or(ThumbnailError::NotAnImage)?;
-        let animated = request.animated && animation::may_be_animated(&content.content_type);
-        let formats = [Format::Gif, still];
-        for format in if animated { &formats[..] } else { &formats[1..] } {
-            let (size, target) = self.place(&thumbnails, request, *format).await;
-            if !fs::try_exists(&target).await.unwrap_or(false) {
-                let (source, target) = (source.clone(), target.clone());
-                if *format != Format::Gif {
-                    self.make_thumbnail(source, target, size, *format, asker).await?;
-                } else if !self.animate(source, target, size, content, asker).await? {
-                    continue;
-                }
-            }
-            let file = open(&target).await?;
-            let length = file.metadata().await.map_err(|error| MediaError::Io { path: target.clone(), error })?.len();
-            let hash = paths::hex(&content.sha256);
-            return Ok(OpenMedia {
-                content_type: format.content_type().to_owned(),
-                upload_name: None,
-                length,
-                tag: format!("{hash}-{}-{}-{}-{}", size.width, size.height, size.method.as_str(), format.subtype()),
-                file,
-            });
-        }
-        Err(ThumbnailError::NotAnImage.into())
-    }
-
-    /// Returns the size of the thumbnail that fits a request best, and its file.
-    async fn place(&self, thumbnails: &Path, request: ThumbnailRequest, format: Format) -> (ThumbnailSize, PathBuf) {
-        let sizes = &self.settings.thumbnail_sizes;
-        let any_size = self.settings.dynamic_thumbnails || sizes.is_empty();
-        let mut size = if any_size { request.exact() } else { thumbnail::choose(sizes, request) };
-        let mut target = thumbnails.join(paths::thumbnail_name(&size, format));
-        if any_size && !fs::try_exists(&target).await.unwrap_or(false) && thumbnail::has_many_files(thumbnails).await {
-            size = if sizes.is_empty() { LAST_THUMBNAIL } else { thumbnail::choose(sizes, request) };
-            target = thumbnails.join(paths::thumbnail_name(&size, format));
-        }
-        (size, target)
-    }
-
-    /// Makes a thumbnail that is not animated.
-    async fn make_thumbnail(
-        &self,
-        source: PathBuf,
-        target: PathBuf,
-        size: ThumbnailSize,
-        format: Format,
-        asker: &str,
-    ) -> Result<(), MediaError> {
-        let share = self.thumbnails_of.enter(asker).await;
-        if !self.space.has_room(Storing::Copy).await {
-            return Err(self.refused(UploadError::NoSpace));
-        }
-        let (most, spare) = (self.settings.max_image_pixels, self.random.alphanumeric(8));
-        self.in_turn(target.clone(), share, move || {
-            if target.exists() { Ok(()) } else { thumbnail::make(&source, &target, &spare, size, format, most) }
-        })
-        .await
-    }
-
-    /// Makes an animated thumbnail. Returns false if there is none, at least not now, but there may be one that is not
-    /// animated.
-    async fn animate(
-        &self,
-        source: PathBuf,
-        target: PathBuf,
-        size: ThumbnailSize,
-        content: &Content,
-        asker: &str,
-    ) -> Result<bool, MediaError> {
-        let image: (Box<[u8]>, ThumbnailSize) = (content.sha256.as_slice().into(), size);
-        if self.still.get(&image).is_some() || !self.space.has_room(Storing::Copy).await {
-            return Ok(false);
-        }
-        let share = self.thumbnails_of.enter(asker).await;
-        let permit = Arc::clone(&self.animations).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
-        let (most, spare, clock) = (self.settings.max_image_pixels, self.random.alphanumeric(8), self.clock.clone());
-        let made = self.in_turn(target.clone(), share, move || {
-            let _permit = permit;
-            if target.exists() {
-                return Ok(Outcome::Made);
-            }
-            let begun = clock.monotonic();
-            let expired = || clock.monotonic().saturating_sub(begun) > MAX_ANIMATION_TIME;
-            animation::make(&source, &target, &spare, size, most, expired)
-        });
-        match made.await {
-            Ok(Outcome::Made) => Ok(true),
-            // An image that cannot be animated may still have a first frame that can be shown.
-            Ok(Outcome::None) | Err(MediaError::Thumbnail(ThumbnailError::Unreadable(_))) => {
-                self.still.insert(image, ());
-                Ok(false)
-            }
-            Ok(Outcome::Expired) => Ok(false),
-            Err(error @ MediaError::Thumbnail(ThumbnailError::Io { .. })) => {
-                tracing::warn!("an animated thumbnail could not be made: {error}");
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Waits until the thumbnail at `target` may be made, and makes it with `work`.
-    async fn in_turn<R: Send + 'static>(
-        &self,
-        target: PathBuf,
-        share: Pass,
-        work: impl FnOnce() -> Result<R, ThumbnailError> + Send + 'static,
-    ) -> Result<R, MediaError> {
-        let permit = Arc::clone(&self.thumbnails).acquire_owned().await.map_err(|_| MediaError::NotFound)?;
-        let done = tokio::task::spawn_blocking(move || {
-            // Held by the work and not by the client that waits for it, because the work continues when the client
-            // hangs up.
-            let _held = (permit, share);
-            work()
-        });
-        Ok(done.await.map_err(|panic| MediaError::Io { path: target, error: io::Error::other(panic) })??)
     }
 }
 
@@ -469,7 +425,6 @@ pub(crate) async fn opened(path: &Path, content: &Content) -> Result<OpenMedia, 
 async fn open(path: &Path) -> Result<File, MediaError> {
     File::open(path).await.map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
-            tracing::error!("media store: {} is in the database but not in the folder", path.display());
             MediaError::NotFound
         } else {
             MediaError::Io { path: path.to_owned(), error }

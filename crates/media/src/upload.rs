@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plexus_base::{Background, private};
+use plexus_base::{Background, Random, private};
 use plexus_store::DbError;
 use plexus_store::repo::media::Content;
 use sha2::{Digest as _, Sha256};
@@ -15,6 +15,9 @@ use crate::error::{MediaError, UploadError};
 use crate::serving;
 use crate::space::{CHECK_EVERY_BYTES, FreeSpace, Storing};
 
+/// The number of letters of a name in the folder for uploads.
+const NAME_LENGTH: usize = 24;
+
 /// The uploader's description of the content.
 #[derive(Debug, Clone, Default)]
 pub struct Description {
@@ -24,8 +27,25 @@ pub struct Description {
     pub upload_name: Option<String>,
 }
 
-/// A file that is being written. It cannot be requested until `Upload::keep_as`; it is deleted if this is dropped
-/// before the row that names it is written.
+/// The folder for uploads.
+pub(crate) struct UploadFolder {
+    pub(crate) path: PathBuf,
+    /// The most bytes of an upload.
+    pub(crate) max_bytes: u64,
+    pub(crate) random: Random,
+    pub(crate) space: Arc<FreeSpace>,
+}
+
+impl UploadFolder {
+    /// Begins an upload.
+    pub(crate) async fn begin(&self, storing: Storing) -> Result<Upload, UploadError> {
+        let path = self.path.join(self.random.alphanumeric(NAME_LENGTH));
+        Upload::create(path, self.max_bytes, Arc::clone(&self.space), storing).await
+    }
+}
+
+/// A file that is being written. It cannot be requested yet, and is deleted if this is dropped before the row that
+/// names it is written.
 #[derive(Debug)]
 pub struct Upload {
     file: File,
@@ -42,12 +62,7 @@ pub struct Upload {
 
 impl Upload {
     /// Creates a file at `path` of at most `limit` bytes, as long as there is enough free space on the disk.
-    pub(crate) async fn create(
-        path: PathBuf,
-        limit: u64,
-        space: Arc<FreeSpace>,
-        storing: Storing,
-    ) -> Result<Self, UploadError> {
+    async fn create(path: PathBuf, limit: u64, space: Arc<FreeSpace>, storing: Storing) -> Result<Self, UploadError> {
         if !space.has_room(storing).await {
             return Err(UploadError::NoSpace);
         }
@@ -84,22 +99,52 @@ impl Upload {
         written.map_err(|error| self.io(error))
     }
 
-    /// Makes the content durable under `target`.
-    pub(crate) async fn keep_as(mut self, target: &Path) -> Result<Kept, UploadError> {
-        self.move_to(target).await.map_err(|error| UploadError::Io { path: target.to_owned(), error })?;
-        let sha256 = std::mem::take(&mut self.hash).finalize().to_vec();
-        Ok(Kept { length: self.length, sha256, file: self })
+    /// Returns the hash of what was written so far.
+    pub(crate) fn sha256(&self) -> Vec<u8> {
+        self.hash.clone().finalize().to_vec()
     }
 
-    async fn move_to(&mut self, target: &Path) -> io::Result<()> {
-        self.file.flush().await?;
-        self.file.sync_all().await?;
-        if let Some(folder) = target.parent() {
-            DirBuilder::new().recursive(true).mode(private::FOLDER_MODE).create(folder).await?;
+    /// Makes the content durable in the folder for uploads, under `name`. If one of `twins` is a file with the same
+    /// content, the disk keeps that file under both names, and what was written is deleted: the file system counts the
+    /// names of a file, and frees it with the last.
+    pub(crate) async fn seal(mut self, name: &str, twins: &[PathBuf]) -> Result<Sealed, UploadError> {
+        let target = self.path.with_file_name(name);
+        let sealed = async {
+            self.file.flush().await?;
+            if self.link_twin(twins, &target).await {
+                fs::remove_file(&self.path).await?;
+            } else {
+                self.file.sync_all().await?;
+                fs::rename(&self.path, &target).await?;
+            }
+            target.clone_into(&mut self.path);
+            sync_folder(target.parent()).await
+        };
+        sealed.await.map_err(|error| UploadError::Io { path: target.clone(), error })?;
+        Ok(Sealed { length: self.length, sha256: self.sha256(), file: self })
+    }
+
+    /// Gives one of `twins` a second name. Returns false if there is none, or the file system cannot do that.
+    async fn link_twin(&self, twins: &[PathBuf], target: &Path) -> bool {
+        for twin in twins {
+            let is_whole = fs::metadata(twin).await.is_ok_and(|twin| twin.len() == self.length);
+            if is_whole && fs::hard_link(twin, target).await.is_ok() {
+                return true;
+            }
         }
-        fs::rename(&self.path, target).await?;
-        target.clone_into(&mut self.path);
-        sync_folders(target).await
+        false
+    }
+
+    /// Makes the content durable, and moves it to `target`.
+    pub(crate) async fn keep_as(mut self, target: &Path) -> Result<(), UploadError> {
+        let kept = async {
+            self.file.flush().await?;
+            self.file.sync_all().await?;
+            move_file(&self.path, target).await?;
+            self.kept = true;
+            sync_folder(target.parent()).await
+        };
+        kept.await.map_err(|error| UploadError::Io { path: target.to_owned(), error })
     }
 
     fn io(&self, error: io::Error) -> UploadError {
@@ -107,16 +152,16 @@ impl Upload {
     }
 }
 
-/// Content that is in its final place in the folder, and has no row yet.
+/// Content that is durable in the folder for uploads, and has no row yet.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct Sealed {
     file: Upload,
     /// In bytes.
     length: u64,
     sha256: Vec<u8>,
 }
 
-impl Kept {
+impl Sealed {
     /// Returns the description for its row: the uploader's, without control characters.
     pub(crate) fn described(&self, about: Description) -> Content {
         let content_type = about.content_type.filter(|said| !said.chars().any(char::is_control));
@@ -128,23 +173,31 @@ impl Kept {
         }
     }
 
-    /// Writes the row that names the content by `write`, also when the caller is cancelled. If the row is not written,
-    /// the content is deleted. `turn` is dropped after that.
+    /// Writes the row that names the content by `write`, and then moves the content to `target`, also when the caller
+    /// is cancelled. If the row is not written, the content is deleted. `turn` is dropped after that.
+    ///
+    /// A process that ends in between leaves the content in the folder for uploads, where the next one finds it.
     pub(crate) async fn record<T: Send + 'static>(
         self,
         background: &Background,
         write: impl Future<Output = Result<T, MediaError>> + Send + 'static,
+        target: PathBuf,
         turn: impl Send + 'static,
     ) -> Result<T, MediaError> {
         let recording = background.spawn("storing of media", async move {
             let mut file = self.file;
-            let written = write.await;
+            let mut written = write.await;
             // The row may have been written, and needs its content.
             file.kept = match &written {
                 Ok(_) => true,
                 Err(MediaError::Database(error)) => error.may_be_stored(),
                 Err(_) => false,
             };
+            if written.is_ok()
+                && let Err(error) = move_file(&file.path, &target).await
+            {
+                written = Err(MediaError::Io { path: target, error });
+            }
             drop(file);
             drop(turn);
             written
@@ -153,12 +206,25 @@ impl Kept {
     }
 }
 
-/// Makes a rename to `target` durable: its folder, and the two that may have been made above it.
-async fn sync_folders(target: &Path) -> io::Result<()> {
-    for folder in target.ancestors().skip(1).take(3) {
-        File::open(folder).await?.sync_all().await?;
+/// Moves a file into a folder, which is made if necessary. If both names are of one file, which a rename does not
+/// change (POSIX), the first is removed.
+pub(crate) async fn move_file(from: &Path, to: &Path) -> io::Result<()> {
+    if let Some(folder) = to.parent() {
+        DirBuilder::new().recursive(true).mode(private::FOLDER_MODE).create(folder).await?;
     }
-    Ok(())
+    fs::rename(from, to).await?;
+    match fs::remove_file(from).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a folder durable.
+async fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
+    match folder {
+        Some(folder) => File::open(folder).await?.sync_all().await,
+        None => Ok(()),
+    }
 }
 
 impl Drop for Upload {

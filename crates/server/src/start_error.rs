@@ -63,6 +63,14 @@ pub enum StartError {
         /// What is wrong with it.
         source: plexus_protocol::event::sign::InvalidPublicKey,
     },
+    /// A storage provider is not described correctly.
+    #[error("media_storage_providers: {option}: {reason}")]
+    StorageProvider {
+        /// The member with the mistake.
+        option: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The media store cannot be opened.
     #[error("the media store cannot be opened: {0}")]
     Media(#[from] plexus_media::MediaError),

@@ -7,6 +7,7 @@ mod engine;
 mod federation;
 mod followers;
 mod foundation;
+mod media;
 mod rooms;
 pub(crate) mod settings;
 
@@ -55,11 +56,14 @@ impl Application {
 
     /// Ends the background work, writes data that is only in memory, and closes the database.
     pub async fn close(self) {
-        let Engine { foundation, accounts, delivery, .. } = &self.engine;
+        let Engine { foundation, accounts, delivery, media, .. } = &self.engine;
         delivery.federation_out.stop().await;
         foundation.background.shutdown(BACKGROUND_PATIENCE).await;
         if let Err(error) = accounts.tokens.flush_last_seen().await {
             tracing::warn!("could not record when devices were last seen: {error}");
+        }
+        if let Err(error) = media.store.flush_last_access().await {
+            tracing::warn!("could not record when media was last requested: {error}");
         }
         delivery.federation_out.close().await;
         foundation.database.close().await;

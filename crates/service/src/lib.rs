@@ -9,6 +9,7 @@
 //! | `directory_rules` | [`DirectoryRules`]: who may create aliases and publish rooms |
 //! | [`event_json`] | timeline and state events as clients read them outside of /sync |
 //! | `local_echo_order` | [`LocalEchoOrder`]: a device's response before its sync |
+//! | [`media_tasks`] | the scheduled tasks of media |
 //! | `member_events` | [`SendingAccount`], [`MemberEventError`]: member events that set memberships |
 //! | `rate_limits` | [`RateLimits`]: the limiters of `rc_*` |
 //! | `registration` | [`Registration`]: a new account and its first rooms |
@@ -31,6 +32,7 @@ pub mod delayed_events;
 mod directory_rules;
 pub mod event_json;
 mod local_echo_order;
+pub mod media_tasks;
 mod member_events;
 mod rate_limits;
 mod registration;

@@ -25,6 +25,7 @@ pub mod interned;
 pub mod key_backup;
 pub mod log;
 pub mod media;
+pub mod media_files;
 pub mod memberships;
 pub mod nids;
 pub mod one_time_keys;

@@ -36,6 +36,8 @@ pub mod peer;
 #[cfg(feature = "databases")]
 pub mod postgres;
 #[cfg(feature = "server")]
+pub mod s3;
+#[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
 pub mod specification;

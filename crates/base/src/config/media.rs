@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::IpRange;
+use super::{IpRange, media_storage};
 use crate::schema::{MapReader, choice, options};
 
 options! {
@@ -26,11 +26,9 @@ options! {
         acts max_pending_media_uploads: u32 = 5,
         /// How long an announced upload may be outstanding.
         acts unused_expiration_time: Duration = Duration::from_secs(24 * 3600),
-        /// Additional storage for media.
-        refused(
-            "media that is kept only there would not be found, and new media would not be stored there; \
-             copy everything into media_store_path and remove it"
-        ) media_storage_providers: Vec<StorageProvider>,
+        /// Additional storage for media: a folder or an S3 bucket, which gets copies of what is in `media_store_path`.
+        /// Media that is missing there is brought back from the first provider that has it.
+        acts media_storage_providers: Vec<StorageProvider>,
         /// The largest file that may be uploaded.
         acts max_upload_size: u64 = 50 << 20,
         /// Upload quotas per user and time window. All entries apply.
@@ -52,7 +50,7 @@ options! {
         /// The sizes of thumbnails.
         acts thumbnail_sizes: Vec<ThumbnailSize> = default_thumbnails(),
         /// How long media is kept.
-        later media_retention: MediaRetention,
+        acts media_retention: MediaRetention,
         /// Whether links are previewed. The server then fetches pages that users name.
         later url_preview_enabled: bool = false,
         /// Addresses that previews must not contact; required when previews are enabled without a proxy.
@@ -67,11 +65,10 @@ options! {
         later url_preview_accept_language: Vec<String> = vec!["en".to_owned()],
         /// Sites that describe their pages by oEmbed.
         later oembed: Oembed,
-        /// The old form of a `file_system` entry in `media_storage_providers`. No backups are written, and media that
-        /// is only there is not found.
-        later backup_media_store_path: Option<PathBuf>,
-        /// Whether an upload waits for `backup_media_store_path`.
-        later synchronous_backup_media_store: bool = false,
+        /// The old form of a `file_system` entry in `media_storage_providers` that stores local and remote media.
+        acts backup_media_store_path: Option<PathBuf>,
+        /// Whether an upload waits until it is stored in `backup_media_store_path`.
+        acts synchronous_backup_media_store: bool = false,
     }
 }
 
@@ -94,9 +91,6 @@ fn check_media(section: MediaSection, map: &mut MapReader<'_, '_>) -> MediaSecti
             "set together with media_storage_providers; allowed is one of the two",
         );
     }
-    if section.backup_media_store_path.is_some() {
-        map.warn("backup_media_store_path", "no backups are written, and media that is only there is not found");
-    }
     section
 }
 
@@ -107,18 +101,19 @@ impl MediaSection {
 
 options! {
     /// Additional storage for media.
-    pub struct StorageProvider {
-        /// `file_system`, or the Python path of a provider; `s3_storage_provider.S3StorageProviderBackend` is
-        /// supported.
-        later module: String,
+    pub struct StorageProvider checked by media_storage::check {
+        /// `file_system`, or `s3_storage_provider.S3StorageProviderBackend`, both of which are built in.
+        acts module: String,
         /// Whether uploads of local users are stored there.
-        later store_local: bool = false,
+        acts store_local: bool = false,
         /// Whether media of other servers is stored there.
-        later store_remote: bool = false,
-        /// Whether an upload waits until it is stored there.
-        later store_synchronous: bool = false,
-        /// The parameters of the provider: `directory` for `file_system`.
-        later config: Map<String, Value>,
+        acts store_remote: bool = false,
+        /// Whether an upload waits until it is stored there, for up to 20 seconds. Otherwise, and after that, it is
+        /// stored there in the background.
+        acts store_synchronous: bool = false,
+        /// The parameters of the provider: `directory` for `file_system`; `bucket`, `access_key_id`,
+        /// `secret_access_key`, `region_name`, `endpoint_url`, `prefix`, `session_token` and `storage_class` for S3.
+        acts config: Map<String, Value>,
     }
 }
 
@@ -178,13 +173,11 @@ fn default_thumbnails() -> Vec<ThumbnailSize> {
 options! {
     /// How long media is kept.
     pub struct MediaRetention {
-        /// Uploads of local users that were not read for this long are deleted; never when not set.
-        refused(
-            "media that is to be deleted would stay; remove it to accept that"
-        ) local_media_lifetime: Option<Duration>,
-        /// Copies of other servers' media that were not read for this long are deleted; never when not set. Copies are
-        /// not deleted yet.
-        later remote_media_lifetime: Option<Duration>,
+        /// Uploads of local users that were not read for this long are deleted, except avatars of users and rooms;
+        /// never when not set.
+        acts local_media_lifetime: Option<Duration>,
+        /// Copies of other servers' media that were not read for this long are deleted; never when not set.
+        acts remote_media_lifetime: Option<Duration>,
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::clock::date;
 use crate::{Clock, private};
 use parking_lot::Mutex;
 
@@ -206,38 +207,11 @@ fn is_date_ending(ending: &str) -> bool {
         })
 }
 
-/// Returns the date, as `2026-11-21`, of a number of days since 1970 (Howard Hinnant's `civil_from_days`).
-pub(super) fn date(days: u64) -> String {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    #[test]
-    fn dates_are_right_around_leap_days() {
-        let cases = [
-            (0, "1970-01-01"),
-            (59, "1970-03-01"),
-            (11_016, "2000-02-29"),
-            (11_017, "2000-03-01"),
-            (20_778, "2026-11-21"),
-        ];
-        for (days, expected) in cases {
-            assert_eq!(date(days), expected);
-        }
-    }
 
     fn folder(name: &str) -> PathBuf {
         let name = format!("plexus-log-{name}-{}", std::process::id());

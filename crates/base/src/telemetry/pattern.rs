@@ -12,8 +12,8 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::escape::{Escaping, escaped};
-use super::log_file::date;
 use crate::Clock;
+use crate::clock::date;
 
 /// The value for records outside of requests, as in Synapse.
 const NO_REQUEST: &str = "sentinel";

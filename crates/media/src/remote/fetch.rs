@@ -1,18 +1,19 @@
 //! Fetching media, from the authenticated endpoint or, from older servers, the one without authentication
 //! (server-server API, "Content Repository").
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_net::federation::api::media::Bounds;
 use plexus_net::federation::api::{self, authenticated_media};
 use plexus_net::{Limits, Purpose, StreamedResponse};
+use plexus_store::repo::media_files::MediaFile;
 use plexus_store::repo::remote_media::{self, RemoteMedia};
 
 use super::budget::Charge;
 use super::{Downloads, Key};
 use crate::error::{FetchError, MediaError, UploadError};
 use crate::multipart::{Multipart, NotMultipart, Piece};
-use crate::paths;
 use crate::serving;
 use crate::upload::{Description, Upload};
 
@@ -46,17 +47,23 @@ impl Downloads {
         };
         let (server, media_id) = key;
         let file_id = self.local.new_id();
-        let path = paths::remote_content(self.local.folder(), server.as_str(), &file_id);
-        let path = path.ok_or_else(|| Box::new(MediaError::NotFound))?;
-        let file = upload.keep_as(&path).await.map_err(kept)?;
-        let media = RemoteMedia { file_id, content: file.described(about) };
-        let (server, media_id, row, now) = (server.clone(), media_id.clone(), media.clone(), self.local.now_ms());
-        let database = self.local.database().clone();
+        let file = MediaFile::remote(server.as_str(), &file_id);
+        let target = self.local.path(&file).map_err(Box::new)?;
+        let (sealed, content) = self.local.seal(upload, &file_id, about).await.map_err(Box::new)?;
+        let now = self.local.now_ms();
+        let media = RemoteMedia { file_id, content, last_access_ms: now };
+        let (server, media_id, row) = (server.clone(), media_id.clone(), media.clone());
+        let (database, storages) = (self.local.database().clone(), Arc::clone(self.local.storages()));
         let set = async move {
-            let written = database.write(move |tx| remote_media::set(tx, server.as_str(), &media_id, &row, now));
+            let written = database.write(move |tx| {
+                let replaced = remote_media::set(tx, server.as_str(), &media_id, &row, now)?;
+                let replaced = replaced.map(|file_id| MediaFile::remote(server.as_str(), &file_id));
+                storages.queue_deletion(tx, replaced.as_slice())?;
+                storages.queue_storing(tx, &file)
+            });
             written.await.map_err(MediaError::Database)
         };
-        file.record(self.local.background(), set, ()).await.map_err(Box::new)?;
+        sealed.record(self.local.background(), set, target, ()).await.map_err(Box::new)?;
         Ok(media)
     }
 

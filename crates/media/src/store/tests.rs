@@ -1,7 +1,15 @@
 use tokio::io::AsyncReadExt as _;
 
+use plexus_base::forward_proxy::ForwardProxies;
+use plexus_net::dns::SystemNames;
+use plexus_net::{AddressGuards, HttpClient, HttpSettings, TlsSettings};
+use plexus_store::Tx;
+use plexus_testkit::TestDatabase;
+
+use super::thumbnails::CONCURRENT_THUMBNAILS;
 use super::*;
-use crate::Method;
+use crate::storage::{FileTasks, ProviderSettings, StoragesParts};
+use crate::{Method, ThumbnailError, ThumbnailSize};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -27,15 +35,64 @@ fn settings(folder: &Path) -> MediaSettings {
     }
 }
 
-fn fixture(database: Database) -> Fixture {
+async fn fixture(database: Database) -> Fixture {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Clock::manual(1_000_000);
-    let (random, background) = (Random::seeded(1), Background::default());
-    let store = MediaStore::open(settings(folder.path()), database, clock.clone(), random, background).expect("opens");
+    let store = MediaStore::open(settings(folder.path()), parts(folder.path(), database, &clock)).await.expect("opens");
     Fixture { store, clock, user: "@alice:example.org".parse().expect("an id"), folder }
 }
 
+/// Nothing runs the tasks: tests call what they would.
+struct NoTasks;
+
+impl FileTasks for NoTasks {
+    fn schedule(&self, _tx: &mut Tx<'_>, _storage: &str, _due_ms: u64) -> Result<(), DbError> {
+        Ok(())
+    }
+}
+
+fn parts(folder: &Path, database: Database, clock: &Clock) -> MediaStoreParts {
+    with_providers(folder, database, clock, Vec::new())
+}
+
+fn with_providers(
+    folder: &Path,
+    database: Database,
+    clock: &Clock,
+    providers: Vec<ProviderSettings>,
+) -> MediaStoreParts {
+    let settings = HttpSettings {
+        guards: AddressGuards::default(),
+        proxies: ForwardProxies::default(),
+        tls: TlsSettings {
+            verify: true,
+            unverified_hosts: Vec::new(),
+            only_tls_1_3: false,
+            authorities: Vec::new(),
+            accept_any: false,
+        },
+        user_agent: String::new(),
+        max_connections: 1,
+    };
+    let http = HttpClient::new(&settings, Arc::new(SystemNames::default()), clock.clone()).expect("a client");
+    let (http, tasks) = (Arc::new(http), Arc::new(NoTasks));
+    let storages = StoragesParts { http, database: database.clone(), clock: clock.clone(), tasks };
+    MediaStoreParts {
+        storages: Arc::new(Storages::new(folder, providers, storages)),
+        database,
+        clock: clock.clone(),
+        random: Random::seeded(1),
+        background: Background::default(),
+    }
+}
+
 impl Fixture {
+    /// Opens the store again, as after a crash.
+    async fn reopen(&self, database: &TestDatabase) {
+        let parts = parts(self.folder.path(), database.db(), &self.clock);
+        MediaStore::open(settings(self.folder.path()), parts).await.expect("opens");
+    }
+
     async fn upload(&self, bytes: &[u8]) -> Upload {
         let mut upload = self.store.begin_upload().await.expect("begins");
         for chunk in bytes.chunks(7) {
@@ -64,7 +121,7 @@ fn text(name: &str) -> Description {
 #[tokio::test]
 async fn stored_media_is_served() {
     for database in plexus_testkit::databases() {
-        let fixture = fixture(database.db());
+        let fixture = fixture(database.db()).await;
         let upload = fixture.upload(b"hello, world").await;
         let media_id = fixture.store.store(&fixture.user, upload, text("a.txt")).await.expect("stored");
         assert_eq!(fixture.read(&media_id).await, b"hello, world");
@@ -80,7 +137,7 @@ async fn stored_media_is_served() {
 #[tokio::test]
 async fn too_much_is_refused_and_leaves_nothing() {
     for database in plexus_testkit::databases() {
-        let fixture = fixture(database.db());
+        let fixture = fixture(database.db()).await;
         let mut upload = fixture.upload(&[0; 10_000]).await;
         let refused = upload.write(b"x").await;
         assert!(matches!(refused, Err(UploadError::TooLarge { limit: 10_000 })), "{refused:?}");
@@ -99,7 +156,7 @@ fn files(folder: &Path) -> usize {
 #[tokio::test]
 async fn without_a_row_there_is_no_file() {
     for database in plexus_testkit::databases() {
-        let fixture = fixture(database.db());
+        let fixture = fixture(database.db()).await;
         let first = fixture.store.store(&fixture.user, fixture.upload(b"hello").await, text("a\0\n")).await;
         let open = fixture.store.get(&first.expect("stored"), Duration::ZERO).await.expect("is there");
         assert_eq!(open.upload_name.as_deref(), Some("a"));
@@ -125,12 +182,10 @@ async fn without_a_row_there_is_no_file() {
 #[tokio::test]
 async fn an_upload_that_broke_off_with_the_process_is_deleted_at_the_next_start() {
     for database in plexus_testkit::databases() {
-        let fixture = fixture(database.db());
+        let fixture = fixture(database.db()).await;
         let leftover = paths::incoming(fixture.folder.path()).join("leftover");
         std::fs::write(&leftover, b"half").expect("written");
-        let (random, background) = (Random::seeded(2), Background::default());
-        MediaStore::open(settings(fixture.folder.path()), database.db(), Clock::manual(0), random, background)
-            .expect("opens");
+        fixture.reopen(&database).await;
         assert!(!leftover.exists());
     }
 }
@@ -138,7 +193,7 @@ async fn an_upload_that_broke_off_with_the_process_is_deleted_at_the_next_start(
 #[tokio::test]
 async fn an_id_is_filled_once_and_by_its_owner_only() {
     for database in plexus_testkit::databases() {
-        let fixture = fixture(database.db());
+        let fixture = fixture(database.db()).await;
         let reserved = fixture.store.reserve(&fixture.user).await.expect("an id");
         assert_eq!(reserved.expires_ms, 1_000_000 + 3_600_000);
         let waiting = fixture.store.get(&reserved.media_id, Duration::ZERO).await;
@@ -163,7 +218,7 @@ async fn an_id_is_filled_once_and_by_its_owner_only() {
 #[tokio::test]
 async fn an_early_download_gets_the_content_once_it_is_uploaded() {
     for database in plexus_testkit::databases() {
-        let fixture = fixture(database.db());
+        let fixture = fixture(database.db()).await;
         let reserved = fixture.store.reserve(&fixture.user).await.expect("an id");
         let upload = fixture.upload(b"late").await;
         let (got, filled) = tokio::join!(
@@ -178,7 +233,7 @@ async fn an_early_download_gets_the_content_once_it_is_uploaded() {
 #[tokio::test]
 async fn ids_are_limited_and_expire() {
     for database in plexus_testkit::databases() {
-        let fixture = fixture(database.db());
+        let fixture = fixture(database.db()).await;
         let reserved = fixture.store.reserve(&fixture.user).await.expect("an id");
         fixture.clock.advance(Duration::from_secs(60));
         fixture.store.reserve(&fixture.user).await.expect("another");
@@ -196,7 +251,7 @@ async fn ids_are_limited_and_expire() {
 #[tokio::test]
 async fn thumbnails_are_made_once_and_only_of_images() {
     for database in plexus_testkit::databases() {
-        let fixture = fixture(database.db());
+        let fixture = fixture(database.db()).await;
         let mut png = io::Cursor::new(Vec::new());
         image::RgbImage::new(64, 48).write_to(&mut png, image::ImageFormat::Png).expect("encoded");
         let about = Description { content_type: Some("image/png".to_owned()), upload_name: None };
@@ -221,8 +276,8 @@ async fn thumbnails_are_made_once_and_only_of_images() {
 #[tokio::test]
 async fn no_animation_in_one_size_means_none_in_that_size_only() {
     for database in plexus_testkit::databases() {
-        let mut fixture = fixture(database.db());
-        fixture.store.settings.dynamic_thumbnails = true;
+        let mut fixture = fixture(database.db()).await;
+        fixture.store.thumbnails.dynamic = true;
         let about = Description { content_type: Some("image/gif".to_owned()), upload_name: None };
         let upload = fixture.upload(include_bytes!("../thumbnail/images/animated.gif")).await;
         let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
@@ -235,7 +290,7 @@ async fn no_animation_in_one_size_means_none_in_that_size_only() {
         assert_eq!(made(8).await, "image/gif");
         let mark = |width: u32| {
             let size = ThumbnailSize { width, height: 8, method: Method::Crop };
-            fixture.store.still.insert((content.sha256.as_slice().into(), size), ());
+            fixture.store.thumbnails.still.insert((content.sha256.as_slice().into(), size), ());
         };
         mark(9);
         mark(8);
@@ -248,19 +303,19 @@ async fn no_animation_in_one_size_means_none_in_that_size_only() {
 #[tokio::test]
 async fn a_full_disk_says_nothing_about_an_image() {
     for database in plexus_testkit::databases() {
-        let mut fixture = fixture(database.db());
-        fixture.store.settings.dynamic_thumbnails = true;
+        let mut fixture = fixture(database.db()).await;
+        fixture.store.thumbnails.dynamic = true;
         let about = Description { content_type: Some("image/gif".to_owned()), upload_name: None };
         let upload = fixture.upload(include_bytes!("../thumbnail/images/animated.gif")).await;
         let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
         let still = ThumbnailRequest { width: 8, height: 8, method: Method::Crop, animated: false };
         fixture.store.thumbnail(&media_id, still, Duration::ZERO, "asker").await.expect("a thumbnail");
         let animated = ThumbnailRequest { animated: true, ..still };
-        let roomy =
-            std::mem::replace(&mut fixture.store.space, Arc::new(FreeSpace::new(fixture.folder.path(), u64::MAX)));
+        let full = Arc::new(FreeSpace::new(fixture.folder.path(), u64::MAX));
+        let roomy = std::mem::replace(&mut fixture.store.thumbnails.space, full);
         let shown = fixture.store.thumbnail(&media_id, animated, Duration::ZERO, "asker").await.expect("the still one");
         assert_eq!(shown.content_type, "image/png");
-        fixture.store.space = roomy;
+        fixture.store.thumbnails.space = roomy;
         let shown =
             fixture.store.thumbnail(&media_id, animated, Duration::ZERO, "asker").await.expect("the animated one");
         assert_eq!(shown.content_type, "image/gif");
@@ -271,7 +326,7 @@ async fn a_full_disk_says_nothing_about_an_image() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thumbnail_nobody_waits_for_still_counts() {
     let database = plexus_testkit::database::TestPlace::sqlite().open();
-    let fixture = fixture(database.db());
+    let fixture = fixture(database.db()).await;
     let about = Description { content_type: Some("image/png".to_owned()), upload_name: None };
     let upload = fixture.upload(b"replaced below").await;
     let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
@@ -285,24 +340,24 @@ async fn a_thumbnail_nobody_waits_for_still_counts() {
     let asked = Arc::clone(&store);
     let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop, animated: false };
     let client = tokio::spawn(async move { asked.thumbnail(&media_id, request, HOUR, "asker").await.map(drop) });
-    while store.thumbnails.available_permits() == CONCURRENT_THUMBNAILS {
+    while store.thumbnails.thumbnails.available_permits() == CONCURRENT_THUMBNAILS {
         tokio::task::yield_now().await;
     }
     client.abort();
     assert!(client.await.is_err_and(|error| error.is_cancelled()));
-    let free_meanwhile = store.thumbnails.available_permits();
+    let free_meanwhile = store.thumbnails.thumbnails.available_permits();
 
     let finish = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(pipe));
     drop(finish.await.expect("not cancelled").expect("opened"));
     assert_eq!(free_meanwhile, CONCURRENT_THUMBNAILS - 1);
     let all = u32::try_from(CONCURRENT_THUMBNAILS).expect("small");
-    drop(store.thumbnails.acquire_many(all).await.expect("open"));
+    drop(store.thumbnails.thumbnails.acquire_many(all).await.expect("open"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_behind_all_thumbnails_of_somebody_else() {
     let database = plexus_testkit::database::TestPlace::sqlite().open();
-    let fixture = fixture(database.db());
+    let fixture = fixture(database.db()).await;
     let mut ids = Vec::new();
     for _ in 0..4 {
         let about = Description { content_type: Some("image/png".to_owned()), upload_name: None };
@@ -324,7 +379,7 @@ async fn nobody_waits_behind_all_thumbnails_of_somebody_else() {
         tokio::spawn(async move { store.thumbnail(&id, request, HOUR, asker).await.map(drop) })
     };
     let burst: Vec<_> = ids[..3].iter().map(|id| make(id, "busy")).collect();
-    while store.thumbnails.available_permits() == CONCURRENT_THUMBNAILS {
+    while store.thumbnails.thumbnails.available_permits() == CONCURRENT_THUMBNAILS {
         tokio::task::yield_now().await;
     }
     make(&ids[3], "other").await.expect("no panic").expect("a thumbnail");
@@ -338,3 +393,5 @@ async fn nobody_waits_behind_all_thumbnails_of_somebody_else() {
         waiting.await.expect("no panic").expect_err("an empty pipe is no image");
     }
 }
+
+mod files;

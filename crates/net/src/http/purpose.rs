@@ -40,6 +40,8 @@ pub enum Purpose {
     IdentityServer,
     /// A transaction or a query to an application service.
     ApplicationService(Limits),
+    /// Media that an S3 server stores for this one.
+    MediaStorage(Limits),
 }
 
 /// How much of a response is waited for and read.
@@ -146,6 +148,10 @@ impl Purpose {
             // Usually on this machine or in a private network; its operator is ours.
             Self::ApplicationService(limits) => {
                 Policy { addresses: Addresses::Any, may_use_proxy: false, keeps_connections: true, limits, ..ELSEWHERE }
+            }
+            // Often in a private network; the operator has named it.
+            Self::MediaStorage(limits) => {
+                Policy { addresses: Addresses::Any, keeps_connections: true, limits, ..ELSEWHERE }
             }
         }
     }

@@ -47,7 +47,7 @@ fn limits() -> Limits {
 }
 
 /// Every purpose.
-fn purposes() -> [Purpose; 14] {
+fn purposes() -> [Purpose; 15] {
     [
         Purpose::OperatorCommand { any_certificate: true },
         Purpose::Federation(limits()),
@@ -63,6 +63,7 @@ fn purposes() -> [Purpose; 14] {
         Purpose::OpenIdConnect,
         Purpose::IdentityServer,
         Purpose::ApplicationService(limits()),
+        Purpose::MediaStorage(limits()),
     ]
 }
 
@@ -74,6 +75,7 @@ fn may_use_proxy(purpose: Purpose) -> bool {
         | Purpose::SigningKeys(_)
         | Purpose::WellKnown
         | Purpose::RemoteMedia(_)
+        | Purpose::MediaStorage(_)
         | Purpose::KeyRevocation
         | Purpose::PushGateway
         | Purpose::UrlPreview(_)

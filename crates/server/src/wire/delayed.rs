@@ -7,7 +7,7 @@ use plexus_http::room_errors::delayed_send_error;
 use plexus_service::delayed_events::{
     DelayedEventLimits, DelayedEventSender, DelayedEventsParts, ErrorBody, OvertakenStates,
 };
-use plexus_service::tasks::{TaskHandler, TaskRunner, TaskScheduler};
+use plexus_service::tasks::{TaskHandler, TaskRunner};
 use plexus_service::{ClientEventSender, DelayedEvents, RateLimits, UnusedDevices};
 use plexus_store::DbError;
 
@@ -17,7 +17,6 @@ use super::rooms::RoomServices;
 /// Scheduled tasks and delayed events.
 pub(super) struct DelayedServices {
     pub(super) events: DelayedEvents,
-    tasks: Arc<TaskScheduler>,
     sender: Arc<DelayedEventSender>,
     overtaken: Arc<OvertakenStates>,
     unused_devices: Arc<UnusedDevices>,
@@ -31,10 +30,9 @@ impl DelayedServices {
         rate_limits: &Arc<RateLimits>,
         client_events: &Arc<ClientEventSender>,
     ) -> Result<Self, DbError> {
-        let Foundation { config, clock, random, database: db, background, .. } = foundation;
-        let tasks = TaskScheduler::start(db, clock.clone(), random.clone()).await?;
+        let Foundation { config, clock, database: db, background, tasks, .. } = foundation;
         let (watched, base) = (Arc::clone(&rooms.rooms), (db.clone(), clock.clone()));
-        let overtaken = OvertakenStates::start(base, watched, Arc::clone(&tasks), error_body()).await?;
+        let overtaken = OvertakenStates::start(base, watched, Arc::clone(tasks), error_body()).await?;
         let sender = DelayedEventSender::new(db.clone(), clock.clone(), Arc::clone(client_events), error_body());
         let sender = Arc::new(sender);
         let events = DelayedEvents::new(DelayedEventsParts {
@@ -42,7 +40,7 @@ impl DelayedServices {
             clock: clock.clone(),
             rooms: Arc::clone(&rooms.rooms),
             background: background.clone(),
-            tasks: Arc::clone(&tasks),
+            tasks: Arc::clone(tasks),
             rate_limits: Arc::clone(rate_limits),
             overtaken: Arc::clone(&overtaken),
             sender: Arc::clone(&sender),
@@ -54,19 +52,25 @@ impl DelayedServices {
         let unused_devices = UnusedDevices::new(
             db.clone(),
             clock.clone(),
-            Arc::clone(&tasks),
+            Arc::clone(tasks),
             accounts.devices.clone(),
             config.server.delete_stale_devices_after,
         );
-        Ok(Self { events, tasks, sender, overtaken, unused_devices: Arc::new(unused_devices) })
+        Ok(Self { events, sender, overtaken, unused_devices: Arc::new(unused_devices) })
     }
 
-    pub(super) async fn start_background(&self, foundation: &Foundation) -> Result<(), DbError> {
-        let Foundation { clock, database, background, .. } = foundation;
+    /// Starts the background work: also that of the scheduled tasks that `others` run.
+    pub(super) async fn start_background(
+        &self,
+        foundation: &Foundation,
+        others: impl IntoIterator<Item = Arc<dyn TaskHandler>>,
+    ) -> Result<(), DbError> {
+        let Foundation { clock, database, background, tasks, .. } = foundation;
         self.unused_devices.schedule().await?;
-        let handlers: [Arc<dyn TaskHandler>; 2] =
+        let own: [Arc<dyn TaskHandler>; 2] =
             [Arc::<DelayedEventSender>::clone(&self.sender), Arc::<UnusedDevices>::clone(&self.unused_devices)];
-        let runner = TaskRunner::new(database.clone(), clock.clone(), Arc::clone(&self.tasks), handlers);
+        let handlers = own.into_iter().chain(others);
+        let runner = TaskRunner::new(database.clone(), clock.clone(), Arc::clone(tasks), handlers);
         background.spawn_abortable("scheduled tasks", runner.run());
         background.spawn_abortable("overtaken delayed events", Arc::clone(&self.overtaken).run());
         Ok(())

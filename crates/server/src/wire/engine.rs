@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use plexus_accounts::{Accounts, AccountsParts};
 use plexus_base::Clock;
-use plexus_media::{Downloads, MediaStore};
 use plexus_rooms::AutoJoin;
 use plexus_service::{
     ClientEventSender, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries, Reports, RoomResolver,
@@ -16,6 +15,7 @@ use super::delayed::DelayedServices;
 use super::federation::Outgoing;
 use super::followers::{DeliveryServices, E2eeServices, SyncServices};
 use super::foundation::{Foundation, Parts};
+use super::media::MediaServices;
 use super::rooms::RoomServices;
 use super::{BACKGROUND_PATIENCE, settings};
 use crate::start_error::StartError;
@@ -32,12 +32,6 @@ pub(super) struct Engine {
     pub(super) media: MediaServices,
     pub(super) shared: SharedServices,
     pub(super) delayed: DelayedServices,
-}
-
-/// Media of this server and of others.
-pub(super) struct MediaServices {
-    pub(super) store: Arc<MediaStore>,
-    pub(super) downloads: Arc<Downloads>,
 }
 
 /// The services that the APIs and commands share.
@@ -79,7 +73,7 @@ impl Engine {
         let sync = SyncServices::build(&foundation, &rooms);
         let e2ee = E2eeServices::build(&foundation, &outgoing, &rooms).await?;
         let delivery = DeliveryServices::build(&foundation, &outgoing, &rooms, &sync, &e2ee).await?;
-        let media = MediaServices::build(&foundation, &outgoing)?;
+        let media = MediaServices::build(&foundation, &outgoing).await?;
         let shared = SharedServices::build(&foundation, &outgoing, &rooms, &accounts, &sync)?;
         let SharedServices { rate_limits, client_events, .. } = &shared;
         let delayed = DelayedServices::build(&foundation, &rooms, &accounts, rate_limits, client_events).await?;
@@ -98,7 +92,8 @@ impl Engine {
         self.sync.start_background(background);
         self.e2ee.start_background(background);
         self.delivery.start_background(background);
-        self.delayed.start_background(&self.foundation).await
+        self.media.start_background(background).await?;
+        self.delayed.start_background(&self.foundation, self.media.task_handlers()).await
     }
 }
 
@@ -110,18 +105,6 @@ fn accounts(foundation: &Foundation) -> Accounts {
         random: random.clone(),
         settings: settings::accounts(config, server_name.clone()),
     })
-}
-
-impl MediaServices {
-    fn build(foundation: &Foundation, outgoing: &Outgoing) -> Result<Self, StartError> {
-        let Foundation { config, clock, random, server_name, database, background, .. } = foundation;
-        let store = settings::media(config);
-        let store = MediaStore::open(store, database.clone(), clock.clone(), random.clone(), background.clone())?;
-        let store = Arc::new(store);
-        let client = Arc::clone(&outgoing.client);
-        let downloads = settings::downloads(config, server_name.clone(), Arc::clone(&store), client);
-        Ok(Self { store, downloads: Arc::new(downloads) })
-    }
 }
 
 impl SharedServices {

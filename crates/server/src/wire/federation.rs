@@ -26,7 +26,7 @@ pub(super) struct Outgoing {
     pub(super) client: Arc<FederationClient>,
     /// Finds the keys of other servers.
     pub(super) key_ring: Arc<KeyRing>,
-    http: Arc<HttpClient>,
+    pub(super) http: Arc<HttpClient>,
 }
 
 impl Outgoing {

@@ -6,6 +6,7 @@ use plexus_base::config::{Config, DatabaseKind};
 use plexus_base::{Background, Clock, Random, Shutdown};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
+use plexus_service::tasks::TaskScheduler;
 use plexus_store::db::OptionsError;
 use plexus_store::{Database, DbError, Options, repo};
 
@@ -32,6 +33,7 @@ pub(super) struct Foundation {
     pub(super) server_name: ServerName,
     pub(super) database: Database,
     pub(super) background: Background,
+    pub(super) tasks: Arc<TaskScheduler>,
 }
 
 impl Foundation {
@@ -39,8 +41,15 @@ impl Foundation {
         let Parts { config, clock, random, signing_key, shutdown } = parts;
         let server_name = ServerName::try_from(config.server.server_name.as_str())?;
         let database = open_database(&config).await?;
+        let tasks = match TaskScheduler::start(&database, clock.clone(), random.clone()).await {
+            Ok(tasks) => tasks,
+            Err(error) => {
+                database.close().await;
+                return Err(error.into());
+            }
+        };
         let (signing_key, background) = (Arc::new(signing_key), Background::default());
-        Ok(Self { config, clock, random, signing_key, shutdown, server_name, database, background })
+        Ok(Self { config, clock, random, signing_key, shutdown, server_name, database, background, tasks })
     }
 }
 

@@ -8,9 +8,12 @@ use plexus_accounts::settings::{
 };
 use plexus_base::config::{
     self, ApiSection, AutoJoinPreset, Config, IpRange, LimitRemoteRooms, PasswordLogin, PrejoinStateEntry,
-    ThumbnailMethod, TlsVersion,
+    StorageLocation, ThumbnailMethod, TlsVersion,
 };
-use plexus_media::{DownloadSettings, Downloads, MediaSettings, MediaStore, Method, ThumbnailSize, UploadLimit};
+use plexus_media::{
+    DownloadSettings, Downloads, Lifetimes, MediaSettings, MediaStore, Method, ProviderSettings, ThumbnailSize,
+    UploadLimit,
+};
 use plexus_net::federation::{Backoff, FederationSettings, Retries, TrustedKeyServer};
 use plexus_net::{AddressGuard, AddressGuards, FederationClient, HttpSettings, TlsSettings};
 use plexus_protocol::event::sign::PublicKey;
@@ -123,6 +126,40 @@ pub(crate) fn media(config: &Config) -> MediaSettings {
         min_free_bytes: options.media_min_free_space,
         admin_contact: config.blocking.admin_contact.clone(),
     }
+}
+
+/// Returns the settings of the storage providers.
+///
+/// # Errors
+/// When one of them is not described correctly.
+pub(crate) fn storage_providers(config: &Config) -> Result<Vec<ProviderSettings>, StartError> {
+    let options = &config.media;
+    let mut providers = Vec::new();
+    if let Some(folder) = &options.backup_media_store_path {
+        providers.push(ProviderSettings {
+            location: StorageLocation::Folder(folder.clone()),
+            store_local: true,
+            store_remote: true,
+            store_synchronous: options.synchronous_backup_media_store,
+        });
+    }
+    for provider in &options.media_storage_providers {
+        let location =
+            provider.location().map_err(|(option, reason)| StartError::StorageProvider { option, reason })?;
+        providers.push(ProviderSettings {
+            location,
+            store_local: provider.store_local,
+            store_remote: provider.store_remote,
+            store_synchronous: provider.store_synchronous,
+        });
+    }
+    Ok(providers)
+}
+
+/// Returns how long media is kept.
+pub(crate) fn media_lifetimes(config: &Config) -> Lifetimes {
+    let options = &config.media.media_retention;
+    Lifetimes { local: options.local_media_lifetime, remote: options.remote_media_lifetime }
 }
 
 fn upload_limit(limit: &config::UploadLimit) -> UploadLimit {

@@ -44,6 +44,7 @@ mod knock {
 }
 mod login_page;
 pub(crate) mod media;
+mod media_storage;
 pub(crate) mod membership;
 mod message {
     mod get_message_events;

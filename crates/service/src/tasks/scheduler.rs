@@ -89,6 +89,20 @@ impl TaskScheduler {
         Ok(())
     }
 
+    /// Makes a task, unless one of its kind about the same resource is scheduled: that is due at the earlier of both
+    /// times then. One that runs does not count.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn ensure(&self, tx: &mut Tx<'_>, task: NewTask) -> Result<(), DbError> {
+        let scheduled = scheduled_tasks::find_scheduled(tx, task.kind, task.resource_id.as_deref())?;
+        match scheduled {
+            None => self.schedule(tx, task).map(drop),
+            Some((_, due_ms)) if due_ms <= task.due_ms => Ok(()),
+            Some((task_id, _)) => self.reschedule(tx, &task_id, task.due_ms).map(drop),
+        }
+    }
+
     /// Changes when a scheduled task is due. Returns `false` when it is not scheduled (any more).
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Media uploaded to this server, without its content.
 
-use crate::{DbError, Row, Tx};
+use crate::db::ToSql as _;
+use crate::{Any, DbError, Row, Tx, first};
 
 /// The metadata of local media.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub struct LocalMedia {
     pub expires_ms: Option<u64>,
     /// `None` until content is uploaded.
     pub content: Option<Content>,
+    /// When the content was last requested, in Unix ms.
+    pub last_access_ms: Option<u64>,
 }
 
 /// The metadata of uploaded content.
@@ -38,7 +41,8 @@ pub enum Filled {
 /// Returns the metadata of `media_id`.
 pub fn get(tx: &mut Tx<'_>, media_id: &str) -> Result<Option<LocalMedia>, DbError> {
     tx.query_opt(
-        "SELECT user_id, expires_ms, content_type, upload_name, length, sha256 FROM local_media WHERE media_id = $1",
+        "SELECT user_id, expires_ms, content_type, upload_name, length, sha256, last_access_ms
+         FROM local_media WHERE media_id = $1",
         &[&media_id],
         read,
     )
@@ -51,14 +55,14 @@ fn read(row: &Row<'_>) -> Result<LocalMedia, DbError> {
             Some(Content { content_type, upload_name: row.get(3)?, length: row.get(4)?, sha256: row.get(5)? })
         }
     };
-    Ok(LocalMedia { user_id: row.get(0)?, expires_ms: row.get(1)?, content })
+    Ok(LocalMedia { user_id: row.get(0)?, expires_ms: row.get(1)?, content, last_access_ms: row.get(6)? })
 }
 
 /// Records media that was uploaded in one step.
 pub fn add(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, now_ms: u64) -> Result<(), DbError> {
     tx.execute_later(
-        "INSERT INTO local_media (media_id, user_id, created_ms, content_type, upload_name, length, sha256) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO local_media (media_id, user_id, created_ms, last_access_ms, content_type, upload_name, length, sha256) \
+         VALUES ($1, $2, $3, $3, $4, $5, $6, $7)",
         &[&media_id, &user_id, &now_ms, &content.content_type, &content.upload_name, &content.length, &content.sha256],
     )?;
     Ok(())
@@ -106,8 +110,36 @@ pub fn fill(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, n
     }
     tx.execute_later(
         "UPDATE local_media SET content_type = $2, upload_name = $3, length = $4, sha256 = $5, expires_ms = NULL, \
-         created_ms = $6 WHERE media_id = $1",
+         created_ms = $6, last_access_ms = $6 WHERE media_id = $1",
         &[&media_id, &content.content_type, &content.upload_name, &content.length, &content.sha256, &now_ms],
     )?;
     Ok(Filled::Now)
+}
+
+/// Returns the media that was last requested before `before_ms`: `limit` ids with the times of their last requests, in
+/// the order of both, after `after`.
+pub fn unused_since(
+    tx: &mut Tx<'_>,
+    before_ms: u64,
+    after: &(u64, String),
+    limit: u32,
+) -> Result<Vec<(u64, String)>, DbError> {
+    tx.query(
+        "SELECT last_access_ms, media_id FROM local_media
+         WHERE last_access_ms < $1 AND (last_access_ms, media_id) > ($2, $3)
+         ORDER BY last_access_ms, media_id LIMIT $4",
+        &[&before_ms, &after.0, &after.1, &limit],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Forgets media unless it was requested at `before_ms` or later. Returns the ids that were forgotten.
+pub fn forget_unused(tx: &mut Tx<'_>, media_ids: &[String], before_ms: u64) -> Result<Vec<String>, DbError> {
+    let unused: Vec<String> = tx.query(
+        "SELECT media_id FROM local_media WHERE media_id = ANY($1) AND last_access_ms < $2",
+        &[&Any(media_ids), &before_ms],
+        first,
+    )?;
+    tx.insert_many("DELETE FROM local_media WHERE media_id = $1", unused.iter().map(|id| [id.to_param()]))?;
+    Ok(unused)
 }

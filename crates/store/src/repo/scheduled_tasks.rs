@@ -142,6 +142,21 @@ pub fn delete_scheduled_of_kind(tx: &mut Tx<'_>, kind: &str) -> Result<(), DbErr
     Ok(())
 }
 
+/// Returns the id of the scheduled task of a kind about a resource that is due first, and when it is, in Unix ms.
+pub fn find_scheduled(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    resource_id: Option<&str>,
+) -> Result<Option<(String, u64)>, DbError> {
+    tx.query_opt(
+        "SELECT task_id, timestamp_ms FROM scheduled_tasks
+         WHERE kind = $1 AND status = 'scheduled' AND COALESCE(resource_id, '') = $2
+         ORDER BY timestamp_ms LIMIT 1",
+        &[&kind, &resource_id.unwrap_or("")],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
 /// Returns the newest [`MAX_LISTED`] tasks that match, oldest first, without those of another program's statuses.
 pub fn list(tx: &mut Tx<'_>, filter: &TaskFilter) -> Result<Vec<ScheduledTask>, DbError> {
     const MAX_TIMESTAMP_MS: u64 = i64::MAX as u64;

@@ -33,6 +33,8 @@ const MADE_HERE: &[&str] = &[
     "macaroon_secret_key",
     // Its effect, links to terms, comes with user_consent.
     "form_secret",
+    // Read by `StorageProvider::location`.
+    "module",
     // Read by `ServerSection::forward_proxies`.
     "http_proxy",
     "https_proxy",

@@ -104,7 +104,7 @@ fn a_misspelt_place_of_data_is_an_error() {
 #[test]
 fn a_report_is_in_the_order_of_lines() {
     let found = report(
-        "whatever: 1\nlisteners: [{port: 1, type: http}]\nmedia_retention: {local_media_lifetime: 1d}\n\
+        "whatever: 1\nlisteners: [{port: 1, type: http}]\nretention: {enabled: true}\n\
          enable_search: 0\nhs_disabled: 1\n",
     );
     let lines: Vec<String> = found.to_string().lines().map(|line| line.split(':').nth(2).unwrap().to_owned()).collect();

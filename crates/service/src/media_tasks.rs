@@ -1,0 +1,149 @@
+//! The scheduled tasks of media: what storages have to store and to delete, and what is deleted because nobody has
+//! requested it for long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use plexus_base::Clock;
+use plexus_media::{FileTasks, MediaRetention, Storages};
+use plexus_protocol::json::Object;
+use plexus_store::{Database, DbError, Tx};
+
+use crate::tasks::{NewTask, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
+
+/// The kind of the tasks that bring a storage up to date. The resource is the storage's name.
+const STORAGE_KIND: &str = "media_storage";
+/// The most storages that are brought up to date at the same time.
+const MAX_STORAGES_AT_ONCE: u32 = 8;
+/// The kind of the task that deletes media that nobody has requested for long.
+const RETENTION_KIND: &str = "media_retention";
+/// How often that is done.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// Schedules the tasks that bring storages up to date.
+pub struct StorageTasks {
+    scheduler: Arc<TaskScheduler>,
+}
+
+impl StorageTasks {
+    /// Creates the service.
+    pub fn new(scheduler: Arc<TaskScheduler>) -> Self {
+        Self { scheduler }
+    }
+}
+
+impl FileTasks for StorageTasks {
+    fn schedule(&self, tx: &mut Tx<'_>, storage: &str, due_ms: u64) -> Result<(), DbError> {
+        let resource_id = Some(storage.to_owned());
+        self.scheduler.ensure(tx, NewTask { kind: STORAGE_KIND, due_ms, resource_id, parameters: Object::new() })
+    }
+}
+
+/// Brings storages up to date.
+pub struct StorageTaskHandler {
+    storages: Arc<Storages>,
+    db: Database,
+    tasks: Arc<StorageTasks>,
+}
+
+impl StorageTaskHandler {
+    /// Creates the handler.
+    pub fn new(storages: Arc<Storages>, db: Database, tasks: Arc<StorageTasks>) -> Self {
+        Self { storages, db, tasks }
+    }
+
+    async fn bring_up_to_date(&self, storage: String) -> Result<(), DbError> {
+        let Some(next_ms) = self.storages.run_queue(&storage).await? else { return Ok(()) };
+        let tasks = Arc::clone(&self.tasks);
+        self.db.write(move |tx| tasks.schedule(tx, &storage, next_ms)).await
+    }
+}
+
+impl TaskHandler for StorageTaskHandler {
+    fn kind(&self) -> &'static str {
+        STORAGE_KIND
+    }
+
+    fn max_running(&self) -> u32 {
+        MAX_STORAGES_AT_ONCE
+    }
+
+    fn keeps_ended(&self) -> bool {
+        false
+    }
+
+    fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
+        let storage = task.resource_id.unwrap_or_default();
+        Box::pin(async move {
+            match self.bring_up_to_date(storage).await {
+                Ok(()) => TaskOutcome::Complete(None),
+                Err(error) => TaskOutcome::Retry(error.to_string()),
+            }
+        })
+    }
+}
+
+/// Deletes media that nobody has requested for long, every hour.
+pub struct RetentionTaskHandler {
+    retention: MediaRetention,
+    db: Database,
+    clock: Clock,
+    scheduler: Arc<TaskScheduler>,
+}
+
+impl RetentionTaskHandler {
+    /// Creates the handler.
+    pub fn new(retention: MediaRetention, db: Database, clock: Clock, scheduler: Arc<TaskScheduler>) -> Self {
+        Self { retention, db, clock, scheduler }
+    }
+
+    /// Schedules the first task, if media is to be deleted and none is scheduled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn start(&self) -> Result<(), DbError> {
+        if self.retention.is_enabled() { self.schedule(self.clock.now_ms()).await } else { Ok(()) }
+    }
+
+    async fn schedule(&self, due_ms: u64) -> Result<(), DbError> {
+        let scheduler = Arc::clone(&self.scheduler);
+        let task = NewTask { kind: RETENTION_KIND, due_ms, resource_id: None, parameters: Object::new() };
+        self.db.write(move |tx| scheduler.schedule_if_none(tx, task)).await
+    }
+
+    async fn apply(&self) -> Result<(), DbError> {
+        // The option may have been removed since the task was made.
+        if !self.retention.is_enabled() {
+            return Ok(());
+        }
+        let deleted = self.retention.apply().await?;
+        if deleted > 0 {
+            tracing::info!(deleted, "media that nobody has requested for long was deleted (media_retention)");
+        }
+        self.schedule(self.clock.now_ms() + RETENTION_INTERVAL.as_secs() * 1_000).await
+    }
+}
+
+impl TaskHandler for RetentionTaskHandler {
+    fn kind(&self) -> &'static str {
+        RETENTION_KIND
+    }
+
+    fn max_running(&self) -> u32 {
+        1
+    }
+
+    fn keeps_ended(&self) -> bool {
+        false
+    }
+
+    fn run(&self, _task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
+        Box::pin(async move {
+            match self.apply().await {
+                Ok(()) => TaskOutcome::Complete(None),
+                Err(error) => TaskOutcome::Retry(error.to_string()),
+            }
+        })
+    }
+}
