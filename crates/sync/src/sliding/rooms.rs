@@ -17,8 +17,8 @@ use crate::notifier::MaybeChanged;
 
 /// The most rooms in one response. The others, which had their last activity earlier, follow in the next one.
 const MAX_ROOMS: usize = 1_000;
-/// When a response has more bytes of events than this, it gets no more rooms: a smaller one is read more surely on a bad
-/// connection, and is in memory while it is read.
+/// When a response has more bytes of events than this, it gets no more rooms: a smaller one is read more surely on a
+/// bad connection, and is in memory while it is read.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// The rooms of a response.

@@ -16,7 +16,7 @@ const SEEDS: [u64; 2] = [1, 2];
 /// So many requests to each endpoint in a run.
 const REQUESTS_PER_ENDPOINT: usize = 4;
 /// To those that have the most to choose from.
-const REQUESTS_PER_SLIDING_SYNC: usize = 150;
+const REQUESTS_PER_SLIDING_SYNC: usize = 60;
 
 /// Who asks, and of what.
 struct Asker {
