@@ -226,7 +226,9 @@ impl Left<'_> {
             _ => Vec::new(),
         };
         let has_enough = self.has.is_some_and(|has| self.relevant.config.required_state.is_within(has));
-        let is_shown_otherwise = changes.iter().any(|event| SUMMARY_TYPES.contains(&event.pdu.event_type()));
+        // A room that the user left leaves the list: its state, which may be large, is not read for that.
+        let is_shown_otherwise = self.relevant.known.facts.is_listed
+            && changes.iter().any(|event| SUMMARY_TYPES.contains(&event.pdu.event_type()));
         let needs_all = self.since.is_none() || !has_enough || is_shown_otherwise;
         let all = if needs_all { Some(state_at(self.room, self.until).await?) } else { None };
         Ok(LastState { changes, all })
