@@ -152,9 +152,9 @@ mod tests {
             (r#"{"_map":{"a":"secret, expected x"}}"#, "Expected true or false, found a string (line 1, column 33)"),
             (r#"{"_map":null,"_map":null}"#, "_map is there twice (line 1, column 19)"),
             (r#"{"_count":-1}"#, "Expected a whole number that is not negative, found a number (line 1, column 12)"),
-            (r#"{"_range":[0]}"#, "An array has the wrong length (line 1, column 13)"),
-            (r#"{"_range":[0,1,2]}"#, "An array is too long (line 1, column 15)"),
-            (r#"{"_count":1e999}"#, "A number is out of range (line 1, column 15)"),
+            (r#"{"_range":[0]}"#, "An array has the wrong length"),
+            (r#"{"_range":[0,1,2]}"#, "An array is too long"),
+            (r#"{"_count":1e999}"#, "A number is out of range"),
             (r#"{"_kind":"secret"}"#, "A value is not one or two (line 1, column 17)"),
         ] {
             let said = says(json);
