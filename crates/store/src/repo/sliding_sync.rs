@@ -1,6 +1,6 @@
 //! What connections of simplified sliding sync have been sent.
 
-use crate::{Any, DbError, Tx};
+use crate::{DbError, Tx};
 
 /// The name of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -69,11 +69,11 @@ pub fn add(tx: &mut Tx<'_>, key: &ConnectionKey, new: &NewState<'_>) -> Result<b
             deleted.push(id);
         }
     }
-    if !deleted.is_empty() {
+    for deleted in deleted {
         tx.execute_later(
             "DELETE FROM sliding_sync_connections
-             WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id = ANY($4)",
-            &[user_id, device_id, &conn_id.as_bytes(), &Any(&deleted)],
+             WHERE user_id = $1 AND device_id = $2 AND conn_id = $3 AND state_id = $4",
+            &[user_id, device_id, &conn_id.as_bytes(), &deleted],
         )?;
     }
     tx.execute_later(
