@@ -143,4 +143,15 @@ impl Administration {
         self.sessions.change_user(&user_id, move |tx, user_id| users::set_locked(tx, user_id, locked)).await?;
         Ok((user_id, user.locked != locked))
     }
+
+    /// Suspends an account, whose user then may read and leave but not write, or ends that. Returns false if nothing
+    /// had to be changed.
+    ///
+    /// # Errors
+    /// When there is no such active account, or the database fails.
+    pub async fn set_suspended(&self, name: &str, suspended: bool) -> Result<(UserId, bool), AdministrationError> {
+        let (user_id, user) = self.find_active(name).await?;
+        self.sessions.change_user(&user_id, move |tx, user_id| users::set_suspended(tx, user_id, suspended)).await?;
+        Ok((user_id, user.suspended != suspended))
+    }
 }

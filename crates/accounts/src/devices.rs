@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
+use plexus_store::repo::dehydrated_devices::{self, DehydratedDevice};
 use plexus_store::repo::device_lists;
 use plexus_store::repo::devices::{self, Device, DeviceKey};
 use plexus_store::{Database, DbError, Tx};
 
 use crate::TokenChecker;
-use crate::sessions::{MAX_DEVICE_DISPLAY_NAME, Sessions};
+use crate::sessions::{self, MAX_DEVICE_DISPLAY_NAME, MAX_DEVICE_ID, Sessions};
 
 /// Why a device was not renamed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,31 @@ pub struct DeletedDevices {
     pub count: u64,
     /// Where the next step begins; `None` after the last one.
     pub next: Option<DeviceKey>,
+}
+
+/// The device that replaces a user's dehydrated device.
+#[derive(Debug, Clone)]
+pub struct NewDehydratedDevice {
+    /// The device's id.
+    pub device_id: String,
+    /// Its name; cut off after 100 characters.
+    pub display_name: Option<String>,
+    /// JSON: what the user's clients make the device of.
+    pub device_data: String,
+}
+
+/// Why a dehydrated device is not created.
+#[derive(Debug, thiserror::Error)]
+pub enum DehydrationError {
+    /// 400 `M_INVALID_PARAM`
+    #[error("device_id must have 1 to 512 bytes without NUL")]
+    DeviceId,
+    /// 400 `M_INVALID_PARAM`
+    #[error("the user has an ordinary device with this device_id")]
+    OrdinaryDevice,
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
 }
 
 /// Lists, renames and deletes devices.
@@ -114,6 +140,40 @@ impl Devices {
                 Ok(())
             })
             .await
+    }
+
+    /// Replaces the user's dehydrated device (MSC3814), if there is one, with its keys and messages.
+    ///
+    /// # Errors
+    /// See [`DehydrationError`].
+    pub fn replace_dehydrated(
+        &self,
+        tx: &mut Tx<'_>,
+        user_id: &UserId,
+        new: NewDehydratedDevice,
+    ) -> Result<(), DehydrationError> {
+        let NewDehydratedDevice { device_id, display_name, device_data } = new;
+        if device_id.is_empty() || device_id.len() > MAX_DEVICE_ID || device_id.contains('\0') {
+            return Err(DehydrationError::DeviceId);
+        }
+        self.delete_dehydrated(tx, user_id)?;
+        let display_name = display_name.map(|name| sessions::shortened(&name));
+        let now = self.sessions.now_ms();
+        if !devices::create(tx, user_id.as_str(), &device_id, display_name.as_deref(), now)? {
+            return Err(DehydrationError::OrdinaryDevice);
+        }
+        dehydrated_devices::insert(tx, user_id.as_str(), &DehydratedDevice { device_id, device_data })?;
+        Ok(())
+    }
+
+    /// Deletes the user's dehydrated device with its keys and messages. Returns its id, if there was one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn delete_dehydrated(&self, tx: &mut Tx<'_>, user_id: &UserId) -> Result<Option<String>, DbError> {
+        let Some(device) = dehydrated_devices::get(tx, user_id.as_str())? else { return Ok(None) };
+        self.sessions.delete_device(tx, user_id, &device.device_id)?;
+        Ok(Some(device.device_id))
     }
 
     /// Deletes devices with their tokens and keys. Ids that name no device are ignored.

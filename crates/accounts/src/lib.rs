@@ -39,7 +39,7 @@ mod username;
 pub use administration::{Administration, AdministrationError, PAGE_ACCOUNTS};
 pub use build::{Accounts, AccountsParts};
 pub use deactivation::Deactivation;
-pub use devices::{DeletedDevices, Devices, RenameError};
+pub use devices::{DehydrationError, DeletedDevices, Devices, NewDehydratedDevice, RenameError};
 pub use last_seen::Seen;
 pub use login::{ChangePasswordError, Identifier, LoginError, Logins};
 pub use password::{HashError, PasswordHasher, WeakPassword};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::tokens::{self, NewAccessToken, NewRefreshToken};
-use plexus_store::repo::{device_lists, devices, other_changes, users};
+use plexus_store::repo::{dehydrated_devices, device_lists, devices, other_changes, users};
 use plexus_store::{Database, DbError, Tx};
 
 use crate::Requester;
@@ -14,7 +14,7 @@ use crate::secret::{self, Purpose};
 use crate::settings::{SessionSettings, Settings};
 
 /// The longest device id, in bytes.
-const MAX_DEVICE_ID: usize = 512;
+pub(crate) const MAX_DEVICE_ID: usize = 512;
 /// The longest display name of a device, in characters; the rest is cut off.
 pub(crate) const MAX_DEVICE_DISPLAY_NAME: usize = 100;
 
@@ -107,6 +107,10 @@ impl Sessions {
         Ok(plan.session)
     }
 
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
     /// Generates the tokens of a session; nothing is stored yet.
     pub(crate) fn plan(&self, user_id: &UserId, new: NewSession) -> Result<Plan, SessionError> {
         let device_id = match new.device_id {
@@ -126,7 +130,7 @@ impl Sessions {
         Ok(Plan { session, display_name, now, session_until_ts })
     }
 
-    /// Stores a planned session: earlier tokens of the device end.
+    /// Stores a planned session: earlier tokens of the device end. A dehydrated device becomes an ordinary one.
     pub(crate) fn store(&self, tx: &mut Tx, plan: &Plan) -> Result<(), DbError> {
         let (user_id, device_id) = (plan.session.user_id.as_str(), plan.session.device_id.as_str());
         if devices::create(tx, user_id, device_id, plan.display_name.as_deref(), plan.now)? {
@@ -137,6 +141,7 @@ impl Sessions {
         } else {
             let ended = tokens::delete_of_device(tx, user_id, device_id)?;
             other_changes::record_tokens(tx, ended)?;
+            dehydrated_devices::delete(tx, user_id, device_id)?;
         }
         self.store_tokens(tx, plan)?;
         Ok(())
@@ -368,6 +373,6 @@ fn after(now: u64, duration: Duration) -> u64 {
     now.saturating_add(ms).min(i64::MAX as u64)
 }
 
-fn shortened(name: &str) -> String {
+pub(crate) fn shortened(name: &str) -> String {
     name.chars().filter(|c| *c != '\0').take(MAX_DEVICE_DISPLAY_NAME).collect()
 }

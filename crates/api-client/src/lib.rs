@@ -7,11 +7,13 @@
 
 mod access;
 mod account;
+mod admin;
 mod alias;
 mod authenticated_media;
 mod backup;
 mod config;
 mod context;
+mod dehydrated_device;
 mod delayed_events;
 mod device;
 mod directory;
@@ -35,6 +37,7 @@ mod read_marker;
 mod receipt;
 mod redact;
 mod relations;
+mod rendezvous;
 mod reporting;
 mod room;
 pub mod routes;

@@ -23,6 +23,24 @@ pub(crate) struct Login;
 /// `rc_registration`.
 pub(crate) struct Registration;
 
+/// Requests about rendezvous sessions.
+pub(crate) struct Rendezvous;
+
+/// New rendezvous sessions.
+pub(crate) struct RendezvousCreation;
+
+impl AddressLimit for Rendezvous {
+    fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr> {
+        &limits.rendezvous
+    }
+}
+
+impl AddressLimit for RendezvousCreation {
+    fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr> {
+        &limits.rendezvous_creation
+    }
+}
+
 impl AddressLimit for Login {
     fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr> {
         &limits.login_address
@@ -53,5 +71,21 @@ where
         let address = network(ip);
         L::limiter(&Arc::<RateLimits>::from_ref(state)).peek(&address)?;
         Ok(Self { address, limit: PhantomData })
+    }
+}
+
+/// Counts each request for the limit `L` of the client's address.
+pub(crate) struct Counted<L>(PhantomData<L>);
+
+impl<S: Send + Sync, L: AddressLimit> FromRequestParts<S> for Counted<L>
+where
+    Arc<RateLimits>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Ok(ClientIp(ip)) = ClientIp::from_request_parts(parts, state).await;
+        L::limiter(&Arc::<RateLimits>::from_ref(state)).check(&network(ip))?;
+        Ok(Self(PhantomData))
     }
 }

@@ -7,13 +7,13 @@ use crate::discovery::{
     discover_homeserver, discover_policy_server, discover_support, get_capabilities, get_supported_versions,
 };
 use crate::{Api, favicon, login_page, rtc, thirdparty, voip, welcome};
-use crate::{account, authenticated_media, backup, device, keys, media, session, uiaa};
+use crate::{account, admin, authenticated_media, backup, dehydrated_device, device, keys, media, session, uiaa};
 use crate::{
     alias, context, delayed_events, directory, knock, membership, message, profile, redact, relations, reporting, room,
     space,
 };
 use crate::{config, filter, peeking, presence, push, read_marker, receipt, sync, tag, to_device, typing};
-use crate::{state, threads, user_directory};
+use crate::{rendezvous, state, threads, user_directory};
 
 const KIB: usize = 1024;
 
@@ -32,6 +32,8 @@ pub fn routes() -> Routes<Api> {
     registration(&mut routes);
     account_routes(&mut routes);
     sessions(&mut routes);
+    rendezvous_routes(&mut routes);
+    administration(&mut routes);
     key_routes(&mut routes);
     key_backup(&mut routes);
     media_routes(&mut routes);
@@ -128,6 +130,39 @@ fn sessions(r: &mut Routes<Api>) {
     r.put(ALL, "/devices/{device_id}", device::update_device::handle);
     r.delete(ALL, "/devices/{device_id}", device::delete_device::handle);
     r.post(ALL, "/delete_devices", device::delete_devices::handle);
+    let dehydrated = "/org.matrix.msc3814.v1/dehydrated_device";
+    r.get(Client::UNSTABLE, dehydrated, dehydrated_device::get_dehydrated_device::handle);
+    r.put(Client::UNSTABLE, dehydrated, dehydrated_device::put_dehydrated_device::handle).body_up_to(LARGE);
+    r.delete(Client::UNSTABLE, dehydrated, dehydrated_device::delete_dehydrated_device::handle);
+    let events = "/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events";
+    r.get(Client::UNSTABLE, events, dehydrated_device::get_events::handle);
+    r.post(Client::UNSTABLE, events, dehydrated_device::get_events::by_body);
+}
+
+fn rendezvous_routes(r: &mut Routes<Api>) {
+    let all = "/io.element.msc4388/rendezvous";
+    r.get(Client::UNSTABLE, all, rendezvous::discover_rendezvous::handle);
+    r.post(Client::UNSTABLE, all, rendezvous::create_rendezvous_session::handle);
+    let one = "/io.element.msc4388/rendezvous/{id}";
+    r.get(Client::UNSTABLE, one, rendezvous::get_rendezvous_session::handle);
+    r.put(Client::UNSTABLE, one, rendezvous::update_rendezvous_session::without_transaction);
+    r.delete(Client::UNSTABLE, one, rendezvous::delete_rendezvous_session::handle);
+    let transaction = "/io.element.msc4388/rendezvous/{id}/{txn_id}";
+    r.put(Client::UNSTABLE, transaction, rendezvous::update_rendezvous_session::handle);
+    let all = "/org.matrix.msc4108/rendezvous";
+    r.post(Client::UNSTABLE, all, rendezvous::create_rendezvous_session::msc4108);
+    let one = "/org.matrix.msc4108/rendezvous/{id}";
+    r.get(Client::UNSTABLE, one, rendezvous::get_rendezvous_session::msc4108);
+    r.put(Client::UNSTABLE, one, rendezvous::update_rendezvous_session::msc4108);
+    r.delete(Client::UNSTABLE, one, rendezvous::delete_rendezvous_session::msc4108);
+}
+
+fn administration(r: &mut Routes<Api>) {
+    r.get(Client::V1, "/admin/lock/{user_id}", admin::is_user_locked::handle);
+    r.put(Client::V1, "/admin/lock/{user_id}", admin::lock_user::handle);
+    r.get(Client::V1, "/admin/suspend/{user_id}", admin::is_user_suspended::handle);
+    r.put(Client::V1, "/admin/suspend/{user_id}", admin::suspend_user::handle);
+    r.get(ALL, "/admin/whois/{user_id}", admin::get_user_info::handle);
 }
 
 fn key_routes(r: &mut Routes<Api>) {
@@ -177,6 +212,9 @@ fn account_data(r: &mut Routes<Api>) {
     let of_room = "/user/{user_id}/rooms/{room_id}/account_data/{event_type}";
     r.get(ALL, of_room, config::get_room_account_data::handle);
     r.put(ALL, of_room, config::set_room_account_data::handle).body_up_to(LARGE);
+    let unstable = |path: &str| format!("/org.matrix.msc3391{path}");
+    r.delete(Client::UNSTABLE, &unstable(global), config::delete_global_account_data::handle);
+    r.delete(Client::UNSTABLE, &unstable(of_room), config::delete_room_account_data::handle);
     r.get(ALL, "/user/{user_id}/rooms/{room_id}/tags", tag::get_tags::handle);
     r.put(ALL, "/user/{user_id}/rooms/{room_id}/tags/{tag}", tag::create_tag::handle);
     r.delete(ALL, "/user/{user_id}/rooms/{room_id}/tags/{tag}", tag::delete_tag::handle);

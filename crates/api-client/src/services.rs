@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use plexus_accounts::{Devices, Logins, Registrar, Sessions, Settings, TokenChecker, UserInteractiveAuth};
+use plexus_accounts::{
+    Administration, Devices, Logins, Registrar, Sessions, Settings, TokenChecker, UserInteractiveAuth,
+};
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random, Shutdown};
 use plexus_e2ee::RemoteDevices;
@@ -11,9 +13,10 @@ use plexus_federation::PduReceiver;
 use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
 use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms, UserDirectory};
+use plexus_service::rendezvous::RendezvousSessions;
 use plexus_service::{
-    ClientEventSender, DelayedEvents, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries, Reports,
-    RoomResolver, UserDeactivation,
+    ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries,
+    Reports, RoomResolver, UserDeactivation,
 };
 use plexus_store::Database;
 use plexus_sync::{EventStream, Filters, Notifications, Presence, Receipts, SlidingSync, SyncEngine, ToDevice, Typing};
@@ -32,7 +35,9 @@ plexus_http::services! {
         pub registrar: Registrar,
         pub logins: Logins,
         pub uia: UserInteractiveAuth,
+        pub administration: Administration,
         pub devices: Devices,
+        pub dehydrated_devices: DehydratedDevices,
         pub deactivation: UserDeactivation,
         pub device_keys: DeviceKeys,
         pub cross_signing: CrossSigning,
@@ -65,6 +70,7 @@ plexus_http::services! {
         pub remote_devices: Arc<RemoteDevices>,
         pub notifications: Arc<Notifications>,
         pub reports: Reports,
+        pub rendezvous: Arc<RendezvousSessions>,
         pub shutdown: Shutdown,
     }
 }

@@ -17,7 +17,7 @@ pub use claim::{Claimed, DeviceClaims};
 pub use cross_signing::{CrossSigning, CrossSigningError, CrossSigningState, CrossSigningUpload};
 pub use query::{DeviceList, QueriedKeys};
 pub use signatures::{SignatureFailure, SignatureFailures};
-pub use upload::{KeyUpload, UploadError};
+pub use upload::{CheckedUpload, KeyUpload, UploadError};
 
 /// Publishes and hands out the keys of this server's users.
 #[derive(Clone)]

@@ -16,8 +16,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, SERVER,
-    USER_AGENT,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, CONNECTION, SERVER, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use http_body::{Frame, SizeHint};
@@ -70,6 +70,7 @@ async fn around(State(requests): State<Arc<Requests>>, mut request: Request, nex
         .extensions()
         .get::<Peer>()
         .and_then(|_| ambiguous::problem(request.version(), request.uri(), request.headers()));
+    let uses_etags = request.uri().path().starts_with(RENDEZVOUS_BY_ETAG);
     let mut response = if let Some(problem) = ambiguous {
         refuse_ambiguous(request.version(), problem)
     } else if request.method() == Method::OPTIONS {
@@ -79,7 +80,7 @@ async fn around(State(requests): State<Arc<Requests>>, mut request: Request, nex
     } else {
         catching(next.run(request)).instrument(span).await
     };
-    add_headers(response.headers_mut());
+    add_headers(response.headers_mut(), uses_etags);
     line.status = response.status();
     response.map(|body| Body::new(LoggedBody { body, line }))
 }
@@ -103,14 +104,23 @@ async fn catching(handler: impl Future<Output = Response>) -> Response {
     .await
 }
 
+/// The endpoints whose clients read and send ETags (MSC4108).
+const RENDEZVOUS_BY_ETAG: &str = "/_matrix/client/unstable/org.matrix.msc4108/rendezvous";
+
 /// CORS as the client-server API recommends it for all responses, and the Server header.
-fn add_headers(headers: &mut HeaderMap) {
+fn add_headers(headers: &mut HeaderMap, uses_etags: bool) {
     let mut add = |name, value| {
         headers.insert(name, HeaderValue::from_static(value));
     };
     add(ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     add(ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE, OPTIONS");
-    add(ACCESS_CONTROL_ALLOW_HEADERS, "X-Requested-With, Content-Type, Authorization");
+    if uses_etags {
+        let allowed = "X-Requested-With, Content-Type, Authorization, Date, If-Match, If-None-Match";
+        add(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+        add(ACCESS_CONTROL_EXPOSE_HEADERS, "ETag");
+    } else {
+        add(ACCESS_CONTROL_ALLOW_HEADERS, "X-Requested-With, Content-Type, Authorization");
+    }
     add(SERVER, SERVER_TOKEN);
 }
 

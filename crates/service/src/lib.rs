@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `admin_json` | [`UserInfo`], [`DeviceInfo`], [`RegistrationTokenInfo`]: JSON of the admin API and of commands |
 //! | `client_events` | [`ClientEventSender`]: sending events within rate limits |
+//! | [`dehydrated_devices`] | [`DehydratedDevices`]: devices that receive keys while nobody is logged in |
 //! | [`delayed_events`] | [`DelayedEvents`]: events that are sent later |
 //! | `directory_rules` | [`DirectoryRules`]: who may create aliases and publish rooms |
 //! | [`event_json`] | timeline and state events as clients read them outside of /sync |
@@ -17,6 +18,7 @@
 //! | `remote_profiles` | [`remote_profile`] |
 //! | `remote_public_rooms` | [`remote_public_rooms`]: other servers' room directories |
 //! | `remote_room_summaries` | [`RemoteRoomSummaries`]: rooms that this server is not in |
+//! | [`rendezvous`] | sessions by which two devices exchange messages |
 //! | `reports` | [`Reports`]: what users report to administrators |
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
 //! | [`tasks`] | scheduled tasks: work that is done later, also after a restart |
@@ -28,6 +30,7 @@
 
 mod admin_json;
 mod client_events;
+pub mod dehydrated_devices;
 pub mod delayed_events;
 mod directory_rules;
 pub mod event_json;
@@ -40,6 +43,7 @@ mod remote_keys;
 mod remote_profiles;
 mod remote_public_rooms;
 mod remote_room_summaries;
+pub mod rendezvous;
 mod reports;
 mod room_resolver;
 pub mod tasks;
@@ -49,6 +53,7 @@ mod user_deactivation;
 
 pub use admin_json::{DeviceInfo, RegistrationTokenInfo, UserInfo};
 pub use client_events::{ClientEventError, ClientEventSender};
+pub use dehydrated_devices::DehydratedDevices;
 pub use delayed_events::DelayedEvents;
 pub use directory_rules::DirectoryRules;
 pub use local_echo_order::LocalEchoOrder;

@@ -33,6 +33,10 @@ pub struct RateLimits {
     pub delayed_event_mgmt: RateLimiter<UserId>,
     /// `rc_delayed_event_mgmt` for requests without an access token.
     pub delayed_event_mgmt_address: RateLimiter<IpAddr>,
+    /// Not configurable: two devices that look for messages every second, and some more behind the same address.
+    pub rendezvous: RateLimiter<IpAddr>,
+    /// Not configurable: a person logs in a device now and then.
+    pub rendezvous_creation: RateLimiter<IpAddr>,
 }
 
 impl RateLimits {
@@ -56,6 +60,8 @@ impl RateLimits {
             presence: limiter(config.rc_presence.per_user, clock),
             delayed_event_mgmt: limiter(config.rc_delayed_event_mgmt, clock),
             delayed_event_mgmt_address: limiter(config.rc_delayed_event_mgmt, clock),
+            rendezvous: limiter(RateLimit::new(10.0, 100), clock),
+            rendezvous_creation: limiter(RateLimit::new(0.1, 20), clock),
         }
     }
 }

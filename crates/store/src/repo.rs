@@ -10,6 +10,7 @@ pub mod blocked_rooms;
 pub mod bounds;
 pub mod checks;
 pub mod current_state;
+pub mod dehydrated_devices;
 pub mod delayed_events;
 pub mod destinations;
 pub mod device_keys;

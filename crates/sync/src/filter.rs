@@ -23,6 +23,16 @@ pub struct Filter {
     pub presence: EventFilter,
     pub account_data: EventFilter,
     pub room: RoomFilter,
+    #[serde(rename = "org.matrix.msc4429.profile_fields")]
+    pub profile_fields: ProfileFieldsFilter,
+}
+
+/// The fields of profiles that a client follows (MSC4429).
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are named as in the proposal")]
+pub struct ProfileFieldsFilter {
+    pub ids: Vec<String>,
 }
 
 /// How events are written.

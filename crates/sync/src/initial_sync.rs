@@ -13,7 +13,8 @@ use plexus_store::{DbError, repo};
 
 use crate::SyncEngine;
 use crate::delta::{
-    AccountData, DeltaRequest, EventList, RoomDelta, RoomSink, StrippedRoomDelta, SyncDelta, TimelineDelta,
+    AccountData, DeltaRequest, EventList, ProfileFields, RoomDelta, RoomSink, StrippedRoomDelta, SyncDelta,
+    TimelineDelta,
 };
 use crate::filter::Filter;
 use crate::presence;
@@ -50,6 +51,7 @@ impl SyncEngine {
             filter: Arc::new(filter),
             full_state: true,
             state_after: true,
+            profiles: ProfileFields::None,
         };
         let parts = self.deltas().parts();
         let now_ms = parts.clock.now_ms();

@@ -6,6 +6,7 @@ mod waiters;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 use plexus_base::Background;
@@ -32,8 +33,19 @@ pub struct Notifier {
     index: ChangeIndex,
     wakers: Wakers,
     ephemeral_listeners: RwLock<Vec<Arc<dyn EphemeralListener>>>,
+    /// How many waiting requests changes of profiles are to wake.
+    profile_followers: Arc<AtomicUsize>,
     background: Background,
     runtime: Handle,
+}
+
+/// A request that changes of profiles are to wake.
+pub struct ProfileFollower(Arc<AtomicUsize>);
+
+impl Drop for ProfileFollower {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Wakes the requests that are affected by a change.
@@ -57,6 +69,7 @@ impl Notifier {
             index: ChangeIndex::new(committed),
             wakers,
             ephemeral_listeners: RwLock::default(),
+            profile_followers: Arc::default(),
             background,
             runtime: Handle::current(),
         }
@@ -107,6 +120,12 @@ impl Notifier {
         self.wakers.room_waiters.wait(&room)
     }
 
+    /// Has changes of profiles wake those who wait, until the result is dropped.
+    pub fn follow_profiles(&self) -> ProfileFollower {
+        self.profile_followers.fetch_add(1, Ordering::AcqRel);
+        ProfileFollower(Arc::clone(&self.profile_followers))
+    }
+
     /// Returns how many users are waiting.
     pub fn waiting(&self) -> usize {
         self.wakers.waiters.len()
@@ -128,6 +147,13 @@ impl Notifier {
             | Change::DeviceList { user, private: true, .. }
             | Change::ToDevice { user, .. } => self.wakers.waiters.wake(user.as_str()),
             Change::DeviceList { user, private: false, .. } => self.wake_sharers_later(user.clone()),
+            Change::Profile { user, .. } => {
+                if self.profile_followers.load(Ordering::Acquire) > 0
+                    && let Ok(user) = UserId::try_from(user.as_str())
+                {
+                    self.wake_sharers_later(user);
+                }
+            }
             Change::Missed { .. } => {
                 self.wakers.room_waiters.wake_if(|_| true);
                 self.wakers.waiters.wake_if(|_| true);
@@ -142,7 +168,6 @@ impl Notifier {
             | Change::Forgotten { .. }
             | Change::DeviceDeleted { .. }
             | Change::Tokens { .. }
-            | Change::Profile { .. }
             | Change::Erased { .. } => {}
         }
     }
@@ -152,7 +177,7 @@ impl Notifier {
         let wakers = self.wakers.clone();
         // The writer's thread, which calls this, is outside of the runtime.
         let _runtime = self.runtime.enter();
-        self.background.spawn_abortable("wake-ups for changed devices", async move {
+        self.background.spawn_abortable("wake-ups for changed devices and profiles", async move {
             if let Err(error) = wakers.wake_sharers(&user).await {
                 tracing::warn!(%error, "cannot wake the users who share a room with {user}");
             }

@@ -29,7 +29,7 @@ use plexus_store::repo::sliding_sync::ConnectionKey;
 use tokio::sync::Semaphore;
 
 use crate::delta::context::Context;
-use crate::delta::{DeltaReader, DeltaRequest, Now, has_changes, to_device};
+use crate::delta::{DeltaReader, DeltaRequest, Now, ProfileFields, has_changes, to_device};
 use crate::ephemeral::EphemeralSerial;
 use crate::v3::SyncEngine;
 use connection::{SentState, can_keep};
@@ -40,7 +40,8 @@ use labels::LabelsCache;
 use lists::Selection;
 pub use pos::Pos;
 pub use request::{
-    ExtensionRooms, Extensions, Form, List, ListFilters, RoomConfig, SlidingRequest, StickyExtension, ToDeviceExtension,
+    ExtensionRooms, Extensions, Form, List, ListFilters, ProfilesExtension, RoomConfig, SlidingRequest,
+    StickyExtension, ToDeviceExtension,
 };
 pub use required_state::{RequiredState, StatePattern, StateSelection};
 use room::RoomReader;
@@ -137,6 +138,7 @@ impl SlidingSync {
         }
         // Registered before anything is read, so that nothing falls between reading and waiting.
         let wait = parts.notifier.wait(&request.user);
+        let _follower = (delta.profiles != ProfileFields::None).then(|| parts.notifier.follow_profiles());
         let mut woken = wait.woken();
         // Boxed: thousands of requests wait in this function, and only few of them read.
         let mut turn = self.responses.acquire().await.ok();
@@ -184,6 +186,16 @@ impl SlidingSync {
             filter: Arc::default(),
             full_state: false,
             state_after: true,
+            profiles: self.profile_fields(request),
+        }
+    }
+
+    fn profile_fields(&self, request: &SlidingRequest) -> ProfileFields {
+        let extension = request.extensions.profiles.as_ref();
+        match extension.filter(|_| self.deltas().parts().options.include_profile_updates) {
+            None => ProfileFields::None,
+            Some(ProfilesExtension { fields: Some(names), .. }) => ProfileFields::named(names),
+            Some(_) => ProfileFields::All,
         }
     }
 

@@ -17,7 +17,7 @@ use plexus_base::{LongPoll, Shutdown};
 use plexus_protocol::id::UserId;
 use plexus_store::DbError;
 
-use crate::delta::{DeltaParts, DeltaReader, DeltaRequest, Now};
+use crate::delta::{DeltaParts, DeltaReader, DeltaRequest, Now, ProfileFields};
 use crate::ephemeral::EphemeralSerial;
 use crate::filter::Filter;
 use crate::presence::PresenceState;
@@ -99,7 +99,10 @@ impl SyncEngine {
             request;
         let DeltaParts { clock, notifier, presence, .. } = self.reader.parts();
         let since = since.map(|since| SyncToken { ephemeral: self.serial.seen(since.ephemeral), ..since });
-        let mut request = DeltaRequest { user, device, since, filter, full_state, state_after };
+        let followed: &[String] =
+            if self.reader.parts().options.include_profile_updates { &filter.profile_fields.ids } else { &[] };
+        let profiles = ProfileFields::named(followed);
+        let mut request = DeltaRequest { user, device, since, filter, full_state, state_after, profiles };
         let device = request.device.clone().unwrap_or_default();
         let _connected = presence.sync_started(&request.user, &device, set_presence);
         if let Some(since) = &request.since {
@@ -107,6 +110,7 @@ impl SyncEngine {
         }
         // Registered before anything is read, so that nothing falls between reading and waiting.
         let wait = notifier.wait(&request.user);
+        let _follower = (request.profiles != ProfileFields::None).then(|| notifier.follow_profiles());
         let responds_anyway = request.since.is_none() || request.full_state;
         let mut deadline = pin!(clock.sleep(timeout));
         loop {

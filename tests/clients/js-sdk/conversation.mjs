@@ -63,7 +63,7 @@ function findEvent(client, roomId, predicate) {
 const seen = (client, roomId, what, predicate) =>
     until(client, TIMELINE, what, () => findEvent(client, roomId, predicate));
 
-async function registerAndLogin(name) {
+async function registerAndLogin(name, options = {}) {
     const anonymous = sdk.createClient({ baseUrl });
     const registered = await anonymous.registerRequest({
         username: name,
@@ -76,11 +76,11 @@ async function registerAndLogin(name) {
     const first = sdk.createClient({ baseUrl, accessToken: registered.access_token, userId: registered.user_id });
     assert((await first.whoami()).user_id === registered.user_id, "whoami knows the new user");
     await first.logout(true);
-    return login(name);
+    return login(name, options);
 }
 
-/** A new device of an account, which has synced. */
-async function login(name) {
+/** A new device of an account, which has synced. `options` are further ones of its client. */
+async function login(name, options = {}) {
     const session = await sdk.createClient({ baseUrl }).loginRequest({
         type: "m.login.password",
         identifier: { type: "m.id.user", user: name },
@@ -92,6 +92,7 @@ async function login(name) {
         accessToken: session.access_token,
         userId: session.user_id,
         deviceId: session.device_id,
+        ...options,
     });
     await client.initRustCrypto({ useIndexedDB: false });
     await client.startClient({ initialSyncLimit: 20, lazyLoadMembers: true, threadSupport: true });
@@ -254,7 +255,7 @@ async function newDevices(alice, roomId) {
     return later;
 }
 
-async function crossSigning(alice) {
+async function publishCrossSigningKeys(alice) {
     await alice.getCrypto().bootstrapCrossSigning({
         authUploadDeviceSigningKeys: async (makeRequest) => {
             try {
@@ -269,10 +270,59 @@ async function crossSigning(alice) {
             }
         },
     });
+}
+
+async function crossSigning(alice) {
+    await publishCrossSigningKeys(alice);
     assert(await alice.getCrypto().userHasCrossSigningKeys(alice.getUserId(), true), "cross-signing keys are published");
     assert((await alice.getCrypto().getDeviceVerificationStatus(alice.getUserId(), alice.getDeviceId())).signedByOwner,
         "the device is signed by its owner");
     ok("cross-signing");
+}
+
+/** Somebody logs out, and reads later what was sent meanwhile: a dehydrated device has received the keys. */
+async function dehydratedDevice(bob) {
+    const name = `${ownName}-away`;
+    let storageKey;
+    const cryptoCallbacks = { getSecretStorageKey: async ({ keys }) => [Object.keys(keys)[0], storageKey] };
+    const before = await registerAndLogin(name, { cryptoCallbacks });
+    const userId = before.getUserId();
+    await publishCrossSigningKeys(before);
+    await before.getCrypto().bootstrapSecretStorage({
+        setupNewSecretStorage: true,
+        createSecretStorageKey: async () => {
+            const key = await before.getCrypto().createRecoveryKeyFromPassphrase();
+            storageKey = key.privateKey;
+            return key;
+        },
+    });
+    const { room_id: roomId } = await before.createRoom({
+        preset: "private_chat", invite: [bob.getUserId()], initial_state: [encryption],
+    });
+    await joinWhenInvited(bob, roomId);
+    await before.getCrypto().startDehydration();
+    before.stopClient();
+    await before.logout(true);
+    for (;;) {
+        const updated = new Promise((resolve) => bob.once("crypto.devicesUpdated", resolve));
+        const devices = (await bob.getCrypto().getUserDeviceInfo([userId], true)).get(userId);
+        if (devices?.size === 1 && [...devices.values()][0].dehydrated) break;
+        await updated;
+    }
+    await bob.sendTextMessage(roomId, "while you were away");
+
+    const after = await login(name, { cryptoCallbacks });
+    for (;;) {
+        const updated = new Promise((resolve) => after.once("crypto.devicesUpdated", resolve));
+        if (await after.getCrypto().userHasCrossSigningKeys(userId)) break;
+        await updated;
+    }
+    await after.getCrypto().bootstrapCrossSigning({});
+    await after.getCrypto().startDehydration();
+    await decrypted(after, roomId, "while you were away");
+    after.stopClient();
+    await after.logout(true);
+    ok("dehydrated device");
 }
 
 async function main() {
@@ -282,6 +332,7 @@ async function main() {
     await inTheClear(alice, bob);
     await encrypted(alice, bob);
     await crossSigning(alice);
+    await dehydratedDevice(bob);
     const later = await newDevices(alice, await encryptedWithPeer(alice));
     for (const client of [alice, later, bob]) {
         const token = client.getAccessToken();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, Empty, JsonText, Path, State};
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::Rooms;
@@ -9,25 +10,28 @@ use plexus_store::Database;
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::repo::bounds::BoundError;
 
-use super::server_controlled;
-use crate::access::{require_self, require_text};
+use super::{deletes, is_empty, require_writable};
+use crate::access::require_self;
 
 pub(crate) async fn handle(
     Auth(requester): Auth,
+    State(config): State<Arc<Config>>,
     State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,
     Path((user, room_id, event_type)): Path<(UserId, RoomId, String)>,
     JsonText(content): JsonText,
 ) -> Result<Empty, ApiError> {
     require_self(&requester, &user)?;
-    require_text("type", &event_type)?;
-    if matches!(event_type.as_str(), "m.push_rules" | "m.fully_read") {
-        return Err(server_controlled(&event_type));
-    }
+    require_writable(&event_type)?;
+    let deletes = deletes(&config) && is_empty(&content);
     let room = rooms.get(&room_id).await?.map(|room| room.nid);
     db.write(move |tx| {
         let scope = Scope { room_id: room_id.as_str(), room };
-        account_data::put(tx, &user, scope, &event_type, &content)?;
+        if deletes {
+            account_data::delete(tx, &user, scope, &event_type)?;
+        } else {
+            account_data::put(tx, &user, scope, &event_type, &content)?;
+        }
         Ok::<_, BoundError>(())
     })
     .await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plexus_base::config::{Config, PasswordLogin};
-use plexus_http::{Auth, JsonBody, State};
+use plexus_http::{Auth, JsonBody, Requester, State};
 use plexus_protocol::rules::RoomVersion;
 use plexus_service::DelayedEvents;
 use plexus_service::delayed_events::DelayedEventLimits;
@@ -33,6 +33,9 @@ struct Capabilities {
     forget_forced_upon_leave: Enabled,
     #[serde(rename = "m.profile_fields")]
     profile_fields: ProfileFields,
+    /// Only for administrators.
+    #[serde(rename = "m.account_moderation", skip_serializing_if = "Option::is_none")]
+    account_moderation: Option<AccountModeration>,
     /// `None`: this server accepts none.
     #[serde(rename = "m.delayed_events", skip_serializing_if = "Option::is_none")]
     delayed_events: Option<DelayedEventsCapability>,
@@ -58,6 +61,12 @@ struct ProfileFields {
     disallowed: Vec<&'static str>,
 }
 
+#[derive(Serialize)]
+struct AccountModeration {
+    suspend: bool,
+    lock: bool,
+}
+
 #[derive(Clone, Copy, Serialize)]
 struct DelayedEventsCapability {
     max_delay_ms: u64,
@@ -65,14 +74,14 @@ struct DelayedEventsCapability {
 }
 
 pub(crate) async fn handle(
-    Auth(_): Auth,
+    Auth(requester): Auth,
     State(config): State<Arc<Config>>,
     State(delayed): State<DelayedEvents>,
 ) -> JsonBody<Response> {
-    JsonBody(Response { capabilities: capabilities(&config, delayed.limits()) })
+    JsonBody(Response { capabilities: capabilities(&config, &requester, delayed.limits()) })
 }
 
-fn capabilities(config: &Config, delayed: DelayedEventLimits) -> Capabilities {
+fn capabilities(config: &Config, requester: &Requester, delayed: DelayedEventLimits) -> Capabilities {
     let max_scheduled = delayed.max_scheduled;
     let delayed_events =
         delayed.max_delay_ms().map(|max_delay_ms| DelayedEventsCapability { max_delay_ms, max_scheduled });
@@ -99,6 +108,7 @@ fn capabilities(config: &Config, delayed: DelayedEventLimits) -> Capabilities {
         get_login_token: Enabled { enabled: config.sessions.login_via_existing_session.enabled },
         forget_forced_upon_leave: Enabled { enabled: config.rooms.forget_rooms_on_leave },
         profile_fields: ProfileFields { enabled: true, disallowed },
+        account_moderation: requester.is_admin.then_some(AccountModeration { suspend: true, lock: true }),
         delayed_events,
         unstable_delayed_events: delayed_events,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plexus_base::config::{Config, EncryptionByDefault};
+use plexus_base::config::{Config, EncryptionByDefault, SecureChannelMode};
 use plexus_http::{JsonBody, State};
 use plexus_rooms::Rooms;
 use plexus_service::DelayedEvents;
@@ -45,7 +45,7 @@ const UNSTABLE_FEATURES: [&str; 13] = [
 ];
 
 /// Features that Synapse names and this server does not have.
-const MISSING_FEATURES: [&str; 21] = [
+const MISSING_FEATURES: [&str; 19] = [
     // Filters by label.
     "org.matrix.label_based_filtering",
     // The presence `busy`.
@@ -66,14 +66,10 @@ const MISSING_FEATURES: [&str; 21] = [
     "org.matrix.msc3912",
     // Relations of relations, under the unstable name.
     "org.matrix.msc3981",
-    // Deleting account data.
-    "org.matrix.msc3391",
     // Changing a profile without updating rooms.
     "org.matrix.msc4069",
     // Pushing every encrypted event.
     "org.matrix.msc4028",
-    // Logging in by QR code.
-    "org.matrix.msc4108",
     // Fields of profiles, under the unstable name.
     "uk.tcpip.msc4133",
     // Subscriptions to threads.
@@ -121,5 +117,15 @@ pub(crate) async fn handle(
     unstable_features.insert("io.element.e2ee_forced.trusted_private", private_encrypted);
     // Invite filtering.
     unstable_features.insert("org.matrix.msc4155", experimental.msc4155_enabled);
+    // Deleting account data.
+    unstable_features.insert("org.matrix.msc3391", experimental.msc3391_enabled);
+    // Logging in by QR code.
+    let msc4108 = experimental.msc4108_enabled || experimental.msc4108_delegation_endpoint.is_some();
+    unstable_features.insert("org.matrix.msc4108", msc4108);
+    unstable_features.insert("io.element.msc4388", experimental.msc4388_mode != SecureChannelMode::Off);
+    // Following profiles by sliding sync and by /sync.
+    for name in ["org.matrix.msc4262", "org.matrix.msc4429"] {
+        unstable_features.insert(name, config.server.include_profile_updates_in_sync);
+    }
     JsonBody(Response { versions: &VERSIONS, unstable_features })
 }

@@ -41,7 +41,7 @@ pub(crate) async fn handle(
     Ok(JsonBody(Response { one_time_key_counts: counts }))
 }
 
-fn upload_error(error: UploadError) -> ApiError {
+pub(crate) fn upload_error(error: UploadError) -> ApiError {
     match error {
         UploadError::DeviceKeys(_) | UploadError::KeyName(_) | UploadError::KeyValue(_) | UploadError::Conflict(_) => {
             ApiError::invalid_param(error.to_string())

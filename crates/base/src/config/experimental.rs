@@ -18,7 +18,7 @@ options! {
         /// The presence state "busy".
         later msc3026_enabled: bool = false,
         /// Dehydrated devices.
-        later msc3814_enabled: bool = false,
+        acts msc3814_enabled: bool = false,
         /// Messages between devices for application services.
         later msc2409_to_device_messages_enabled: bool = false,
         /// Device lists and key counts for application services.
@@ -34,7 +34,7 @@ options! {
         /// Redacted content for moderators.
         later msc2815_enabled: bool = false,
         /// Deleting account data.
-        later msc3391_enabled: bool = false,
+        acts msc3391_enabled: bool = false,
         /// Simplified sliding sync.
         later msc3575_enabled: bool = true,
         /// Notifications by thread, under the unstable name.
@@ -66,15 +66,15 @@ options! {
         /// Push rules about calls.
         later msc4075_enabled: bool = false,
         /// Logging in by QR code.
-        later msc4108_enabled: bool = false,
+        acts msc4108_enabled: bool = false,
         /// Where requests for logging in by QR code are redirected to.
-        later msc4108_delegation_endpoint: Option<String>,
+        acts msc4108_delegation_endpoint: Option<String>,
         /// The extremities of a room, for other servers.
         later msc4370_enabled: bool = false,
         /// MSC4502.
         later msc4502_enabled: bool = false,
         /// Secure channels for logging in by QR code: `off`, `open` or `authenticated`.
-        later msc4388_mode: SecureChannelMode = SecureChannelMode::Off,
+        acts msc4388_mode: SecureChannelMode = SecureChannelMode::Off,
         /// Custom fields of profiles.
         later msc4133_enabled: bool = false,
         /// Whether clients find the transports of conferences under the unstable name, too.

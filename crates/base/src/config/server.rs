@@ -45,8 +45,8 @@ options! {
         acts limit_profile_requests_to_users_who_share_rooms: bool = false,
         /// Whether an invite contains the invited user's name and avatar.
         acts include_profile_data_on_invite: bool = true,
-        /// Whether /sync contains changed profiles.
-        later include_profile_updates_in_sync: bool = false,
+        /// Whether clients can follow profiles of this server's users, by /sync (MSC4429) and sliding sync (MSC4262).
+        acts include_profile_updates_in_sync: bool = false,
         /// Whether the list of public rooms can be read without an access token.
         acts allow_public_rooms_without_auth: bool = false,
         /// Whether other servers may read the list of public rooms.

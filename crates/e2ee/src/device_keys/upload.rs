@@ -74,35 +74,70 @@ impl DeviceKeys {
         device_id: &str,
         upload: KeyUpload,
     ) -> Result<BTreeMap<String, u64>, UploadError> {
-        let identity = match &upload.device_keys {
-            Some(keys) => Some(checked_device_keys(user_id, device_id, keys)?),
-            None => None,
-        };
-        let one_time = keys(&upload.one_time_keys)?;
-        let fallback = keys(&upload.fallback_keys)?;
-        let (user_id, device_id) = (user_id.clone(), device_id.to_owned());
-        if identity.is_none() && one_time.is_empty() && fallback.is_empty() {
+        let checked = upload.check(user_id, device_id)?;
+        if checked.is_empty() {
+            let (user_id, device_id) = (user_id.clone(), device_id.to_owned());
             let counts = self.db.read(move |tx| one_time_keys::counts(tx, user_id.as_str(), &device_id)).await;
             return counts.map_err(UploadError::Database);
         }
-        self.db
-            .write(move |tx| {
-                if let Some(json) = &identity {
-                    store_identity(tx, &user_id, &device_id, json)?;
-                }
-                let counts = store_one_time(tx, &user_id, &device_id, one_time)?;
-                for key in &fallback {
-                    one_time_keys::set_fallback(tx, user_id.as_str(), &device_id, key)?;
-                }
-                if !fallback.is_empty()
-                    && one_time_keys::fallback_keys(tx, user_id.as_str(), &device_id)? > MAX_FALLBACK_KEYS
-                {
-                    return Err(UploadError::TooLarge);
-                }
-                one_time_keys::announce_change(tx, &user_id, &device_id)?;
-                Ok(counts)
-            })
-            .await
+        self.db.write(move |tx| checked.store(tx)).await
+    }
+}
+
+impl KeyUpload {
+    /// Checks keys of a device, before they are stored.
+    ///
+    /// # Errors
+    /// See [`UploadError`].
+    pub fn check(&self, user_id: &UserId, device_id: &str) -> Result<CheckedUpload, UploadError> {
+        let identity = match &self.device_keys {
+            Some(keys) => Some(checked_device_keys(user_id, device_id, keys)?),
+            None => None,
+        };
+        Ok(CheckedUpload {
+            user_id: user_id.clone(),
+            device_id: device_id.to_owned(),
+            identity,
+            one_time: keys(&self.one_time_keys)?,
+            fallback: keys(&self.fallback_keys)?,
+        })
+    }
+}
+
+/// Keys of a device, of the right form and size.
+#[derive(Debug)]
+pub struct CheckedUpload {
+    user_id: UserId,
+    device_id: String,
+    /// JSON.
+    identity: Option<String>,
+    one_time: Vec<Key>,
+    fallback: Vec<Key>,
+}
+
+impl CheckedUpload {
+    fn is_empty(&self) -> bool {
+        self.identity.is_none() && self.one_time.is_empty() && self.fallback.is_empty()
+    }
+
+    /// Stores the keys. Returns how many one-time keys the device has of each algorithm.
+    ///
+    /// # Errors
+    /// See [`UploadError`].
+    pub fn store(self, tx: &mut Tx) -> Result<BTreeMap<String, u64>, UploadError> {
+        let Self { user_id, device_id, identity, one_time, fallback } = self;
+        if let Some(json) = &identity {
+            store_identity(tx, &user_id, &device_id, json)?;
+        }
+        let counts = store_one_time(tx, &user_id, &device_id, one_time)?;
+        for key in &fallback {
+            one_time_keys::set_fallback(tx, user_id.as_str(), &device_id, key)?;
+        }
+        if !fallback.is_empty() && one_time_keys::fallback_keys(tx, user_id.as_str(), &device_id)? > MAX_FALLBACK_KEYS {
+            return Err(UploadError::TooLarge);
+        }
+        one_time_keys::announce_change(tx, &user_id, &device_id)?;
+        Ok(counts)
     }
 }
 

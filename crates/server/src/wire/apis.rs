@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use plexus_api_federation::{BroughtInvites, OwnKeys};
 use plexus_http::SignedRequests;
+use plexus_service::DehydratedDevices;
+use plexus_service::rendezvous::RendezvousSessions;
 
 use super::engine::Engine;
 use super::federation::KnownServers;
@@ -33,7 +35,9 @@ impl From<&Engine> for plexus_api_client::Services {
             registrar: accounts.registrar.clone(),
             logins: accounts.logins.clone(),
             uia: accounts.uia.clone(),
+            administration: accounts.administration.clone(),
             devices: accounts.devices.clone(),
+            dehydrated_devices: DehydratedDevices::new(foundation.database.clone(), accounts.devices.clone()),
             device_keys: e2ee.device_keys.clone(),
             cross_signing: e2ee.cross_signing.clone(),
             key_backups: e2ee.key_backups.clone(),
@@ -56,6 +60,7 @@ impl From<&Engine> for plexus_api_client::Services {
             registration: shared.registration.clone(),
             deactivation: shared.deactivation.clone(),
             reports: shared.reports.clone(),
+            rendezvous: Arc::new(RendezvousSessions::new(foundation.clock.clone(), foundation.random.clone())),
             room_resolver: Arc::clone(&shared.room_resolver),
             remote_room_summaries: Arc::clone(&shared.remote_room_summaries),
         }

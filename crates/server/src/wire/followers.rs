@@ -195,5 +195,6 @@ fn sync_options(config: &Config) -> SyncOptions {
     SyncOptions {
         exclude_rooms: config.rooms.exclude_rooms_from_sync.iter().cloned().collect(),
         timeline_limit: u64::try_from(config.server.filter_timeline_limit).ok(),
+        include_profile_updates: config.server.include_profile_updates_in_sync,
     }
 }

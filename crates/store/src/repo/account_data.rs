@@ -48,11 +48,27 @@ pub fn set(
     let position = tx.next_position()?;
     tx.execute_later(
         "INSERT INTO account_data (user_id, room_id, type, content, position) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (user_id, room_id, type) DO UPDATE SET content = excluded.content, position = excluded.position",
+         ON CONFLICT (user_id, room_id, type)
+         DO UPDATE SET content = excluded.content, position = excluded.position, deleted = 0",
         &[&user.as_str(), &scope.room_id, &event_type, &content, &position],
     )?;
     tx.announce(Change::AccountData { user: user.clone(), room: scope.room, position });
     Ok(position)
+}
+
+/// Deletes one entry, if there is one, and announces it: clients that have it are sent an empty content in its place.
+pub fn delete(tx: &mut Tx<'_>, user: &UserId, scope: Scope<'_>, event_type: &str) -> Result<(), DbError> {
+    if get(tx, user.as_str(), scope.room_id, event_type)?.is_none() {
+        return Ok(());
+    }
+    let position = tx.next_position()?;
+    tx.execute_later(
+        "UPDATE account_data SET content = '{}', deleted = 1, position = $4
+         WHERE user_id = $1 AND room_id = $2 AND type = $3",
+        &[&user.as_str(), &scope.room_id, &event_type, &position],
+    )?;
+    tx.announce(Change::AccountData { user: user.clone(), room: scope.room, position });
+    Ok(())
 }
 
 /// Like [`set`], for what a client writes: limited in bytes and number. An entry that is not larger than before is
@@ -91,7 +107,7 @@ pub fn put(
 /// Returns the content of one entry. `room_id` is empty for global account data.
 pub fn get(tx: &mut Tx<'_>, user_id: &str, room_id: &str, event_type: &str) -> Result<Option<String>, DbError> {
     tx.query_opt(
-        "SELECT content FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3",
+        "SELECT content FROM account_data WHERE user_id = $1 AND room_id = $2 AND type = $3 AND deleted = 0",
         &[&user_id, &room_id, &event_type],
         |row| row.get(0),
     )
@@ -100,7 +116,8 @@ pub fn get(tx: &mut Tx<'_>, user_id: &str, room_id: &str, event_type: &str) -> R
 /// Returns a user's global account data of several types, in no particular order.
 pub fn global_of_types(tx: &mut Tx<'_>, user_id: &str, types: &[&str]) -> Result<Vec<AccountData>, DbError> {
     let rows = tx.query(
-        "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND room_id = '' AND type = ANY($2)",
+        "SELECT room_id, type, content FROM account_data
+         WHERE user_id = $1 AND room_id = '' AND type = ANY($2) AND deleted = 0",
         &[&user_id, &Any(types)],
         read,
     )?;
@@ -118,12 +135,18 @@ fn readable(user_id: &str, rows: Vec<AccountData>) -> Vec<AccountData> {
     rows.into_iter().filter_map(content).collect()
 }
 
-/// Returns the account data of a user that was written after `since` and at or before `upto`.
-pub fn changed(tx: &mut Tx<'_>, user_id: &str, since: Position, upto: Position) -> Result<Vec<AccountData>, DbError> {
+/// Returns the account data of a user that was written after `since` and at or before `upto`: with what was deleted,
+/// unless `since` is `None`, for a client that has nothing yet.
+pub fn changed(
+    tx: &mut Tx<'_>,
+    user_id: &str,
+    since: Option<Position>,
+    upto: Position,
+) -> Result<Vec<AccountData>, DbError> {
     let rows = tx.query(
-        "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND position > $2 AND position <= $3
-         ORDER BY position",
-        &[&user_id, &since, &upto],
+        "SELECT room_id, type, content FROM account_data
+         WHERE user_id = $1 AND position > $2 AND position <= $3 AND deleted <= $4 ORDER BY position",
+        &[&user_id, &since.unwrap_or(0), &upto, &i64::from(since.is_some())],
         read,
     )?;
     Ok(readable(user_id, rows))
@@ -132,25 +155,27 @@ pub fn changed(tx: &mut Tx<'_>, user_id: &str, since: Position, upto: Position) 
 /// Returns the account data of a user in one room.
 pub fn in_room(tx: &mut Tx<'_>, user_id: &str, room_id: &str) -> Result<Vec<AccountData>, DbError> {
     let rows = tx.query(
-        "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND room_id = $2 ORDER BY type",
+        "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND room_id = $2 AND deleted = 0
+         ORDER BY type",
         &[&user_id, &room_id],
         read,
     )?;
     Ok(readable(user_id, rows))
 }
 
-/// Returns the account data of a user in these rooms that was written after `since` and at or before `upto`.
+/// As [`changed`], in these rooms.
 pub fn changed_in_rooms(
     tx: &mut Tx<'_>,
     user_id: &str,
     room_ids: &[&str],
-    since: Position,
+    since: Option<Position>,
     upto: Position,
 ) -> Result<Vec<AccountData>, DbError> {
     let rows = tx.query(
         "SELECT room_id, type, content FROM account_data
-         WHERE user_id = $1 AND room_id = ANY($2) AND position > $3 AND position <= $4 ORDER BY room_id, type",
-        &[&user_id, &Any(room_ids), &since, &upto],
+         WHERE user_id = $1 AND room_id = ANY($2) AND position > $3 AND position <= $4 AND deleted <= $5
+         ORDER BY room_id, type",
+        &[&user_id, &Any(room_ids), &since.unwrap_or(0), &upto, &i64::from(since.is_some())],
         read,
     )?;
     Ok(readable(user_id, rows))
@@ -159,7 +184,8 @@ pub fn changed_in_rooms(
 /// Returns the account data of one type that a user has in rooms.
 pub fn of_type_in_rooms(tx: &mut Tx<'_>, user_id: &str, event_type: &str) -> Result<Vec<AccountData>, DbError> {
     let rows = tx.query(
-        "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND type = $2 AND room_id <> ''",
+        "SELECT room_id, type, content FROM account_data WHERE user_id = $1 AND type = $2
+         AND room_id <> '' AND deleted = 0",
         &[&user_id, &event_type],
         read,
     )?;

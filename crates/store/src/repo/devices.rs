@@ -72,15 +72,17 @@ pub fn create(
     Ok(created == 1)
 }
 
-/// Returns the device that was not used for the longest time, if the user has more than `most`.
+/// Returns the device that was not used for the longest time, if the user has more than `most`. A dehydrated device,
+/// which nobody uses, is never returned.
 pub fn least_recently_used_beyond(tx: &mut Tx, user_id: &str, most: u64) -> Result<Option<String>, DbError> {
     let devices: u64 = tx.query_one("SELECT COUNT(*) FROM devices WHERE user_id = $1", &[&user_id], first)?;
     if devices <= most {
         return Ok(None);
     }
     tx.query_opt(
-        "SELECT device_id FROM devices WHERE user_id = $1 ORDER BY COALESCE(last_seen_ts, created_ts), device_id \
-         LIMIT 1",
+        "SELECT device_id FROM devices WHERE user_id = $1
+         AND device_id NOT IN (SELECT device_id FROM dehydrated_devices WHERE user_id = $1)
+         ORDER BY COALESCE(last_seen_ts, created_ts), device_id LIMIT 1",
         &[&user_id],
         first,
     )
@@ -124,6 +126,7 @@ pub fn delete(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<bool, DbErr
     super::to_device::delete_device(tx, user_id, device_id)?;
     super::pushers::delete_of_device(tx, user_id, device_id)?;
     super::sliding_sync::delete_of_device(tx, user_id, device_id)?;
+    super::dehydrated_devices::delete(tx, user_id, device_id)?;
     let deleted =
         tx.execute("DELETE FROM devices WHERE user_id = $1 AND device_id = $2", &[&user_id, &device_id])? == 1;
     if deleted {

@@ -77,12 +77,12 @@ pub fn record_tokens(tx: &mut Tx<'_>, hashes: Vec<TokenHash>) -> Result<(), DbEr
     Ok(())
 }
 
-/// Records and announces that the profile of a user of this server changed.
-pub(super) fn record_profile(tx: &mut Tx<'_>, user: &str) -> Result<(), DbError> {
+/// Records and announces that the profile of a user of this server changed. Returns the position.
+pub(super) fn record_profile(tx: &mut Tx<'_>, user: &str) -> Result<Position, DbError> {
     let position = tx.next_position()?;
     tx.execute_later(INSERT, &[&position, &PROFILE, &NO_ROOM, &user, &NO_DETAIL])?;
     tx.announce(Change::Profile { user: user.to_owned(), position });
-    Ok(())
+    Ok(position)
 }
 
 /// Records and announces that a user's content was erased.

@@ -1,11 +1,23 @@
 //! Profile fields of local users.
 
 use super::{other_changes, user_directory};
-use crate::{DbError, Tx};
+use crate::{Any, DbError, Position, Tx};
 
 /// The longest display name and avatar address, in characters (as Synapse).
 const MAX_DISPLAYNAME: usize = 256;
 const MAX_AVATAR_URL: usize = 1_000;
+
+/// The most fields of a profile whose last changes are kept, so that fields that come and go leave no rows.
+const MAX_CHANGES_OF_USER: i64 = 1_000;
+
+/// A field of a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileField {
+    pub user_id: String,
+    pub field: String,
+    /// JSON; `None`: the field was removed.
+    pub value: Option<String>,
+}
 
 /// How many characters the text of a field may have; `None` for those that only the whole profile's size bounds.
 #[must_use]
@@ -24,25 +36,87 @@ pub fn set(tx: &mut Tx<'_>, user_id: &str, field: &str, value: &str) -> Result<(
          ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value",
         &[&user_id, &field, &value],
     )?;
-    changed(tx, user_id, longest(field).is_some())
+    record_change(tx, user_id, field)
 }
 
 /// Removes a field.
 pub fn delete(tx: &mut Tx<'_>, user_id: &str, field: &str) -> Result<(), DbError> {
     tx.execute_later("DELETE FROM profile_fields WHERE user_id = $1 AND field = $2", &[&user_id, &field])?;
-    changed(tx, user_id, longest(field).is_some())
+    record_change(tx, user_id, field)
 }
 
 /// Removes all fields.
 pub fn erase(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
+    let position = other_changes::record_profile(tx, user_id)?;
+    tx.execute_later(
+        "INSERT INTO profile_changes (user_id, field, position)
+         SELECT user_id, field, CAST($2 AS BIGINT) FROM profile_fields WHERE user_id = $1
+         ON CONFLICT (user_id, field) DO UPDATE SET position = excluded.position",
+        &[&user_id, &position],
+    )?;
     tx.execute_later("DELETE FROM profile_fields WHERE user_id = $1", &[&user_id])?;
-    changed(tx, user_id, true)
+    user_directory::index_local(tx, user_id)
 }
 
-/// `in_directory`: users are found by what has changed, or shown with it.
-fn changed(tx: &mut Tx<'_>, user_id: &str, in_directory: bool) -> Result<(), DbError> {
-    other_changes::record_profile(tx, user_id)?;
-    if in_directory { user_directory::index_local(tx, user_id) } else { Ok(()) }
+fn record_change(tx: &mut Tx<'_>, user_id: &str, field: &str) -> Result<(), DbError> {
+    let position = other_changes::record_profile(tx, user_id)?;
+    tx.execute_later(
+        "INSERT INTO profile_changes (user_id, field, position) VALUES ($1, $2, $3)
+         ON CONFLICT (user_id, field) DO UPDATE SET position = excluded.position",
+        &[&user_id, &field, &position],
+    )?;
+    tx.execute_later(
+        "DELETE FROM profile_changes WHERE user_id = $1 AND position <=
+             (SELECT position FROM profile_changes WHERE user_id = $1 ORDER BY position DESC LIMIT 1 OFFSET $2)",
+        &[&user_id, &MAX_CHANGES_OF_USER],
+    )?;
+    // Users are found by these fields, or shown with them.
+    if longest(field).is_some() { user_directory::index_local(tx, user_id) } else { Ok(()) }
+}
+
+/// Returns the fields among these (`None`: all) that were set or removed after `since` and at or before `upto`, with
+/// the values that they have now: the earliest `limit`.
+pub fn changed(
+    tx: &mut Tx<'_>,
+    fields: Option<&[&str]>,
+    since: Position,
+    upto: Position,
+    limit: u64,
+) -> Result<Vec<ProfileField>, DbError> {
+    let rows: Vec<ProfileField> = tx.query(
+        "SELECT c.user_id, c.field, p.value FROM profile_changes c
+         LEFT JOIN profile_fields p ON p.user_id = c.user_id AND p.field = c.field
+         WHERE c.position > $1 AND c.position <= $2 AND (c.field = ANY($3) OR CAST($4 AS BIGINT) = 1)
+         ORDER BY c.position LIMIT $5",
+        &[&since, &upto, &Any(fields.unwrap_or_default()), &i64::from(fields.is_none()), &limit],
+        |row| Ok(ProfileField { user_id: row.get(0)?, field: row.get(1)?, value: row.get(2)? }),
+    )?;
+    Ok(readable(rows))
+}
+
+/// Returns the fields among these (`None`: all) that the users have.
+pub fn of_users(tx: &mut Tx<'_>, users: &[&str], fields: Option<&[&str]>) -> Result<Vec<ProfileField>, DbError> {
+    let rows: Vec<ProfileField> = tx.query(
+        "SELECT user_id, field, value FROM profile_fields
+         WHERE user_id = ANY($1) AND (field = ANY($2) OR CAST($3 AS BIGINT) = 1)",
+        &[&Any(users), &Any(fields.unwrap_or_default()), &i64::from(fields.is_none())],
+        |row| Ok(ProfileField { user_id: row.get(0)?, field: row.get(1)?, value: row.get(2)? }),
+    )?;
+    Ok(readable(rows))
+}
+
+/// Returns the fields that were removed or whose values can be read.
+fn readable(rows: Vec<ProfileField>) -> Vec<ProfileField> {
+    let readable = |row: ProfileField| {
+        let ProfileField { user_id, field, value } = row;
+        let place = || format!("profile_fields, {user_id}, field {field:?}");
+        let value = match value {
+            Some(value) => Some(crate::readable_json(value, place)?),
+            None => None,
+        };
+        Some(ProfileField { user_id, field, value })
+    };
+    rows.into_iter().filter_map(readable).collect()
 }
 
 /// All fields of a user, as the transaction sees them, as far as they can be read: name and JSON value, by name.

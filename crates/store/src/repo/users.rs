@@ -159,6 +159,11 @@ pub fn set_locked(tx: &mut Tx, user_id: &str, locked: bool) -> Result<bool, DbEr
     Ok(tx.execute("UPDATE users SET locked = $2 WHERE user_id = $1", &[&user_id, &locked])? == 1)
 }
 
+/// Suspends, or ends that. Returns `false` when there is no such user.
+pub fn set_suspended(tx: &mut Tx, user_id: &str, suspended: bool) -> Result<bool, DbError> {
+    Ok(tx.execute("UPDATE users SET suspended = $2 WHERE user_id = $1", &[&user_id, &suspended])? == 1)
+}
+
 /// Deactivates: deletes password and third-party identifiers, and marks the user for leaving all rooms.
 pub fn deactivate(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
     tx.execute_later("UPDATE users SET deactivated = 1, password_hash = NULL WHERE user_id = $1", &[&user_id])?;

@@ -28,7 +28,7 @@ pub(super) async fn changed(context: &Context<'_>) -> Result<AccountDataDelta, D
     let key = user.to_string();
     let read = move |tx: &mut Tx<'_>| {
         let rules = repo::push_rules::get(tx, &key)?;
-        Ok::<_, DbError>((repo::account_data::changed(tx, &key, since, upto)?, rules))
+        Ok::<_, DbError>((repo::account_data::changed(tx, &key, (!is_initial).then_some(since), upto)?, rules))
     };
     let (rows, rules) = context.parts.db.read(read).await?;
     let mut delta = AccountDataDelta::default();

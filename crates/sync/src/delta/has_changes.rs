@@ -4,6 +4,7 @@ use plexus_protocol::membership::Membership;
 use plexus_rooms::UserRooms;
 use plexus_store::RoomNid;
 
+use super::profile_fields::ProfileFields;
 use super::request::{DeltaParts, DeltaRequest, Now};
 use crate::notifier::MaybeChanged;
 use crate::token::SyncToken;
@@ -33,6 +34,7 @@ fn may_have_durable_changes(parts: &DeltaParts, request: &DeltaRequest, since: S
             .device
             .as_ref()
             .is_some_and(|device| index.to_device_changed(user, device, since.to_device_position()) != unchanged)
+        || (request.profiles != ProfileFields::None && index.profiles_changed(position) != unchanged)
         || index.rooms_changed(position, is_mine, || rooms.joined()) != MaybeChanged::Known(Vec::new())
 }
 

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::device_lists::{self, DeviceListDelta};
 use super::events::AccountData;
 use super::key_counts::{KeyCountCache, KeyCounts};
+use super::profiles::{self, ProfileUpdates};
 use super::request::{DeltaParts, DeltaRequest, Now};
 use super::rooms::{self, RoomDeltas, RoomSink};
 use super::sent_members::{NewMembers, SentMembers};
@@ -26,6 +27,8 @@ pub struct SyncDelta<R = RoomDeltas> {
     pub account_data: Vec<AccountData>,
     /// The users whose presence changed, and those who have come to share a room with the user.
     pub presence: Vec<(UserId, PresenceView)>,
+    /// The profiles that the client follows and that changed, of users who share a room with the user.
+    pub profiles: ProfileUpdates,
     /// Messages to the device that it has not acknowledged.
     pub messages: MessagesDelta,
     /// Set when there are more sticky events: the position after which they are.
@@ -47,6 +50,7 @@ impl<R: RoomSink> SyncDelta<R> {
     pub fn is_empty(&self) -> bool {
         self.account_data.is_empty()
             && self.presence.is_empty()
+            && self.profiles.is_empty()
             && self.messages.is_empty()
             && self.device_lists.is_empty()
             && self.rooms.is_empty()
@@ -102,6 +106,7 @@ impl DeltaReader {
             messages: to_device::unacknowledged(&context).await?,
             device_lists: device_lists::changed(&context, &users).await?,
             presence: presence::changed(&context, &users).await?,
+            profiles: profiles::changed(&context, &users).await?,
             key_counts: self.key_counts(request).await?,
             rooms,
             new_members: context.new_members.into_inner(),

@@ -8,6 +8,7 @@ use plexus_protocol::id::UserId;
 use plexus_rooms::{ClientFormat, Rooms};
 use plexus_store::{Database, Position};
 
+use super::profile_fields::ProfileFields;
 use crate::filter::Filter;
 use crate::notifier::Notifier;
 use crate::presence::Presence;
@@ -39,6 +40,8 @@ pub struct SyncOptions {
     pub exclude_rooms: HashSet<String>,
     /// `filter_timeline_limit`: the most timeline events of a room in one response; `None`: no bound but the filter's.
     pub timeline_limit: Option<u64>,
+    /// `include_profile_updates_in_sync`
+    pub include_profile_updates: bool,
 }
 
 /// A point up to which everything can be read.
@@ -72,6 +75,8 @@ pub struct DeltaRequest {
     pub full_state: bool,
     /// Whether state is that at the end of the timeline.
     pub state_after: bool,
+    /// The fields of profiles that the client follows.
+    pub profiles: ProfileFields,
 }
 
 impl DeltaRequest {

@@ -38,6 +38,8 @@ struct Inner {
     /// Users whose device lists changed, in commit order; every one after `device_lists_after`.
     device_lists: VecDeque<DeviceListChange>,
     device_lists_after: Position,
+    /// The newest change of any profile.
+    profiles: Position,
 }
 
 struct DeviceListChange {
@@ -132,6 +134,12 @@ impl ChangeIndex {
         inner.later(inner.users.get(user).map(|user| user.membership), since)
     }
 
+    /// Whether the profile of any user of this server changed after `since`.
+    pub fn profiles_changed(&self, since: Position) -> MaybeChanged<bool> {
+        let inner = self.read();
+        inner.later(Some(inner.profiles), since)
+    }
+
     /// Whether messages for a device arrived after `since`.
     pub fn to_device_changed(&self, user: &UserId, device: &str, since: Position) -> MaybeChanged<bool> {
         let inner = self.read();
@@ -200,6 +208,7 @@ impl Inner {
             devices: HashMap::new(),
             device_lists: VecDeque::new(),
             device_lists_after: position,
+            profiles: 0,
         }
     }
 
@@ -220,6 +229,7 @@ impl Inner {
             Change::ToDevice { user, device, position } => self.device_mut(user, device).newest = *position,
             Change::OneTimeKeys { user, device, position } => self.device_mut(user, device).keys = *position,
             Change::DeviceDeleted { user, device, .. } => self.forget_device(user, device),
+            Change::Profile { position, .. } => self.profiles = *position,
             Change::Missed { position } => *self = Self::complete_after(*position),
             Change::FederationToDevice { .. }
             | Change::Room { .. }
@@ -228,7 +238,6 @@ impl Inner {
             | Change::Sticky(StickyEvent { soft_failed: true, .. })
             | Change::Forgotten { .. }
             | Change::Tokens { .. }
-            | Change::Profile { .. }
             | Change::Erased { .. } => {}
             Change::DeviceList { user, private, position } => {
                 if self.device_lists.len() == MAX_LOG_ENTRIES

@@ -9,6 +9,7 @@ use plexus_rooms::SortedSet;
 use plexus_store::{EventNid, Position, RoomNid};
 
 use super::required_state::RequiredState;
+use crate::delta::ProfileFields;
 
 pub(super) use pack::{pack, unpack};
 
@@ -61,6 +62,8 @@ pub(super) struct SentState {
     members: usize,
     /// Whether the client has the global account data.
     pub has_account_data: bool,
+    /// The fields of profiles that the client has.
+    pub profiles: ProfileFields,
 }
 
 impl Progress {

@@ -1,6 +1,7 @@
 //! What a response holds besides rooms.
 
 mod account_data;
+mod profiles;
 mod receipts;
 mod sticky;
 
@@ -12,12 +13,16 @@ use plexus_protocol::membership::Membership;
 use plexus_store::repo::to_device::ReadLimits;
 use plexus_store::{DbError, Position, RoomNid};
 
+use profiles::leave_out_profiles;
+
 use super::lists::Selection;
 use super::pos::Pos;
 use super::request::{ExtensionRooms, SlidingRequest, ToDeviceExtension};
 use super::rooms::RoomUpdates;
 use crate::delta::context::Context;
-use crate::delta::{AccountData, DeviceListDelta, KeyCounts, all_user_changes, device_lists, to_device};
+use crate::delta::{
+    AccountData, DeviceListDelta, KeyCounts, ProfileUpdates, all_user_changes, device_lists, to_device,
+};
 use crate::{receipts as receipt_events, typing};
 pub(super) use sticky::StickyUpdate;
 
@@ -32,6 +37,7 @@ pub(super) struct ExtensionUpdates {
     /// `m.typing` events, JSON.
     pub typing: BTreeMap<RoomId, String>,
     pub sticky: Option<StickyUpdate>,
+    pub profiles: ProfileUpdates,
 }
 
 /// Messages to the device.
@@ -68,6 +74,7 @@ impl ExtensionUpdates {
             && self.receipts.is_empty()
             && self.typing.is_empty()
             && self.sticky.as_ref().is_none_or(|update| update.rooms.is_empty() && !update.has_more)
+            && self.profiles.is_empty()
     }
 }
 
@@ -118,6 +125,10 @@ impl ExtensionReader<'_> {
         }
         if let Some(wanted) = extensions.sticky_events {
             updates.sticky = Some(self.sticky_events(wanted, rooms).await?);
+        }
+        match &extensions.profiles {
+            Some(wanted) => updates.profiles = self.profiles(&self.joined(&wanted.rooms), rooms).await?,
+            None => leave_out_profiles(rooms),
         }
         Ok(updates)
     }

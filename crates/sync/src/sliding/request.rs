@@ -101,6 +101,8 @@ pub struct Extensions {
     pub typing: Option<ExtensionRooms>,
     /// Sticky events of the rooms of all lists, whatever their ranges, and of rooms with a subscription (MSC4480).
     pub sticky_events: Option<StickyExtension>,
+    /// Profiles of the users in these rooms (MSC4262).
+    pub profiles: Option<ProfilesExtension>,
 }
 
 /// The request for sticky events.
@@ -110,6 +112,15 @@ pub struct StickyExtension {
     pub limit: usize,
     /// The client has the sticky events at or before this.
     pub since: Option<Position>,
+}
+
+/// The request for profiles.
+#[derive(Debug, Clone)]
+pub struct ProfilesExtension {
+    /// The rooms whose users' profiles are wanted; changed ones are, of all users who share a room.
+    pub rooms: ExtensionRooms,
+    /// The names of the fields that are wanted; `None`: all.
+    pub fields: Option<Vec<String>>,
 }
 
 /// The request for messages to the device.

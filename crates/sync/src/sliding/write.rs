@@ -13,7 +13,7 @@ use super::lists::Selection;
 use super::pos::Pos;
 use super::request::Form;
 use super::room::{Hero, RoomUpdate, Update};
-use crate::delta::{AccountData, TimelineDelta};
+use crate::delta::{AccountData, ProfileUpdate, ProfileUpdates, TimelineDelta};
 use plexus_store::RoomNid;
 
 /// What a response says.
@@ -163,6 +163,9 @@ impl Writer<'_> {
                 extension.close();
             }
         }
+        if !updates.profiles.is_empty() {
+            write_profiles(members.key("org.matrix.msc4262.profiles"), &updates.profiles);
+        }
         if let Some(update) = updates.sticky.as_ref().filter(|update| !update.rooms.is_empty() || update.has_more) {
             self.sticky_events(members.key("org.matrix.msc4354.sticky_events"), update);
         }
@@ -244,6 +247,34 @@ fn write_e2ee(out: &mut String, update: &E2eeUpdate) {
         members.raw("device_one_time_keys_count", &counts.one_time_keys);
         members.raw("device_unused_fallback_key_types", &counts.unused_fallback_keys);
     }
+    members.close();
+}
+
+fn write_profiles(out: &mut String, updates: &ProfileUpdates) {
+    let mut members = ObjectWriter::open(out);
+    let mut users = ObjectWriter::open(members.key("users"));
+    for (user, update) in updates {
+        let ProfileUpdate::Fields(fields) = update else {
+            users.raw(user.as_str(), "null");
+            continue;
+        };
+        let mut changes = ObjectWriter::open(users.key(user.as_str()));
+        if fields.values().any(Option::is_some) {
+            let mut updated = ObjectWriter::open(changes.key("updated"));
+            for (field, value) in fields {
+                if let Some(value) = value {
+                    updated.raw(field, value);
+                }
+            }
+            updated.close();
+        }
+        if fields.values().any(Option::is_none) {
+            let removed = fields.iter().filter(|(_, value)| value.is_none());
+            changes.strings("removed", removed.map(|(field, _)| field.as_str()));
+        }
+        changes.close();
+    }
+    users.close();
     members.close();
 }
 

@@ -11,7 +11,7 @@ use plexus_rooms::TimelineEvent;
 use super::fields;
 use crate::delta::{
     AccountData, DeltaRequest, DeviceListDelta, EphemeralDelta, EventList, JoinedRoomDelta, KeyCounts, LeftRoomDelta,
-    RoomDelta, RoomSink, StrippedRoomDelta, Summary, SyncDelta, TimelineDelta,
+    ProfileUpdate, ProfileUpdates, RoomDelta, RoomSink, StrippedRoomDelta, Summary, SyncDelta, TimelineDelta,
 };
 use crate::filter::EventFormat;
 use crate::token::SyncToken;
@@ -33,6 +33,9 @@ pub(super) fn response(delta: SyncDelta<RoomsWriter<'_>>, now_ms: u64) -> String
             delta.presence.iter().map(|(user, view)| presence::event(user, view, now_ms)).collect();
         members.events("presence", events.iter().map(String::as_str));
     }
+    if !delta.profiles.is_empty() {
+        write_profiles(members.key("org.matrix.msc4429.users"), &delta.profiles);
+    }
     if !delta.messages.events.is_empty() {
         members.events("to_device", delta.messages.events.iter().map(String::as_str));
     }
@@ -43,6 +46,25 @@ pub(super) fn response(delta: SyncDelta<RoomsWriter<'_>>, now_ms: u64) -> String
     // A slow reader holds all of it.
     body.shrink_to_fit();
     body
+}
+
+fn write_profiles(out: &mut String, profiles: &ProfileUpdates) {
+    let mut users = ObjectWriter::open(out);
+    for (user, update) in profiles {
+        let mut members = ObjectWriter::open(users.key(user.as_str()));
+        match update {
+            ProfileUpdate::Left => members.raw("profile_updates", "null"),
+            ProfileUpdate::Fields(fields) => {
+                let mut updates = ObjectWriter::open(members.key("profile_updates"));
+                for (field, value) in fields {
+                    updates.raw(field, value.as_deref().unwrap_or("null"));
+                }
+                updates.close();
+            }
+        }
+        members.close();
+    }
+    users.close();
 }
 
 /// Returns the body of a response without changes.

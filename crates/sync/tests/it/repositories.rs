@@ -23,10 +23,10 @@ fn account_data_by_position() {
             write(&db, |tx| account_data::set(tx, &user(ALICE), account_data::Scope::default(), "b", "{}")).await;
         write(&db, |tx| account_data::set(tx, &user(BOB), account_data::Scope::default(), "b", "{}")).await;
         assert!(first < second);
-        let since_first = write(&db, move |tx| account_data::changed(tx, ALICE, first, second)).await;
+        let since_first = write(&db, move |tx| account_data::changed(tx, ALICE, Some(first), second)).await;
         assert_eq!(since_first.iter().map(|row| row.event_type.as_str()).collect::<Vec<_>>(), ["b"]);
         let third = write(&db, move |tx| account_data::set(tx, &user(ALICE), scope, "a", r#"{"n":2}"#)).await;
-        let changed = write(&db, move |tx| account_data::changed(tx, ALICE, second, third)).await;
+        let changed = write(&db, move |tx| account_data::changed(tx, ALICE, Some(second), third)).await;
         assert_eq!(changed.iter().map(|row| row.content.as_str()).collect::<Vec<_>>(), [r#"{"n":2}"#]);
         assert_eq!(write(&db, |tx| account_data::in_room(tx, ALICE, "!r:localhost")).await, changed);
         assert!(write(&db, |tx| account_data::get(tx, ALICE, "", "b")).await.is_some());

@@ -14,7 +14,7 @@ use plexus_rooms::{
 };
 use plexus_store::repo::account_data::{self, Scope};
 use plexus_store::{Database, DbError, repo};
-use plexus_sync::delta::{DeltaRequest, RoomDeltas, RoomSink, SyncDelta};
+use plexus_sync::delta::{DeltaRequest, ProfileFields, RoomDeltas, RoomSink, SyncDelta};
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
     DeltaParts, Filter, NewReceipt, Notifier, Presence, PresenceSettings, PresenceState, ReceiptType, Receipts,
@@ -264,7 +264,8 @@ impl Client<'_> {
     pub async fn delta_to<R: RoomSink>(&self, rooms: R) -> SyncDelta<R> {
         let SyncRequest { user, device, since, filter, full_state, state_after, .. } =
             self.next_request(Duration::ZERO);
-        let request = DeltaRequest { user, device, since, filter, full_state, state_after };
+        let request =
+            DeltaRequest { user, device, since, filter, full_state, state_after, profiles: ProfileFields::None };
         let engine = &self.server.engine;
         engine.deltas().read(&request, engine.now(), rooms).await.expect("a delta")
     }

@@ -11,7 +11,9 @@ use plexus_base::LongPoll;
 use plexus_http::{ApiError, Json, LongPolling, Query, RawJson, Requester, Session, State};
 use plexus_protocol::id::RoomId;
 use plexus_service::LocalEchoOrder;
-use plexus_sync::sliding::{ExtensionRooms, Extensions, Form, ListFilters, Pos, StickyExtension, ToDeviceExtension};
+use plexus_sync::sliding::{
+    ExtensionRooms, Extensions, Form, ListFilters, Pos, ProfilesExtension, StickyExtension, ToDeviceExtension,
+};
 use plexus_sync::{PresenceState, SlidingRequest, SlidingSync, SlidingSyncError};
 use serde::Deserialize;
 
@@ -32,6 +34,10 @@ const MAX_REQUIRED_STATE_OF_REQUEST: usize = 5_000;
 const MAX_TIMELINE_LIMIT: u64 = 1_000;
 /// The most entries in one filter of a list, and in the lists and rooms of an extension.
 const MAX_ENTRIES: usize = 1_000;
+/// The most fields of profiles that a client names; every response that changes something stores them.
+const MAX_PROFILE_FIELDS: usize = 50;
+/// The longest name of a field, in bytes (client-server API, "Profiles").
+const MAX_PROFILE_FIELD_BYTES: usize = 255;
 /// The most messages to the device in one response, as in Synapse.
 const MAX_TO_DEVICE: u64 = 100;
 
@@ -142,6 +148,16 @@ struct ExtensionsBody {
     /// MSC4480, under the name of MSC4354.
     #[serde(rename = "org.matrix.msc4354.sticky_events")]
     sticky_events: Option<StickyBody>,
+    #[serde(rename = "org.matrix.msc4262.profiles")]
+    profiles: Option<ProfilesBody>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ProfilesBody {
+    enabled: Option<bool>,
+    lists: Option<Vec<String>>,
+    rooms: Option<Vec<String>>,
+    fields: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,6 +196,7 @@ impl ExtensionsBody {
             receipts: rooms(self.receipts)?,
             typing: rooms(self.typing)?,
             sticky_events: self.sticky_events.map_or(Ok(None), StickyBody::extension)?,
+            profiles: self.profiles.map_or(Ok(None), ProfilesBody::extension)?,
         })
     }
 }
@@ -205,6 +222,18 @@ impl StickyBody {
 fn extension_token(extension: &str, since: &str) -> Result<i64, ApiError> {
     let position = since.parse::<i64>().ok().filter(|position| *position >= 0);
     position.ok_or_else(|| ApiError::invalid_param(format!("extensions.{extension}.since: not a token of this server")))
+}
+
+impl ProfilesBody {
+    fn extension(self) -> Result<Option<ProfilesExtension>, ApiError> {
+        let Self { enabled, lists, rooms, fields } = self;
+        let fits = |names: &Vec<String>| {
+            names.len() <= MAX_PROFILE_FIELDS && names.iter().all(|name| name.len() <= MAX_PROFILE_FIELD_BYTES)
+        };
+        require(fields.as_ref().is_none_or(fits), "extensions: too many or too long names of profile fields")?;
+        let rooms = RoomsBody { enabled, lists, rooms }.extension()?;
+        Ok(rooms.map(|rooms| ProfilesExtension { rooms, fields }))
+    }
 }
 
 impl RoomsBody {

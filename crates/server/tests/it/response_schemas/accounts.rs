@@ -12,6 +12,7 @@ pub(super) async fn use_all(stage: &Stage) {
     devices(stage).await;
     register(stage).await;
     addresses(stage).await;
+    moderate(stage).await;
 }
 
 async fn discover(stage: &Stage) {
@@ -92,6 +93,19 @@ async fn addresses(stage: &Stage) {
     let address = json!({ "medium": "email", "address": "a@example.org" });
     server.post(&format!("{C}/account/3pid/delete"), token, address.clone()).await;
     server.post(&format!("{C}/account/3pid/unbind"), token, address).await;
+}
+
+async fn moderate(stage: &Stage) {
+    let (server, admin) = (&stage.server, &stage.admin);
+    stage.get(&format!("{C}/admin/whois/{}", stage.alice.id)).await;
+    for (name, field) in [("lock", "locked"), ("suspend", "suspended")] {
+        let path = format!("/_matrix/client/v1/admin/{name}/{}", stage.bob.id);
+        server.get(&path, &stage.alice.token).await;
+        for value in [true, false] {
+            server.put(&path, &admin.token, json!({ field: value })).await.ok();
+            server.get(&path, &admin.token).await.ok();
+        }
+    }
 }
 
 /// What ends sessions, and accounts.

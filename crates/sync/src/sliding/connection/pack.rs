@@ -6,6 +6,7 @@ use plexus_store::varint::{push, push_signed, take, take_signed};
 use serde::{Deserialize, Serialize};
 
 use super::{Progress, RequiredState, SentRoom, SentState};
+use crate::delta::ProfileFields;
 
 /// The form that is written. States of another form are not read: the connection begins again.
 const FORM: u8 = 1;
@@ -15,12 +16,22 @@ const FORM: u8 = 1;
 struct Head {
     configs: Vec<Arc<RequiredState>>,
     has_account_data: bool,
+    #[serde(default, skip_serializing_if = "follows_none")]
+    profiles: ProfileFields,
+}
+
+fn follows_none(profiles: &ProfileFields) -> bool {
+    *profiles == ProfileFields::None
 }
 
 /// Returns the stored form of a state.
 pub(crate) fn pack(state: &SentState) -> Vec<u8> {
     let mut out = vec![FORM];
-    let head = Head { configs: state.configs.to_vec(), has_account_data: state.has_account_data };
+    let head = Head {
+        configs: state.configs.to_vec(),
+        has_account_data: state.has_account_data,
+        profiles: state.profiles.clone(),
+    };
     let head = serde_json::to_vec(&head).unwrap_or_default();
     push(&mut out, head.len() as u64);
     out.extend(head);
@@ -48,8 +59,8 @@ pub(crate) fn unpack(packed: &[u8]) -> Option<SentState> {
     let (&form, mut rest) = packed.split_first()?;
     let head_length = usize::try_from(take(&mut rest).filter(|_| form == FORM)?).ok()?;
     let (head, mut rest) = rest.split_at_checked(head_length)?;
-    let Head { configs, has_account_data } = serde_json::from_slice(head).ok()?;
-    let mut state = SentState { configs: Arc::new(configs), has_account_data, ..SentState::default() };
+    let Head { configs, has_account_data, profiles } = serde_json::from_slice(head).ok()?;
+    let mut state = SentState { configs: Arc::new(configs), has_account_data, profiles, ..SentState::default() };
     let mut nid = 0_i64;
     while !rest.is_empty() {
         nid = nid.checked_add(take_signed(&mut rest)?)?;

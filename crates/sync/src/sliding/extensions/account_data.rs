@@ -39,11 +39,12 @@ impl ExtensionReader<'_> {
         if rooms.state.has_account_data && from.is_some() {
             update.global = written.global;
         } else {
-            update.global = self.all_global().await?;
+            // A client that has left this out meanwhile may have what was deleted.
+            update.global = self.all_global(from.map(|_| 0)).await?;
             rooms.state.has_account_data = true;
             rooms.changed_by(StateChange::Durable);
         }
-        let mut missing: BTreeMap<Position, Vec<(RoomNid, RoomId)>> = BTreeMap::new();
+        let mut missing: BTreeMap<Option<Position>, Vec<(RoomNid, RoomId)>> = BTreeMap::new();
         let mut written_rooms = written.rooms;
         for nid in wanted {
             let (Some(sent), Some(id)) = (rooms.state.room(*nid), self.id(*nid)) else { continue };
@@ -51,7 +52,7 @@ impl ExtensionReader<'_> {
                 Some(_) if sent.account_data == Progress::Live => {
                     update.rooms.extend(written_rooms.remove(id.as_str()).map(|data| (id, data)));
                 }
-                since => missing.entry(since.unwrap_or(0)).or_default().push((*nid, id)),
+                since => missing.entry(since).or_default().push((*nid, id)),
             }
         }
         for (since, of_rooms) in missing {
@@ -86,12 +87,12 @@ impl ExtensionReader<'_> {
         self.mark_unsent(&written.rooms, from, rooms).await
     }
 
-    /// Returns all global account data.
-    async fn all_global(&self) -> Result<Vec<AccountData>, DbError> {
+    /// Returns all global account data; see [`repo::account_data::changed`] for what was deleted.
+    async fn all_global(&self, since: Option<Position>) -> Result<Vec<AccountData>, DbError> {
         let (user, upto) = (self.context.request.user.to_string(), self.context.now.position);
         let read = move |tx: &mut Tx<'_>| {
             let rules = repo::push_rules::get(tx, &user)?;
-            Ok::<_, DbError>((repo::account_data::changed_in_rooms(tx, &user, &[""], 0, upto)?, rules))
+            Ok::<_, DbError>((repo::account_data::changed_in_rooms(tx, &user, &[""], since, upto)?, rules))
         };
         let (rows, rules) = self.context.parts.db.read(read).await?;
         let mut global = vec![self.push_rules(rules.as_ref().map(|(rules, _)| rules.as_str()))?];
@@ -109,7 +110,7 @@ impl ExtensionReader<'_> {
         let key = user.to_string();
         let read = move |tx: &mut Tx<'_>| {
             let rules = repo::push_rules::get(tx, &key)?;
-            Ok::<_, DbError>((repo::account_data::changed(tx, &key, from, upto)?, rules))
+            Ok::<_, DbError>((repo::account_data::changed(tx, &key, Some(from), upto)?, rules))
         };
         let (rows, rules) = self.context.parts.db.read(read).await?;
         if let Some((rules, _)) = rules.filter(|(_, position)| *position > from && *position <= upto) {
@@ -131,7 +132,7 @@ impl ExtensionReader<'_> {
         Ok(AccountData { event_type: "m.push_rules".to_owned(), content: push_rules::content(&rules)? })
     }
 
-    async fn in_rooms(&self, ids: Vec<String>, since: Position) -> Result<Vec<Row>, DbError> {
+    async fn in_rooms(&self, ids: Vec<String>, since: Option<Position>) -> Result<Vec<Row>, DbError> {
         let (user, upto) = (self.context.request.user.to_string(), self.context.now.position);
         let read = move |tx: &mut Tx<'_>| {
             let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
