@@ -42,6 +42,7 @@ mod reporting;
 mod room;
 pub mod routes;
 mod rtc;
+mod search;
 mod sending;
 pub mod services;
 mod session;

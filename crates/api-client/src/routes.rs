@@ -13,7 +13,7 @@ use crate::{
     space,
 };
 use crate::{config, filter, peeking, presence, push, read_marker, receipt, sync, tag, to_device, typing};
-use crate::{rendezvous, state, threads, user_directory};
+use crate::{rendezvous, search, state, threads, user_directory};
 
 const KIB: usize = 1024;
 
@@ -364,4 +364,5 @@ fn profiles(r: &mut Routes<Api>) {
     r.put(ALL, "/profile/{user_id}/{field}", profile::set_profile_field::handle).body_up_to(EVENT);
     r.delete(ALL, "/profile/{user_id}/{field}", profile::delete_profile_field::handle);
     r.post(ALL, "/user_directory/search", user_directory::search_users::handle);
+    r.post(ALL, "/search", search::search_events::handle);
 }

@@ -14,6 +14,7 @@ use plexus_media::{Downloads, MediaStore};
 use plexus_net::FederationClient;
 use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms, UserDirectory};
 use plexus_service::rendezvous::RendezvousSessions;
+use plexus_service::search::Search;
 use plexus_service::{
     ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries,
     Reports, RoomResolver, UserDeactivation,
@@ -54,6 +55,7 @@ plexus_http::services! {
         pub event_sender: Arc<EventSender>,
         pub client_events: Arc<ClientEventSender>,
         pub delayed_events: DelayedEvents,
+        pub search: Option<Arc<Search>>,
         pub room_creator: Arc<RoomCreator>,
         pub registration: Registration,
         pub membership_changer: Arc<MembershipChanger>,

@@ -29,6 +29,7 @@ pub use model::cache_size::CacheSize;
 pub use model::current_state::CurrentState;
 pub use model::erased_users::ErasedUsers;
 pub use model::heroes::heroes_among;
+pub use model::index_progress::IndexProgress;
 pub use model::limits::{Authority, LimitError, MembershipLimits};
 pub use model::memberships::{Memberships, UserRooms};
 pub use model::partial_state::StatePending;

@@ -9,6 +9,7 @@ mod followers;
 mod foundation;
 mod media;
 mod rooms;
+mod search;
 pub(crate) mod settings;
 
 use std::sync::Arc;

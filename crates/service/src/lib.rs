@@ -21,6 +21,7 @@
 //! | [`rendezvous`] | sessions by which two devices exchange messages |
 //! | `reports` | [`Reports`]: what users report to administrators |
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
+//! | [`search`] | finding messages, and their index |
 //! | [`tasks`] | scheduled tasks: work that is done later, also after a restart |
 //! | `timeline_page` | [`TimelineReader`]: pages of a timeline, across gaps |
 //! | `unused_devices` | [`UnusedDevices`]: deleting devices that were not used for a long time |
@@ -46,6 +47,7 @@ mod remote_room_summaries;
 pub mod rendezvous;
 mod reports;
 mod room_resolver;
+pub mod search;
 pub mod tasks;
 mod timeline_page;
 mod unused_devices;

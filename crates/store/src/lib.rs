@@ -9,7 +9,7 @@
 //! - [`migrate`]: the schema
 //! - [`maintenance`]: `plexus db check` and `plexus db stats`
 //! - [`event_key`], [`pdu_json`]: the stored forms of event ids and events
-//! - [`words`]: names as searchable words
+//! - [`full_text`], [`words`]: messages, and names, as searchable words
 //! - [`repo`]: the repositories
 
 #![warn(missing_docs, unreachable_pub)]
@@ -18,6 +18,7 @@ pub mod change;
 pub mod db;
 pub mod event_key;
 mod follow;
+pub mod full_text;
 pub mod maintenance;
 pub mod pdu_json;
 pub mod repo;

@@ -21,7 +21,8 @@ pub fn words(text: &str) -> Vec<String> {
         }
         word.clear();
     };
-    for character in folded(text).chars() {
+    let start: String = text.chars().take(MAX_CHARACTERS).collect();
+    for character in folded(&start).chars() {
         if !character.is_alphanumeric() {
             end(&mut word);
         } else if stands_alone(character) {
@@ -38,9 +39,8 @@ pub fn words(text: &str) -> Vec<String> {
 
 /// Folds differences of case and composition, via upper case, so that "ß" becomes "ss" and both forms of a small sigma
 /// become one.
-fn folded(text: &str) -> String {
-    let composed = text.chars().take(MAX_CHARACTERS).nfkc();
-    let folded = composed.flat_map(char::to_uppercase).flat_map(char::to_lowercase);
+pub(crate) fn folded(text: &str) -> String {
+    let folded = text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase);
     folded.nfkc().collect()
 }
 

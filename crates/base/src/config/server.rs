@@ -62,7 +62,7 @@ options! {
         /// Whether only server administrators may invite.
         acts block_non_admin_invites: bool = false,
         /// Whether messages can be searched.
-        later enable_search: bool = true,
+        acts enable_search: bool = true,
         /// Addresses that outgoing requests must not contact: push gateways, identity servers, other servers.
         acts ip_range_blacklist: Vec<IpRange> = private_ranges(),
         /// Exceptions from `ip_range_blacklist`.

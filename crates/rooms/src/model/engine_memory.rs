@@ -9,11 +9,11 @@ use tokio::sync::Notify;
 
 use crate::model::erased_users::ErasedUsers;
 use crate::model::event_cache::EventCache;
+use crate::model::index_progress::IndexProgress;
 use crate::model::interner::Interner;
 use crate::model::loaded_rooms::LoadedRooms;
 use crate::model::memberships::Memberships;
 use crate::model::sticky_events::StickyEvents;
-use crate::model::user_directory_progress::UserDirectoryProgress;
 
 /// What commits update. Owned by this process, which follows the commits ([`crate::write::follower`]).
 pub(crate) struct EngineMemory {
@@ -24,7 +24,7 @@ pub(crate) struct EngineMemory {
     pub(crate) events: Arc<EventCache>,
     pub(crate) erased: ErasedUsers,
     pub(crate) sticky: StickyEvents,
-    pub(crate) directory: UserDirectoryProgress,
+    pub(crate) directory: IndexProgress,
     pub(crate) snapshots: Arc<state_snapshots::Recent>,
     /// Whether users forget a room when they leave it or are kicked or banned.
     pub(crate) forget_on_leave: bool,

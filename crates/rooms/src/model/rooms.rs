@@ -18,6 +18,7 @@ use crate::model::cache_size::CacheSize;
 use crate::model::engine_memory::EngineMemory;
 use crate::model::erased_users::ErasedUsers;
 use crate::model::event_cache::EventCache;
+use crate::model::index_progress::IndexProgress;
 use crate::model::interner::Interner;
 use crate::model::limits::LimitError;
 use crate::model::load::{self, LoadedRoom};
@@ -31,7 +32,6 @@ use crate::model::state_map::{OWN_CONTENT_ONLY, StateEntry};
 use crate::model::sticky_events::StickyEvents;
 use crate::model::stored_events;
 use crate::model::summary_cache::SummaryCache;
-use crate::model::user_directory_progress::UserDirectoryProgress;
 
 /// The maximum time that a request waits for the rest of a room's state.
 const FULL_STATE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -84,7 +84,7 @@ impl Rooms {
             events,
             erased: ErasedUsers::default(),
             sticky: StickyEvents::new(sticky_events, clock.clone()),
-            directory: UserDirectoryProgress::default(),
+            directory: IndexProgress::default(),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             forget_on_leave,
             guest_access_ended: Notify::new(),

@@ -14,7 +14,7 @@ use super::rooms::RoomServices;
 
 impl From<&Engine> for plexus_api_client::Services {
     fn from(engine: &Engine) -> Self {
-        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, media, shared, delayed, .. } = engine;
+        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, media, shared, delayed, search, .. } = engine;
         Self {
             config: Arc::clone(&foundation.config),
             clock: foundation.clock.clone(),
@@ -57,6 +57,7 @@ impl From<&Engine> for plexus_api_client::Services {
             local_echo_order: Arc::clone(&shared.local_echo_order),
             client_events: Arc::clone(&shared.client_events),
             delayed_events: delayed.events.clone(),
+            search: search.search.clone(),
             registration: shared.registration.clone(),
             deactivation: shared.deactivation.clone(),
             reports: shared.reports.clone(),

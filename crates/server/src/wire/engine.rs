@@ -17,6 +17,7 @@ use super::followers::{DeliveryServices, E2eeServices, SyncServices};
 use super::foundation::{Foundation, Parts};
 use super::media::MediaServices;
 use super::rooms::RoomServices;
+use super::search::SearchServices;
 use super::{BACKGROUND_PATIENCE, settings};
 use crate::start_error::StartError;
 
@@ -32,6 +33,7 @@ pub(super) struct Engine {
     pub(super) media: MediaServices,
     pub(super) shared: SharedServices,
     pub(super) delayed: DelayedServices,
+    pub(super) search: SearchServices,
 }
 
 /// The services that the APIs and commands share.
@@ -77,7 +79,8 @@ impl Engine {
         let shared = SharedServices::build(&foundation, &outgoing, &rooms, &accounts, &sync)?;
         let SharedServices { rate_limits, client_events, .. } = &shared;
         let delayed = DelayedServices::build(&foundation, &rooms, &accounts, rate_limits, client_events).await?;
-        Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, delayed })
+        let search = SearchServices::build(&foundation, &rooms);
+        Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, delayed, search })
     }
 
     /// Starts the background work.
@@ -93,7 +96,9 @@ impl Engine {
         self.e2ee.start_background(background);
         self.delivery.start_background(background);
         self.media.start_background(background).await?;
-        self.delayed.start_background(&self.foundation, self.media.task_handlers()).await
+        let handlers = self.media.task_handlers().into_iter().chain([self.search.task_handler()]);
+        self.delayed.start_background(&self.foundation, handlers).await?;
+        self.search.start_background(&self.foundation).await
     }
 }
 

@@ -88,6 +88,9 @@ mod room {
 mod rtc {
     mod transports;
 }
+mod search {
+    mod search_events;
+}
 mod session {
     mod get_login_token;
     mod login;

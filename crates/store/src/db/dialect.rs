@@ -1,8 +1,17 @@
 //! One SQL text for two databases: the few differences are rewritten here.
 
 /// Returns a statement for SQLite: `$1` becomes `?1` (SQLite numbers `$1` by appearance, not by its digits) and `=
-/// ANY($1)` becomes `IN rarray(?1)`.
+/// ANY($1)` becomes `IN rarray(?1)`. A text search, `t.words @@ CAST(.. AS TSQUERY)`, becomes one of SQLite's FTS5 in
+/// all columns of the table.
 pub(super) fn sqlite_statement(sql: &str) -> String {
+    if sql.contains("TSQUERY") || sql.contains("TSVECTOR") {
+        let fts5 = sql.replace(".words @@ ", " MATCH ");
+        return sqlite_placeholders(&fts5.replace("AS TSQUERY", "AS TEXT").replace("AS TSVECTOR", "AS TEXT"));
+    }
+    sqlite_placeholders(sql)
+}
+
+fn sqlite_placeholders(sql: &str) -> String {
     let mut out = String::with_capacity(sql.len() + 16);
     let mut rest = sql;
     while let Some(at) = rest.find(['\'', '$', '=']) {
@@ -34,11 +43,13 @@ fn any_list(text: &str) -> Option<(&str, &str)> {
     Some((&text[..end], text[end..].trim_start().strip_prefix(')')?))
 }
 
-/// Returns a migration for SQLite.
+/// Returns a migration for SQLite. Statements in `/* SQLITE: ... :SQLITE */` are for it alone.
 pub(super) fn sqlite_schema(sql: &str) -> String {
     sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")
         .replace("BYTEA", "BLOB")
         .replace("/* WITHOUT ROWID */", "WITHOUT ROWID")
+        .replace("/* SQLITE: ", "")
+        .replace(" :SQLITE */", "")
 }
 
 /// Returns a migration for PostgreSQL: a lone integer key numbers itself when an INSERT omits it, as in SQLite. Text
@@ -154,6 +165,14 @@ mod tests {
         assert_eq!(
             sqlite_statement("SELECT '$1=' FROM t WHERE b = $2 AND a = ANY($1) AND c=$3"),
             "SELECT '$1=' FROM t WHERE b = ?2 AND a IN (SELECT value FROM rarray(?1)) AND c=?3"
+        );
+    }
+
+    #[test]
+    fn text_searches_are_those_of_fts5() {
+        assert_eq!(
+            sqlite_statement("SELECT a FROM t WHERE t.words @@ CAST($1 AS TSQUERY) AND c = $2"),
+            "SELECT a FROM t WHERE t MATCH CAST(?1 AS TEXT) AND c = ?2"
         );
     }
 

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use super::connection::{Connection, Sent};
 use super::value::Param;
-use super::{DbError, Row, ToSql};
+use super::{Backend, DbError, Row, ToSql};
 use crate::Position;
 use crate::change::Change;
 
@@ -58,6 +58,12 @@ impl<'c> Tx<'c> {
             Some(error) => Err(error),
             None => Ok(result),
         }
+    }
+
+    /// Returns the kind of database.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.conn.backend()
     }
 
     /// Marks the closure as alone in its transaction.

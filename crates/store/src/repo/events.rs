@@ -420,6 +420,7 @@ pub fn set_past_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -
         "UPDATE events SET position = $2, late = 1 WHERE event_nid = $1",
         positions.iter().map(|(event, position)| [event.to_param(), position.to_param()]),
     )?;
+    super::search_progress::queue(tx, positions)?;
     super::relations::set_positions(tx, positions)
 }
 

@@ -3,7 +3,7 @@
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
 
-use super::{other_changes, users};
+use super::{other_changes, search_progress, users};
 pub use crate::change::RoomMembership;
 use crate::db::{FromSqlError, Param, ToSql, ValueRef};
 use crate::{Any, DbError, FromSql, RoomNid, Row, Tx, UserNid, first, readable};
@@ -94,6 +94,9 @@ pub fn set(tx: &mut Tx<'_>, rows: &[(Member, RoomMembership)]) -> Result<(), DbE
             ]
         }),
     )?;
+    for (_, row) in rows.iter().filter(|(member, row)| member.is_local && row.forgotten) {
+        search_progress::forget_room(tx, row.room)?;
+    }
     let is_entry = |kind| matches!(kind, Membership::Join | Membership::Knock);
     let entering = rows.iter().filter(|(member, row)| member.is_local && is_entry(row.kind));
     let entering: Vec<UserNid> = entering.map(|(member, _)| member.user_nid).collect();
@@ -110,6 +113,7 @@ pub fn forget(tx: &mut Tx<'_>, user: &UserId, room: RoomNid) -> Result<bool, DbE
     )?;
     if changed == 1 {
         other_changes::record_forgotten(tx, user, room)?;
+        search_progress::forget_room(tx, room)?;
     }
     Ok(changed == 1)
 }

@@ -111,8 +111,8 @@ fn file(place: &TestPlace) -> Option<(Vec<u8>, Vec<PathBuf>)> {
     Some((std::fs::read(&path).unwrap(), beside))
 }
 
-/// Column types both databases mean the same by.
-const TYPES: [&str; 3] = ["BIGINT", "TEXT", "BYTEA"];
+/// Column types both databases mean the same by, and the type of PostgreSQL's table of searchable words.
+const TYPES: [&str; 4] = ["BIGINT", "TEXT", "BYTEA", "TSVECTOR"];
 
 #[test]
 fn migrations_are_numbered_and_use_the_allowed_types() {

@@ -57,7 +57,10 @@ pub async fn entered(rooms: &Rooms, room: &Room) {
 
 /// Returns the room that this one has replaced. Both rooms have to name each other: anybody can create a room with any
 /// predecessor.
-async fn predecessor(rooms: &Rooms, room: &Room) -> Result<Option<Arc<Room>>, DbError> {
+///
+/// # Errors
+/// When the database fails.
+pub async fn predecessor(rooms: &Rooms, room: &Room) -> Result<Option<Arc<Room>>, DbError> {
     let view = room.view();
     let create = view.event_in_memory("m.room.create", "");
     let id = create.and_then(|create| create.content().get_object("predecessor")?.get_str("room_id")?.try_into().ok());

@@ -140,6 +140,11 @@ impl Asker {
             "/rooms/{room_id}/upgrade" => json!({ "new_version": "11", "additional_creators": ["@x:test.example"] }),
             "/publicRooms" => json!({ "since": "x", "filter": { "generic_search_term": "x", "room_types": ["x"] } }),
             "/user_directory/search" => json!({ "search_term": "x" }),
+            "/search" => {
+                let groupings = json!({ "group_by": [{ "key": "sender" }] });
+                json!({ "search_categories": { "room_events": { "search_term": "x", "keys": ["content.body"],
+                    "order_by": "recent", "filter": { "rooms": [room] }, "groupings": groupings } } })
+            }
             "/directory/room/{room_alias}" => json!({ "room_id": room }),
             "/directory/list/room/{room_id}" => json!({ "visibility": "private" }),
             "/join/{room_id_or_alias}" | "/knock/{room_id_or_alias}" | "/rooms/{room_id}/join" => {

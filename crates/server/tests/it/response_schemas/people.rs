@@ -11,6 +11,9 @@ pub(super) async fn use_all(stage: &Stage) {
     push(stage).await;
     let directory = json!({ "search_term": "bob", "limit": 5 });
     stage.post(&format!("{C}/user_directory/search"), directory).await;
+    let found = json!({ "search_term": "hello", "event_context": { "include_profile": true }, "include_state": true,
+        "groupings": { "group_by": [{ "key": "room_id" }, { "key": "sender" }] } });
+    stage.post(&format!("{C}/search"), json!({ "search_categories": { "room_events": found } })).await;
     stage.post(&format!("{C}/users/{}/report", stage.bob.id), json!({ "reason": "rude" })).await;
     stage.get(&format!("/_matrix/client/v1/mutual_rooms?user_id={}", stage.bob.id)).await;
 }
