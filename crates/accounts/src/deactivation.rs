@@ -2,7 +2,8 @@
 
 use plexus_protocol::id::UserId;
 use plexus_store::repo::{
-    account_data, delayed_events, device_keys, device_lists, erasure, key_backup, profiles, pushers, users,
+    account_data, delayed_events, device_keys, device_lists, erasure, key_backup, profiles, pushers,
+    thread_subscriptions, users,
 };
 use plexus_store::{Database, DbError};
 
@@ -44,6 +45,7 @@ impl Deactivation {
                     erasure::mark(tx, user_id.as_str())?;
                 }
                 account_data::delete_all(tx, user_id.as_str())?;
+                thread_subscriptions::delete_all(tx, user_id.as_str())?;
                 pushers::delete_all(tx, user_id.as_str())?;
                 delayed_events::delete_all(tx, user_id.as_str())?;
                 key_backup::delete_all(tx, user_id.as_str())

@@ -20,6 +20,7 @@ use plexus_base::config::Config;
 use plexus_http::{ApiError, Requester};
 use plexus_protocol::push_rules::{PushRule, RuleKind, UserRulesError};
 use plexus_store::Database;
+use plexus_sync::PredefinedRules;
 use plexus_sync::push_rules::{self, PushRulesError, RuleLimits};
 
 /// Parses the kind of a rule that is to be changed.
@@ -33,9 +34,15 @@ fn unrecognized_path() -> ApiError {
 }
 
 /// Returns the rule named in the path.
-async fn find_rule(db: &Database, requester: &Requester, kind: &str, rule_id: &str) -> Result<PushRule, ApiError> {
+async fn find_rule(
+    db: &Database,
+    predefined: PredefinedRules,
+    requester: &Requester,
+    kind: &str,
+    rule_id: &str,
+) -> Result<PushRule, ApiError> {
     let kind = RuleKind::from_name(kind).ok_or_else(unrecognized_path)?;
-    let rules = push_rules::of_user(db, &requester.user_id).await?;
+    let rules = push_rules::of_user(db, &requester.user_id, predefined).await?;
     rules.get(kind, rule_id).cloned().ok_or_else(|| ApiError::not_found("The push rule was not found"))
 }
 

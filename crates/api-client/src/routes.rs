@@ -317,6 +317,12 @@ fn room_events(r: &mut Routes<Api>) {
     }
     r.get(Client::V1, "/rooms/{room_id}/timestamp_to_event", room::get_event_by_timestamp::handle);
     r.get(Client::V1, "/rooms/{room_id}/threads", threads::get_threads::handle);
+    let subscription = "/io.element.msc4306/rooms/{room_id}/thread/{root}/subscription";
+    r.get(Client::UNSTABLE, subscription, threads::get_thread_subscription::handle);
+    r.put(Client::UNSTABLE, subscription, threads::subscribe_thread::handle);
+    r.delete(Client::UNSTABLE, subscription, threads::unsubscribe_thread::handle);
+    let changes = "/io.element.msc4308/thread_subscriptions";
+    r.get(Client::UNSTABLE, changes, threads::get_thread_subscriptions_changes::handle);
     for prefixes in [Client::V1, Client::UNSTABLE] {
         r.get(prefixes, "/rooms/{room_id}/relations/{event_id}", relations::get_relating_events::handle);
         r.get(

@@ -16,11 +16,14 @@ use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms,
 use plexus_service::rendezvous::RendezvousSessions;
 use plexus_service::search::Search;
 use plexus_service::{
-    ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries,
-    Reports, RoomResolver, UserDeactivation,
+    ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, RateLimits, Registration, RelatedRedactions,
+    RemoteRoomSummaries, Reports, RoomResolver, UserDeactivation,
 };
 use plexus_store::Database;
-use plexus_sync::{EventStream, Filters, Notifications, Presence, Receipts, SlidingSync, SyncEngine, ToDevice, Typing};
+use plexus_sync::{
+    EventStream, Filters, Notifications, PredefinedRules, Presence, Receipts, SlidingSync, SyncEngine,
+    ThreadSubscriptions, ToDevice, Typing,
+};
 
 plexus_http::services! {
     /// All services of the client-server API's endpoints; the server's `wire` builds them.
@@ -56,6 +59,7 @@ plexus_http::services! {
         pub client_events: Arc<ClientEventSender>,
         pub delayed_events: DelayedEvents,
         pub search: Option<Arc<Search>>,
+        pub related_redactions: RelatedRedactions,
         pub room_creator: Arc<RoomCreator>,
         pub registration: Registration,
         pub membership_changer: Arc<MembershipChanger>,
@@ -63,6 +67,8 @@ plexus_http::services! {
         pub user_directory: Arc<UserDirectory>,
         pub sync: Arc<SyncEngine>,
         pub event_stream: Arc<EventStream>,
+        pub thread_subscriptions: ThreadSubscriptions,
+        pub predefined_rules: PredefinedRules,
         pub sliding_sync: Arc<SlidingSync>,
         pub filters: Arc<Filters>,
         pub receipts: Arc<Receipts>,

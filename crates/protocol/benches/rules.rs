@@ -201,7 +201,7 @@ fn push_rules() {
     let mention = message(r#"{"body":"Alice: hello","msgtype":"m.text","m.mentions":{"user_ids":["@alice:a"]}}"#);
     let levels = PowerLevels::new(VERSION.rules(), &[], None);
     let room = RoomContext { member_count: 100, power_levels: Some(&levels) };
-    let owner = Owner { user_id: &owner, display_name: Some("Alice") };
+    let owner = Owner { user_id: &owner, display_name: Some("Alice"), thread_subscribed: None };
     println!("\npush rules, per event and rule set");
     for (name, content) in [("plain message", &plain), ("mention", &mention)] {
         let event = EventView {

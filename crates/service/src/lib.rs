@@ -14,6 +14,7 @@
 //! | `member_events` | [`SendingAccount`], [`MemberEventError`]: member events that set memberships |
 //! | `rate_limits` | [`RateLimits`]: the limiters of `rc_*` |
 //! | `registration` | [`Registration`]: a new account and its first rooms |
+//! | `related_redactions` | [`RelatedRedactions`]: redacting the events that relate to a redacted one |
 //! | `remote_keys` | [`claim_remote_keys`]: one-time keys of other servers' users |
 //! | `remote_profiles` | [`remote_profile`] |
 //! | `remote_public_rooms` | [`remote_public_rooms`]: other servers' room directories |
@@ -40,6 +41,7 @@ pub mod media_tasks;
 mod member_events;
 mod rate_limits;
 mod registration;
+mod related_redactions;
 mod remote_keys;
 mod remote_profiles;
 mod remote_public_rooms;
@@ -62,6 +64,7 @@ pub use local_echo_order::LocalEchoOrder;
 pub use member_events::{MemberEventError, SendingAccount};
 pub use rate_limits::RateLimits;
 pub use registration::Registration;
+pub use related_redactions::{RelatedRedaction, RelatedRedactions, RelatedRedactor};
 pub use remote_keys::{KeyFailures, claim_remote_keys, key_failure, remote_key_timeout};
 pub use remote_profiles::{RemoteProfileError, remote_profile};
 pub use remote_public_rooms::remote_public_rooms;

@@ -87,7 +87,7 @@ pub enum Change {
     },
     /// A read receipt moved.
     Receipt(Arc<Receipt>),
-    /// A user's account data, tags or push rules changed.
+    /// A user's account data, tags, push rules or subscriptions to threads changed.
     AccountData {
         /// The user.
         user: UserId,

@@ -55,6 +55,7 @@ pub mod server_keys;
 pub mod sliding_sync;
 pub mod state_snapshots;
 pub mod sticky_events;
+pub mod thread_subscriptions;
 pub mod timeline_gaps;
 pub mod to_device;
 pub mod tokens;

@@ -8,7 +8,7 @@
 //! - [`unread`], [`notifications`]: unread counts and the events they count, by push rules ([`settings`]) and
 //!   [`receipts`]
 //! - [`typing`], [`presence`]: in memory only, numbered by [`ephemeral`]
-//! - [`to_device`], [`push_rules`], [`tags`]: what clients write for devices
+//! - [`to_device`], [`push_rules`], [`tags`], [`thread_subscriptions`]: what clients write for devices
 //! - [`history`]: reading timelines, memory first
 
 #![warn(missing_docs, unreachable_pub)]
@@ -27,6 +27,7 @@ pub mod receipts;
 pub mod settings;
 pub mod sliding;
 pub mod tags;
+pub mod thread_subscriptions;
 pub mod to_device;
 pub mod token;
 pub mod typing;
@@ -41,8 +42,9 @@ pub use notifications::Notifications;
 pub use notifier::Notifier;
 pub use presence::{Presence, PresenceSettings, PresenceState};
 pub use receipts::{NewReceipt, ReceiptType, Receipts};
-pub use settings::SettingsCache;
+pub use settings::{PredefinedRules, SettingsCache, SettingsFeatures};
 pub use sliding::{SlidingRequest, SlidingSync, SlidingSyncError, SlidingSyncParts};
+pub use thread_subscriptions::ThreadSubscriptions;
 pub use to_device::{ToDevice, ToDeviceError};
 pub use token::SyncToken;
 pub use typing::Typing;

@@ -3,11 +3,10 @@
 use plexus_protocol::id::UserId;
 use plexus_protocol::push_rules::{
     Action, Condition, KnownCondition, NewRule, Placement, PushRule, RuleKind, Ruleset, UserRules, UserRulesError,
-    default_ruleset_with_legacy_mentions,
 };
 use plexus_store::{Database, DbError, repo};
 
-use crate::settings::{parse_rules, readable_or_default};
+use crate::settings::{PredefinedRules, parse_rules, readable_or_default};
 
 /// A change to a user's push rules.
 #[derive(Debug, Clone)]
@@ -77,10 +76,10 @@ pub enum PushRulesError {
 }
 
 /// Returns all push rules of a user, the predefined ones included.
-pub async fn of_user(db: &Database, user: &UserId) -> Result<Ruleset, DbError> {
+pub async fn of_user(db: &Database, user: &UserId, predefined: PredefinedRules) -> Result<Ruleset, DbError> {
     let key = user.to_string();
     let stored = db.read(move |tx| repo::push_rules::get(tx, &key)).await?;
-    Ok(readable_or_default(user, stored.as_ref().map(|(rules, _)| rules.as_str())))
+    Ok(readable_or_default(user, stored.as_ref().map(|(rules, _)| rules.as_str()), predefined))
 }
 
 /// Returns the content of `m.push_rules`: all rules, under `global`.
@@ -96,7 +95,11 @@ pub async fn change(
     kind: RuleKind,
     rule_id: &str,
     change: RuleChange,
+    predefined: PredefinedRules,
 ) -> Result<(), PushRulesError> {
+    if !predefined.has_kind(kind) {
+        return Err(UserRulesError::NotFound.into());
+    }
     let (user, rule_id) = (user.clone(), rule_id.to_owned());
     db.write(move |tx| {
         let stored = repo::push_rules::get(tx, user.as_str())?;
@@ -106,7 +109,7 @@ pub async fn change(
             RuleChange::Put { limits, .. } | RuleChange::SetActions { limits, .. } => Some(limits),
             RuleChange::Delete | RuleChange::Enable(_) => None,
         };
-        apply(&mut rules, &user, kind, &rule_id, change)?;
+        apply(&mut rules, &predefined.of(&user), kind, &rule_id, change)?;
         if let Some(limits) = limits {
             within(limits, rules.own_rules(), before, kind, &rule_id)?;
         }
@@ -169,12 +172,11 @@ fn searched_pieces(rules: &Ruleset) -> usize {
 
 fn apply(
     rules: &mut UserRules,
-    user: &UserId,
+    defaults: &Ruleset,
     kind: RuleKind,
     rule_id: &str,
     change: RuleChange,
 ) -> Result<(), UserRulesError> {
-    let defaults = default_ruleset_with_legacy_mentions(user);
     match change {
         RuleChange::Put { rule, before, after, .. } => {
             let placement = match (&before, &after) {
@@ -185,7 +187,7 @@ fn apply(
             rules.put(kind, rule_id, rule, placement)
         }
         RuleChange::Delete => rules.remove(kind, rule_id),
-        RuleChange::Enable(enabled) => rules.set_enabled(&defaults, kind, rule_id, enabled),
-        RuleChange::SetActions { actions, .. } => rules.set_actions(&defaults, kind, rule_id, actions),
+        RuleChange::Enable(enabled) => rules.set_enabled(defaults, kind, rule_id, enabled),
+        RuleChange::SetActions { actions, .. } => rules.set_actions(defaults, kind, rule_id, actions),
     }
 }

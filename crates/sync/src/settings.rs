@@ -6,10 +6,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
 use plexus_protocol::invite_permission::{InviteDecision, InvitePermissions};
-use plexus_protocol::push_rules::{CompiledRuleset, Ruleset, UserRules, default_ruleset_with_legacy_mentions};
+use plexus_protocol::push_rules::{
+    CompiledRuleset, RuleKind, Ruleset, UserRules, default_ruleset_with_legacy_mentions, thread_subscription_rules,
+};
 use plexus_rooms::model::invite_permissions::{INVITE_PERMISSION_TYPES, invite_permissions};
 use plexus_store::repo::account_data::AccountData;
-use plexus_store::{Database, DbError, Position, readable, repo};
+use plexus_store::{Database, DbError, Position, RoomNid, readable, repo};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 
@@ -29,6 +31,9 @@ pub struct UserSettings {
     pub ignored: HashSet<String>,
     /// Which invites the user accepts.
     pub invites: InvitePermissions,
+    /// The threads that the user has subscribed to, by room and root, and the positions at which the user did; `None`
+    /// where that is not in use.
+    pub threads: Option<HashMap<(RoomNid, String), Position>>,
     /// Shared by all users who have equal rules.
     pub rules: Arc<SharedRules>,
     /// Everything the user wrote at or before this is in here.
@@ -41,6 +46,47 @@ impl UserSettings {
     pub fn shows_invite_by(&self, sender: &UserId) -> bool {
         !self.ignored.contains(sender.as_str()) && self.invites.decide(sender) == InviteDecision::Allow
     }
+
+    /// Whether the user had subscribed to a thread at an event; `None` where subscriptions are not in use.
+    #[must_use]
+    pub fn is_subscribed(&self, room: RoomNid, root: &str, event: Position) -> Option<bool> {
+        let since = self.threads.as_ref()?.get(&(room, root.to_owned()));
+        Some(since.is_some_and(|since| event > *since))
+    }
+}
+
+/// The predefined rules, which depend on the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PredefinedRules {
+    /// Whether there are rules about subscriptions to threads (`msc4306_enabled`).
+    pub thread_subscriptions: bool,
+}
+
+impl PredefinedRules {
+    /// Returns the predefined rules of a user.
+    #[must_use]
+    pub fn of(self, user: &UserId) -> Ruleset {
+        let mut rules = default_ruleset_with_legacy_mentions(user);
+        if self.thread_subscriptions {
+            rules.postcontent = thread_subscription_rules();
+        }
+        rules
+    }
+
+    /// Whether users may have rules of a kind.
+    #[must_use]
+    pub fn has_kind(self, kind: RuleKind) -> bool {
+        kind != RuleKind::Postcontent || self.thread_subscriptions
+    }
+}
+
+/// The features that settings depend on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SettingsFeatures {
+    /// Whether users can filter invites by their sender.
+    pub invite_filtering: bool,
+    /// The predefined push rules.
+    pub rules: PredefinedRules,
 }
 
 /// A set of push rules ready for evaluation, identified by a number.
@@ -56,8 +102,7 @@ pub struct SharedRules {
 pub struct SettingsCache {
     db: Database,
     notifier: Arc<Notifier>,
-    /// Whether users can filter invites by their sender.
-    invite_filtering: bool,
+    features: SettingsFeatures,
     users: Cache<UserId, Arc<UserSettings>>,
     pool: Mutex<Pool>,
 }
@@ -73,13 +118,20 @@ struct Stored {
     rules: Option<String>,
     /// The account data of the types [`TYPES`].
     account_data: Vec<AccountData>,
+    threads: Option<HashMap<(RoomNid, String), Position>>,
 }
 
 impl SettingsCache {
-    /// Creates an empty cache. `invite_filtering`: whether users can filter invites by their sender.
+    /// Creates an empty cache.
     #[must_use]
-    pub fn new(db: Database, notifier: Arc<Notifier>, invite_filtering: bool) -> Self {
-        Self { db, notifier, invite_filtering, users: Cache::new(CACHE_CAPACITY), pool: Mutex::default() }
+    pub fn new(db: Database, notifier: Arc<Notifier>, features: SettingsFeatures) -> Self {
+        Self { db, notifier, features, users: Cache::new(CACHE_CAPACITY), pool: Mutex::default() }
+    }
+
+    /// Returns the predefined push rules.
+    #[must_use]
+    pub fn predefined_rules(&self) -> PredefinedRules {
+        self.features.rules
     }
 
     /// Returns a user's settings. Read from the database when they are not in memory or have changed.
@@ -92,20 +144,29 @@ impl SettingsCache {
         }
         let read_at = self.db.committed();
         let key = user.to_string();
+        let SettingsFeatures { invite_filtering, rules: predefined } = self.features;
         let stored = self
             .db
             .read(move |tx| {
+                let threads = if predefined.thread_subscriptions {
+                    let threads = repo::thread_subscriptions::of_user(tx, &key)?.into_iter();
+                    Some(threads.map(|row| ((row.room_nid, row.root), row.position)).collect())
+                } else {
+                    None
+                };
                 Ok::<_, DbError>(Stored {
+                    threads,
                     rules: repo::push_rules::get(tx, &key)?.map(|(rules, _)| rules),
                     account_data: repo::account_data::global_of_types(tx, &key, &TYPES)?,
                 })
             })
             .await?;
-        let ruleset = readable_or_default(user, stored.rules.as_deref());
+        let ruleset = readable_or_default(user, stored.rules.as_deref(), predefined);
         let ignored = stored.account_data.iter().find(|data| data.event_type == IGNORED_USERS);
         let settings = Arc::new(UserSettings {
             ignored: ignored.map(|data| ignored_users(&data.content)).unwrap_or_default(),
-            invites: invite_permissions(&stored.account_data, self.invite_filtering),
+            invites: invite_permissions(&stored.account_data, invite_filtering),
+            threads: stored.threads,
             rules: self.share(CompiledRuleset::new(&ruleset, user)),
             read_at,
         });
@@ -130,9 +191,9 @@ impl SettingsCache {
 
 /// Returns a user's complete push rules, from what is stored of them; the predefined ones alone, with a line in the
 /// log, when that cannot be read.
-pub fn readable_or_default(user: &UserId, stored: Option<&str>) -> Ruleset {
+pub fn readable_or_default(user: &UserId, stored: Option<&str>, predefined: PredefinedRules) -> Ruleset {
     let own = readable(parse_rules(user, stored)).unwrap_or_default();
-    own.merge(default_ruleset_with_legacy_mentions(user))
+    own.merge(predefined.of(user))
 }
 
 /// Returns a user's own part of the push rules, from what is stored.

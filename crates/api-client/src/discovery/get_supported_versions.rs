@@ -17,7 +17,7 @@ const VERSIONS: [&str; 27] = [
 ];
 
 /// Features that clients still look up by their unstable names. Only those that work are listed.
-const UNSTABLE_FEATURES: [&str; 13] = [
+const UNSTABLE_FEATURES: [&str; 15] = [
     // Lazy-loaded members, in the specification since r0.5.0.
     "m.lazy_load_members",
     // Cross-signing by its old name.
@@ -42,10 +42,14 @@ const UNSTABLE_FEATURES: [&str; 13] = [
     // Rooms in common with another user, by the unstable and by the specified path.
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
+    // `recurse` of `/relations`.
+    "org.matrix.msc3981",
+    // Redactions by `/send`.
+    "com.beeper.msc4169",
 ];
 
 /// Features that Synapse names and this server does not have.
-const MISSING_FEATURES: [&str; 19] = [
+const MISSING_FEATURES: [&str; 15] = [
     // Filters by label.
     "org.matrix.label_based_filtering",
     // The presence `busy`.
@@ -62,20 +66,12 @@ const MISSING_FEATURES: [&str; 19] = [
     "org.matrix.msc3881",
     // Messages by their relations, under the unstable name.
     "org.matrix.msc3874",
-    // Redacting related events, too.
-    "org.matrix.msc3912",
-    // Relations of relations, under the unstable name.
-    "org.matrix.msc3981",
     // Changing a profile without updating rooms.
     "org.matrix.msc4069",
     // Pushing every encrypted event.
     "org.matrix.msc4028",
     // Fields of profiles, under the unstable name.
     "uk.tcpip.msc4133",
-    // Subscriptions to threads.
-    "org.matrix.msc4306",
-    // Redactions through `/send`.
-    "com.beeper.msc4169",
     // A topological order of the first sync's timelines.
     "org.matrix.msc4445.initial_sync_timeline_topological_ordering",
     // Reasons of invites to a new room.
@@ -127,5 +123,9 @@ pub(crate) async fn handle(
     for name in ["org.matrix.msc4262", "org.matrix.msc4429"] {
         unstable_features.insert(name, config.server.include_profile_updates_in_sync);
     }
+    // Subscriptions to threads (MSC4306, MSC4308).
+    unstable_features.insert("org.matrix.msc4306", experimental.msc4306_enabled);
+    // Redacting the events that relate to a redacted one.
+    unstable_features.insert("org.matrix.msc3912", experimental.msc3912_enabled);
     JsonBody(Response { versions: &VERSIONS, unstable_features })
 }

@@ -2,6 +2,7 @@
 
 use plexus_http::{ApiError, Auth, JsonBody, Path, State};
 use plexus_store::Database;
+use plexus_sync::PredefinedRules;
 use serde::Serialize;
 
 use super::find_rule;
@@ -14,8 +15,9 @@ pub(crate) struct Response {
 pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
+    State(predefined): State<PredefinedRules>,
     Path((kind, rule_id)): Path<(String, String)>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let rule = find_rule(&db, &requester, &kind, &rule_id).await?;
+    let rule = find_rule(&db, predefined, &requester, &kind, &rule_id).await?;
     Ok(JsonBody(Response { enabled: rule.enabled }))
 }

@@ -3,6 +3,7 @@
 use plexus_http::{ApiError, Auth, JsonBody, State};
 use plexus_protocol::push_rules::Ruleset;
 use plexus_store::Database;
+use plexus_sync::PredefinedRules;
 use plexus_sync::push_rules;
 use serde::Serialize;
 
@@ -11,6 +12,10 @@ pub(crate) struct Response {
     global: Ruleset,
 }
 
-pub(crate) async fn handle(Auth(requester): Auth, State(db): State<Database>) -> Result<JsonBody<Response>, ApiError> {
-    Ok(JsonBody(Response { global: push_rules::of_user(&db, &requester.user_id).await? }))
+pub(crate) async fn handle(
+    Auth(requester): Auth,
+    State(db): State<Database>,
+    State(predefined): State<PredefinedRules>,
+) -> Result<JsonBody<Response>, ApiError> {
+    Ok(JsonBody(Response { global: push_rules::of_user(&db, &requester.user_id, predefined).await? }))
 }

@@ -4,6 +4,7 @@ use plexus_http::axum::extract::Request;
 use plexus_http::body::read;
 use plexus_http::{ApiError, Auth, Empty, Path, State};
 use plexus_store::Database;
+use plexus_sync::PredefinedRules;
 use plexus_sync::push_rules::{self, RuleChange};
 use serde_json::Value;
 
@@ -20,11 +21,12 @@ fn enabled(body: &[u8]) -> Result<bool, ApiError> {
 pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
+    State(predefined): State<PredefinedRules>,
     Path((kind, rule_id)): Path<(String, String)>,
     request: Request,
 ) -> Result<Empty, ApiError> {
     let kind = rule_kind(&kind)?;
     let change = RuleChange::Enable(enabled(&read(request).await?.bytes)?);
-    push_rules::change(&db, &requester.user_id, kind, &rule_id, change).await.map_err(change_error)?;
+    push_rules::change(&db, &requester.user_id, kind, &rule_id, change, predefined).await.map_err(change_error)?;
     Ok(Empty)
 }

@@ -27,7 +27,7 @@ pub(crate) struct Request {
     to: Option<String>,
     limit: Option<u64>,
     dir: Option<String>,
-    #[serde(default)]
+    #[serde(default, alias = "org.matrix.msc3981.recurse")]
     recurse: bool,
 }
 

@@ -54,7 +54,7 @@ options! {
         /// Push rules about polls.
         later msc3381_polls_enabled: bool = false,
         /// Redacting related events, too.
-        later msc3912_enabled: bool = false,
+        acts msc3912_enabled: bool = false,
         /// Extensible events.
         later msc1767_enabled: bool = false,
         /// State DAGs.
@@ -102,7 +102,7 @@ options! {
         /// Redacting all events of a banned user.
         later msc4293_enabled: bool = false,
         /// Subscriptions to threads.
-        later msc4306_enabled: bool = false,
+        acts msc4306_enabled: bool = false,
         /// Moving the read marker back.
         later msc4446_enabled: bool = false,
         /// Sticky events: clients get them for up to an hour, whatever else they have of the room. Calls use them.

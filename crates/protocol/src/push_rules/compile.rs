@@ -55,6 +55,8 @@ pub struct CompiledRuleset {
     pub(super) overrides: Vec<Rule>,
     /// Content rules, in order.
     pub(super) contents: Vec<Rule>,
+    /// Postcontent rules, in order.
+    pub(super) postcontents: Vec<Rule>,
     /// Room rules by room id, since there can be many.
     pub(super) rooms: HashMap<String, Rule>,
     /// Sender rules by user id.
@@ -68,7 +70,7 @@ impl Eq for CompiledRuleset {}
 
 impl Hash for CompiledRuleset {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for rule in self.overrides.iter().chain(&self.contents).chain(&self.underrides) {
+        for rule in self.overrides.iter().chain(&self.contents).chain(&self.postcontents).chain(&self.underrides) {
             rule.rule_id.hash(state);
             rule.tests.hash(state);
         }
@@ -97,6 +99,7 @@ pub(super) enum Test {
     DisplayName,
     MemberCount(Comparison, u64),
     NotificationPermission(String),
+    ThreadSubscription(bool),
     Never,
 }
 
@@ -125,6 +128,7 @@ impl CompiledRuleset {
         Self {
             overrides: in_order(RuleKind::Override).collect(),
             contents: in_order(RuleKind::Content).collect(),
+            postcontents: in_order(RuleKind::Postcontent).collect(),
             rooms: by_id(RuleKind::Room),
             senders: by_id(RuleKind::Sender),
             underrides: in_order(RuleKind::Underride).collect(),
@@ -135,7 +139,7 @@ impl CompiledRuleset {
 
 fn compile(kind: RuleKind, rule: &PushRule, owner: &UserId) -> Rule {
     let tests = match kind {
-        RuleKind::Override | RuleKind::Underride => {
+        RuleKind::Override | RuleKind::Postcontent | RuleKind::Underride => {
             rule.conditions.iter().flatten().map(|condition| test(condition, owner)).collect()
         }
         RuleKind::Content => {
@@ -167,6 +171,7 @@ fn test(condition: &Condition, owner: &UserId) -> Test {
             member_count(is).map_or(Test::Never, |(comparison, n)| Test::MemberCount(comparison, n))
         }
         KnownCondition::SenderNotificationPermission { key } => Test::NotificationPermission(key.clone()),
+        KnownCondition::ThreadSubscription { subscribed } => Test::ThreadSubscription(*subscribed),
         KnownCondition::RoomVersionSupports { .. } => Test::Never,
     }
 }

@@ -18,6 +18,7 @@ pub fn default_ruleset(user: &UserId) -> Ruleset {
     Ruleset {
         override_: override_rules(user),
         content: Vec::new(),
+        postcontent: Vec::new(),
         room: Vec::new(),
         sender: Vec::new(),
         underride: underride_rules(),
@@ -59,6 +60,21 @@ pub fn default_ruleset_with_legacy_mentions(user: &UserId) -> Ruleset {
         vec![Action::NOTIFY, Action::no_highlight()],
     ));
     rules
+}
+
+/// Returns the predefined rules of kind [`RuleKind::Postcontent`](super::RuleKind::Postcontent). The events of a thread
+/// notify those who have subscribed to it, and others only if an override or content rule matches, as for mentions
+/// ([MSC4306](https://github.com/matrix-org/matrix-spec-proposals/pull/4306)).
+pub fn thread_subscription_rules() -> Vec<PushRule> {
+    let condition = |subscribed| vec![known(KnownCondition::ThreadSubscription { subscribed })];
+    vec![
+        rule(".io.element.msc4306.rule.unsubscribed_thread", condition(false), Vec::new()),
+        rule(
+            ".io.element.msc4306.rule.subscribed_thread",
+            condition(true),
+            vec![Action::NOTIFY, Action::sound("default")],
+        ),
+    ]
 }
 
 fn insert_after(rules: &mut Vec<PushRule>, after: &str, rule: PushRule) {

@@ -27,6 +27,8 @@ pub struct Owner<'a> {
     pub user_id: &'a UserId,
     /// The user's display name in the room.
     pub display_name: Option<&'a str>,
+    /// Whether the user has subscribed to the event's thread (MSC4306); if `None`, no rule about that matches.
+    pub thread_subscribed: Option<bool>,
 }
 
 /// The result of a test for which the owner may be unknown.
@@ -90,6 +92,7 @@ impl CompiledRuleset {
             .iter()
             .map(kinds(RuleKind::Override))
             .chain(self.contents.iter().map(kinds(RuleKind::Content)))
+            .chain(self.postcontents.iter().map(kinds(RuleKind::Postcontent)))
             .chain(self.rooms.get(event.room_id).map(kinds(RuleKind::Room)))
             .chain(self.senders.get(event.sender).map(kinds(RuleKind::Sender)))
             .chain(self.underrides.iter().map(kinds(RuleKind::Underride)))
@@ -119,6 +122,9 @@ impl Test {
             Self::Contains(path, value) => contains(path, event, value).into(),
             Self::MemberCount(comparison, count) => comparison.holds(room.member_count, *count).into(),
             Self::NotificationPermission(key) => may_notify(event, room, key).into(),
+            Self::ThreadSubscription(subscribed) => {
+                personal(event.thread_root(), owner, |_, owner| owner.thread_subscribed == Some(*subscribed))
+            }
             Self::Never => Outcome::No,
             Self::MatchOwnId(path) => {
                 personal(path.text(event), owner, |value, owner| equal_ignoring_case(value, owner.user_id.as_str()))

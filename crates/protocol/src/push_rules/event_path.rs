@@ -25,6 +25,12 @@ pub struct EventView<'a> {
 }
 
 impl<'a> EventView<'a> {
+    /// Returns the root of the thread that the event is in.
+    pub(super) fn thread_root(&self) -> Option<&'a str> {
+        let relation = self.content.get_object("m.relates_to")?;
+        relation.get_str("event_id").filter(|_| relation.get_str("rel_type") == Some("m.thread"))
+    }
+
     /// Returns the view of a PDU.
     pub fn new(pdu: &'a Pdu) -> Self {
         Self {

@@ -11,6 +11,8 @@ pub enum RuleKind {
     Override,
     /// Rules with a pattern over `content.body`.
     Content,
+    /// Rules with conditions, after those of kind [`Self::Content`] (MSC4306).
+    Postcontent,
     /// Rules for all events of the room whose id is the rule id.
     Room,
     /// Rules for all events of the sender whose id is the rule id.
@@ -21,13 +23,15 @@ pub enum RuleKind {
 
 impl RuleKind {
     /// Every kind, in the order of evaluation.
-    pub const ALL: [Self; 5] = [Self::Override, Self::Content, Self::Room, Self::Sender, Self::Underride];
+    pub const ALL: [Self; 6] =
+        [Self::Override, Self::Content, Self::Postcontent, Self::Room, Self::Sender, Self::Underride];
 
     /// Returns the name in paths and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Override => "override",
             Self::Content => "content",
+            Self::Postcontent => "postcontent",
             Self::Room => "room",
             Self::Sender => "sender",
             Self::Underride => "underride",
@@ -49,6 +53,9 @@ pub struct Ruleset {
     pub override_: Vec<PushRule>,
     /// Rules of kind [`RuleKind::Content`].
     pub content: Vec<PushRule>,
+    /// Rules of kind [`RuleKind::Postcontent`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub postcontent: Vec<PushRule>,
     /// Rules of kind [`RuleKind::Room`].
     pub room: Vec<PushRule>,
     /// Rules of kind [`RuleKind::Sender`].
@@ -63,6 +70,7 @@ impl Ruleset {
         match kind {
             RuleKind::Override => &self.override_,
             RuleKind::Content => &self.content,
+            RuleKind::Postcontent => &self.postcontent,
             RuleKind::Room => &self.room,
             RuleKind::Sender => &self.sender,
             RuleKind::Underride => &self.underride,
@@ -74,6 +82,7 @@ impl Ruleset {
         match kind {
             RuleKind::Override => &mut self.override_,
             RuleKind::Content => &mut self.content,
+            RuleKind::Postcontent => &mut self.postcontent,
             RuleKind::Room => &mut self.room,
             RuleKind::Sender => &mut self.sender,
             RuleKind::Underride => &mut self.underride,
@@ -91,7 +100,7 @@ impl Ruleset {
     }
 }
 
-/// One push rule. Only override and underride rules have `conditions`, only content rules a `pattern`.
+/// One push rule. Only override, postcontent and underride rules have `conditions`, only content rules a `pattern`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PushRule {
     /// Unique within its kind; starts with `.` only for server-default rules.
@@ -172,7 +181,7 @@ impl Action {
     }
 }
 
-/// One condition of an override or underride rule.
+/// One condition of an override, postcontent or underride rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Condition {
@@ -219,6 +228,12 @@ pub enum KnownCondition {
     SenderNotificationPermission {
         /// A key of `notifications` in `m.room.power_levels`.
         key: String,
+    },
+    /// MSC4306: the event is in a thread that the owner has subscribed to, or has not.
+    #[serde(rename = "io.element.msc4306.thread_subscription")]
+    ThreadSubscription {
+        /// Whether the owner has to have subscribed.
+        subscribed: bool,
     },
     /// MSC3931: the room version has a feature. No supported room version has any, so it never matches.
     #[serde(rename = "org.matrix.msc3931.room_version_supports")]

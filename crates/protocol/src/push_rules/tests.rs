@@ -38,7 +38,7 @@ impl<'a> Case<'a> {
         };
         let levels = levels(r#"{"users":{"@bob:b":50}}"#);
         let room = RoomContext { member_count: self.members, power_levels: Some(&levels) };
-        let owner = Owner { user_id: &alice, display_name: Some("Alice") };
+        let owner = Owner { user_id: &alice, display_name: Some("Alice"), thread_subscribed: None };
         let actions = compiled.evaluate(&event, &room, owner).clone();
         if let Some(shared) = compiled.evaluate_for_all(&event, &room) {
             assert_eq!(*shared, actions, "shared evaluation differs");
@@ -60,7 +60,7 @@ fn meaning(mut rules: serde_json::Value) -> serde_json::Value {
         }
     };
     for kind in RuleKind::ALL {
-        for rule in rules[kind.as_str()].as_array_mut().unwrap() {
+        for rule in rules[kind.as_str()].as_array_mut().into_iter().flatten() {
             sorted(&mut rule["actions"]);
             sorted(&mut rule["conditions"]);
         }
@@ -219,9 +219,46 @@ fn legacy_mentions_step_back_for_mentions() {
     };
     let room = RoomContext { member_count: 3, power_levels: None };
     let alice = user("@alice:a");
-    let owner = Owner { user_id: &alice, display_name: Some("") };
+    let owner = Owner { user_id: &alice, display_name: Some(""), thread_subscribed: None };
     assert_eq!(renamed.matching_rule(&event, &room, owner), Some((RuleKind::Content, ".m.rule.contains_user_name")));
     assert!(renamed.evaluate_for_all(&event, &room).is_none());
+}
+
+#[test]
+fn subscriptions_decide_about_threads() {
+    let (unsubscribed, subscribed) =
+        (".io.element.msc4306.rule.unsubscribed_thread", ".io.element.msc4306.rule.subscribed_thread");
+    let alice = user("@alice:a");
+    let rules = Ruleset { postcontent: thread_subscription_rules(), ..default_ruleset(&alice) };
+    let compiled = CompiledRuleset::new(&rules, &alice);
+    let in_thread = r#"{"msgtype":"m.text","m.relates_to":{"rel_type":"m.thread","event_id":"$root"}}"#;
+    let mention = r#"{"msgtype":"m.text","m.mentions":{"user_ids":["@alice:a"]},
+        "m.relates_to":{"rel_type":"m.thread","event_id":"$root"}}"#;
+    let reply = r#"{"msgtype":"m.text","m.relates_to":{"m.in_reply_to":{"event_id":"$root"}}}"#;
+    for (content, thread_subscribed, expected) in [
+        (in_thread, Some(true), subscribed),
+        (in_thread, Some(false), unsubscribed),
+        (in_thread, None, ".m.rule.message"),
+        (mention, Some(false), ".m.rule.is_user_mention"),
+        (reply, Some(true), ".m.rule.message"),
+        (reply, Some(false), ".m.rule.message"),
+    ] {
+        let content = Object::parse(content).unwrap();
+        let event = EventView {
+            event_id: "$e",
+            room_id: "!room:a",
+            sender: "@bob:b",
+            event_type: "m.room.message",
+            state_key: None,
+            content: &content,
+        };
+        let room = RoomContext { member_count: 10, power_levels: None };
+        let owner = Owner { user_id: &alice, display_name: None, thread_subscribed };
+        let rule = compiled.matching_rule(&event, &room, owner).map(|(_, id)| id);
+        assert_eq!(rule, Some(expected), "{content:?} {thread_subscribed:?}");
+        let is_shared = compiled.evaluate_for_all(&event, &room).is_some();
+        assert_eq!(is_shared, expected == ".m.rule.message" && thread_subscribed.is_some(), "{content:?}");
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ struct DefaultRuleChange {
 pub struct NewRule {
     /// What to do.
     pub actions: Vec<Action>,
-    /// For override and underride rules.
+    /// For override, postcontent and underride rules.
     #[serde(default)]
     pub conditions: Option<Vec<Condition>>,
     /// For content rules, required there.
@@ -130,7 +130,7 @@ impl UserRules {
         {
             return Err(UserRulesError::RelativeNotFound(relative.to_owned()));
         }
-        let conditional = matches!(kind, RuleKind::Override | RuleKind::Underride);
+        let conditional = matches!(kind, RuleKind::Override | RuleKind::Postcontent | RuleKind::Underride);
         let rule = PushRule {
             rule_id: rule_id.to_owned(),
             default: false,

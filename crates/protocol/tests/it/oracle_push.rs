@@ -262,7 +262,7 @@ fn push_rules_agree_with_ruma() {
         let levels = Object::parse(&format!(r#"{{"users":{{"@bob:b":{level}}}}}"#)).unwrap();
         let levels = PowerLevels::new(RoomVersion::V11.rules(), &[], Some(&levels));
         let room = RoomContext { member_count: members, power_levels: Some(&levels) };
-        let who = Owner { user_id: &owner, display_name: Some("Alice") };
+        let who = Owner { user_id: &owner, display_name: Some("Alice"), thread_subscribed: None };
         let actions = compiled.evaluate(&view, &room, who);
         let ours = compiled.matching_rule(&view, &room, who);
         let ours = ours.map(|(_, id)| (id.to_owned(), serde_json::to_value(&actions.all).unwrap()));

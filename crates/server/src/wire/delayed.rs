@@ -8,15 +8,17 @@ use plexus_service::delayed_events::{
     DelayedEventLimits, DelayedEventSender, DelayedEventsParts, ErrorBody, OvertakenStates,
 };
 use plexus_service::tasks::{TaskHandler, TaskRunner};
-use plexus_service::{ClientEventSender, DelayedEvents, RateLimits, UnusedDevices};
+use plexus_service::{ClientEventSender, DelayedEvents, RateLimits, RelatedRedactions, RelatedRedactor, UnusedDevices};
 use plexus_store::DbError;
 
 use super::foundation::Foundation;
 use super::rooms::RoomServices;
 
-/// Scheduled tasks and delayed events.
+/// Scheduled tasks, and what they do: delayed events, redactions of related events.
 pub(super) struct DelayedServices {
     pub(super) events: DelayedEvents,
+    pub(super) related_redactions: RelatedRedactions,
+    related_redactor: Arc<RelatedRedactor>,
     sender: Arc<DelayedEventSender>,
     overtaken: Arc<OvertakenStates>,
     unused_devices: Arc<UnusedDevices>,
@@ -56,7 +58,16 @@ impl DelayedServices {
             accounts.devices.clone(),
             config.server.delete_stale_devices_after,
         );
-        Ok(Self { events, sender, overtaken, unused_devices: Arc::new(unused_devices) })
+        let enabled = config.experimental.experimental_features.msc3912_enabled;
+        let related_redactor = RelatedRedactor::new(Arc::clone(&rooms.rooms), Arc::clone(&rooms.sender));
+        Ok(Self {
+            events,
+            related_redactions: RelatedRedactions::new(db.clone(), clock.clone(), Arc::clone(tasks), enabled),
+            related_redactor: Arc::new(related_redactor),
+            sender,
+            overtaken,
+            unused_devices: Arc::new(unused_devices),
+        })
     }
 
     /// Starts the background work: also that of the scheduled tasks that `others` run.
@@ -67,8 +78,11 @@ impl DelayedServices {
     ) -> Result<(), DbError> {
         let Foundation { clock, database, background, tasks, .. } = foundation;
         self.unused_devices.schedule().await?;
-        let own: [Arc<dyn TaskHandler>; 2] =
-            [Arc::<DelayedEventSender>::clone(&self.sender), Arc::<UnusedDevices>::clone(&self.unused_devices)];
+        let own: [Arc<dyn TaskHandler>; 3] = [
+            Arc::<DelayedEventSender>::clone(&self.sender),
+            Arc::<UnusedDevices>::clone(&self.unused_devices),
+            Arc::<RelatedRedactor>::clone(&self.related_redactor),
+        ];
         let handlers = own.into_iter().chain(others);
         let runner = TaskRunner::new(database.clone(), clock.clone(), Arc::clone(tasks), handlers);
         background.spawn_abortable("scheduled tasks", runner.run());

@@ -9,8 +9,9 @@ use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups, RemoteDevices, RemoteDev
 use plexus_store::DbError;
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
-    DeltaParts, EventStream, Filters, Notifications, Notifier, Presence, PresenceSettings, Receipts, SettingsCache,
-    SlidingSync, SlidingSyncParts, SyncEngine, SyncOptions, SyncParts, ToDevice, Typing, UnreadCounts,
+    DeltaParts, EventStream, Filters, Notifications, Notifier, PredefinedRules, Presence, PresenceSettings, Receipts,
+    SettingsCache, SettingsFeatures, SlidingSync, SlidingSyncParts, SyncEngine, SyncOptions, SyncParts,
+    ThreadSubscriptions, ToDevice, Typing, UnreadCounts,
 };
 
 use super::federation::Outgoing;
@@ -28,6 +29,8 @@ pub(super) struct SyncServices {
     pub(super) filters: Arc<Filters>,
     pub(super) engine: Arc<SyncEngine>,
     pub(super) event_stream: Arc<EventStream>,
+    pub(super) thread_subscriptions: ThreadSubscriptions,
+    pub(super) predefined_rules: PredefinedRules,
     pub(super) sliding: Arc<SlidingSync>,
 }
 
@@ -60,8 +63,12 @@ impl SyncServices {
             Arc::clone(&serial),
             Arc::clone(&notifier),
         ));
-        let invite_filtering = config.experimental.experimental_features.msc4155_enabled;
-        let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier), invite_filtering));
+        let experimental = &config.experimental.experimental_features;
+        let features = SettingsFeatures {
+            invite_filtering: experimental.msc4155_enabled,
+            rules: PredefinedRules { thread_subscriptions: experimental.msc4306_enabled },
+        };
+        let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier), features));
         let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), background.clone()));
         let receipts = Arc::new(Receipts::new(db.clone(), clock.clone(), Arc::clone(&unread)));
         let notifications = Notifications::new(db.clone(), clock.clone(), Arc::clone(rooms), Arc::clone(&unread));
@@ -100,6 +107,8 @@ impl SyncServices {
             filters: Arc::new(Filters::new(db.clone())),
             engine,
             event_stream,
+            thread_subscriptions: ThreadSubscriptions::new(db.clone(), experimental.msc4306_enabled),
+            predefined_rules: features.rules,
             sliding: Arc::new(sliding),
         }
     }

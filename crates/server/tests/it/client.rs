@@ -10,6 +10,7 @@ pub(crate) mod account {
     mod request_openid_token;
 }
 pub(crate) mod admin;
+mod aggregations;
 mod alias {
     mod create_alias;
 }
@@ -116,6 +117,7 @@ mod tag {
     mod create_tag;
 }
 mod thirdparty;
+mod threads;
 mod to_device {
     mod send_event_to_device;
 }

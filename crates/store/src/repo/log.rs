@@ -165,7 +165,12 @@ impl Page {
              WHERE a.position > $1 AND a.position <= $2",
             read,
         )?;
-        self.add(tx, "SELECT user_id, NULL, position FROM push_rules WHERE position > $1 AND position <= $2", read)
+        self.add(tx, "SELECT user_id, NULL, position FROM push_rules WHERE position > $1 AND position <= $2", read)?;
+        self.add(
+            tx,
+            "SELECT user_id, NULL, position FROM thread_subscriptions WHERE position > $1 AND position <= $2",
+            read,
+        )
     }
 
     fn devices(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {

@@ -34,7 +34,8 @@ pub(super) async fn changed(context: &Context<'_>) -> Result<AccountDataDelta, D
     let mut delta = AccountDataDelta::default();
     let rules_changed = rules.as_ref().is_some_and(|(_, position)| *position > since && *position <= upto);
     if is_initial || rules_changed {
-        let rules = settings::readable_or_default(user, rules.as_ref().map(|(rules, _)| rules.as_str()));
+        let stored = rules.as_ref().map(|(rules, _)| rules.as_str());
+        let rules = settings::readable_or_default(user, stored, context.parts.settings.predefined_rules());
         let content = push_rules::content(&rules)?;
         delta.push_global(context, AccountData { event_type: "m.push_rules".to_owned(), content });
     }

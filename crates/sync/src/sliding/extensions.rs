@@ -23,6 +23,8 @@ use crate::delta::context::Context;
 use crate::delta::{
     AccountData, DeviceListDelta, KeyCounts, ProfileUpdates, all_user_changes, device_lists, to_device,
 };
+use crate::notifier::MaybeChanged;
+use crate::thread_subscriptions::{SubscriptionChanges, read_changes};
 use crate::{receipts as receipt_events, typing};
 pub(super) use sticky::StickyUpdate;
 
@@ -38,6 +40,7 @@ pub(super) struct ExtensionUpdates {
     pub typing: BTreeMap<RoomId, String>,
     pub sticky: Option<StickyUpdate>,
     pub profiles: ProfileUpdates,
+    pub thread_subscriptions: SubscriptionChanges,
 }
 
 /// Messages to the device.
@@ -75,6 +78,7 @@ impl ExtensionUpdates {
             && self.typing.is_empty()
             && self.sticky.as_ref().is_none_or(|update| update.rooms.is_empty() && !update.has_more)
             && self.profiles.is_empty()
+            && self.thread_subscriptions.is_empty()
     }
 }
 
@@ -130,7 +134,23 @@ impl ExtensionReader<'_> {
             Some(wanted) => updates.profiles = self.profiles(&self.joined(&wanted.rooms), rooms).await?,
             None => leave_out_profiles(rooms),
         }
+        if let Some(limit) = extensions.thread_subscriptions {
+            updates.thread_subscriptions = self.thread_subscriptions(limit).await?;
+        }
         Ok(updates)
+    }
+
+    async fn thread_subscriptions(&self, limit: u64) -> Result<SubscriptionChanges, DbError> {
+        let Context { parts, request, now, .. } = self.context;
+        let after = self.from.map_or(0, |from| from.position);
+        let is_initial = self.from.is_none();
+        let index = parts.notifier.index();
+        let is_unchanged = index.account_data_changed(&request.user, after) == MaybeChanged::Known(false);
+        let is_in_use = parts.settings.predefined_rules().thread_subscriptions;
+        if !is_in_use || (is_unchanged && !is_initial) {
+            return Ok(SubscriptionChanges::default());
+        }
+        read_changes(&parts.db, &parts.rooms, &request.user, (after, now.position), limit).await
     }
 
     async fn to_device(&self, wanted: ToDeviceExtension) -> Result<ToDeviceUpdate, DbError> {

@@ -99,6 +99,8 @@ pub struct Extensions {
     pub receipts: Option<ExtensionRooms>,
     /// Typing notifications of these rooms (MSC3961).
     pub typing: Option<ExtensionRooms>,
+    /// The most changes of subscriptions to threads (MSC4308).
+    pub thread_subscriptions: Option<u64>,
     /// Sticky events of the rooms of all lists, whatever their ranges, and of rooms with a subscription (MSC4480).
     pub sticky_events: Option<StickyExtension>,
     /// Profiles of the users in these rooms (MSC4262).

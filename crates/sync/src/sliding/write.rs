@@ -156,6 +156,14 @@ impl Writer<'_> {
         if let Some(update) = updates.account_data.as_ref().filter(|update| !update.is_empty()) {
             write_account_data(members.key("account_data"), update);
         }
+        if !updates.thread_subscriptions.is_empty() {
+            let mut extension = ObjectWriter::open(members.key("io.element.msc4308.thread_subscriptions"));
+            updates.thread_subscriptions.write(&mut extension);
+            if let Some(before) = updates.thread_subscriptions.before {
+                extension.string("prev_batch", &format!("s{before}"));
+            }
+            extension.close();
+        }
         for (name, rooms) in [("receipts", &updates.receipts), ("typing", &updates.typing)] {
             if !rooms.is_empty() {
                 let mut extension = ObjectWriter::open(members.key(name));

@@ -7,7 +7,7 @@ use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::DbError;
 
 use super::UnreadCounts;
-use crate::settings::{SharedRules, UserSettings};
+use crate::settings::UserSettings;
 
 /// Whether an event notifies, and whether with emphasis.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl UnreadCounts {
         if let Some(outcome) = shared {
             return Ok(outcome);
         }
-        Ok(Outcome::from(&self.actions(user, room, rules, pdu).await?))
+        Ok(Outcome::from(&self.actions(user, room, settings, event).await?))
     }
 
     /// Returns the actions of the rule that matches.
@@ -61,18 +61,20 @@ impl UnreadCounts {
         &self,
         user: &UserId,
         room: &Room,
-        rules: &SharedRules,
-        pdu: &Pdu,
+        settings: &UserSettings,
+        event: &TimelineEvent,
     ) -> Result<Actions, DbError> {
+        let pdu = &event.pdu;
         let view = room.view();
         let member = match view.state.get("m.room.member", user.as_str()) {
             Some(entry) => Some(room.state_event(entry).await?),
             None => None,
         };
         let display_name = member.as_ref().and_then(|member| member.pdu.content().get("displayname")?.as_str());
-        let owner = Owner { user_id: user, display_name };
+        let thread_subscribed = thread_of(pdu).and_then(|root| settings.is_subscribed(room.nid, root, event.position));
+        let owner = Owner { user_id: user, display_name, thread_subscribed };
         let context = RoomContext { member_count: view.joined_count, power_levels: Some(&view.power_levels) };
-        Ok(rules.compiled.evaluate(&EventView::new(pdu), &context, owner).clone())
+        Ok(settings.rules.compiled.evaluate(&EventView::new(pdu), &context, owner).clone())
     }
 }
 

@@ -38,7 +38,7 @@ impl UnreadCounts {
         for event in history::newest(room, after, upto, limit).await? {
             let outcome = self.evaluate(user, room, &settings, &event).await?;
             if outcome.notify {
-                let actions = self.actions(user, room, &settings.rules, &event.pdu).await?.all;
+                let actions = self.actions(user, room, &settings, &event).await?.all;
                 found.push(Notified { event, actions, highlight: outcome.highlight, read: false });
             }
         }

@@ -265,7 +265,9 @@ fn account_data_tags_markers_and_push_rules() {
         tags::set(&db, &user(BOB), &room, "m.favourite".into(), order).await.expect("tagged");
         server.receipts.set_fully_read(&room, &user(BOB), &read).await.expect("marked");
         let change = push_rules::RuleChange::Enable(true);
-        push_rules::change(&db, &user(BOB), RuleKind::Override, ".m.rule.master", change).await.expect("changed");
+        push_rules::change(&db, &user(BOB), RuleKind::Override, ".m.rule.master", change, Default::default())
+            .await
+            .expect("changed");
         let answer = bob.sync().await;
         assert_eq!(
             event(&answer["account_data"], "org.example").map(|event| &event["content"]),

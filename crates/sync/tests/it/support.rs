@@ -18,7 +18,7 @@ use plexus_sync::delta::{DeltaRequest, ProfileFields, RoomDeltas, RoomSink, Sync
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
     DeltaParts, Filter, NewReceipt, Notifier, Presence, PresenceSettings, PresenceState, ReceiptType, Receipts,
-    SettingsCache, SyncEngine, SyncOptions, SyncParts, SyncRequest, ToDevice, Typing, UnreadCounts,
+    SettingsCache, SettingsFeatures, SyncEngine, SyncOptions, SyncParts, SyncRequest, ToDevice, Typing, UnreadCounts,
 };
 use serde_json::{Value, json};
 
@@ -83,7 +83,7 @@ impl Server {
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));
         let notifier = Arc::new(Notifier::new(Arc::clone(&rooms), db.committed(), Background::default()));
         db.add_listener(&notifier);
-        let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier), false));
+        let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier), SettingsFeatures::default()));
         let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), Background::default()));
         let receipts = Arc::new(Receipts::new(db.clone(), clock.clone(), Arc::clone(&unread)));
         let typing = Arc::new(Typing::new(clock.clone(), Arc::clone(&serial), Arc::clone(&notifier)));

@@ -14,6 +14,7 @@ use plexus_service::LocalEchoOrder;
 use plexus_sync::sliding::{
     ExtensionRooms, Extensions, Form, ListFilters, Pos, ProfilesExtension, StickyExtension, ToDeviceExtension,
 };
+use plexus_sync::thread_subscriptions::DEFAULT_CHANGES;
 use plexus_sync::{PresenceState, SlidingRequest, SlidingSync, SlidingSyncError};
 use serde::Deserialize;
 
@@ -150,6 +151,8 @@ struct ExtensionsBody {
     sticky_events: Option<StickyBody>,
     #[serde(rename = "org.matrix.msc4262.profiles")]
     profiles: Option<ProfilesBody>,
+    #[serde(rename = "io.element.msc4308.thread_subscriptions")]
+    thread_subscriptions: Option<LimitedBody>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,6 +161,12 @@ struct ProfilesBody {
     lists: Option<Vec<String>>,
     rooms: Option<Vec<String>>,
     fields: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LimitedBody {
+    enabled: Option<bool>,
+    limit: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -197,6 +206,10 @@ impl ExtensionsBody {
             typing: rooms(self.typing)?,
             sticky_events: self.sticky_events.map_or(Ok(None), StickyBody::extension)?,
             profiles: self.profiles.map_or(Ok(None), ProfilesBody::extension)?,
+            thread_subscriptions: self
+                .thread_subscriptions
+                .filter(|body| body.enabled == Some(true))
+                .map(|body| body.limit.unwrap_or(DEFAULT_CHANGES)),
         })
     }
 }

@@ -82,6 +82,66 @@ impl Found {
     }
 }
 
+/// The aggregations of some events, and the events that they show.
+#[derive(Default)]
+struct Aggregations {
+    by_event: HashMap<EventNid, Aggregation>,
+    others: HashMap<EventNid, Arc<TimelineEvent>>,
+}
+
+impl Aggregations {
+    async fn read(room: &Room, format: &ClientFormat<'_>, events: &[Arc<TimelineEvent>]) -> Result<Self, DbError> {
+        let targets = possible_targets(room, events);
+        if targets.is_empty() {
+            return Ok(Self::default());
+        }
+        let (nid, version, reader) = (room.nid, room.version, format.user.clone());
+        let Found { related, older_replies, took_part } =
+            room.db.read(move |tx| Found::read(tx, nid, &reader, &targets)).await?;
+        let related = super::visible(room, format.user, related).await?;
+        if related.is_empty() {
+            return Ok(Self::default());
+        }
+        let mut by_event = aggregate(events, &related);
+        for event in events {
+            let key = event_key::encode(event.pdu.event_id());
+            if let Some(thread) = by_event.get_mut(&event.nid).and_then(|found| found.thread.as_mut()) {
+                thread.replies += older_replies.get(&key).copied().unwrap_or(0);
+                thread.took_part = event.pdu.sender() == format.user || took_part.contains(&key);
+            }
+        }
+        let mut wanted: Vec<EventNid> = Vec::new();
+        for aggregation in by_event.values() {
+            wanted.extend(aggregation.edit);
+            wanted.extend(&aggregation.references);
+            wanted.extend(aggregation.thread.as_ref().map(|thread| thread.latest));
+        }
+        let others = room.db.read(move |tx| stored_events::by_nids(tx, version, &wanted)).await?;
+        let others = without_erased(format.user, room, others).await?;
+        Ok(Self { by_event, others: others.into_iter().map(|event| (event.nid, event)).collect() })
+    }
+
+    /// Returns the newest replies of the threads.
+    fn latest_replies(&self) -> Vec<Arc<TimelineEvent>> {
+        let threads = self.by_event.values().filter_map(|aggregation| aggregation.thread.as_ref());
+        threads.filter_map(|thread| self.others.get(&thread.latest).cloned()).collect()
+    }
+
+    /// Returns the JSON of the events' aggregations. `of_replies`: those of the newest replies of threads.
+    fn write(
+        &self,
+        events: &[Arc<TimelineEvent>],
+        format: &ClientFormat<'_>,
+        of_replies: &HashMap<EventNid, String>,
+    ) -> HashMap<EventNid, String> {
+        let written = events.iter().filter_map(|event| {
+            let aggregation = self.by_event.get(&event.nid)?;
+            Some((event.nid, write(aggregation, event, &self.others, format, of_replies)?))
+        });
+        written.collect()
+    }
+}
+
 /// Returns the JSON of `unsigned.m.relations` for each event that has relations visible to the reader (`format.user`).
 ///
 /// # Errors
@@ -91,39 +151,11 @@ pub async fn bundle(
     format: &ClientFormat<'_>,
     events: &[Arc<TimelineEvent>],
 ) -> Result<HashMap<EventNid, String>, DbError> {
-    let targets = possible_targets(room, events);
-    if targets.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let (nid, version, reader) = (room.nid, room.version, format.user.clone());
-    let Found { related, older_replies, took_part } =
-        room.db.read(move |tx| Found::read(tx, nid, &reader, &targets)).await?;
-    let related = super::visible(room, format.user, related).await?;
-    if related.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let mut aggregations = aggregate(events, &related);
-    for event in events {
-        let key = event_key::encode(event.pdu.event_id());
-        if let Some(thread) = aggregations.get_mut(&event.nid).and_then(|found| found.thread.as_mut()) {
-            thread.replies += older_replies.get(&key).copied().unwrap_or(0);
-            thread.took_part = event.pdu.sender() == format.user || took_part.contains(&key);
-        }
-    }
-    let mut wanted: Vec<EventNid> = Vec::new();
-    for aggregation in aggregations.values() {
-        wanted.extend(aggregation.edit);
-        wanted.extend(&aggregation.references);
-        wanted.extend(aggregation.thread.as_ref().map(|thread| thread.latest));
-    }
-    let others = room.db.read(move |tx| stored_events::by_nids(tx, version, &wanted)).await?;
-    let others = without_erased(format.user, room, others).await?;
-    let others: HashMap<EventNid, Arc<TimelineEvent>> = others.into_iter().map(|event| (event.nid, event)).collect();
-    let written = events.iter().filter_map(|event| {
-        let aggregation = aggregations.get(&event.nid)?;
-        Some((event.nid, write(aggregation, event, &others, format)?))
-    });
-    Ok(written.collect())
+    let found = Aggregations::read(room, format, events).await?;
+    // A reply is in no thread of its own, so this goes no deeper.
+    let replies = found.latest_replies();
+    let of_replies = Aggregations::read(room, format, &replies).await?.write(&replies, format, &HashMap::new());
+    Ok(found.write(events, format, &of_replies))
 }
 
 /// Returns the events that others may relate to. Related events come later, so that memory decides for recent events.
@@ -174,6 +206,7 @@ fn write(
     event: &TimelineEvent,
     others: &HashMap<EventNid, Arc<TimelineEvent>>,
     format: &ClientFormat<'_>,
+    of_replies: &HashMap<EventNid, String>,
 ) -> Option<String> {
     let mut members: Vec<String> = Vec::new();
     let format = ClientFormat { room_id: true, ..*format };
@@ -202,7 +235,7 @@ fn write(
         && let Some(latest) = others.get(latest)
     {
         let mut out = String::from("\"m.thread\":{\"latest_event\":");
-        latest.write_client(&mut out, &format, None, None);
+        latest.write_client(&mut out, &format, None, of_replies.get(&latest.nid).map(String::as_str));
         out.push_str(&format!(",\"count\":{replies},\"current_user_participated\":{took_part}}}"));
         members.push(out);
     }

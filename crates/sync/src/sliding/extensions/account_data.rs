@@ -128,7 +128,8 @@ impl ExtensionReader<'_> {
     }
 
     fn push_rules(&self, stored: Option<&str>) -> Result<AccountData, DbError> {
-        let rules = settings::readable_or_default(&self.context.request.user, stored);
+        let predefined = self.context.parts.settings.predefined_rules();
+        let rules = settings::readable_or_default(&self.context.request.user, stored, predefined);
         Ok(AccountData { event_type: "m.push_rules".to_owned(), content: push_rules::content(&rules)? })
     }
 

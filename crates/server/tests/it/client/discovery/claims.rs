@@ -18,7 +18,8 @@ encryption_enabled_by_default_for_room_type: all
 forget_rooms_on_leave: true
 matrix_rtc: {transports: [{type: livekit, livekit_service_url: 'https://rtc.example'}]}
 experimental_features:
-  {msc4354_enabled: true, msc4143_enabled: true, msc4155_enabled: true, msc3391_enabled: true, msc4388_mode: open}
+  {msc4354_enabled: true, msc4143_enabled: true, msc4155_enabled: true, msc3391_enabled: true, msc4388_mode: open,
+   msc3912_enabled: true, msc4306_enabled: true}
 include_profile_updates_in_sync: true
 admin_contact: 'mailto:admin@test.example'
 ";
@@ -86,7 +87,7 @@ const VERSIONS: [(&str, Option<Proof>); 27] = [
 ];
 
 /// The features that work here.
-const FEATURES: [(&str, Proof); 25] = [
+const FEATURES: [(&str, Proof); 29] = [
     (
         "m.lazy_load_members",
         get(
@@ -176,10 +177,31 @@ const FEATURES: [(&str, Proof); 25] = [
         "io.element.e2ee_forced.trusted_private",
         get("/_matrix/client/v3/rooms/{room}/state/m.room.encryption/", "/algorithm"),
     ),
+    (
+        "org.matrix.msc3981",
+        get("/_matrix/client/v1/rooms/{room}/relations/{event}?org.matrix.msc3981.recurse=true", "/recursion_depth"),
+    ),
+    (
+        "org.matrix.msc4306",
+        put("/_matrix/client/unstable/io.element.msc4306/rooms/{room}/thread/{event}/subscription", "{}", ""),
+    ),
+    (
+        "com.beeper.msc4169",
+        put("/_matrix/client/v3/rooms/{room}/send/m.room.redaction/6", r#"{"redacts":"$unknown"}"#, "/event_id"),
+    ),
+    // What it does is tested with redactions.
+    (
+        "org.matrix.msc3912",
+        put(
+            "/_matrix/client/v3/rooms/{room}/redact/{event}/7",
+            r#"{"org.matrix.msc3912.with_relations":["*"]}"#,
+            "/event_id",
+        ),
+    ),
 ];
 
 /// The features that Synapse names and that do not work here.
-const MISSING: [&str; 19] = [
+const MISSING: [&str; 15] = [
     "org.matrix.label_based_filtering",
     "org.matrix.msc3026.busy_presence",
     "org.matrix.msc3773",
@@ -188,13 +210,9 @@ const MISSING: [&str; 19] = [
     "org.matrix.msc3882",
     "org.matrix.msc3881",
     "org.matrix.msc3874",
-    "org.matrix.msc3912",
-    "org.matrix.msc3981",
     "org.matrix.msc4069",
     "org.matrix.msc4028",
     "uk.tcpip.msc4133",
-    "org.matrix.msc4306",
-    "com.beeper.msc4169",
     "org.matrix.msc4445.initial_sync_timeline_topological_ordering",
     "uk.timedout.msc4491.create_room_invite_reasons",
     "com.beeper.msc4446",

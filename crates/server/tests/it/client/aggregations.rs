@@ -1,0 +1,118 @@
+//! Aggregations (`unsigned.m.relations`) in whatever returns timeline events
+//! (<https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events>).
+
+use plexus_testkit::server::{TestServer, TestUser};
+use serde_json::{Value, json};
+
+use crate::client::{CLIENT, room_path, say, send, two_in_a_room};
+
+/// A room with a message that was replied to in a thread, and edited.
+struct Scene {
+    alice: TestUser,
+    room: String,
+    root: String,
+}
+
+async fn scene(server: &TestServer) -> Scene {
+    let (alice, bob, room) = two_in_a_room(server).await;
+    let root = say(server, &alice, &room, "root").await;
+    let thread = json!({ "rel_type": "m.thread", "event_id": root });
+    let reply = json!({ "msgtype": "m.text", "body": "reply", "m.relates_to": thread });
+    send(server, &bob, &room, "m.room.message", reply).await.ok();
+    let replace = json!({ "rel_type": "m.replace", "event_id": root });
+    let edit = json!({
+        "msgtype": "m.text", "body": "* new", "m.new_content": { "msgtype": "m.text", "body": "new" },
+        "m.relates_to": replace,
+    });
+    send(server, &alice, &room, "m.room.message", edit).await.ok();
+    let reference = json!({ "msgtype": "m.text", "body": "see", "m.relates_to": {
+        "rel_type": "m.reference", "event_id": root,
+    } });
+    send(server, &bob, &room, "m.room.message", reference).await.ok();
+    Scene { alice, room, root }
+}
+
+/// Finds the event with an id anywhere in a response, except within other events.
+fn find<'a>(value: &'a Value, event_id: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(members) if members.get("event_id").is_some_and(|id| id == event_id) => Some(value),
+        Value::Object(members) => {
+            let within = members.iter().filter(|(key, _)| !matches!(key.as_str(), "content" | "unsigned"));
+            within.map(|(_, member)| member).find_map(|member| find(member, event_id))
+        }
+        Value::Array(items) => items.iter().find_map(|item| find(item, event_id)),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_endpoint_that_returns_events_bundles_aggregations() {
+    for server in TestServer::on_each().await {
+        let Scene { alice, room, root } = scene(&server).await;
+        let after = say(&server, &alice, &room, "after").await;
+        let before = server.get(&room_path(&room, "messages?dir=f&limit=100"), &alice.token).await;
+        let events = before.ok()["chunk"].as_array().cloned().unwrap_or_default();
+        let at = events.iter().position(|event| event["event_id"] == root).expect("the root");
+        let before = events[at - 1]["event_id"].as_str().expect("an id");
+        let v1 = format!("/_matrix/client/v1/rooms/{room}");
+        let paths = [
+            room_path(&room, "messages?dir=b&limit=100"),
+            room_path(&room, "messages?dir=f&limit=100"),
+            room_path(&room, &format!("event/{root}")),
+            room_path(&room, &format!("context/{root}")),
+            room_path(&room, &format!("context/{after}?limit=20")),
+            room_path(&room, &format!("context/{before}?limit=20")),
+            format!("{v1}/threads"),
+            format!("{CLIENT}/sync?timeout=0"),
+            format!("{CLIENT}/events/{root}"),
+        ];
+        let mut answers = Vec::new();
+        for path in paths {
+            let answer = server.get(&path, &alice.token).await.ok().clone();
+            answers.push((path, answer));
+        }
+        let sliding = json!({ "lists": { "all": { "ranges": [[0, 9]], "timeline_limit": 20, "required_state": [] } } });
+        let path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0";
+        answers.push((path.to_owned(), server.post(path, &alice.token, sliding).await.ok().clone()));
+        for (path, answer) in answers {
+            let event = find(&answer, &root).unwrap_or_else(|| panic!("{path} does not return the root: {answer}"));
+            let relations = &event["unsigned"]["m.relations"];
+            assert_eq!(relations["m.thread"]["count"], 1, "{path}: {relations}");
+            assert_eq!(relations["m.replace"]["content"]["m.new_content"]["body"], "new", "{path}: {relations}");
+            assert_eq!(relations["m.reference"]["chunk"].as_array().map(Vec::len), Some(1), "{path}: {relations}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_among_relations_have_aggregations_of_their_own() {
+    for server in TestServer::on_each().await {
+        let Scene { alice, room, root } = scene(&server).await;
+        let thread = json!({ "rel_type": "m.thread", "event_id": root });
+        let reply = json!({ "msgtype": "m.text", "body": "first", "m.relates_to": thread });
+        let reply = send(&server, &alice, &room, "m.room.message", reply).await;
+        let reply = reply.ok()["event_id"].as_str().expect("an id").to_owned();
+        let edit = json!({
+            "msgtype": "m.text", "body": "* second", "m.new_content": { "msgtype": "m.text", "body": "second" },
+            "m.relates_to": { "rel_type": "m.replace", "event_id": reply },
+        });
+        send(&server, &alice, &room, "m.room.message", edit).await.ok();
+        let v1 = format!("/_matrix/client/v1/rooms/{room}/relations/{root}");
+        for path in [v1.clone(), format!("{v1}/m.thread"), format!("{v1}/m.thread/m.room.message")] {
+            let answer = server.get(&path, &alice.token).await;
+            let event = find(answer.ok(), &reply).expect("the reply");
+            let edited = &event["unsigned"]["m.relations"]["m.replace"]["content"]["m.new_content"]["body"];
+            assert_eq!(edited, "second", "{path}");
+        }
+        // The newest reply in the root's aggregation shows its edit, too.
+        let event = server.get(&room_path(&room, &format!("event/{root}")), &alice.token).await;
+        let latest = &event.ok()["unsigned"]["m.relations"]["m.thread"]["latest_event"];
+        assert_eq!(latest["event_id"], reply);
+        let edited = &latest["unsigned"]["m.relations"]["m.replace"]["content"]["m.new_content"]["body"];
+        assert_eq!(edited, "second");
+        // Relations of relations are returned with the depth that was reached.
+        let deep = server.get(&format!("{v1}?recurse=true&limit=100"), &alice.token).await;
+        assert!(deep.ok()["recursion_depth"].as_u64().is_some_and(|depth| depth >= 2), "{}", deep.body);
+        assert!(deep.body["chunk"].as_array().is_some_and(|chunk| chunk.len() == 5), "{}", deep.body);
+    }
+}

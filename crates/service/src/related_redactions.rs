@@ -1,0 +1,204 @@
+//! Redacting, together with an event, the events that relate to it
+//! ([MSC3912](https://github.com/matrix-org/matrix-spec-proposals/pull/3912)). There may be many, so a scheduled task
+//! does it.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use plexus_base::Clock;
+use plexus_protocol::id::{EventId, RoomId, UserId};
+use plexus_protocol::json::{Object, Value};
+use plexus_rooms::relations::{RelationFilter, related};
+use plexus_rooms::timeline::Direction;
+use plexus_rooms::{EventSender, NewEvent, Room, Rooms, SendError};
+use plexus_store::{Database, DbError, Position};
+
+use crate::tasks::{NewTask, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
+
+/// The kind of the tasks.
+const KIND: &str = "redact_related_events";
+/// How many tasks run at the same time, each in a room of its own.
+const MAX_RUNNING: u32 = 2;
+/// The number of related events that are read at a time.
+const EVENTS_PER_READ: usize = 100;
+/// The most related events that are redacted for one request, the newest: what a busy event collects in years.
+const MAX_RELATED: usize = 10_000;
+/// The relation type that stands for all.
+const ANY_REL_TYPE: &str = "*";
+
+/// A redaction that the user has sent, and the relations whose events are to be redacted, too.
+#[derive(Debug, Clone)]
+pub struct RelatedRedaction {
+    /// The room.
+    pub room_id: RoomId,
+    /// The user who redacts, a local user.
+    pub sender: UserId,
+    /// The event to which the others relate.
+    pub event_id: EventId,
+    /// The content of the redactions.
+    pub content: Object,
+    /// The relation types; `*` stands for all.
+    pub rel_types: Vec<String>,
+}
+
+/// Schedules the redaction of related events.
+#[derive(Clone)]
+pub struct RelatedRedactions {
+    db: Database,
+    clock: Clock,
+    tasks: Arc<TaskScheduler>,
+    /// `msc3912_enabled`
+    enabled: bool,
+}
+
+impl RelatedRedactions {
+    /// Creates the service. `enabled`: whether clients may ask for it.
+    #[must_use]
+    pub fn new(db: Database, clock: Clock, tasks: Arc<TaskScheduler>, enabled: bool) -> Self {
+        Self { db, clock, tasks, enabled }
+    }
+
+    /// Whether clients may ask for it.
+    #[must_use]
+    pub fn enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Schedules the redaction of the events that relate to one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn schedule(&self, redaction: RelatedRedaction) -> Result<(), DbError> {
+        let RelatedRedaction { room_id, sender, event_id, content, rel_types } = redaction;
+        let rel_types: Vec<Value> = rel_types.into_iter().map(|rel_type| Value::from(rel_type.as_str())).collect();
+        let parameters = Object::from([
+            ("sender", Value::from(sender.as_str())),
+            ("event_id", Value::from(event_id.as_str())),
+            ("content", Value::Object(content)),
+            ("rel_types", Value::Array(rel_types)),
+        ]);
+        let due_ms = self.clock.now_ms();
+        let task = NewTask { kind: KIND, due_ms, resource_id: Some(room_id.to_string()), parameters };
+        let tasks = Arc::clone(&self.tasks);
+        self.db.write(move |tx| tasks.schedule(tx, task)).await?;
+        Ok(())
+    }
+}
+
+/// Redacts related events.
+pub struct RelatedRedactor {
+    rooms: Arc<Rooms>,
+    sender: Arc<EventSender>,
+}
+
+impl RelatedRedactor {
+    /// Creates the service.
+    #[must_use]
+    pub fn new(rooms: Arc<Rooms>, sender: Arc<EventSender>) -> Self {
+        Self { rooms, sender }
+    }
+
+    /// Redacts the events, newest first. Those that the sender may not redact are left. Redacted events are not related
+    /// any more: a second run goes on where the first ended.
+    async fn redact(&self, redaction: &RelatedRedaction) -> Result<(), SendError> {
+        let Some(room) = self.rooms.get(&redaction.room_id).await? else { return Ok(()) };
+        let any = redaction.rel_types.iter().any(|rel_type| rel_type == ANY_REL_TYPE);
+        let rel_types = if any { vec![None] } else { redaction.rel_types.iter().cloned().map(Some).collect() };
+        let mut left = MAX_RELATED;
+        for rel_type in rel_types {
+            self.redact_of_type(&room, redaction, rel_type, &mut left).await?;
+        }
+        Ok(())
+    }
+
+    async fn redact_of_type(
+        &self,
+        room: &Room,
+        redaction: &RelatedRedaction,
+        rel_type: Option<String>,
+        left: &mut usize,
+    ) -> Result<(), SendError> {
+        let mut upto = room.view().position;
+        while *left > 0 {
+            let filter = RelationFilter { rel_type: rel_type.clone(), event_type: None, recurse: false };
+            let limit = EVENTS_PER_READ.min(*left);
+            let (event_id, backward) = (&redaction.event_id, Direction::Backward);
+            let page = related(room, event_id, filter, Position::MIN, upto, limit, backward).await?;
+            for event in &page.events {
+                self.redact_one(redaction, event.pdu.event_id()).await?;
+                upto = event.position - 1;
+            }
+            *left = left.saturating_sub(page.events.len());
+            if !page.more || page.events.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn redact_one(&self, redaction: &RelatedRedaction, event_id: &EventId) -> Result<(), SendError> {
+        let redacted = self.sender.send(NewEvent {
+            room_id: redaction.room_id.clone(),
+            sender: redaction.sender.clone(),
+            event_type: "m.room.redaction".to_owned(),
+            state_key: None,
+            content: redaction.content.clone(),
+            redacts: Some(event_id.clone()),
+            origin_server_ts: None,
+            transaction: None,
+            sticky_duration_ms: None,
+        });
+        match redacted.await {
+            Ok(_) => Ok(()),
+            Err(error) if may_pass(&error) => Err(error),
+            Err(error) => {
+                let room = &redaction.room_id;
+                tracing::debug!(%room, event = %event_id, "a related event is not redacted: {error}");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Whether another attempt may succeed.
+fn may_pass(error: &SendError) -> bool {
+    matches!(error, SendError::Contended | SendError::StatePending(_) | SendError::Policy(_) | SendError::Db(_))
+}
+
+impl TaskHandler for RelatedRedactor {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn max_running(&self) -> u32 {
+        MAX_RUNNING
+    }
+
+    fn keeps_ended(&self) -> bool {
+        false
+    }
+
+    fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
+        Box::pin(async move {
+            let Some(redaction) = parse(&task) else {
+                return TaskOutcome::Failed("the parameters cannot be read".to_owned());
+            };
+            match self.redact(&redaction).await {
+                Ok(()) => TaskOutcome::Complete(None),
+                Err(error) => TaskOutcome::Retry(error.to_string()),
+            }
+        })
+    }
+}
+
+fn parse(task: &RunningTask) -> Option<RelatedRedaction> {
+    let parameters = &task.parameters;
+    let rel_types = parameters.get_array("rel_types")?.iter().filter_map(Value::as_str).map(str::to_owned);
+    Some(RelatedRedaction {
+        room_id: task.resource_id.as_deref()?.parse().ok()?,
+        sender: parameters.get_str("sender")?.parse().ok()?,
+        event_id: parameters.get_str("event_id")?.parse().ok()?,
+        content: parameters.get_object("content")?.clone(),
+        rel_types: rel_types.collect(),
+    })
+}

@@ -1,0 +1,92 @@
+//! Subscriptions to threads.
+
+use plexus_protocol::id::UserId;
+
+use super::bounds::{self, BoundError};
+use crate::{Change, DbError, Position, RoomNid, Row, Tx, first};
+
+/// The most threads that a user may have subscribed to or unsubscribed from: several a day for years.
+const MAX_THREADS_OF_USER: u64 = 10_000;
+
+/// A thread that a user has subscribed to, or unsubscribed from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadSubscription {
+    pub room_nid: RoomNid,
+    pub root: String,
+    pub automatic: bool,
+    pub unsubscribed_at: Option<Position>,
+    pub position: Position,
+}
+
+fn read(row: &Row<'_>) -> Result<ThreadSubscription, DbError> {
+    Ok(ThreadSubscription {
+        room_nid: row.get(0)?,
+        root: row.get(1)?,
+        automatic: row.get(2)?,
+        unsubscribed_at: row.get(3)?,
+        position: row.get(4)?,
+    })
+}
+
+/// Returns what a user has done about one thread.
+pub fn get(tx: &mut Tx<'_>, user: &UserId, room: RoomNid, root: &str) -> Result<Option<ThreadSubscription>, DbError> {
+    tx.query_opt(
+        "SELECT room_nid, root, automatic, unsubscribed_at, position FROM thread_subscriptions
+         WHERE user_id = $1 AND room_nid = $2 AND root = $3",
+        &[&user.as_str(), &room, &root],
+        read,
+    )
+}
+
+/// Writes a subscription or unsubscription, and announces it. `position` of the row is ignored.
+///
+/// # Errors
+/// `TooLarge` if the user has too many, or the database's.
+pub fn set(tx: &mut Tx<'_>, user: &UserId, row: &ThreadSubscription) -> Result<(), BoundError> {
+    if get(tx, user, row.room_nid, &row.root)?.is_none() {
+        let sql = "SELECT COUNT(*) FROM thread_subscriptions WHERE user_id = $1";
+        let count: u64 = tx.query_one(sql, &[&user.as_str()], first)?;
+        bounds::require(count < MAX_THREADS_OF_USER, "The user has subscribed to too many threads")?;
+    }
+    let position = tx.next_position()?;
+    tx.execute_later(
+        "INSERT INTO thread_subscriptions (user_id, room_nid, root, automatic, unsubscribed_at, position)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (user_id, room_nid, root) DO UPDATE SET automatic = excluded.automatic,
+             unsubscribed_at = excluded.unsubscribed_at, position = excluded.position",
+        &[&user.as_str(), &row.room_nid, &row.root, &row.automatic, &row.unsubscribed_at, &position],
+    )?;
+    tx.announce(Change::AccountData { user: user.clone(), room: None, position });
+    Ok(())
+}
+
+/// Returns the newest `limit` changes of a user's subscriptions with `after < position <= upto`, newest first.
+pub fn changed(
+    tx: &mut Tx<'_>,
+    user: &UserId,
+    (after, upto): (Position, Position),
+    limit: u64,
+) -> Result<Vec<ThreadSubscription>, DbError> {
+    tx.query(
+        "SELECT room_nid, root, automatic, unsubscribed_at, position FROM thread_subscriptions
+         WHERE user_id = $1 AND position > $2 AND position <= $3 ORDER BY position DESC LIMIT $4",
+        &[&user.as_str(), &after, &upto, &limit],
+        read,
+    )
+}
+
+/// Returns the threads that a user has subscribed to.
+pub fn of_user(tx: &mut Tx<'_>, user: &str) -> Result<Vec<ThreadSubscription>, DbError> {
+    tx.query(
+        "SELECT room_nid, root, automatic, unsubscribed_at, position FROM thread_subscriptions
+         WHERE user_id = $1 AND unsubscribed_at IS NULL",
+        &[&user],
+        read,
+    )
+}
+
+/// Deletes all subscriptions of a user.
+pub fn delete_all(tx: &mut Tx<'_>, user: &str) -> Result<(), DbError> {
+    tx.execute_later("DELETE FROM thread_subscriptions WHERE user_id = $1", &[&user])?;
+    Ok(())
+}
