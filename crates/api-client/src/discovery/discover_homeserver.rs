@@ -11,14 +11,17 @@ use crate::rtc::transports;
 /// The transports of conferences, where Element Call looks for them if it has no other way.
 const RTC_FOCI: &str = "org.matrix.msc4143.rtc_foci";
 
-/// Returns `public_baseurl`, the transports of conferences and the members of `extra_well_known_client_content`; 404
-/// without a `public_baseurl`.
+/// Returns `public_baseurl`, `default_identity_server`, the transports of conferences and the members of
+/// `extra_well_known_client_content`; 404 without a `public_baseurl`.
 pub(crate) async fn handle(State(config): State<Arc<Config>>) -> Result<JsonBody<Map<String, Value>>, ApiError> {
     let Some(base_url) = &config.server.public_baseurl else {
         return Err(ApiError::not_found(".well-known not available"));
     };
     let mut content = Map::new();
     content.insert("m.homeserver".to_owned(), json!({ "base_url": base_url }));
+    if let Some(identity_server) = &config.registration.default_identity_server {
+        content.insert("m.identity_server".to_owned(), json!({ "base_url": identity_server }));
+    }
     for (name, value) in &config.server.extra_well_known_client_content {
         content.entry(name).or_insert_with(|| value.clone());
     }

@@ -33,8 +33,8 @@ options! {
         moot bcrypt_rounds: u32 = 12,
         /// Whether guests may use the server without an account.
         acts allow_guest_access: bool = false,
-        /// The identity server suggested to clients.
-        later default_identity_server: Option<String>,
+        /// The URL of the identity server that `/.well-known/matrix/client` suggests to clients.
+        acts default_identity_server: Option<String>,
         /// Identity servers that validate addresses for this server.
         later account_threepid_delegates: ThreepidDelegates,
         /// Whether users may change their display name.
