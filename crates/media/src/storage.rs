@@ -20,6 +20,7 @@ use plexus_net::HttpClient;
 use plexus_store::repo::media::Content;
 use plexus_store::repo::media_files::{self, FileAction, MediaFile};
 use plexus_store::{Database, DbError, Tx};
+use tokio::sync::Semaphore;
 
 use crate::paths;
 use crate::space::Storing;
@@ -42,6 +43,8 @@ const MAX_FAILURES_IN_A_ROW: u32 = 3;
 const SYNCHRONOUS_PATIENCE: Duration = Duration::from_secs(20);
 /// The number of locks for files that are brought back or deleted.
 const FILE_LOCKS: usize = 64;
+/// The most files that are sent to one provider, or fetched from it, at the same time: each takes up to 8 MiB of memory.
+const MAX_TRANSFERS_PER_PROVIDER: usize = 4;
 
 /// Makes scheduled tasks for storages: `service` implements it.
 pub trait FileTasks: Send + Sync {
@@ -92,6 +95,7 @@ struct Provider {
     store_local: bool,
     store_remote: bool,
     store_synchronous: bool,
+    transfers: Semaphore,
 }
 
 enum Backend {
@@ -112,6 +116,7 @@ impl Storages {
             store_local: settings.store_local,
             store_remote: settings.store_remote,
             store_synchronous: settings.store_synchronous,
+            transfers: Semaphore::new(MAX_TRANSFERS_PER_PROVIDER),
         };
         Self {
             folder: folder.to_owned(),
@@ -215,7 +220,7 @@ impl Storages {
     async fn run_one(&self, storage: &str, file: &MediaFile, action: FileAction) -> Result<(), StorageError> {
         let provider = self.providers.iter().find(|provider| provider.name == storage);
         match (provider, action) {
-            (Some(provider), FileAction::Store) => self.store(&provider.backend, file).await?,
+            (Some(provider), FileAction::Store) => self.store(provider, file).await?,
             (Some(provider), FileAction::Delete) => self.delete(&provider.backend, file).await?,
             (None, FileAction::Delete) if storage == FOLDER => {
                 let _turn = self.files.lock(file).await;
@@ -230,9 +235,10 @@ impl Storages {
         Ok(self.database.write(move |tx| media_files::done(tx, &storage, &file, action)).await?)
     }
 
-    async fn store(&self, backend: &Backend, file: &MediaFile) -> Result<(), StorageError> {
+    async fn store(&self, provider: &Provider, file: &MediaFile) -> Result<(), StorageError> {
         let (source, _) = places(&self.folder, file)?;
-        let stored = match backend {
+        let _permit = provider.transfers.acquire().await;
+        let stored = match &provider.backend {
             Backend::FileSystem(folder) => folder.store(file, &source).await,
             Backend::S3(bucket) => bucket.store(&key(file)?, &source).await,
         };
@@ -275,6 +281,7 @@ impl Storages {
         }
         let mut failure = None;
         for provider in &self.providers {
+            let _permit = provider.transfers.acquire().await;
             let mut upload = uploads.begin(Storing::Copy).await?;
             let fetched = match &provider.backend {
                 Backend::FileSystem(folder) => folder.fetch(file, &mut upload).await,

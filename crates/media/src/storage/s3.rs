@@ -231,7 +231,8 @@ impl S3 {
 
 /// Reads up to [`PART_BYTES`]; fewer are the end of the file.
 async fn read_part(file: &mut File) -> io::Result<Bytes> {
-    let mut part = Vec::new();
+    let length = usize::try_from(file.metadata().await?.len()).unwrap_or(PART_BYTES);
+    let mut part = Vec::with_capacity(length.min(PART_BYTES));
     file.take(PART_BYTES as u64).read_to_end(&mut part).await?;
     Ok(part.into())
 }

@@ -1,5 +1,7 @@
 //! Where media is kept, and for how long: storage providers and `media_retention`.
 
+mod kill;
+
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
