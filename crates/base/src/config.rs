@@ -21,7 +21,7 @@ pub use email::{Email, Subjects};
 pub use generate::{DEFAULT_PORT, Generate, SecretFileError, generate, generate_log_config};
 pub use listeners::{Listener, ListenerResource, ListenerType, ResourceName};
 pub use load::{Loaded, Options, load, load_with_errors, parse};
-pub use media_storage::{S3Location, StorageLocation};
+pub use media_storage::{S3Location, StorageLocation, StorageProvider};
 pub use written::Written;
 
 /// Declares the sections, in the order of Synapse's manual.

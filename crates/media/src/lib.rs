@@ -35,11 +35,11 @@ pub mod thumbnail;
 pub mod upload;
 
 pub use byte_range::ByteRange;
-pub use error::{Failure, FetchError, MediaError, UploadError};
+pub use error::{Failure, FetchError, MediaError, StorageError, UploadError};
 pub use remote::{Downloader, Downloads, Wanted};
 pub use retention::{Lifetimes, MediaRetention};
 pub use settings::{DownloadSettings, MediaSettings, UploadLimit};
-pub use storage::{FileTasks, ProviderSettings, StorageError, Storages, StoragesParts};
+pub use storage::{FileTasks, ProviderSettings, Storages, StoragesParts};
 pub use store::{MediaStore, MediaStoreParts, OpenMedia, ReservedMediaId};
 pub use thumbnail::{Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 pub use upload::{Description, Upload};

@@ -6,7 +6,6 @@
 //! - `file_system`: a folder
 //! - `s3`: a bucket of an S3 server
 
-mod error;
 mod file_system;
 mod s3;
 
@@ -22,11 +21,11 @@ use plexus_store::repo::media_files::{self, FileAction, MediaFile};
 use plexus_store::{Database, DbError, Tx};
 use tokio::sync::Semaphore;
 
+use crate::error::StorageError;
 use crate::paths;
 use crate::space::Storing;
 use crate::upload::UploadFolder;
 
-pub use error::StorageError;
 use file_system::FileSystem;
 use s3::S3;
 
@@ -43,7 +42,7 @@ const MAX_FAILURES_IN_A_ROW: u32 = 3;
 const SYNCHRONOUS_PATIENCE: Duration = Duration::from_secs(20);
 /// The number of locks for files that are brought back or deleted.
 const FILE_LOCKS: usize = 64;
-/// The most files that are sent to one provider, or fetched from it, at the same time: each takes up to 8 MiB of memory.
+/// The most files that are sent to one provider, or fetched from it, at the same time, with up to 8 MiB of memory each.
 const MAX_TRANSFERS_PER_PROVIDER: usize = 4;
 
 /// Makes scheduled tasks for storages: `service` implements it.

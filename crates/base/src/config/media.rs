@@ -1,9 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
-use super::{IpRange, media_storage};
+use super::{IpRange, StorageProvider};
 use crate::schema::{MapReader, choice, options};
 
 options! {
@@ -97,24 +95,6 @@ fn check_media(section: MediaSection, map: &mut MapReader<'_, '_>) -> MediaSecti
 impl MediaSection {
     /// The folder of the media store when `media_store_path` is not set.
     pub const DEFAULT_STORE: &str = "media_store";
-}
-
-options! {
-    /// Additional storage for media.
-    pub struct StorageProvider checked by media_storage::check {
-        /// `file_system`, or `s3_storage_provider.S3StorageProviderBackend`, both of which are built in.
-        acts module: String,
-        /// Whether uploads of local users are stored there.
-        acts store_local: bool = false,
-        /// Whether media of other servers is stored there.
-        acts store_remote: bool = false,
-        /// Whether an upload waits until it is stored there, for up to 20 seconds. Otherwise, and after that, it is
-        /// stored there in the background.
-        acts store_synchronous: bool = false,
-        /// The parameters of the provider: `directory` for `file_system`; `bucket`, `access_key_id`,
-        /// `secret_access_key`, `region_name`, `endpoint_url`, `prefix`, `session_token` and `storage_class` for S3.
-        acts config: Map<String, Value>,
-    }
 }
 
 options! {

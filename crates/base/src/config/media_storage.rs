@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::{Secret, StorageProvider};
-use crate::schema::MapReader;
+use super::Secret;
+use crate::schema::{MapReader, options};
 
 /// The names of the modules that are built in.
 const FILE_SYSTEM: [&str; 2] = ["file_system", "synapse.rest.media.v1.storage_provider.FileStorageProviderBackend"];
@@ -24,6 +24,24 @@ const S3_MEMBERS: [&str; 11] = [
     "request_checksum_calculation",
     "response_checksum_validation",
 ];
+
+options! {
+    /// Additional storage for media.
+    pub struct StorageProvider checked by check {
+        /// `file_system`, or `s3_storage_provider.S3StorageProviderBackend`, both of which are built in.
+        acts module: String,
+        /// Whether uploads of local users are stored there.
+        acts store_local: bool = false,
+        /// Whether media of other servers is stored there.
+        acts store_remote: bool = false,
+        /// Whether an upload waits until it is stored there, for up to 20 seconds. Otherwise, and after that, it is
+        /// stored there in the background.
+        acts store_synchronous: bool = false,
+        /// The parameters of the provider: `directory` for `file_system`; `bucket`, `access_key_id`,
+        /// `secret_access_key`, `region_name`, `endpoint_url`, `prefix`, `session_token` and `storage_class` for S3.
+        acts config: Map<String, Value>,
+    }
+}
 
 /// Where a storage provider keeps media.
 #[derive(Debug, Clone)]
@@ -116,7 +134,7 @@ impl Members<'_> {
 }
 
 /// Reports a provider that cannot be used.
-pub(super) fn check(provider: StorageProvider, map: &mut MapReader<'_, '_>) -> StorageProvider {
+fn check(provider: StorageProvider, map: &mut MapReader<'_, '_>) -> StorageProvider {
     if let Err((option, reason)) = provider.location() {
         map.error(option, reason);
     }

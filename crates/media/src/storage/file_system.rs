@@ -8,7 +8,8 @@ use plexus_store::repo::media_files::MediaFile;
 use tokio::fs::{self, DirBuilder, File};
 use tokio::io::AsyncReadExt as _;
 
-use super::{StorageError, places};
+use super::places;
+use crate::error::StorageError;
 use crate::upload::Upload;
 
 /// How many bytes are read at once.

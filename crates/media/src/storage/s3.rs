@@ -18,7 +18,7 @@ use plexus_net::{HttpClient, Limits, Purpose, percent_encode};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
-use super::StorageError;
+use crate::error::StorageError;
 use crate::upload::Upload;
 use sign::{Credentials, Signer};
 

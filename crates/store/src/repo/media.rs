@@ -61,7 +61,8 @@ fn read(row: &Row<'_>) -> Result<LocalMedia, DbError> {
 /// Records media that was uploaded in one step.
 pub fn add(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, now_ms: u64) -> Result<(), DbError> {
     tx.execute_later(
-        "INSERT INTO local_media (media_id, user_id, created_ms, last_access_ms, content_type, upload_name, length, sha256) \
+        "INSERT INTO local_media \
+         (media_id, user_id, created_ms, last_access_ms, content_type, upload_name, length, sha256) \
          VALUES ($1, $2, $3, $3, $4, $5, $6, $7)",
         &[&media_id, &user_id, &now_ms, &content.content_type, &content.upload_name, &content.length, &content.sha256],
     )?;

@@ -99,7 +99,8 @@ async fn uploads_survive_and_leave_nothing_else() {
             send(Method::GET, &url, &token, Bytes::new()).await.unwrap_or_else(|error| panic!("{url}: {error:?}"))
         };
         let mut name = String::new();
-        for (uri, content) in stored.lock().clone() {
+        let stored = stored.lock().clone();
+        for (uri, content) in stored {
             let path = uri.strip_prefix("mxc://").unwrap();
             path.split_once('/').unwrap().0.clone_into(&mut name);
             assert_eq!(get(path).await, (200, content.into()), "{uri}");
