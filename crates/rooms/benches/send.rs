@@ -43,6 +43,7 @@ async fn measure(db: Database) {
         invite_filtering: false,
         forget_on_leave: false,
         sticky_events: true,
+        expiring_messages: false,
     });
     let (creator, sender) = (RoomCreator::new(Arc::clone(&writer)), Arc::new(EventSender::new(Arc::clone(&writer))));
     let begun = clock.monotonic();

@@ -9,6 +9,7 @@ pub(crate) mod content;
 pub mod draft;
 pub mod error;
 pub(crate) mod event_rows;
+pub mod expiry;
 pub(crate) mod follower;
 pub mod graph;
 pub(crate) mod head_lock;

@@ -9,6 +9,7 @@
 //! | [`delayed_events`] | [`DelayedEvents`]: events that are sent later |
 //! | `directory_rules` | [`DirectoryRules`]: who may create aliases and publish rooms |
 //! | [`event_json`] | timeline and state events as clients read them outside of /sync |
+//! | `expiring_messages` | [`ExpiringMessages`]: deleting the content of messages that carry their own expiry |
 //! | `local_echo_order` | [`LocalEchoOrder`]: a device's response before its sync |
 //! | [`media_tasks`] | the scheduled tasks of media |
 //! | `member_events` | [`SendingAccount`], [`MemberEventError`]: member events that set memberships |
@@ -36,6 +37,7 @@ pub mod dehydrated_devices;
 pub mod delayed_events;
 mod directory_rules;
 pub mod event_json;
+mod expiring_messages;
 mod local_echo_order;
 pub mod media_tasks;
 mod member_events;
@@ -60,6 +62,7 @@ pub use client_events::{ClientEventError, ClientEventSender};
 pub use dehydrated_devices::DehydratedDevices;
 pub use delayed_events::DelayedEvents;
 pub use directory_rules::DirectoryRules;
+pub use expiring_messages::ExpiringMessages;
 pub use local_echo_order::LocalEchoOrder;
 pub use member_events::{MemberEventError, SendingAccount};
 pub use rate_limits::RateLimits;

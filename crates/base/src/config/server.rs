@@ -98,10 +98,9 @@ options! {
         acts max_event_delay_duration: Option<Duration>,
         /// Kinds of accounts.
         later user_types: UserTypes,
-        /// Whether messages can carry their own expiry (`org.matrix.self_destruct_after`).
-        refused(
-            "messages that are to expire would stay; remove it to accept that"
-        ) enable_ephemeral_messages: bool = false,
+        /// Whether messages can carry their own expiry (`org.matrix.self_destruct_after`, Unix ms). Their content is
+        /// deleted then.
+        acts enable_ephemeral_messages: bool = false,
         /// Whether outgoing requests accept every TLS certificate, so that anybody on the way can read and change them.
         /// To find out why connections fail, and for nothing else.
         acts use_insecure_ssl_client_just_for_testing_do_not_use: bool = false,

@@ -28,6 +28,8 @@ pub(crate) struct EngineMemory {
     pub(crate) snapshots: Arc<state_snapshots::Recent>,
     /// Whether users forget a room when they leave it or are kicked or banned.
     pub(crate) forget_on_leave: bool,
+    /// Notified when a message that will expire is stored; `None`: messages do not expire.
+    pub(crate) expiring_stored: Option<Notify>,
     /// Notified when guest access has ended in a room.
     pub(crate) guest_access_ended: Notify,
     /// Notified when a user of this server has joined a room or knocked on one.

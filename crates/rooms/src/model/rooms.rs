@@ -68,13 +68,15 @@ pub struct RoomsDeps {
     pub forget_on_leave: bool,
     /// See [`crate::RoomsOptions`].
     pub sticky_events: bool,
+    /// See [`crate::RoomsOptions`].
+    pub expiring_messages: bool,
 }
 
 impl Rooms {
     /// Creates an empty registry, which follows the commits.
     pub fn new(deps: RoomsDeps) -> Self {
         let RoomsDeps { db, clock, server_name, cache_bytes, stripped_state_types, .. } = deps;
-        let RoomsDeps { forget_on_leave, sticky_events, .. } = deps;
+        let RoomsDeps { forget_on_leave, sticky_events, expiring_messages, .. } = deps;
         let events = Arc::new(EventCache::new(cache_bytes / 4));
         let memory = Arc::new(EngineMemory {
             server_name: server_name.clone(),
@@ -87,6 +89,7 @@ impl Rooms {
             directory: IndexProgress::default(),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             forget_on_leave,
+            expiring_stored: expiring_messages.then(Notify::new),
             guest_access_ended: Notify::new(),
             local_user_entered: Notify::new(),
         });
@@ -108,6 +111,14 @@ impl Rooms {
     /// Waits until a user of this server has joined a room or knocked on one since the last call. For one caller.
     pub async fn local_user_entered(&self) {
         self.memory.local_user_entered.notified().await;
+    }
+
+    /// Waits until a message that will expire is stored, and forever where messages do not expire. For one caller.
+    pub async fn expiring_stored(&self) {
+        match &self.memory.expiring_stored {
+            Some(stored) => stored.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Waits until a room's state is complete, or this server has left it.

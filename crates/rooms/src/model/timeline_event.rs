@@ -128,6 +128,11 @@ impl TimelineEvent {
         }
     }
 
+    /// Returns the event after its expiry: redacted, without a redaction.
+    pub(crate) fn expired(&self) -> Self {
+        Self { pdu: redact::redact(&self.pdu), is_redacted: true, ..self.clone() }
+    }
+
     /// Returns the event after a redaction of it or of an event that it shows; `None` if the redaction does not change
     /// it. The first redaction of an event counts.
     pub fn after(&self, redaction: &AppliedRedaction<'_>) -> Option<Self> {

@@ -9,6 +9,7 @@ use plexus_store::{Change, CommitListener, HandedOver, RoomNid};
 use crate::model::engine_memory::EngineMemory;
 use crate::model::room::Room;
 use crate::write::backfill::{MovedGap, RedactedPast};
+use crate::write::expiry::ExpiredEvent;
 use crate::write::partial_state::{CompletedState, OlderMemberships};
 use crate::write::persist::AppendedBatch;
 
@@ -62,6 +63,9 @@ fn apply_to_room(memory: &EngineMemory, nid: RoomNid, revision: i64, redacts: bo
     } else if let Some(redacted) = object.get::<RedactedPast>().filter(|it| owns(&it.room)) {
         redacted.apply(memory, revision);
         &redacted.room
+    } else if let Some(expired) = object.get::<ExpiredEvent>().filter(|it| owns(&it.room)) {
+        expired.apply(memory, revision);
+        &expired.room
     } else if let Some(moved) = object.get::<MovedGap>().filter(|it| owns(&it.room)) {
         moved.apply(revision);
         &moved.room

@@ -51,6 +51,8 @@ pub struct RoomsOptions {
     pub forget_on_leave: bool,
     /// Whether events can be sticky (MSC4354).
     pub sticky_events: bool,
+    /// Whether messages can carry their own expiry (MSC2228).
+    pub expiring_messages: bool,
 }
 
 /// Builds, signs and commits events. A server has one.
@@ -90,6 +92,7 @@ impl RoomWriter {
         let RoomsOptions { db, clock, random, background, server_name, signing_key, policy_servers, .. } = options;
         let RoomsOptions { own_policy, remote_aliases, cache_bytes, stripped_state_types, limits, .. } = options;
         let RoomsOptions { invite_filtering, forget_on_leave, sticky_events, .. } = options;
+        let expiring_messages = options.expiring_messages;
         let rooms = Arc::new(Rooms::new(RoomsDeps {
             db: db.clone(),
             clock: clock.clone(),
@@ -98,6 +101,7 @@ impl RoomWriter {
             stripped_state_types,
             forget_on_leave,
             sticky_events,
+            expiring_messages,
         }));
         Arc::new(Self {
             invite_permissions: InvitePermissionReader::new(db.clone(), server_name.clone(), invite_filtering),

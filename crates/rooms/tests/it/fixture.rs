@@ -48,6 +48,7 @@ impl Fixture {
             invite_filtering: false,
             forget_on_leave: false,
             sticky_events: true,
+            expiring_messages: false,
         });
         Self {
             db,

@@ -79,6 +79,7 @@ fn rooms(db: &Database, server_name: &ServerName, clock: &Clock) -> Rooms {
         stripped_state_types: Vec::new(),
         forget_on_leave: false,
         sticky_events: true,
+        expiring_messages: false,
     })
 }
 

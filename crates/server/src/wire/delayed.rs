@@ -8,7 +8,9 @@ use plexus_service::delayed_events::{
     DelayedEventLimits, DelayedEventSender, DelayedEventsParts, ErrorBody, OvertakenStates,
 };
 use plexus_service::tasks::{TaskHandler, TaskRunner};
-use plexus_service::{ClientEventSender, DelayedEvents, RateLimits, RelatedRedactions, RelatedRedactor, UnusedDevices};
+use plexus_service::{
+    ClientEventSender, DelayedEvents, ExpiringMessages, RateLimits, RelatedRedactions, RelatedRedactor, UnusedDevices,
+};
 use plexus_store::DbError;
 
 use super::foundation::Foundation;
@@ -22,6 +24,7 @@ pub(super) struct DelayedServices {
     sender: Arc<DelayedEventSender>,
     overtaken: Arc<OvertakenStates>,
     unused_devices: Arc<UnusedDevices>,
+    expiring: Arc<ExpiringMessages>,
 }
 
 impl DelayedServices {
@@ -60,6 +63,7 @@ impl DelayedServices {
         );
         let enabled = config.experimental.experimental_features.msc3912_enabled;
         let related_redactor = RelatedRedactor::new(Arc::clone(&rooms.rooms), Arc::clone(&rooms.sender));
+        let expiring = ExpiringMessages::new(Arc::clone(&rooms.writer), Arc::clone(tasks));
         Ok(Self {
             events,
             related_redactions: RelatedRedactions::new(db.clone(), clock.clone(), Arc::clone(tasks), enabled),
@@ -67,6 +71,7 @@ impl DelayedServices {
             sender,
             overtaken,
             unused_devices: Arc::new(unused_devices),
+            expiring: Arc::new(expiring),
         })
     }
 
@@ -78,14 +83,16 @@ impl DelayedServices {
     ) -> Result<(), DbError> {
         let Foundation { clock, database, background, tasks, .. } = foundation;
         self.unused_devices.schedule().await?;
-        let own: [Arc<dyn TaskHandler>; 3] = [
+        let own: [Arc<dyn TaskHandler>; 4] = [
             Arc::<DelayedEventSender>::clone(&self.sender),
             Arc::<UnusedDevices>::clone(&self.unused_devices),
             Arc::<RelatedRedactor>::clone(&self.related_redactor),
+            Arc::<ExpiringMessages>::clone(&self.expiring),
         ];
         let handlers = own.into_iter().chain(others);
         let runner = TaskRunner::new(database.clone(), clock.clone(), Arc::clone(tasks), handlers);
         background.spawn_abortable("scheduled tasks", runner.run());
+        background.spawn_abortable("messages that expire", Arc::clone(&self.expiring).run());
         background.spawn_abortable("overtaken delayed events", Arc::clone(&self.overtaken).run());
         Ok(())
     }

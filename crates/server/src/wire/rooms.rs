@@ -61,6 +61,7 @@ impl RoomServices {
             limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, clock),
             invite_filtering: config.experimental.experimental_features.msc4155_enabled,
             forget_on_leave: config.rooms.forget_rooms_on_leave,
+            expiring_messages: config.server.enable_ephemeral_messages,
             sticky_events: config.experimental.experimental_features.msc4354_enabled,
         });
         let rooms = Arc::clone(writer.rooms());

@@ -37,6 +37,7 @@ mod discovery {
 }
 mod errors;
 pub(crate) mod event_content;
+mod expiring_messages;
 mod filter {
     mod create_filter;
 }

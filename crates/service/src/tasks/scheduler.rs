@@ -169,6 +169,11 @@ impl TaskScheduler {
         self.epoch
     }
 
+    /// Makes the runner look for due tasks.
+    pub fn look(&self) {
+        self.look.notify_one();
+    }
+
     /// Makes the runner look for due tasks unless it does so by `due_ms` anyway. It looks in a transaction of its own,
     /// which comes after the one that calls this.
     fn look_at(&self, due_ms: u64) {

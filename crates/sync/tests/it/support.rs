@@ -78,6 +78,7 @@ impl Server {
             invite_filtering: false,
             forget_on_leave: false,
             sticky_events: true,
+            expiring_messages: false,
         });
         let rooms = Arc::clone(writer.rooms());
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));

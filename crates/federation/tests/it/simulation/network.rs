@@ -250,6 +250,7 @@ impl Server {
             invite_filtering: false,
             forget_on_leave: false,
             sticky_events: true,
+            expiring_messages: false,
         });
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), wire));
         Self {

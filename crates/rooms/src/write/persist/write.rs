@@ -10,6 +10,7 @@ use plexus_store::repo::current_state::Delta;
 use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::repo::memberships::{Member, RoomMembership};
 use plexus_store::repo::rooms::{Advance, RoomRow};
+use plexus_store::repo::scheduled_tasks::ScheduledTask;
 use plexus_store::repo::transactions::TransactionRow;
 use plexus_store::repo::{self, state_snapshots, timeline_gaps};
 use plexus_store::{Change, DbError, EventNid, Position, RoomNid, StickyEvent, Tx};
@@ -24,6 +25,7 @@ use crate::model::room_view::RoomView;
 use crate::model::state_map::StateMap;
 use crate::write::error::PersistError;
 use crate::write::event_rows::{self, GraphRows};
+use crate::write::expiry;
 use crate::write::pending::{Append, PendingEvent};
 
 /// A batch that has been written, but is not committed yet.
@@ -59,6 +61,7 @@ struct Rows {
     redactions: Vec<(EventNid, EventNid)>,
     outgoing: Vec<Outgoing>,
     sticky: Vec<StickyEvent>,
+    expiring: Vec<ScheduledTask>,
     /// The current state of each room after its last event so far.
     current: HashMap<RoomNid, Arc<CurrentState>>,
 }
@@ -101,6 +104,7 @@ pub(super) fn batch(
     let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
     repo::federation_out::add(tx, &rows.outgoing)?;
     repo::sticky_events::add(tx, &rows.sticky)?;
+    schedule_expiry(tx, memory, &rows.expiring)?;
     repo::redactions::add(tx, &redacted, now_ms)?;
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
@@ -185,6 +189,18 @@ fn is_join_of_guest(pdu: &Pdu, own_server: &ServerName) -> bool {
         && pdu.sender().server_name() == own_server.as_str()
         && content.get_str("membership") == Some("join")
         && content.get_str("kind") == Some("guest")
+}
+
+/// Stores the tasks that delete the content of messages, and has them looked at. That happens in a transaction of its
+/// own, which comes after this one.
+fn schedule_expiry(tx: &mut Tx<'_>, memory: &EngineMemory, tasks: &[ScheduledTask]) -> Result<(), DbError> {
+    for task in tasks {
+        repo::scheduled_tasks::insert(tx, task)?;
+    }
+    if let Some(stored) = memory.expiring_stored.as_ref().filter(|_| !tasks.is_empty()) {
+        stored.notify_one();
+    }
+    Ok(())
 }
 
 /// The changes of a batch to a room's row.
@@ -293,6 +309,9 @@ impl Rows {
             self.graph.add_relation(tx, lookups, room_nid, event, Some(position))?;
         }
         self.sticky.extend(sticky_event(tx, memory, &append.room, event, (position, self.now_ms))?);
+        if memory.expiring_stored.is_some() && event.in_timeline && event.redacted_by.is_none() {
+            self.expiring.extend(expiry::task(&append.room, event.nid, pdu));
+        }
         self.current.insert(room_nid, Arc::clone(&event.current));
         self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target.nid, event.nid)));
         self.redactions.extend(event.redacted_by.as_ref().map(|redaction| (event.nid, redaction.nid)));

@@ -1,0 +1,83 @@
+//! Messages that carry their own expiry (MSC2228).
+
+use std::time::Duration;
+
+use plexus_base::Clock;
+use plexus_testkit::server::{TestServer, TestUser};
+use plexus_testkit::{every, places, within};
+use serde_json::{Value, json};
+
+use crate::client::{CLIENT, public_room, room_path, say};
+
+const START_MS: u64 = 1_700_000_000_000;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn servers(config: &str) -> Vec<TestServer> {
+    let mut servers = Vec::new();
+    for place in places() {
+        servers.push(TestServer::on(place).clock(Clock::manual(START_MS)).config(config).start().await);
+    }
+    servers
+}
+
+async fn send(server: &TestServer, user: &TestUser, room: &str, after: Value) -> String {
+    let content = json!({ "msgtype": "m.text", "body": "secret", "org.matrix.self_destruct_after": after });
+    let path = room_path(room, &format!("send/m.room.message/{}", plexus_testkit::unique_name()));
+    server.put(&path, &user.token, content).await.ok()["event_id"].as_str().expect("an event id").to_owned()
+}
+
+async fn event(server: &TestServer, user: &TestUser, room: &str, event: &str) -> Value {
+    server.get(&room_path(room, &format!("event/{event}")), &user.token).await.ok().clone()
+}
+
+async fn expires(server: &TestServer, user: &TestUser, room: &str, id: &str) {
+    let mut ticks = every(Duration::from_millis(5));
+    let wait = async {
+        while event(server, user, room, id).await["content"] != json!({}) {
+            ticks.tick().await;
+        }
+    };
+    within(PATIENCE, wait).await.expect("the message expires");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_expire_in_memory_and_in_the_database() {
+    for mut server in servers("enable_ephemeral_messages: true").await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let soon = send(&server, &alice, &room, json!(START_MS + 10_000)).await;
+        let later = send(&server, &alice, &room, json!(START_MS + 20_000)).await;
+        let past = send(&server, &alice, &room, json!(START_MS - 1)).await;
+        let never = send(&server, &alice, &room, json!("soon")).await;
+        say(&server, &alice, &room, "newest").await;
+        expires(&server, &alice, &room, &past).await;
+        server.clock().advance(Duration::from_secs(10));
+        expires(&server, &alice, &room, &soon).await;
+        // Another event can be sent, and nothing of the expired one is left.
+        say(&server, &alice, &room, "after").await;
+        for restarted in [false, true] {
+            if restarted {
+                server.restart().await;
+            }
+            for path in [format!("{CLIENT}/sync"), room_path(&room, "messages?dir=b")] {
+                let shown = server.get(&path, &alice.token).await.ok().to_string();
+                assert_eq!(shown.matches("secret").count(), 2, "{shown}");
+            }
+            assert_eq!(event(&server, &alice, &room, &later).await["content"]["body"], "secret");
+        }
+        server.clock().advance(Duration::from_secs(10));
+        expires(&server, &alice, &room, &later).await;
+        assert_eq!(event(&server, &alice, &room, &never).await["content"]["body"], "secret");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_option_messages_stay() {
+    for server in servers("").await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let past = send(&server, &alice, &room, json!(START_MS - 1)).await;
+        say(&server, &alice, &room, "newest").await;
+        assert_eq!(event(&server, &alice, &room, &past).await["content"]["body"], "secret");
+    }
+}
