@@ -10,6 +10,7 @@ pub mod draft;
 pub mod error;
 pub(crate) mod event_rows;
 pub mod expiry;
+pub mod expiry_task;
 pub(crate) mod follower;
 pub mod graph;
 pub(crate) mod head_lock;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use plexus_rooms::RoomWriter;
-use plexus_rooms::write::expiry;
+use plexus_rooms::write::{expiry, expiry_task};
 
 use crate::tasks::{RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
 
@@ -35,7 +35,7 @@ impl ExpiringMessages {
 
 impl TaskHandler for ExpiringMessages {
     fn kind(&self) -> &'static str {
-        expiry::EXPIRY_TASK
+        expiry_task::EXPIRY_TASK
     }
 
     fn max_running(&self) -> u32 {

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use plexus_protocol::event::{Pdu, redact};
+use plexus_protocol::event::redact;
 use plexus_protocol::json::{Object, Value};
-use plexus_store::repo::scheduled_tasks::{ScheduledTask, TaskStatus};
 use plexus_store::{EventNid, HandedOver, repo};
 
 use crate::model::engine_memory::EngineMemory;
@@ -12,35 +11,12 @@ use crate::model::room::Room;
 use crate::model::room_view::RoomView;
 use crate::model::stored_events;
 use crate::write::error::PersistError;
+use crate::write::expiry_task::EVENT_NID;
 use crate::write::head_lock;
 use crate::write::writer::RoomWriter;
 
-/// The kind of the scheduled tasks that delete the content.
-pub const EXPIRY_TASK: &str = "expire_event";
-
-/// The member of the content with the time of expiry, Unix ms.
-const SELF_DESTRUCT_AFTER: &str = "org.matrix.self_destruct_after";
-/// The parameter of the tasks.
-const EVENT_NID: &str = "event_nid";
 /// In place of the redaction of an event that has expired: there is none.
 const NO_REDACTION: EventNid = 0;
-
-/// Returns the task that deletes the content of a message, if that names a time.
-pub(crate) fn task(room: &Room, nid: EventNid, pdu: &Pdu) -> Option<ScheduledTask> {
-    let due_ms =
-        pdu.content().get(SELF_DESTRUCT_AFTER).and_then(Value::as_u64).filter(|_| pdu.state_key().is_none())?;
-    Some(ScheduledTask {
-        task_id: format!("{EXPIRY_TASK}_{nid}"),
-        kind: EXPIRY_TASK.to_owned(),
-        status: TaskStatus::Scheduled,
-        timestamp_ms: due_ms.min(i64::MAX.unsigned_abs()),
-        resource_id: Some(room.id.to_string()),
-        parameters: Value::Object(Object::from([(EVENT_NID, nid)])).to_json(),
-        result: None,
-        error: None,
-        attempts: 0,
-    })
-}
 
 /// Deletes the content of the message that a task with these parameters is about, unless that has happened.
 ///

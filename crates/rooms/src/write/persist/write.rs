@@ -25,7 +25,7 @@ use crate::model::room_view::RoomView;
 use crate::model::state_map::StateMap;
 use crate::write::error::PersistError;
 use crate::write::event_rows::{self, GraphRows};
-use crate::write::expiry;
+use crate::write::expiry_task;
 use crate::write::pending::{Append, PendingEvent};
 
 /// A batch that has been written, but is not committed yet.
@@ -310,7 +310,7 @@ impl Rows {
         }
         self.sticky.extend(sticky_event(tx, memory, &append.room, event, (position, self.now_ms))?);
         if memory.expiring_stored.is_some() && event.in_timeline && event.redacted_by.is_none() {
-            self.expiring.extend(expiry::task(&append.room, event.nid, pdu));
+            self.expiring.extend(expiry_task::task(&append.room, event.nid, pdu));
         }
         self.current.insert(room_nid, Arc::clone(&event.current));
         self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target.nid, event.nid)));
