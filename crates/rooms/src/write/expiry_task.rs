@@ -14,6 +14,7 @@ pub const EXPIRY_TASK: &str = "expire_event";
 const SELF_DESTRUCT_AFTER: &str = "org.matrix.self_destruct_after";
 /// The parameter of the tasks.
 pub(super) const EVENT_NID: &str = "event_nid";
+
 /// Returns the task that deletes the content of a message, if that names a time.
 pub(crate) fn task(room: &Room, nid: EventNid, pdu: &Pdu) -> Option<ScheduledTask> {
     let due_ms =
