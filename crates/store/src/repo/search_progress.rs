@@ -4,7 +4,7 @@ use super::search_documents;
 use crate::db::ToSql;
 use crate::{Any, DbError, EventNid, Position, RoomNid, Tx, first};
 
-/// How far the index is; `None` while it is not kept.
+/// Returns the position up to which the log is indexed; `None` while the index is not kept.
 pub fn position(tx: &mut Tx<'_>) -> Result<Option<Position>, DbError> {
     tx.query_opt("SELECT position FROM search_progress WHERE id = 1 AND is_kept = 1", &[], first)
 }
