@@ -225,7 +225,9 @@ async fn addresses_are_checked_in_front_of_the_proxy_too() {
     let mut world = guarded();
     world.http.proxies = through(&proxy, "");
     let http = world.http_client().unwrap();
-    for purpose in purposes().into_iter().filter(|purpose| may_use_proxy(*purpose)) {
+    // A server that stores media is often in a private network; the operator has named it.
+    let is_guarded = |purpose: &Purpose| may_use_proxy(*purpose) && !matches!(purpose, Purpose::MediaStorage(_));
+    for purpose in purposes().into_iter().filter(is_guarded) {
         for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]"] {
             for scheme in ["http", "https"] {
                 let error = http.fetch(purpose, request(&format!("{scheme}://{host}/"))).await.unwrap_err();
