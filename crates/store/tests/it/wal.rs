@@ -59,5 +59,7 @@ async fn the_write_ahead_log_does_not_grow_for_ever() {
         reader.await.unwrap();
     }
     let size = size_of(&test, "-wal");
-    assert!(size < 110 << 20, "{size} bytes after 300 MiB of writes");
+    // The writer waits for a moment without readers at 64 MiB. On a busy machine there may be none: then it waits again
+    // at 96, 128 and 160 MiB.
+    assert!(size < 180 << 20, "{size} bytes after 300 MiB of writes");
 }
