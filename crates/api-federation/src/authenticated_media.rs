@@ -19,14 +19,14 @@ use tokio_util::io::ReaderStream;
 fn multipart(open: OpenMedia, random: &Random) -> Response {
     // 190 random bits, which the content does not contain by chance.
     let boundary = random.alphanumeric(32);
-    let content_type = serving::content_type(&open.content_type);
-    let disposition = serving::content_disposition(content_type, open.upload_name.as_deref());
+    let content_type = serving::content_type(&open.head.content_type);
+    let disposition = serving::content_disposition(content_type, open.head.upload_name.as_deref());
     let before = format!(
         "--{boundary}\r\nContent-Type: application/json\r\n\r\n{{}}\r\n--{boundary}\r\n\
          Content-Type: {content_type}\r\nContent-Disposition: {disposition}\r\n\r\n"
     );
     let after = format!("\r\n--{boundary}--\r\n");
-    let length = before.len() as u64 + open.length + after.len() as u64;
+    let length = before.len() as u64 + open.head.length + after.len() as u64;
     let whole = Cursor::new(before).chain(open.file).chain(Cursor::new(after));
     let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(whole, 64 * 1024)));
     let mut set = |name: HeaderName, value: &str| {

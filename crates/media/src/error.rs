@@ -102,6 +102,12 @@ pub enum StorageError {
         /// The system's error.
         error: io::Error,
     },
+    /// The file, which media has, is not in the folder of the media store.
+    #[error("{} is missing", .0.display())]
+    Missing(PathBuf),
+    /// The folder is not the one that was used before.
+    #[error("there is no {}: is the disk mounted? If this is another disk, make an empty file there", .0.display())]
+    NotMounted(PathBuf),
     /// The file could not be written to the folder of the media store.
     #[error(transparent)]
     Upload(#[from] UploadError),

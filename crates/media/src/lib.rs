@@ -40,6 +40,6 @@ pub use remote::{Downloader, Downloads, Wanted};
 pub use retention::{Lifetimes, MediaRetention};
 pub use settings::{DownloadSettings, MediaSettings, UploadLimit};
 pub use storage::{FileTasks, ProviderSettings, Storages, StoragesParts};
-pub use store::{MediaStore, MediaStoreParts, OpenMedia, ReservedMediaId};
+pub use store::{MediaHead, MediaStore, MediaStoreParts, OpenMedia, ReservedMediaId};
 pub use thumbnail::{Method, ThumbnailError, ThumbnailRequest, ThumbnailSize};
 pub use upload::{Description, Upload};

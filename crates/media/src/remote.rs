@@ -21,7 +21,7 @@ use failures::Failures;
 
 use crate::error::{FetchError, MediaError};
 use crate::settings::DownloadSettings;
-use crate::store::{MediaStore, OpenMedia};
+use crate::store::{MediaHead, MediaStore, OpenMedia};
 use crate::thumbnail::ThumbnailRequest;
 
 pub use budget::Downloader;
@@ -113,6 +113,18 @@ impl Downloads {
             turns_of_downloader: Gates::new(FETCHES_PER_DOWNLOADER),
             turns_of_both: Gates::new(FETCHES_PER_SERVER),
         }
+    }
+
+    /// Returns the headers of the content. Its file need not be in the folder, and is not brought back.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn head(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<MediaHead, MediaError> {
+        if wanted.server_name == self.server_name.as_str() {
+            return self.local.head(wanted.media_id, wanted.timeout).await;
+        }
+        let (_, known) = self.remote(wanted).await?;
+        Ok(MediaHead::new(&known.content))
     }
 
     /// Returns the content, opened.

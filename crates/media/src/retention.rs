@@ -95,14 +95,17 @@ impl MediaRetention {
                 Some(known) => known,
                 None => rooms.insert(self.room_avatars().await?),
             };
-            let ids: Vec<String> =
-                unused.into_iter().map(|(_, id)| id).filter(|id| !rooms.contains(&self.uri(id))).collect();
-            let urls: Vec<String> = ids.iter().map(|id| Value::from(self.uri(id)).to_json()).collect();
+            let json = |id: &str| Value::from(self.uri(id)).to_json();
+            let ids: Vec<String> = unused.into_iter().map(|(_, id)| id).collect();
+            let urls: Vec<String> = ids.iter().map(|id| json(id)).collect();
             let users = self.store.database().read(move |tx| media_files::user_avatars(tx, &urls)).await?;
-            let ids: Vec<String> =
-                ids.into_iter().filter(|id| !users.contains(&Value::from(self.uri(id)).to_json())).collect();
-            let storages = Arc::clone(self.store.storages());
+            let (avatars, ids): (Vec<_>, Vec<_>) =
+                ids.into_iter().partition(|id| rooms.contains(&self.uri(id)) || users.contains(&json(id)));
+            let (storages, now_ms) = (Arc::clone(self.store.storages()), self.store.now_ms());
+            let kept: Vec<_> = avatars.iter().map(|id| (MediaFile::local(id), now_ms)).collect();
             let forgotten = self.store.database().write(move |tx| {
+                // They are not looked at again in every run, for which all rooms would be read.
+                media_files::set_last_access(tx, &kept)?;
                 let files = media::forget_unused(tx, &ids, before_ms)?;
                 let files: Vec<MediaFile> = files.iter().map(|id| MediaFile::local(id)).collect();
                 storages.queue_deletion(tx, &files)?;

@@ -14,17 +14,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_base::config::{S3Location, StorageLocation};
-use plexus_base::{Clock, KeyedLocks};
+use plexus_base::{Background, Clock, KeyedLocks};
 use plexus_net::HttpClient;
 use plexus_store::repo::media::Content;
 use plexus_store::repo::media_files::{self, FileAction, MediaFile};
 use plexus_store::{Database, DbError, Tx};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
-use crate::error::StorageError;
+use crate::error::{StorageError, UploadError};
 use crate::paths;
 use crate::space::Storing;
-use crate::upload::UploadFolder;
+use crate::upload::{UploadFolder, move_file};
 
 use file_system::FileSystem;
 use s3::S3;
@@ -36,14 +37,18 @@ pub const FOLDER: &str = "";
 const QUEUE_PAGE: u32 = 50;
 /// How long to wait after a storage has failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// How long to wait for a file that is not in the folder: one that is lost is looked for again and again.
+const MISSING_RETRY_INTERVAL: Duration = Duration::from_secs(600);
 /// How many files may fail one after the other before the storage is left alone for that long.
 const MAX_FAILURES_IN_A_ROW: u32 = 3;
 /// How long an upload waits for a provider with `store_synchronous`; then the scheduled task goes on.
 const SYNCHRONOUS_PATIENCE: Duration = Duration::from_secs(20);
-/// The number of locks for files that are brought back or deleted.
+/// The number of locks for files, of each storage.
 const FILE_LOCKS: usize = 64;
 /// The most files that are sent to one provider, or fetched from it, at the same time, with up to 8 MiB of memory each.
 const MAX_TRANSFERS_PER_PROVIDER: usize = 4;
+/// The most uploads that are being stored in one provider, or wait for it, besides the scheduled task: each is a task.
+const MAX_SYNCHRONOUS_PER_PROVIDER: usize = 64;
 
 /// Makes scheduled tasks for storages: `service` implements it.
 pub trait FileTasks: Send + Sync {
@@ -74,6 +79,7 @@ pub struct Storages {
     providers: Vec<Provider>,
     database: Database,
     clock: Clock,
+    background: Background,
     tasks: Arc<dyn FileTasks>,
     /// Locks files that are brought back to the folder, or deleted from it: one that is deleted is not brought back.
     files: KeyedLocks,
@@ -85,6 +91,7 @@ pub struct StoragesParts {
     pub http: Arc<HttpClient>,
     pub database: Database,
     pub clock: Clock,
+    pub background: Background,
     pub tasks: Arc<dyn FileTasks>,
 }
 
@@ -95,6 +102,10 @@ struct Provider {
     store_remote: bool,
     store_synchronous: bool,
     transfers: Semaphore,
+    /// One permit for each upload that it stores synchronously.
+    synchronous: Arc<Semaphore>,
+    /// Locks files that are stored there or deleted.
+    files: KeyedLocks,
 }
 
 enum Backend {
@@ -105,23 +116,33 @@ enum Backend {
 impl Storages {
     /// Creates the storages: the folder of the media store and `providers`.
     pub fn new(folder: &Path, providers: Vec<ProviderSettings>, parts: StoragesParts) -> Self {
-        let StoragesParts { http, database, clock, tasks } = parts;
-        let provider = |settings: ProviderSettings| Provider {
-            name: name(&settings.location),
-            backend: match settings.location {
-                StorageLocation::Folder(folder) => Backend::FileSystem(FileSystem::new(folder)),
+        let StoragesParts { http, database, clock, background, tasks } = parts;
+        let provider = |settings: ProviderSettings| {
+            let name = name(&settings.location);
+            let backend = match settings.location {
+                StorageLocation::Folder(root) => {
+                    Backend::FileSystem(FileSystem::new(root, name.clone(), database.clone()))
+                }
                 StorageLocation::S3(s3) => Backend::S3(Box::new(S3::new(s3, Arc::clone(&http), clock.clone()))),
-            },
-            store_local: settings.store_local,
-            store_remote: settings.store_remote,
-            store_synchronous: settings.store_synchronous,
-            transfers: Semaphore::new(MAX_TRANSFERS_PER_PROVIDER),
+            };
+            Provider {
+                name,
+                backend,
+                store_local: settings.store_local,
+                store_remote: settings.store_remote,
+                store_synchronous: settings.store_synchronous,
+                transfers: Semaphore::new(MAX_TRANSFERS_PER_PROVIDER),
+                synchronous: Arc::new(Semaphore::new(MAX_SYNCHRONOUS_PER_PROVIDER)),
+                files: KeyedLocks::new(FILE_LOCKS),
+            }
         };
+        let providers = providers.into_iter().map(provider).collect();
         Self {
             folder: folder.to_owned(),
-            providers: providers.into_iter().map(provider).collect(),
+            providers,
             database,
             clock: clock.clone(),
+            background,
             tasks,
             files: KeyedLocks::new(FILE_LOCKS),
         }
@@ -158,18 +179,39 @@ impl Storages {
         Ok(())
     }
 
-    /// Waits until the providers with `store_synchronous` have stored a file, within bounds.
-    pub(crate) async fn store_synchronously(&self, file: &MediaFile) {
-        for provider in self.providers.iter().filter(|provider| provider.store_synchronous && provider.stores(file)) {
-            tokio::select! {
-                done = self.run_one(&provider.name, file, FileAction::Store) => if let Err(error) = done {
-                    tracing::warn!(storage = provider.name, "an upload was not stored at once: {error}");
-                },
-                () = self.clock.sleep(SYNCHRONOUS_PATIENCE) => {
-                    tracing::warn!(storage = provider.name, "an upload was not stored in time");
-                }
-            }
+    /// Waits until the providers with `store_synchronous` have stored a file, within bounds. The transfers go on after
+    /// that, also when the caller is cancelled.
+    pub(crate) async fn store_synchronously(self: &Arc<Self>, file: &MediaFile) {
+        let transfers: Vec<_> =
+            self.providers.iter().filter_map(|provider| self.begin_synchronous(provider, file)).collect();
+        if transfers.is_empty() {
+            return;
         }
+        let all = async {
+            for transfer in transfers {
+                // One that was aborted is repeated by the scheduled task.
+                let _ = transfer.await;
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            () = self.clock.sleep(SYNCHRONOUS_PATIENCE) => tracing::warn!("an upload was not stored in time: {file:?}"),
+        }
+    }
+
+    /// Begins to store a file, if an upload waits for `provider` and not too many do.
+    fn begin_synchronous(self: &Arc<Self>, provider: &Provider, file: &MediaFile) -> Option<JoinHandle<()>> {
+        if !provider.store_synchronous || !provider.stores(file) {
+            return None;
+        }
+        let permit = Arc::clone(&provider.synchronous).try_acquire_owned().ok()?;
+        let (storages, name, file) = (Arc::clone(self), provider.name.clone(), file.clone());
+        Some(self.background.spawn_abortable("storing of an upload", async move {
+            if let Err(error) = storages.run_one(&name, &file, FileAction::Store).await {
+                tracing::warn!(storage = name, "an upload was not stored at once: {error}");
+            }
+            drop(permit);
+        }))
     }
 
     /// Does what is due in a storage. Returns when the next thing is due, in Unix ms.
@@ -191,11 +233,15 @@ impl Storages {
                 match self.run_one(storage, &file, action).await {
                     Ok(()) => failures_in_a_row = 0,
                     Err(StorageError::Database(error)) => return Err(error),
+                    Err(error @ StorageError::Missing(_)) => {
+                        tracing::warn!(storage, "media cannot be stored: {error}");
+                        self.postpone(storage, file, MISSING_RETRY_INTERVAL).await?;
+                    }
                     Err(error) => {
                         failures_in_a_row += 1;
                         let storage = if storage.is_empty() { "media_store_path" } else { storage };
                         tracing::warn!(storage, ?action, "media is not up to date in this storage: {error}");
-                        self.postpone(storage, file).await?;
+                        self.postpone(storage, file, RETRY_INTERVAL).await?;
                     }
                 }
                 if failures_in_a_row >= MAX_FAILURES_IN_A_ROW {
@@ -210,14 +256,23 @@ impl Storages {
         Ok(next_ms.map(|next_ms| if failing { next_ms.max(retry_ms) } else { next_ms }))
     }
 
-    async fn postpone(&self, storage: &str, file: MediaFile) -> Result<(), DbError> {
-        let due_ms = self.clock.now_ms().saturating_add(RETRY_INTERVAL.as_secs() * 1_000);
+    async fn postpone(&self, storage: &str, file: MediaFile, interval: Duration) -> Result<(), DbError> {
+        let due_ms = self.clock.now_ms().saturating_add(interval.as_secs() * 1_000);
         let storage = storage.to_owned();
         self.database.write(move |tx| media_files::postpone(tx, &storage, &file, due_ms)).await
     }
 
     async fn run_one(&self, storage: &str, file: &MediaFile, action: FileAction) -> Result<(), StorageError> {
         let provider = self.providers.iter().find(|provider| provider.name == storage);
+        let _turn = match provider {
+            Some(provider) => Some(provider.files.lock(file).await),
+            None => None,
+        };
+        let (name, queued) = (storage.to_owned(), file.clone());
+        // Who had the lock before may have done it.
+        if !self.database.read(move |tx| media_files::is_queued(tx, &name, &queued, action)).await? {
+            return Ok(());
+        }
         match (provider, action) {
             (Some(provider), FileAction::Store) => self.store(provider, file).await?,
             (Some(provider), FileAction::Delete) => self.delete(&provider.backend, file).await?,
@@ -236,18 +291,35 @@ impl Storages {
 
     async fn store(&self, provider: &Provider, file: &MediaFile) -> Result<(), StorageError> {
         let (source, _) = places(&self.folder, file)?;
+        if !self.is_wanted(file, &source).await? {
+            return Ok(());
+        }
         let _permit = provider.transfers.acquire().await;
-        let stored = match &provider.backend {
+        match &provider.backend {
             Backend::FileSystem(folder) => folder.store(file, &source).await,
             Backend::S3(bucket) => bucket.store(&key(file)?, &source).await,
-        };
-        match stored {
-            // The media was deleted meanwhile.
-            Err(StorageError::Io { error, path }) if error.kind() == std::io::ErrorKind::NotFound && path == source => {
-                Ok(())
-            }
-            stored => stored,
         }
+    }
+
+    /// Whether a file is still to be stored by the providers. It is in the folder then, at `path`.
+    async fn is_wanted(&self, file: &MediaFile, path: &Path) -> Result<bool, StorageError> {
+        let failed = |error| StorageError::Io { path: path.to_owned(), error };
+        let _turn = self.files.lock(file).await;
+        if tokio::fs::try_exists(path).await.map_err(failed)? {
+            return Ok(true);
+        }
+        let known = file.clone();
+        if !self.database.read(move |tx| media_files::is_in_use(tx, &known)).await? {
+            return Ok(false);
+        }
+        if file.server_name.is_none() {
+            // An upload is moved to its place after its row is written.
+            let upload = paths::incoming(&self.folder).join(paths::upload_name(&file.file_id));
+            if move_file(&upload, path).await.is_ok() || tokio::fs::try_exists(path).await.map_err(failed)? {
+                return Ok(true);
+            }
+        }
+        Err(StorageError::Missing(path.to_owned()))
     }
 
     async fn delete(&self, backend: &Backend, file: &MediaFile) -> Result<(), StorageError> {
@@ -278,10 +350,12 @@ impl Storages {
         if !self.database.read(move |tx| media_files::is_in_use(tx, &known)).await? {
             return Ok(false);
         }
+        let storing = if file.server_name.is_none() { Storing::Upload } else { Storing::Copy };
         let mut failure = None;
         for provider in &self.providers {
             let _permit = provider.transfers.acquire().await;
-            let mut upload = uploads.begin(Storing::Copy).await?;
+            // The limit for uploads may have been higher.
+            let mut upload = uploads.begin_with_limit(storing, content.length).await?;
             let fetched = match &provider.backend {
                 Backend::FileSystem(folder) => folder.fetch(file, &mut upload).await,
                 Backend::S3(bucket) => bucket.fetch(&key(file)?, content.length, &mut upload).await,
@@ -291,7 +365,9 @@ impl Storages {
                     upload.keep_as(&target).await?;
                     return Ok(true);
                 }
-                Ok(true) => tracing::error!(storage = provider.name, "{file:?} is damaged there"),
+                Ok(true) | Err(StorageError::Upload(UploadError::TooLarge { .. })) => {
+                    tracing::error!(storage = provider.name, "{file:?} is damaged there");
+                }
                 Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(storage = provider.name, "media could not be fetched from this storage: {error}");

@@ -71,9 +71,9 @@ pub struct ReservedMediaId {
     pub expires_ms: u64,
 }
 
-/// Content ready to be served.
+/// The headers with which content is served.
 #[derive(Debug)]
-pub struct OpenMedia {
+pub struct MediaHead {
     /// The uploader's content type, or a default.
     pub content_type: String,
     /// The uploader's file name.
@@ -82,8 +82,26 @@ pub struct OpenMedia {
     pub length: u64,
     /// The same for the same bytes, for ETag.
     pub tag: String,
+}
+
+/// Content ready to be served.
+#[derive(Debug)]
+pub struct OpenMedia {
+    /// Its headers.
+    pub head: MediaHead,
     /// The open file, at its beginning.
     pub file: File,
+}
+
+impl MediaHead {
+    pub(crate) fn new(content: &Content) -> Self {
+        Self {
+            content_type: content.content_type.clone(),
+            upload_name: content.upload_name.clone(),
+            length: content.length,
+            tag: paths::hex(&content.sha256),
+        }
+    }
 }
 
 impl MediaStore {
@@ -318,6 +336,11 @@ impl MediaStore {
         self.open_file(&MediaFile::local(media_id), &content).await
     }
 
+    /// Returns the headers of `media_id`, as [`Self::get`] does. Its file may be missing.
+    pub(crate) async fn head(&self, media_id: &str, timeout: Duration) -> Result<MediaHead, MediaError> {
+        Ok(MediaHead::new(&self.content(media_id, timeout).await?))
+    }
+
     /// Returns the content of a file, which is brought back to the folder if only a storage provider has it.
     pub(crate) async fn open_file(&self, file: &MediaFile, content: &Content) -> Result<OpenMedia, MediaError> {
         let path = self.path(file)?;
@@ -413,13 +436,7 @@ impl MediaStore {
 
 /// Returns the content at `path`, ready to be served.
 pub(crate) async fn opened(path: &Path, content: &Content) -> Result<OpenMedia, MediaError> {
-    Ok(OpenMedia {
-        content_type: content.content_type.clone(),
-        upload_name: content.upload_name.clone(),
-        length: content.length,
-        tag: paths::hex(&content.sha256),
-        file: open(path).await?,
-    })
+    Ok(OpenMedia { head: MediaHead::new(content), file: open(path).await? })
 }
 
 async fn open(path: &Path) -> Result<File, MediaError> {

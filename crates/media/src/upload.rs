@@ -1,6 +1,6 @@
 //! Content that is being written to the disk.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,11 +12,14 @@ use tokio::fs::{self, DirBuilder, File};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::error::{MediaError, UploadError};
+use crate::paths;
 use crate::serving;
 use crate::space::{CHECK_EVERY_BYTES, FreeSpace, Storing};
 
 /// The number of letters of a name in the folder for uploads.
 const NAME_LENGTH: usize = 24;
+/// How many bytes of a file are read at once.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The uploader's description of the content.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +42,13 @@ pub(crate) struct UploadFolder {
 impl UploadFolder {
     /// Begins an upload.
     pub(crate) async fn begin(&self, storing: Storing) -> Result<Upload, UploadError> {
+        self.begin_with_limit(storing, self.max_bytes).await
+    }
+
+    /// Begins an upload of at most `limit` bytes.
+    pub(crate) async fn begin_with_limit(&self, storing: Storing, limit: u64) -> Result<Upload, UploadError> {
         let path = self.path.join(self.random.alphanumeric(NAME_LENGTH));
-        Upload::create(path, self.max_bytes, Arc::clone(&self.space), storing).await
+        Upload::create(path, limit, Arc::clone(&self.space), storing).await
     }
 }
 
@@ -128,11 +136,28 @@ impl Upload {
     async fn link_twin(&self, twins: &[PathBuf], target: &Path) -> bool {
         for twin in twins {
             let is_whole = fs::metadata(twin).await.is_ok_and(|twin| twin.len() == self.length);
-            if is_whole && fs::hard_link(twin, target).await.is_ok() {
+            if is_whole && self.is_content_of(twin).await && fs::hard_link(twin, target).await.is_ok() {
                 return true;
             }
         }
         false
+    }
+
+    /// Whether the content of a file is what was written so far. A damaged file must not take the place of a good one.
+    async fn is_content_of(&self, path: &Path) -> bool {
+        let (path, hash) = (path.to_owned(), self.sha256());
+        let is_same = tokio::task::spawn_blocking(move || {
+            let mut file = std::fs::File::open(path)?;
+            let (mut of_file, mut buffer) = (Sha256::new(), vec![0; CHUNK_BYTES]);
+            loop {
+                let length = file.read(&mut buffer)?;
+                match buffer.get(..length).filter(|chunk| !chunk.is_empty()) {
+                    Some(chunk) => of_file.update(chunk),
+                    None => return Ok::<_, io::Error>(of_file.finalize().as_slice() == hash),
+                }
+            }
+        });
+        is_same.await.is_ok_and(|is_same| is_same.unwrap_or(false))
     }
 
     /// Makes the content durable, and moves it to `target`.
@@ -145,6 +170,11 @@ impl Upload {
             sync_folder(target.parent()).await
         };
         kept.await.map_err(|error| UploadError::Io { path: target.to_owned(), error })
+    }
+
+    /// Whether this has the name of local content that is sealed.
+    fn is_local(&self) -> bool {
+        self.path.file_name().and_then(|name| paths::id_of_upload(name.to_str()?)).is_some()
     }
 
     fn io(&self, error: io::Error) -> UploadError {
@@ -176,7 +206,8 @@ impl Sealed {
     /// Writes the row that names the content by `write`, and then moves the content to `target`, also when the caller
     /// is cancelled. If the row is not written, the content is deleted. `turn` is dropped after that.
     ///
-    /// A process that ends in between leaves the content in the folder for uploads, where the next one finds it.
+    /// A process that ends in between leaves the content in the folder for uploads, where the next one finds it. Local
+    /// content is found there by every download, so its upload does not fail if it cannot be moved.
     pub(crate) async fn record<T: Send + 'static>(
         self,
         background: &Background,
@@ -196,7 +227,12 @@ impl Sealed {
             if written.is_ok()
                 && let Err(error) = move_file(&file.path, &target).await
             {
-                written = Err(MediaError::Io { path: target, error });
+                if !file.is_local() {
+                    file.kept = false;
+                    written = Err(MediaError::Io { path: target, error });
+                } else if !fs::try_exists(&target).await.unwrap_or(false) {
+                    tracing::error!("media store: {} is not at its place yet: {error}", target.display());
+                }
             }
             drop(file);
             drop(turn);

@@ -17,7 +17,7 @@ use http::{HeaderValue, Method, StatusCode};
 use plexus_base::config::Config;
 use plexus_http::ApiError;
 use plexus_http::media::{DownloadQuery, ThumbnailQuery, media_error};
-use plexus_media::{ByteRange, Downloader, Downloads, OpenMedia, Wanted, serving};
+use plexus_media::{ByteRange, Downloader, Downloads, MediaHead, OpenMedia, Wanted, serving};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
@@ -46,8 +46,16 @@ pub(crate) async fn content(
 ) -> Result<Response, ApiError> {
     let (timeout, allow_remote) = (query.timeout(), query.allow_remote());
     let wanted = Wanted { server_name, media_id, timeout, allow_remote, downloader };
+    if conditions.may_need_no_content() {
+        // A storage provider may have the content: it is not fetched for the headers.
+        let mut head = media.head(wanted).await.map_err(media_error)?;
+        head.upload_name = file_name.clone().or(head.upload_name);
+        if let Some(response) = without_content(&head, conditions) {
+            return Ok(response);
+        }
+    }
     let mut open = media.get(wanted).await.map_err(media_error)?;
-    open.upload_name = file_name.or(open.upload_name);
+    open.head.upload_name = file_name.or(open.head.upload_name);
     respond(open, conditions).await
 }
 
@@ -67,6 +75,7 @@ pub(crate) async fn thumbnail(
 
 /// What a request says about the content that it wants, besides naming it.
 pub(crate) struct Conditions {
+    is_head: bool,
     /// If-None-Match.
     known_tags: Option<String>,
     /// Range; `None` if the method has no ranges.
@@ -81,6 +90,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Conditions {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         Ok(Self {
+            is_head: parts.method == Method::HEAD,
             known_tags: header(IF_NONE_MATCH),
             range: header(RANGE).filter(|_| parts.method == Method::GET),
             range_of: header(IF_RANGE),
@@ -89,6 +99,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Conditions {
 }
 
 impl Conditions {
+    /// Whether the headers may be enough.
+    fn may_need_no_content(&self) -> bool {
+        self.is_head || self.known_tags.is_some()
+    }
+
     /// Whether the client has the content with this tag (RFC 9110, section 13.1.2).
     fn is_known(&self, tag: &str) -> bool {
         let is_known = |known: &str| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag;
@@ -108,19 +123,44 @@ impl Conditions {
 }
 
 async fn respond(open: OpenMedia, conditions: &Conditions) -> Result<Response, ApiError> {
-    let tag = format!("\"{}\"", open.tag);
-    let content_type = serving::content_type(&open.content_type);
-    let disposition = serving::content_disposition(content_type, open.upload_name.as_deref());
-    let length = open.length;
-    let mut response = if conditions.is_known(&tag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        match conditions.part(&tag, length) {
-            ByteRange::Unsatisfiable => return Ok(unsatisfiable(length)),
-            ByteRange::Whole => whole(open.file, length),
-            ByteRange::Part { first, last } => part(open.file, first..=last, length).await?,
-        }
+    let OpenMedia { head, file } = open;
+    if let Some(response) = without_content(&head, conditions) {
+        return Ok(response);
+    }
+    let length = head.length;
+    let mut response = match conditions.part(&etag(&head), length) {
+        ByteRange::Unsatisfiable => return Ok(unsatisfiable(length)),
+        ByteRange::Whole => whole(file, length),
+        ByteRange::Part { first, last } => part(file, first..=last, length).await?,
     };
+    insert_headers(&mut response, &head);
+    Ok(response)
+}
+
+/// Returns the response to a request that needs no content, because of its method or because the client has it.
+fn without_content(head: &MediaHead, conditions: &Conditions) -> Option<Response> {
+    let mut response = if conditions.is_known(&etag(head)) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else if conditions.is_head {
+        let mut response = Response::new(Body::empty());
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(head.length));
+        response
+    } else {
+        return None;
+    };
+    insert_headers(&mut response, head);
+    Some(response)
+}
+
+/// Returns the value of ETag.
+fn etag(head: &MediaHead) -> String {
+    format!("\"{}\"", head.tag)
+}
+
+fn insert_headers(response: &mut Response, head: &MediaHead) {
+    let tag = etag(head);
+    let content_type = serving::content_type(&head.content_type);
+    let disposition = serving::content_disposition(content_type, head.upload_name.as_deref());
     let headers = response.headers_mut();
     for (name, value) in [(CONTENT_TYPE, content_type), (CONTENT_DISPOSITION, &disposition), (ETAG, &tag)] {
         // All three consist of printable ASCII characters.
@@ -134,10 +174,9 @@ async fn respond(open: OpenMedia, conditions: &Conditions) -> Result<Response, A
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     // Content never changes under its id, but access to it may end.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=86400, s-maxage=0, immutable"));
-    Ok(response)
 }
 
-/// Returns a response with the whole file. Nothing is read if the request was HEAD: its body is dropped then.
+/// Returns a response with the whole file.
 fn whole(file: File, length: u64) -> Response {
     let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(file, CHUNK_BYTES)));
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use plexus_base::private;
-use plexus_store::repo::media_files::MediaFile;
+use plexus_store::Database;
+use plexus_store::repo::media_files::{self, MediaFile};
 use tokio::fs::{self, DirBuilder, File};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::places;
 use crate::error::StorageError;
@@ -15,23 +17,71 @@ use crate::upload::Upload;
 /// How many bytes are read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// The file in a folder that shows that its disk is mounted.
+const MARKER: &str = ".plexus-storage";
+const MARKER_TEXT: &str =
+    "While this file is missing, Plexus stores and deletes no media here: the disk may not be mounted.\n";
+
 pub(super) struct FileSystem {
     root: PathBuf,
+    /// Its name among the storages.
+    name: String,
+    database: Database,
+    /// Whether the database knows that the folder has a marker.
+    is_recorded: AtomicBool,
 }
 
 impl FileSystem {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub(super) fn new(root: PathBuf, name: String, database: Database) -> Self {
+        Self { root, name, database, is_recorded: AtomicBool::new(false) }
+    }
+
+    /// Returns whether the folder has a marker, which is there after the first use.
+    ///
+    /// # Errors
+    /// [`StorageError::NotMounted`] if it had one before.
+    async fn has_marker(&self) -> Result<bool, StorageError> {
+        let marker = self.root.join(MARKER);
+        if fs::try_exists(&marker).await.map_err(io_error(&marker))? {
+            return Ok(true);
+        }
+        let name = self.name.clone();
+        if self.database.read(move |tx| media_files::is_folder_in_use(tx, &name)).await? {
+            return Err(StorageError::NotMounted(marker));
+        }
+        Ok(false)
+    }
+
+    /// Gives the folder a marker, if it has never had one.
+    async fn mark(&self) -> Result<(), StorageError> {
+        if !self.has_marker().await? {
+            let marker = self.root.join(MARKER);
+            let options = private::options().write(true).create(true).truncate(true).to_owned();
+            let mut file = fs::OpenOptions::from(options).open(&marker).await.map_err(io_error(&marker))?;
+            file.write_all(MARKER_TEXT.as_bytes()).await.map_err(io_error(&marker))?;
+            file.sync_all().await.map_err(io_error(&marker))?;
+        }
+        if !self.is_recorded.load(Ordering::Relaxed) {
+            let name = self.name.clone();
+            self.database.write(move |tx| media_files::set_folder_in_use(tx, &name)).await?;
+            self.is_recorded.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Copies `source` into the folder.
     pub(super) async fn store(&self, file: &MediaFile, source: &Path) -> Result<(), StorageError> {
         let (target, _) = places(&self.root, file)?;
+        if !self.has_marker().await? {
+            let made = DirBuilder::new().recursive(true).mode(private::FOLDER_MODE).create(&self.root).await;
+            made.map_err(io_error(&self.root))?;
+        }
+        self.mark().await?;
         if let Some(folder) = target.parent() {
             let made = DirBuilder::new().recursive(true).mode(private::FOLDER_MODE).create(folder).await;
             made.map_err(io_error(folder))?;
         }
-        // Tasks of one storage never run at the same time, and an upload waits for its own file.
+        // Only one call at a time has this file.
         let incomplete = target.with_extension("incomplete");
         let mut from = File::open(source).await.map_err(io_error(source))?;
         let options = private::options().write(true).create(true).truncate(true).to_owned();
@@ -44,6 +94,7 @@ impl FileSystem {
     /// Appends a file to `upload`. Returns false if there is none.
     pub(super) async fn fetch(&self, file: &MediaFile, upload: &mut Upload) -> Result<bool, StorageError> {
         let (source, _) = places(&self.root, file)?;
+        self.has_marker().await?;
         let mut from = match File::open(&source).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened.map_err(io_error(&source))?,
@@ -58,8 +109,7 @@ impl FileSystem {
 
     /// Deletes a file and its thumbnails.
     pub(super) async fn delete(&self, file: &MediaFile) -> Result<(), StorageError> {
-        // A disk that is not mounted has no file, and deletes none.
-        fs::metadata(&self.root).await.map_err(io_error(&self.root))?;
+        self.mark().await?;
         let (content, thumbnails) = places(&self.root, file)?;
         delete_file(&content).await?;
         delete_folder(&thumbnails).await

@@ -79,6 +79,7 @@ impl S3 {
             let put = Call { method: Method::PUT, key, query: &[], headers: &headers, body: first };
             return self.send(put).await.map(drop);
         }
+        self.abort_earlier(key).await;
         let upload_id = self.begin_parts(key).await?;
         let parts = async {
             let mut tags = Vec::new();
@@ -91,13 +92,33 @@ impl S3 {
         };
         let stored = parts.await;
         if stored.is_err() {
-            let query = [("uploadId", upload_id.as_str())];
-            let abort = Call { method: Method::DELETE, key, query: &query, headers: &[], body: Bytes::new() };
-            if let Err(error) = self.send(abort).await {
-                tracing::debug!("the parts of {key} could not be deleted: {error}");
-            }
+            self.abort_parts(key, &upload_id).await;
         }
         stored
+    }
+
+    /// Deletes the parts of earlier attempts to store `key`, which ended with the process: they cost money.
+    async fn abort_earlier(&self, key: &str) {
+        let name = format!("{}{key}", self.location.prefix);
+        let query = [("prefix", name.as_str()), ("uploads", "")];
+        let list = Call { method: Method::GET, key: "", query: &query, headers: &[], body: Bytes::new() };
+        let body = match self.send(list).await {
+            Ok(response) => response.body,
+            // The key need not have the permission to list them.
+            Err(error) => return tracing::debug!("earlier uploads of {key} could not be listed: {error}"),
+        };
+        let uploads = xml::elements(&body, "Key").into_iter().zip(xml::elements(&body, "UploadId"));
+        for (_, upload_id) in uploads.filter(|(found, _)| *found == name) {
+            self.abort_parts(key, &upload_id).await;
+        }
+    }
+
+    async fn abort_parts(&self, key: &str, upload_id: &str) {
+        let query = [("uploadId", upload_id)];
+        let abort = Call { method: Method::DELETE, key, query: &query, headers: &[], body: Bytes::new() };
+        if let Err(error) = self.send(abort).await {
+            tracing::debug!("the parts of {key} could not be deleted: {error}");
+        }
     }
 
     async fn begin_parts(&self, key: &str) -> Result<String, StorageError> {

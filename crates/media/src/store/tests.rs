@@ -76,13 +76,15 @@ fn with_providers(
     };
     let http = HttpClient::new(&settings, Arc::new(SystemNames::default()), clock.clone()).expect("a client");
     let (http, tasks) = (Arc::new(http), Arc::new(NoTasks));
-    let storages = StoragesParts { http, database: database.clone(), clock: clock.clone(), tasks };
+    let background = Background::default();
+    let storages =
+        StoragesParts { http, database: database.clone(), clock: clock.clone(), background: background.clone(), tasks };
     MediaStoreParts {
         storages: Arc::new(Storages::new(folder, providers, storages)),
         database,
         clock: clock.clone(),
         random: Random::seeded(1),
-        background: Background::default(),
+        background,
     }
 }
 
@@ -105,7 +107,7 @@ impl Fixture {
         let mut open = self.store.get(media_id, Duration::ZERO).await.expect("is there");
         let mut bytes = Vec::new();
         open.file.read_to_end(&mut bytes).await.expect("is read");
-        assert_eq!(open.length, bytes.len() as u64);
+        assert_eq!(open.head.length, bytes.len() as u64);
         bytes
     }
 
@@ -126,7 +128,7 @@ async fn stored_media_is_served() {
         let media_id = fixture.store.store(&fixture.user, upload, text("a.txt")).await.expect("stored");
         assert_eq!(fixture.read(&media_id).await, b"hello, world");
         let open = fixture.store.get(&media_id, Duration::ZERO).await.expect("is there");
-        assert_eq!((open.content_type.as_str(), open.upload_name.as_deref()), ("text/plain", Some("a.txt")));
+        assert_eq!((open.head.content_type.as_str(), open.head.upload_name.as_deref()), ("text/plain", Some("a.txt")));
         assert_eq!(fixture.incoming(), 0);
 
         let unknown = fixture.store.get("ABCDEFGHIJ", HOUR).await;
@@ -147,10 +149,13 @@ async fn too_much_is_refused_and_leaves_nothing() {
     }
 }
 
-/// The files in a folder, and in those below it.
+/// The files of media in a folder, and in those below it.
 fn files(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+    entries
+        .filter(|path| !path.ends_with(".plexus-storage"))
+        .map(|path| if path.is_dir() { files(&path) } else { 1 })
+        .sum()
 }
 
 #[tokio::test]
@@ -159,7 +164,7 @@ async fn without_a_row_there_is_no_file() {
         let fixture = fixture(database.db()).await;
         let first = fixture.store.store(&fixture.user, fixture.upload(b"hello").await, text("a\0\n")).await;
         let open = fixture.store.get(&first.expect("stored"), Duration::ZERO).await.expect("is there");
-        assert_eq!(open.upload_name.as_deref(), Some("a"));
+        assert_eq!(open.head.upload_name.as_deref(), Some("a"));
         // From now on the database takes no second row of this length.
         let index = "CREATE UNIQUE INDEX one_of_a_length ON local_media (length)";
         database.write(move |tx| tx.execute(index, &[])).await.expect("an index");
@@ -226,7 +231,7 @@ async fn an_early_download_gets_the_content_once_it_is_uploaded() {
             fixture.store.fill(&fixture.user, &reserved.media_id, upload, text("l")),
         );
         filled.expect("filled");
-        assert_eq!(got.expect("content").length, 4);
+        assert_eq!(got.expect("content").head.length, 4);
     }
 }
 
@@ -259,12 +264,12 @@ async fn thumbnails_are_made_once_and_only_of_images() {
         let media_id = fixture.store.store(&fixture.user, upload, about).await.expect("stored");
         let request = ThumbnailRequest { width: 20, height: 20, method: Method::Crop, animated: false };
         let first = fixture.store.thumbnail(&media_id, request, Duration::ZERO, "asker").await.expect("a thumbnail");
-        assert_eq!(first.content_type, "image/png");
+        assert_eq!(first.head.content_type, "image/png");
 
         let source = paths::content(fixture.folder.path(), &media_id).expect("a path");
         std::fs::remove_file(source).expect("removed");
         let again = fixture.store.thumbnail(&media_id, request, Duration::ZERO, "asker").await.expect("kept");
-        assert_eq!(again.length, first.length);
+        assert_eq!(again.head.length, first.head.length);
 
         let upload = fixture.upload(b"no image").await;
         let media_id = fixture.store.store(&fixture.user, upload, text("t")).await.expect("stored");
@@ -285,7 +290,7 @@ async fn no_animation_in_one_size_means_none_in_that_size_only() {
         let made = async |width: u32| {
             let request = ThumbnailRequest { width, height: 8, method: Method::Crop, animated: true };
             let made = fixture.store.thumbnail(&media_id, request, Duration::ZERO, "asker").await.expect("a thumbnail");
-            made.content_type
+            made.head.content_type
         };
         assert_eq!(made(8).await, "image/gif");
         let mark = |width: u32| {
@@ -314,11 +319,11 @@ async fn a_full_disk_says_nothing_about_an_image() {
         let full = Arc::new(FreeSpace::new(fixture.folder.path(), u64::MAX));
         let roomy = std::mem::replace(&mut fixture.store.thumbnails.space, full);
         let shown = fixture.store.thumbnail(&media_id, animated, Duration::ZERO, "asker").await.expect("the still one");
-        assert_eq!(shown.content_type, "image/png");
+        assert_eq!(shown.head.content_type, "image/png");
         fixture.store.thumbnails.space = roomy;
         let shown =
             fixture.store.thumbnail(&media_id, animated, Duration::ZERO, "asker").await.expect("the animated one");
-        assert_eq!(shown.content_type, "image/gif");
+        assert_eq!(shown.head.content_type, "image/gif");
     }
 }
 

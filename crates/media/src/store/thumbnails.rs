@@ -13,7 +13,7 @@ use quick_cache::sync::Cache;
 use tokio::fs;
 use tokio::sync::Semaphore;
 
-use super::{OpenMedia, open};
+use super::{MediaHead, OpenMedia, open};
 use crate::error::MediaError;
 use crate::paths;
 use crate::settings::MediaSettings;
@@ -114,13 +114,13 @@ impl Thumbnails {
             let file = open(&target).await?;
             let length = file.metadata().await.map_err(|error| MediaError::Io { path: target.clone(), error })?.len();
             let hash = paths::hex(&content.sha256);
-            return Ok(OpenMedia {
+            let head = MediaHead {
                 content_type: format.content_type().to_owned(),
                 upload_name: None,
                 length,
                 tag: format!("{hash}-{}-{}-{}-{}", size.width, size.height, size.method.as_str(), format.subtype()),
-                file,
-            });
+            };
+            return Ok(OpenMedia { head, file });
         }
         Err(ThumbnailError::NotAnImage.into())
     }

@@ -31,6 +31,7 @@ impl MediaServices {
             http: Arc::clone(&outgoing.http),
             database: database.clone(),
             clock: clock.clone(),
+            background: background.clone(),
             tasks: Arc::clone(&tasks) as Arc<dyn FileTasks>,
         };
         let storages = Arc::new(Storages::new(&settings.folder, settings::storage_providers(config)?, parts));

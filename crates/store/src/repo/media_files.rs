@@ -120,6 +120,17 @@ pub fn due(tx: &mut Tx<'_>, storage: &str, now_ms: u64, limit: u32) -> Result<Ve
     )
 }
 
+/// Whether `storage` still has to do `action` with a file.
+pub fn is_queued(tx: &mut Tx<'_>, storage: &str, file: &MediaFile, action: FileAction) -> Result<bool, DbError> {
+    let found: u64 = tx.query_one(
+        "SELECT COUNT(*) FROM media_file_queue
+         WHERE storage = $1 AND server_name = $2 AND file_id = $3 AND is_deletion = $4",
+        &[&storage, &file.server(), &file.file_id, &i64::from(action == FileAction::Delete)],
+        first,
+    )?;
+    Ok(found > 0)
+}
+
 /// Records that `storage` has done `action`. Another action that was recorded meanwhile stays.
 pub fn done(tx: &mut Tx<'_>, storage: &str, file: &MediaFile, action: FileAction) -> Result<(), DbError> {
     tx.execute_later(
@@ -149,6 +160,21 @@ pub fn queue_lengths(tx: &mut Tx<'_>) -> Result<Vec<(String, u64)>, DbError> {
     tx.query("SELECT storage, COUNT(*) FROM media_file_queue GROUP BY storage ORDER BY storage", &[], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })
+}
+
+/// Records that the folder of `storage` is in use.
+pub fn set_folder_in_use(tx: &mut Tx<'_>, storage: &str) -> Result<(), DbError> {
+    tx.execute_later(
+        "INSERT INTO storage_folders (storage) VALUES ($1) ON CONFLICT (storage) DO NOTHING",
+        &[&storage],
+    )?;
+    Ok(())
+}
+
+/// Whether the folder of `storage` has been used before.
+pub fn is_folder_in_use(tx: &mut Tx<'_>, storage: &str) -> Result<bool, DbError> {
+    let found: u64 = tx.query_one("SELECT COUNT(*) FROM storage_folders WHERE storage = $1", &[&storage], first)?;
+    Ok(found > 0)
 }
 
 /// Records when media was last requested, if that is later than what is recorded.

@@ -6,6 +6,7 @@ use plexus_base::config::StorageLocation;
 use plexus_store::repo::media_files::FileAction;
 
 use super::*;
+use crate::StorageError;
 use crate::retention::{Lifetimes, MediaRetention};
 use crate::storage::FOLDER;
 
@@ -21,14 +22,26 @@ impl Fixture {
 
 /// A store with a storage provider in `folder`.
 async fn with_provider(database: &TestDatabase, folder: &Path, providers: &[&Path]) -> Fixture {
-    let provider = |path: &&Path| ProviderSettings {
+    with_settings(database, folder, providers.iter().map(|path| provider(path)).collect()).await
+}
+
+/// A store whose uploads wait for a storage provider in `copies`.
+async fn with_synchronous_provider(database: &TestDatabase, folder: &Path, copies: &Path) -> Fixture {
+    with_settings(database, folder, vec![ProviderSettings { store_synchronous: true, ..provider(copies) }]).await
+}
+
+fn provider(path: &Path) -> ProviderSettings {
+    ProviderSettings {
         location: StorageLocation::Folder(path.to_path_buf()),
         store_local: true,
         store_remote: false,
         store_synchronous: false,
-    };
+    }
+}
+
+async fn with_settings(database: &TestDatabase, folder: &Path, providers: Vec<ProviderSettings>) -> Fixture {
     let clock = Clock::manual(1_000_000);
-    let parts = with_providers(folder, database.db(), &clock, providers.iter().map(provider).collect());
+    let parts = with_providers(folder, database.db(), &clock, providers);
     let store = MediaStore::open(settings(folder), parts).await.expect("opens");
     let folder = tempfile::TempDir::new().expect("a folder");
     Fixture { store, clock, user: "@alice:example.org".parse().expect("an id"), folder }
@@ -60,6 +73,11 @@ async fn identical_files_are_stored_once() {
         std::fs::write(fixture.path(&second), b"th").expect("written");
         let third = fixture.stored(b"the same").await;
         assert_eq!(fixture.read(&third).await, b"the same");
+        // Nor is one that was damaged.
+        std::fs::write(fixture.path(&third), b"the SAME").expect("written");
+        let fourth = fixture.stored(b"the same").await;
+        assert_eq!(fixture.read(&fourth).await, b"the same");
+        std::fs::remove_file(fixture.path(&fourth)).expect("deleted");
         std::fs::remove_file(fixture.path(&third)).expect("deleted");
         assert_eq!(fixture.read(&fixture.stored(b"the same").await).await, b"the same");
     }
@@ -115,6 +133,9 @@ async fn media_lives_as_long_as_it_is_requested() {
         assert_eq!(retention.apply().await.expect("runs"), 0);
         clock.advance(5 * HOUR);
         assert_eq!(retention.apply().await.expect("runs"), 1);
+        let kept = avatar.clone();
+        let kept = store.database.read(move |tx| media::get(tx, &kept)).await.expect("read").expect("is there");
+        assert_eq!(kept.last_access_ms, Some(clock.now_ms()), "it is not looked at again before its lifetime is over");
         let gone = store.get(&idle, Duration::ZERO).await;
         assert!(matches!(gone, Err(MediaError::NotFound)), "{gone:?}");
         assert_eq!(store.storages().run_queue(FOLDER).await.expect("runs"), None);
@@ -187,5 +208,141 @@ async fn a_provider_that_is_down_delays_nothing_and_loses_nothing() {
         assert_eq!(files(&down), 1);
         // A storage that is not configured keeps its queue.
         assert_eq!(storages.run_queue("s3 elsewhere").await.expect("runs"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_is_stored_when_it_is_back() {
+    for database in plexus_testkit::databases() {
+        let folders = [(); 2].map(|()| tempfile::TempDir::new().expect("a folder"));
+        let [main, copies] = folders.each_ref().map(tempfile::TempDir::path);
+        let fixture = with_provider(&database, main, &[copies]).await;
+        let name = format!("file_system {}", copies.display());
+        let storages = fixture.store.storages();
+        let media_id = fixture.stored(b"precious").await;
+        let [here, there] = [main, copies].map(|root| paths::content(root, &media_id).expect("an id"));
+        let elsewhere = main.join("elsewhere");
+        std::fs::rename(&here, &elsewhere).expect("moved");
+        let next_ms = storages.run_queue(&name).await.expect("runs");
+        assert_eq!(next_ms, Some(fixture.clock.now_ms() + 600_000));
+        std::fs::rename(&elsewhere, &here).expect("moved");
+        fixture.clock.advance(Duration::from_secs(600));
+        assert_eq!(storages.run_queue(&name).await.expect("runs"), None);
+        assert_eq!(std::fs::read(&there).expect("a copy"), b"precious");
+
+        // Its row is written, and it is not at its place yet.
+        let media_id = fixture.stored(b"recorded").await;
+        let [here, there] = [main, copies].map(|root| paths::content(root, &media_id).expect("an id"));
+        std::fs::rename(&here, paths::incoming(main).join(paths::upload_name(&media_id))).expect("moved");
+        assert_eq!(storages.run_queue(&name).await.expect("runs"), None);
+        assert_eq!(std::fs::read(&there).expect("a copy"), b"recorded");
+        assert_eq!(fixture.read(&media_id).await, b"recorded");
+    }
+}
+
+#[tokio::test]
+async fn media_comes_back_under_a_lower_limit() {
+    for database in plexus_testkit::databases() {
+        let folders = [(); 2].map(|()| tempfile::TempDir::new().expect("a folder"));
+        let [main, copies] = folders.each_ref().map(tempfile::TempDir::path);
+        let mut fixture = with_provider(&database, main, &[copies]).await;
+        let name = format!("file_system {}", copies.display());
+        let media_id = fixture.stored(b"long before").await;
+        assert_eq!(fixture.store.storages().run_queue(&name).await.expect("runs"), None);
+        let [here, there] = [main, copies].map(|root| paths::content(root, &media_id).expect("an id"));
+        fixture.store.uploads.max_bytes = 4;
+        std::fs::remove_file(&here).expect("deleted");
+        assert_eq!(fixture.read(&media_id).await, b"long before");
+        // A copy that is longer than it was is damaged.
+        std::fs::remove_file(&here).expect("deleted");
+        std::fs::write(&there, b"long before, and more").expect("written");
+        let longer = fixture.store.get(&media_id, Duration::ZERO).await;
+        assert!(matches!(longer, Err(MediaError::NotFound)), "{longer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_is_recorded_succeeds() {
+    for database in plexus_testkit::databases() {
+        let fixture = fixture(database.db()).await;
+        // No file can be moved to its place.
+        let place = fixture.folder.path().join("local_content");
+        std::fs::write(&place, b"").expect("written");
+        let stored = fixture.stored(b"stored").await;
+        let reserved = fixture.store.reserve(&fixture.user).await.expect("an id").media_id;
+        let upload = fixture.upload(b"filled").await;
+        fixture.store.fill(&fixture.user, &reserved, upload, text("f")).await.expect("filled");
+        std::fs::remove_file(&place).expect("deleted");
+        assert_eq!(fixture.read(&stored).await, b"stored");
+        assert_eq!(fixture.read(&reserved).await, b"filled");
+        assert_eq!(fixture.incoming(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_goes_on_when_nobody_waits_for_it() {
+    for database in plexus_testkit::databases() {
+        let folders = [(); 2].map(|()| tempfile::TempDir::new().expect("a folder"));
+        let [main, copies] = folders.each_ref().map(tempfile::TempDir::path);
+        let fixture = with_synchronous_provider(&database, main, copies).await;
+        let media_id = fixture.stored(b"precious").await;
+        let there = paths::content(copies, &media_id).expect("an id");
+        assert_eq!(std::fs::read(&there).expect("the upload has waited for it"), b"precious");
+
+        std::fs::remove_file(&there).expect("deleted");
+        let (storages, file) = (Arc::clone(fixture.store.storages()), MediaFile::local(&media_id));
+        let queued = file.clone();
+        let queue = move |tx: &mut Tx<'_>| storages.queue_storing(tx, &queued);
+        fixture.store.database.write(queue).await.expect("queued");
+        let mut waiting = Box::pin(fixture.store.storages().store_synchronously(&file));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        drop(waiting);
+        let stored = async {
+            let mut looks = plexus_testkit::every(Duration::from_millis(5));
+            while !there.exists() {
+                looks.tick().await;
+            }
+        };
+        plexus_testkit::within(Duration::from_secs(60), stored).await.expect("it is stored");
+        assert_eq!(std::fs::read(&there).expect("a copy"), b"precious");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_not_mounted_stores_and_deletes_nothing() {
+    for database in plexus_testkit::databases() {
+        let folders = [(); 2].map(|()| tempfile::TempDir::new().expect("a folder"));
+        let [main, parent] = folders.each_ref().map(tempfile::TempDir::path);
+        let (mounted, elsewhere) = (parent.join("disk"), parent.join("elsewhere"));
+        let fixture = with_provider(&database, main, &[&mounted]).await;
+        let name = format!("file_system {}", mounted.display());
+        let storages = fixture.store.storages();
+        let gone = MediaFile::local(&fixture.stored(b"gone").await);
+        assert_eq!(storages.run_queue(&name).await.expect("runs"), None);
+        assert_eq!(files(&mounted), 1);
+        std::fs::rename(&mounted, &elsewhere).expect("unmounted");
+        std::fs::create_dir(&mounted).expect("made");
+
+        let here = paths::content(main, &gone.file_id).expect("an id");
+        std::fs::remove_file(here).expect("deleted");
+        let failed = fixture.store.get(&gone.file_id, Duration::ZERO).await;
+        assert!(matches!(failed, Err(MediaError::Storage(StorageError::NotMounted(_)))), "{failed:?}");
+        let storages_of = Arc::clone(storages);
+        let deleted = fixture.store.database.write(move |tx| {
+            media::forget_unused(tx, std::slice::from_ref(&gone.file_id), u64::MAX >> 1)?;
+            storages_of.queue_deletion(tx, &[gone])
+        });
+        deleted.await.expect("deleted");
+        let media_id = fixture.stored(b"stored").await;
+        storages.run_queue(&name).await.expect("runs").expect("it is tried again");
+        assert_eq!(std::fs::read_dir(&mounted).expect("a folder").count(), 0);
+
+        std::fs::remove_dir(&mounted).expect("deleted");
+        std::fs::rename(&elsewhere, &mounted).expect("mounted");
+        fixture.clock.advance(Duration::from_secs(60));
+        assert_eq!(storages.run_queue(&name).await.expect("runs"), None);
+        assert_eq!(files(&mounted), 1);
+        assert_eq!(std::fs::read(paths::content(&mounted, &media_id).expect("an id")).expect("a copy"), b"stored");
     }
 }

@@ -34,11 +34,14 @@ fn download(place: &str) -> String {
     format!("/_matrix/client/v1/media/download/{place}")
 }
 
-/// The number of files in a folder, and in those below it.
+/// The number of files of media in a folder, and in those below it.
 fn files(folder: &FilePath) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     let entries = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    entries.map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+    entries
+        .filter(|path| !path.ends_with(".plexus-storage"))
+        .map(|path| if path.is_dir() { files(&path) } else { 1 })
+        .sum()
 }
 
 fn temporary_folder() -> PathBuf {
@@ -133,6 +136,33 @@ async fn a_provider_that_was_down_at_a_restart_gets_its_copies() {
         assert_eq!(server.get(&download(&film), &alice.token).await.status, 200);
         // Only the first provider has this one.
         assert_eq!(server.get(&download(&image), &alice.token).await.refusal(), (404, "M_NOT_FOUND"));
+        std::fs::remove_dir_all(folder).expect("deleted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_need_no_copy_from_a_provider() {
+    for place in places() {
+        let folder = temporary_folder();
+        let config = format!("backup_media_store_path: '{}'", folder.display());
+        let server = TestServer::on(place).config(&config).start().await;
+        let alice = server.register("alice").await;
+        let image = download(&upload(&server, &alice, "image/gif", Bytes::from_static(GIF)).await);
+        let tag = server.get(&image, &alice.token).await.headers["etag"].to_str().unwrap().to_owned();
+        until("the copy is there", || files(&folder) == 1).await;
+        let store = server.config().media.media_store_path.join("local_content");
+        std::fs::remove_dir_all(&store).expect("deleted");
+
+        let get = async |method: Method, known: &str| {
+            server.send(method, &image, Some(&alice.token), &[("If-None-Match", known)], Bytes::new()).await
+        };
+        assert_eq!(get(Method::GET, &tag).await.status, 304);
+        let head = get(Method::HEAD, "\"another\"").await;
+        assert_eq!((head.status, head.headers["content-type"].to_str().unwrap()), (200, "image/gif"));
+        assert_eq!(head.headers["content-length"].to_str().unwrap(), GIF.len().to_string());
+        assert_eq!(files(&store), 0);
+        assert_eq!(get(Method::GET, "\"another\"").await.bytes, GIF);
+        assert_eq!(files(&store), 1);
         std::fs::remove_dir_all(folder).expect("deleted");
     }
 }
