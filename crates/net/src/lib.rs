@@ -15,7 +15,7 @@ mod percent;
 pub mod turn;
 
 pub use federation::{
-    Call, CameBack, FederationClient, FederationError, Gates, KeyRing, NotSigned, Patience, StreamedResponse,
+    Call, CameBack, FederationClient, FederationError, Gates, KeyRing, NotSigned, Pass, Patience, StreamedResponse,
     TooManySearches, WantedKey,
 };
 pub use http::{

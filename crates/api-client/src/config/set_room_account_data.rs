@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     require_self(&requester, &user)?;
     require_writable(&event_type)?;
     let deletes = deletes(&config) && is_empty(&content);
-    let room = rooms.get(&room_id).await?.map(|room| room.nid);
+    let room = rooms.number_and_version(&room_id).await?.map(|(nid, _)| nid);
     db.write(move |tx| {
         let scope = Scope { room_id: room_id.as_str(), room };
         if deletes {

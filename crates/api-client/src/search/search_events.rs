@@ -38,10 +38,11 @@ pub(crate) async fn handle(
         return Ok(RawJson("{\"search_categories\":{}}".into()));
     };
     let criteria = Criteria::try_from(criteria)?;
-    let user = &requester.user_id;
-    let mut searched = search.rooms(user, &criteria.filter).await?;
+    // Until the response is written, which takes memory.
+    let turn = search.turn(&requester.user_id).await?;
+    let mut searched = turn.rooms(&criteria.filter).await?;
     if let Some(id) = batch.as_ref().and_then(|batch| batch.room.as_ref()) {
-        let room = rooms.get(id).await?.map(|room| room.nid);
+        let room = rooms.number_and_version(id).await?.map(|(nid, _)| nid);
         searched.retain(|nid| Some(*nid) == room);
     }
     let page = match Pattern::parse(&criteria.term) {
@@ -55,12 +56,12 @@ pub(crate) async fn handle(
                 from: batch.as_ref().map(|batch| batch.cursor),
                 limit: criteria.limit,
             };
-            search.find(user, &query).await?
+            turn.find(&query).await?
         }
         _ => FoundPage::default(),
     };
     let group_room = batch.and_then(|batch| batch.room);
     let format = client_format(&requester, clock.now_ms());
-    let response = Response { criteria: &criteria, page: &page, format, group_room: group_room.as_ref() };
-    Ok(RawJson(response.write().await?.into()))
+    let response = Response { criteria: &criteria, format, group_room: group_room.as_ref() };
+    Ok(RawJson(response.write(page).await?.into()))
 }

@@ -22,7 +22,9 @@ use crate::model::timeline_event::TimelineEvent;
 pub use crate::model::direction::Direction;
 pub use crate::model::gaps::Gaps;
 pub use visibility::is_erased;
-pub use visibility::{Access, VisibleEvent, access, member_until, state_for, state_position, visible};
+pub use visibility::{
+    Access, VisibleEvent, access, member_until, rooms_joined_before, state_for, state_position, visible,
+};
 pub(crate) use visibility::{EventPosition, ReaderVisibility, without_erased};
 
 /// The number of events of one query.

@@ -22,7 +22,9 @@ impl SearchServices {
         let Foundation { config, clock, tasks, database: db, .. } = foundation;
         let is_on = config.server.enable_search;
         let index = is_on.then(|| SearchIndex::new(db.clone(), clock.clone(), Arc::clone(tasks)));
-        let search = index.as_ref().map(|index| Arc::new(Search::new(Arc::clone(&rooms.rooms), Arc::clone(index))));
+        let search = index
+            .as_ref()
+            .map(|index| Arc::new(Search::new(Arc::clone(&rooms.rooms), Arc::clone(index), clock.clone())));
         let build = Arc::new(SearchIndexBuild::new(db.clone(), index.clone()));
         Self { search, build, index }
     }

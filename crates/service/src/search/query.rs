@@ -1,12 +1,12 @@
 //! Finding events.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_protocol::id::{RoomId, UserId};
-use plexus_protocol::membership::Membership;
-use plexus_rooms::actions::upgrade::successor::predecessor;
+use plexus_base::Clock;
+use plexus_net::{Gates, Pass};
+use plexus_protocol::id::UserId;
 use plexus_rooms::timeline::{self, Access, VisibleEvent};
 use plexus_rooms::{Room, Rooms, TimelineEvent};
 use plexus_store::full_text::{Pattern, SearchKey};
@@ -14,22 +14,28 @@ use plexus_store::repo::search_documents::{self, Hit};
 use plexus_store::repo::search_sources::{self, EditTarget};
 use plexus_store::{DbError, EventNid, RoomNid, event_key};
 use plexus_sync::filter::RoomEventFilter;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::index::SearchIndex;
 
 /// The maximum number of concurrent searches: one for a frequent beginning of words reads much of the index.
 const CONCURRENT_SEARCHES: usize = 2;
+/// The maximum number of concurrent searches of a user, whose others wait here and not before those of somebody else.
+const CONCURRENT_SEARCHES_PER_USER: usize = 1;
 /// The maximum time that a search waits until the changes before it are indexed.
 const MAX_INDEX_WAIT: Duration = Duration::from_secs(1);
-/// How many events the index is asked for at a time, and the most of which the best are chosen.
+/// The time after which the index is not asked again for one page.
+const MAX_SEARCH_TIME: Duration = Duration::from_secs(5);
+/// How many events the index is asked for at a time.
 const MAX_HITS: u32 = 500;
 /// How many of them are read at a time.
 const HITS_PER_READ: usize = 50;
+/// The maximum number of events of which the best are chosen.
+const MAX_RANKED: usize = 500;
+/// How many events after a page are counted.
+const MAX_COUNTED_AFTER: usize = 100;
 /// How often the index is asked for one page: with a strict filter a page may have few events, or none.
 const MAX_READS: usize = 10;
-/// How many predecessors of a room are followed.
-const MAX_PREDECESSORS: usize = 16;
 
 /// The order of what is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +59,7 @@ pub struct SearchCursor {
 pub struct SearchQuery {
     /// What is searched for.
     pub pattern: Pattern,
-    /// The texts to be searched; empty: all.
+    /// The texts to be searched, each once; empty: all.
     pub keys: Vec<SearchKey>,
     /// The rooms to be searched.
     pub rooms: Vec<RoomNid>,
@@ -63,7 +69,7 @@ pub struct SearchQuery {
     pub order: SearchOrder,
     /// Where the page begins; `None`: at the beginning.
     pub from: Option<SearchCursor>,
-    /// The most events.
+    /// The most events, at least one.
     pub limit: usize,
 }
 
@@ -78,6 +84,7 @@ pub struct FoundEvent {
     pub event: VisibleEvent,
     /// How well it matches.
     pub rank: f64,
+    document_nid: i64,
     highlights: BTreeSet<String>,
 }
 
@@ -86,158 +93,153 @@ pub struct FoundEvent {
 pub struct FoundPage {
     /// The events, in order.
     pub events: Vec<FoundEvent>,
-    /// About how many there are on all pages.
+    /// About how many there are on all pages: of events that the user may see.
     pub count: usize,
-    /// The words by which they were found.
-    pub highlights: BTreeSet<String>,
     /// Where the next page begins, if there may be one.
     pub next: Option<SearchCursor>,
+    /// How many events are on earlier pages.
+    skipped: usize,
+    /// Before which document all pages are, if the best come first.
+    best_before: Option<i64>,
+}
+
+impl FoundPage {
+    /// Returns the words by which the events were found.
+    #[must_use]
+    pub fn highlights(&self) -> BTreeSet<&str> {
+        self.events.iter().flat_map(|found| found.highlights.iter().map(String::as_str)).collect()
+    }
+
+    /// Leaves all but the first `len` events to the next page.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.events.len() {
+            self.events.truncate(len);
+            self.next = self.end();
+        }
+    }
+
+    /// Returns where the page begins that follows the last event.
+    fn end(&self) -> Option<SearchCursor> {
+        let last = self.events.last()?;
+        let before = self.best_before.unwrap_or(last.document_nid);
+        Some(SearchCursor { before, skipped: self.skipped + self.events.len() })
+    }
 }
 
 /// Finds events.
 pub struct Search {
-    rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<Rooms>,
     index: Arc<SearchIndex>,
+    clock: Clock,
     permits: Semaphore,
+    by_user: Gates,
+}
+
+/// A user's turn to search. Others wait until it is dropped.
+pub struct SearchTurn<'s> {
+    pub(super) search: &'s Search,
+    pub(super) user: &'s UserId,
+    _permit: SemaphorePermit<'s>,
+    _pass: Pass,
 }
 
 /// The rooms that one search has opened; `None` for those that the user may not read.
 type OpenRooms = HashMap<RoomNid, Option<(Arc<Room>, Access)>>;
 
+/// Events that the user may see and that match, the newest first.
+struct Matches {
+    events: Vec<FoundEvent>,
+    /// The last document that was looked at, if there may be more after it.
+    rest_before: Option<i64>,
+}
+
 impl Search {
     /// Creates the service.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>, index: Arc<SearchIndex>) -> Self {
-        Self { rooms, index, permits: Semaphore::new(CONCURRENT_SEARCHES) }
+    pub fn new(rooms: Arc<Rooms>, index: Arc<SearchIndex>, clock: Clock) -> Self {
+        let permits = Semaphore::new(CONCURRENT_SEARCHES);
+        Self { rooms, index, clock, permits, by_user: Gates::new(CONCURRENT_SEARCHES_PER_USER) }
     }
 
-    /// Returns the rooms that a user searches: rooms that they are in or have left. If the filter names rooms, only
-    /// these and their predecessors.
+    /// Waits until a user may search what has been sent before.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn rooms(&self, user: &UserId, filter: &RoomEventFilter) -> Result<Vec<RoomNid>, DbError> {
-        let memberships = self.rooms.memberships().of(user).await?;
-        let was_in = |kind| matches!(kind, Membership::Join | Membership::Leave | Membership::Ban);
-        let own = memberships.iter().filter(|own| was_in(own.kind) && !own.forgotten);
-        let mut found: BTreeSet<RoomNid> = BTreeSet::new();
-        let Some(named) = &filter.rooms else {
-            let own: Vec<RoomNid> = own.map(|own| own.room).collect();
-            if filter.not_rooms.is_empty() {
-                return Ok(own);
-            }
-            found.extend(own);
-            for room in self.named(&filter.not_rooms).await? {
-                found.remove(&room.nid);
-            }
-            return Ok(found.into_iter().collect());
-        };
-        let own: HashSet<RoomNid> = own.map(|own| own.room).collect();
-        for room in self.named(named).await? {
-            if !own.contains(&room.nid) {
-                continue;
-            }
-            found.insert(room.nid);
-            let mut newest = room;
-            for _ in 0..MAX_PREDECESSORS {
-                let Some(old) = predecessor(&self.rooms, &newest).await? else { break };
-                let forgotten = memberships.get(old.nid).is_some_and(|own| own.forgotten);
-                if !forgotten && !filter.not_rooms.iter().any(|id| id == old.id.as_str()) {
-                    found.insert(old.nid);
-                }
-                newest = old;
-            }
-        }
-        for room in self.named(&filter.not_rooms).await? {
-            found.remove(&room.nid);
-        }
-        Ok(found.into_iter().collect())
-    }
-
-    /// Returns the rooms with these ids that this server knows.
-    async fn named(&self, ids: &[String]) -> Result<Vec<Arc<Room>>, DbError> {
-        let mut rooms = Vec::new();
-        for id in ids.iter().filter_map(|id| RoomId::try_from(id.as_str()).ok()) {
-            rooms.extend(self.rooms.get_readable(&id).await?);
-        }
-        Ok(rooms)
-    }
-
-    /// Returns a page of the events that the user may see and that match.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn find(&self, user: &UserId, query: &SearchQuery) -> Result<FoundPage, DbError> {
+    /// When the server is stopping.
+    pub async fn turn<'s>(&'s self, user: &'s UserId) -> Result<SearchTurn<'s>, DbError> {
+        let pass = self.by_user.enter(user.as_str()).await;
         self.index.catch_up(MAX_INDEX_WAIT).await;
-        let _permit = self.permits.acquire().await.map_err(|_| DbError::Closed)?;
+        let permit = self.permits.acquire().await.map_err(|_| DbError::Closed)?;
+        Ok(SearchTurn { search: self, user, _permit: permit, _pass: pass })
+    }
+}
+
+impl SearchTurn<'_> {
+    /// Returns a page of the events that the user may see and that match. Events that they may not see make no
+    /// difference to it, unless there are thousands: then the page may end early.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find(&self, query: &SearchQuery) -> Result<FoundPage, DbError> {
         let from = query.from.unwrap_or(SearchCursor { before: i64::MAX, skipped: 0 });
-        let mut open = OpenRooms::new();
         match query.order {
-            SearchOrder::Recent => self.recent(user, query, from, &mut open).await,
-            SearchOrder::Rank => self.best(user, query, from, &mut open).await,
+            SearchOrder::Recent => self.recent(query, from).await,
+            SearchOrder::Rank => self.best(query, from).await,
         }
     }
 
-    async fn recent(
-        &self,
-        user: &UserId,
-        query: &SearchQuery,
-        from: SearchCursor,
-        open: &mut OpenRooms,
-    ) -> Result<FoundPage, DbError> {
-        let mut events: Vec<FoundEvent> = Vec::new();
-        let mut before = from.before;
-        for _ in 0..MAX_READS {
-            let hits = self.hits(query, before).await?;
-            let is_last = hits.len() < MAX_HITS as usize;
-            let mut rest = &*hits;
-            while !rest.is_empty() && events.len() < query.limit {
-                let (some, others) = rest.split_at(rest.len().min(HITS_PER_READ));
-                for (hit, found) in self.read(user, query, some, open).await? {
-                    if events.len() < query.limit {
-                        events.push(found);
-                        before = hit.document_nid;
-                    }
-                }
-                if events.len() < query.limit {
-                    before = some.last().map_or(before, |hit| hit.document_nid);
-                }
-                rest = others;
-            }
-            let is_full = events.len() == query.limit;
-            if is_last || is_full {
-                let behind = hits.iter().filter(|hit| hit.document_nid < before).count();
-                let skipped = from.skipped + events.len();
-                let next = (behind > 0 || !is_last).then_some(SearchCursor { before, skipped });
-                return Ok(page(events, skipped + behind, next));
-            }
-        }
-        let skipped = from.skipped + events.len();
-        Ok(page(events, skipped, Some(SearchCursor { before, skipped })))
+    async fn recent(&self, query: &SearchQuery, from: SearchCursor) -> Result<FoundPage, DbError> {
+        let Matches { mut events, rest_before } =
+            self.matches(query, from.before, query.limit + MAX_COUNTED_AFTER).await?;
+        let (found, skipped) = (events.len(), from.skipped);
+        events.truncate(query.limit);
+        let is_full = events.len() == query.limit;
+        let mut page = FoundPage { events, count: skipped + found, next: None, skipped, best_before: None };
+        page.next = match rest_before {
+            None if found == page.events.len() => None,
+            Some(before) if !is_full => Some(SearchCursor { before, skipped: page.count }),
+            _ => page.end(),
+        };
+        Ok(page)
     }
 
     /// Chooses the best of the newest events that match.
-    async fn best(
-        &self,
-        user: &UserId,
-        query: &SearchQuery,
-        from: SearchCursor,
-        open: &mut OpenRooms,
-    ) -> Result<FoundPage, DbError> {
-        let hits = self.hits(query, from.before).await?;
+    async fn best(&self, query: &SearchQuery, from: SearchCursor) -> Result<FoundPage, DbError> {
+        let mut all = self.matches(query, from.before, MAX_RANKED).await?.events;
+        let count = all.len();
         // What comes later does not move the pages.
-        let before = hits.first().map_or(from.before, |hit| hit.document_nid.saturating_add(1));
-        let mut all: Vec<FoundEvent> = Vec::new();
-        for some in hits.chunks(HITS_PER_READ) {
-            all.extend(self.read(user, query, some, open).await?.into_iter().map(|(_, found)| found));
-        }
+        let best_before = all.first().map(|newest| newest.document_nid.saturating_add(1));
         // Stable: of equally good ones the newest comes first.
         all.sort_by(|one, other| other.rank.total_cmp(&one.rank));
-        let count = all.len();
         let events: Vec<FoundEvent> = all.into_iter().skip(from.skipped).take(query.limit).collect();
-        let skipped = from.skipped.saturating_add(events.len());
-        let next = (skipped < count && !events.is_empty()).then_some(SearchCursor { before, skipped });
-        Ok(page(events, count, next))
+        let is_last = from.skipped + events.len() >= count;
+        let mut page = FoundPage { events, count, next: None, skipped: from.skipped, best_before };
+        page.next = page.end().filter(|_| !is_last);
+        Ok(page)
+    }
+
+    /// Returns the newest `limit` events before a document that the user may see and that match.
+    async fn matches(&self, query: &SearchQuery, before: i64, limit: usize) -> Result<Matches, DbError> {
+        let clock = &self.search.clock;
+        let until = clock.monotonic() + MAX_SEARCH_TIME;
+        let (mut open, mut events, mut before) = (OpenRooms::new(), Vec::new(), before);
+        for _ in 0..MAX_READS {
+            let hits = self.hits(query, before).await?;
+            for some in hits.chunks(HITS_PER_READ) {
+                before = some.last().map_or(before, |hit| hit.document_nid);
+                events.extend(self.read(query, some, &mut open).await?);
+                if events.len() >= limit {
+                    events.truncate(limit);
+                    return Ok(Matches { events, rest_before: Some(before) });
+                }
+            }
+            if hits.len() < MAX_HITS as usize {
+                return Ok(Matches { events, rest_before: None });
+            }
+            if clock.monotonic() >= until {
+                break;
+            }
+        }
+        Ok(Matches { events, rest_before: Some(before) })
     }
 
     /// Returns the newest events before a document that match by the index.
@@ -249,41 +251,30 @@ impl Search {
             before,
             limit: MAX_HITS,
         };
-        self.rooms.db.read(move |tx| search_documents::find(tx, &documents)).await
+        self.search.rooms.db.read(move |tx| search_documents::find(tx, &documents)).await
     }
 
     /// Reads events; returns those that the user may see and that match, in the same order.
-    async fn read(
-        &self,
-        user: &UserId,
-        query: &SearchQuery,
-        hits: &[Hit],
-        open: &mut OpenRooms,
-    ) -> Result<Vec<(Hit, FoundEvent)>, DbError> {
-        let mut by_room: HashMap<RoomNid, Vec<EventNid>> = HashMap::new();
+    async fn read(&self, query: &SearchQuery, hits: &[Hit], open: &mut OpenRooms) -> Result<Vec<FoundEvent>, DbError> {
+        let mut by_room: HashMap<RoomNid, HashMap<EventNid, i64>> = HashMap::new();
         for hit in hits {
-            by_room.entry(hit.room_nid).or_default().push(hit.event_nid);
+            by_room.entry(hit.room_nid).or_default().insert(hit.event_nid, hit.document_nid);
         }
         let mut found: HashMap<EventNid, FoundEvent> = HashMap::new();
-        for (nid, events) in by_room {
-            if let Some((room, access)) = self.open(user, nid, open).await? {
-                found.extend(matching(user, query, (&room, access), events).await?);
+        for (nid, documents) in by_room {
+            if let Some((room, access)) = self.open(nid, open).await? {
+                found.extend(matching(self.user, query, (&room, access), &documents).await?);
             }
         }
-        Ok(hits.iter().filter_map(|hit| Some((*hit, found.remove(&hit.event_nid)?))).collect())
+        Ok(hits.iter().filter_map(|hit| found.remove(&hit.event_nid)).collect())
     }
 
-    async fn open(
-        &self,
-        user: &UserId,
-        nid: RoomNid,
-        open: &mut OpenRooms,
-    ) -> Result<Option<(Arc<Room>, Access)>, DbError> {
+    async fn open(&self, nid: RoomNid, open: &mut OpenRooms) -> Result<Option<(Arc<Room>, Access)>, DbError> {
         if let Some(known) = open.get(&nid) {
             return Ok(known.clone());
         }
-        let found = match self.rooms.get_readable_nid(nid).await? {
-            Some(room) => timeline::access(&room, user).await?.map(|access| (room, access)),
+        let found = match self.search.rooms.get_readable_nid(nid).await? {
+            Some(room) => timeline::access(&room, self.user).await?.map(|access| (room, access)),
             None => None,
         };
         open.insert(nid, found.clone());
@@ -291,20 +282,15 @@ impl Search {
     }
 }
 
-fn page(events: Vec<FoundEvent>, count: usize, next: Option<SearchCursor>) -> FoundPage {
-    let highlights = events.iter().flat_map(|found| found.highlights.iter().cloned()).collect();
-    FoundPage { events, count, highlights, next }
-}
-
-/// Returns the events of a room whose texts match, as the user sees them.
+/// Returns those of a room's events, which have these documents, whose texts match, as the user sees them.
 async fn matching(
     user: &UserId,
     query: &SearchQuery,
     (room, access): (&Arc<Room>, Access),
-    nids: Vec<EventNid>,
+    documents: &HashMap<EventNid, i64>,
 ) -> Result<HashMap<EventNid, FoundEvent>, DbError> {
     let last = access.upto(room.view().position);
-    let mut events = timeline::by_nids(room, nids).await?;
+    let mut events = timeline::by_nids(room, documents.keys().copied().collect()).await?;
     events.retain(|event| event.position != 0 && event.position <= last && !event.is_redacted);
     events.retain(|event| {
         let pdu = &event.pdu;
@@ -314,6 +300,7 @@ async fn matching(
     let edits = edits(user, room, &visible).await?;
     let mut found = HashMap::new();
     for event in visible {
+        let Some(&document_nid) = documents.get(&event.event.nid) else { continue };
         let pdu = &event.event.pdu;
         let Some((key, own)) = SearchKey::text_of(pdu.event_type(), pdu.state_key(), pdu.content()) else { continue };
         if !query.keys.is_empty() && !query.keys.contains(&key) {
@@ -327,7 +314,7 @@ async fn matching(
         };
         if let Some(matched) = text.and_then(|text| query.pattern.matches(text)) {
             let (room, rank, highlights) = (Arc::clone(room), matched.rank, matched.highlights);
-            found.insert(event.event.nid, FoundEvent { room, access, event, rank, highlights });
+            found.insert(event.event.nid, FoundEvent { room, access, event, rank, document_nid, highlights });
         }
     }
     Ok(found)

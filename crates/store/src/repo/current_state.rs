@@ -217,3 +217,21 @@ pub fn history(
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
+
+/// Returns the changes of one key of the states of several rooms, oldest first: room and event.
+pub fn histories(
+    tx: &mut Tx<'_>,
+    rooms: &[RoomNid],
+    event_type: &str,
+    state_key: &str,
+) -> Result<Vec<(RoomNid, EventNid)>, DbError> {
+    tx.query(
+        "SELECT room_nid, event_nid FROM current_state_deltas
+         WHERE room_nid = ANY($1) AND event_nid IS NOT NULL
+             AND type_nid = (SELECT type_nid FROM event_types WHERE event_type = $2)
+             AND state_key_nid = (SELECT state_key_nid FROM state_keys WHERE state_key = $3)
+         ORDER BY room_nid, position",
+        &[&Any(rooms), &event_type.as_bytes(), &state_key.as_bytes()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}

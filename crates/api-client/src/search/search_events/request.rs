@@ -62,6 +62,7 @@ struct Group {
 /// What clients search for, checked.
 pub(super) struct Criteria {
     pub(super) term: String,
+    /// Each once.
     pub(super) keys: Vec<SearchKey>,
     pub(super) filter: RoomEventFilter,
     pub(super) limit: usize,
@@ -101,9 +102,16 @@ impl TryFrom<RoomEvents> for Criteria {
             Some(filter) => RoomEventFilter::parse(&Value::Object(filter).to_string())
                 .map_err(|error| ApiError::bad_json(format!("filter: {}", in_words(&error.to_string()))))?,
         };
+        let mut keys: Vec<SearchKey> = Vec::new();
+        for key in events.keys.iter().flatten() {
+            let key = parse(key)?;
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
         Ok(Self {
-            keys: events.keys.iter().flatten().map(parse).collect::<Result<_, _>>()?,
-            limit: bounded(filter.event.limit, DEFAULT_LIMIT, MAX_LIMIT),
+            keys,
+            limit: bounded(filter.event.limit, DEFAULT_LIMIT, MAX_LIMIT).max(1),
             context: events.event_context.map(|context| ContextSize {
                 before: bounded(context.before_limit, DEFAULT_CONTEXT, MAX_CONTEXT),
                 after: bounded(context.after_limit, DEFAULT_CONTEXT, MAX_CONTEXT),
@@ -136,7 +144,9 @@ impl Batch {
         let parse = || {
             let mut parts = text.splitn(3, '_');
             let before = parts.next()?.parse().ok()?;
-            let skipped = parts.next()?.parse().ok()?;
+            // Bounded, so that no sum with it is too large.
+            let skipped: u32 = parts.next()?.parse().ok()?;
+            let skipped = usize::try_from(skipped).ok()?;
             let room = parts.next().map(RoomId::try_from).transpose().ok()?;
             Some(Self { cursor: SearchCursor { before, skipped }, room })
         };
@@ -158,6 +168,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pages_have_results_and_keys_are_looked_up_once() {
+        let keys = ["content.body", "content.name", "content.body"].repeat(100);
+        let request = serde_json::json!({ "search_term": "x", "keys": keys, "filter": { "limit": 0 } });
+        let criteria = Criteria::try_from(serde_json::from_value::<RoomEvents>(request).unwrap()).unwrap();
+        assert_eq!((criteria.limit, criteria.keys), (1, vec![SearchKey::Body, SearchKey::Name]));
+    }
+
+    #[test]
     fn batches_are_read_as_they_were_written() {
         let cursor = SearchCursor { before: -5, skipped: 12 };
         let room = RoomId::try_from("!a_b:example.org").unwrap();
@@ -165,7 +183,7 @@ mod tests {
             let batch = Batch::parse(&Batch::write(cursor, room.as_ref())).unwrap();
             assert_eq!((batch.cursor, batch.room), (cursor, room));
         }
-        for text in ["", "1", "1_", "_1", "1_-1", "a_b", "1_2_x", "99999999999999999999_1", "1_2_"] {
+        for text in ["", "1", "1_", "_1", "1_-1", "a_b", "1_2_x", "99999999999999999999_1", "1_2_", "1_4294967296"] {
             assert!(Batch::parse(text).is_err(), "{text}");
         }
     }

@@ -17,6 +17,7 @@ use crate::model::room::Room;
 use crate::model::timeline_event::TimelineEvent;
 
 pub(crate) use history::EventPosition;
+pub use history::rooms_joined_before;
 pub(crate) use reader::ReaderVisibility;
 pub use reader::{VisibleEvent, is_erased};
 

@@ -1,6 +1,6 @@
 //! The history visibility of a room and the membership of a user, over time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
@@ -9,7 +9,8 @@ use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_protocol::visibility::{HistoryVisibility, StateForUser};
-use plexus_store::{DbError, EventNid, Position, Tx, repo};
+use plexus_store::repo::events::BareEvent;
+use plexus_store::{Database, DbError, EventNid, Position, RoomNid, Tx, repo};
 
 use crate::model::room::Room;
 use crate::model::room_view::RoomView;
@@ -95,6 +96,48 @@ impl History {
     pub(super) fn joined_later(&self, position: Position) -> bool {
         self.last_joined.is_some_and(|last| last >= position)
     }
+}
+
+/// Returns those of the rooms, none of which a user is joined to, that the user was joined to before. Does not load the
+/// rooms.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rooms_joined_before(
+    db: &Database,
+    user: &UserId,
+    rooms: Vec<RoomNid>,
+) -> Result<BTreeSet<RoomNid>, DbError> {
+    if rooms.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let user = user.clone();
+    db.read(move |tx| {
+        let mut changes: HashMap<RoomNid, Vec<EventNid>> = HashMap::new();
+        for (room, event) in repo::current_state::histories(tx, &rooms, "m.room.member", user.as_str())? {
+            changes.entry(room).or_default().push(event);
+        }
+        // What came before the present membership is the join, in most rooms.
+        let previous: Vec<EventNid> =
+            changes.values().filter_map(|events| events.iter().nth_back(1).copied()).collect();
+        let mut joined = rooms_of_joins(tx, &previous)?;
+        changes.retain(|room, _| !joined.contains(room));
+        let others: Vec<EventNid> = changes.into_values().flatten().collect();
+        joined.extend(rooms_of_joins(tx, &others)?);
+        Ok(joined)
+    })
+    .await
+}
+
+/// Returns the rooms of those of the member events that are joins.
+fn rooms_of_joins(tx: &mut Tx<'_>, events: &[EventNid]) -> Result<BTreeSet<RoomNid>, DbError> {
+    let rows = repo::events::bare_by_nids(tx, events)?;
+    let is_join = |row: &BareEvent| {
+        let event = row.json.as_ref().ok().and_then(|json| Object::parse(json).ok());
+        let content = event.as_ref().and_then(|event| event.get_object("content"));
+        content.and_then(|content| content.get_str("membership")) == Some(Membership::Join.as_str())
+    };
+    Ok(rows.iter().filter(|row| is_join(row)).map(|row| row.room_nid).collect())
 }
 
 /// Returns the values that a state has had since the oldest event in memory, oldest first; `None` when memory cannot
