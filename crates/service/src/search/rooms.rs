@@ -17,8 +17,8 @@ const MAX_PREDECESSORS: usize = 16;
 
 impl SearchTurn<'_> {
     /// Returns the rooms that the user searches: rooms that they are in or have left. If the filter names rooms, only
-    /// these and their predecessors. The index is not asked for rooms that the user may not read, so that it does not
-    /// show by the time that it takes what was said there.
+    /// these and their predecessors. The index is not asked about rooms that the user may not read: the time that it
+    /// takes would show what is said there.
     ///
     /// # Errors
     /// When the database fails.
