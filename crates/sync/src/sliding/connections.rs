@@ -60,8 +60,13 @@ impl Connections {
     /// Returns the state of a connection that its client presents, and forgets the others, to which the client does not
     /// return; `None` if the connection has ended, or has gone on since.
     pub(super) async fn present(&self, key: &ConnectionKey, id: StateId) -> Result<Option<SentState>, DbError> {
-        let in_memory = self.memory.get(key).filter(|held| held.state(id).is_some());
-        let held = match in_memory {
+        let in_memory = self.memory.get(key);
+        let passed = in_memory.as_ref().and_then(|held| held.passed_by(id));
+        // The database has it until the next state is stored.
+        if passed == Some(id.stored) {
+            return Ok(None);
+        }
+        let held = match in_memory.filter(|held| held.state(id).is_some()) {
             Some(held) => held,
             None => self.read(key).await?,
         };
@@ -75,7 +80,7 @@ impl Connections {
             self.db.write(move |tx| rows::set_used(tx, &written, now)).await?;
             used_ms = now;
         }
-        self.memory.insert(key, Held { states: vec![(id, state.clone())], used_ms });
+        self.memory.insert(key, Held { states: vec![(id, state.clone())], passed, used_ms });
         Ok(Some(state))
     }
 
@@ -85,7 +90,7 @@ impl Connections {
         let stored = self.db.read(move |tx| rows::states(tx, &read_key)).await?;
         let used_ms = stored.iter().map(|row| row.used_ts).max().unwrap_or(0);
         let states = stored.into_iter().filter_map(|row| Some((StateId::of_stored(row.state_id), unpack(&row.state)?)));
-        Ok(Arc::new(Held { states: states.collect(), used_ms }))
+        Ok(Arc::new(Held { states: states.collect(), passed: None, used_ms }))
     }
 
     /// Keeps the state that follows `previous`, and returns its id; `None` if the client has gone on from `previous`

@@ -1,5 +1,6 @@
 //! The connections in memory.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -30,6 +31,9 @@ pub(super) struct ConnectionMemory {
 pub(super) struct Held {
     /// The last states: the one that the client presented last, and those that it was sent from there.
     pub states: Vec<(StateId, SentState)>,
+    /// The stored state from which the client went on to one of these. It does not return there: a request that does
+    /// is a late copy.
+    pub passed: Option<i64>,
     /// When its use was last written.
     pub used_ms: u64,
 }
@@ -46,6 +50,13 @@ impl Weighter<ConnectionKey, Arc<Held>> for ByRooms {
 impl Held {
     pub(super) fn state(&self, id: StateId) -> Option<&SentState> {
         self.states.iter().find(|(other, _)| *other == id).map(|(_, state)| state)
+    }
+
+    /// Returns the stored state from which the client has gone on when it presents `id`.
+    pub(super) fn passed_by(&self, id: StateId) -> Option<i64> {
+        let presented = self.states.first().map(|(first, _)| first.stored);
+        let goes_on = presented != Some(id.stored) && self.state(id).is_some();
+        if goes_on { presented } else { self.passed }
     }
 }
 
@@ -73,7 +84,8 @@ impl ConnectionMemory {
         let before = self.held.get(key);
         let mut states: Vec<_> = before.iter().flat_map(|held| &held.states).cloned().collect();
         push(&mut states, id, state);
-        self.insert(key, Held { states, used_ms: now_ms });
+        let passed = before.and_then(|held| held.passed);
+        self.insert(key, Held { states, passed, used_ms: now_ms });
     }
 
     /// Adds a state that differs from `previous` only in the members that were sent, and returns its id.
@@ -84,7 +96,7 @@ impl ConnectionMemory {
         let id = newest.chain([previous]).max().unwrap_or(previous).next_members();
         let mut states = before.states.clone();
         push(&mut states, id, state);
-        self.insert(key, Held { states, used_ms: before.used_ms });
+        self.insert(key, Held { states, passed: before.passed, used_ms: before.used_ms });
         id
     }
 }
@@ -99,15 +111,17 @@ fn push(states: &mut Vec<(StateId, SentState)>, id: StateId, state: SentState) {
 
 impl CommitListener for ConnectionMemory {
     fn apply(&self, changes: &[Change]) {
+        let mut deleted: HashSet<(&str, &str)> = HashSet::new();
         for change in changes {
             match change {
-                Change::DeviceDeleted { user, device, .. } => {
-                    self.held.retain(|key, _| key.user_id != user.as_str() || key.device_id != *device);
-                }
+                Change::DeviceDeleted { user, device, .. } => _ = deleted.insert((user.as_str(), device)),
                 // Devices may have been deleted.
                 Change::Missed { .. } => self.held.clear(),
                 _ => {}
             }
+        }
+        if !deleted.is_empty() {
+            self.held.retain(|key, _| !deleted.contains(&(&*key.user_id, &*key.device_id)));
         }
     }
 }
@@ -123,12 +137,16 @@ mod tests {
     #[test]
     fn connections_of_deleted_devices_are_forgotten() {
         let memory = ConnectionMemory::new();
-        for device in ["A", "B"] {
+        for device in ["A", "B", "C"] {
             memory.add(&key(device), StateId::of_stored(5), SentState::default(), 0);
         }
-        let user = "@a:x".try_into().unwrap();
-        memory.apply(&[Change::DeviceDeleted { user, device: "A".into(), position: 9 }]);
-        assert!(memory.get(&key("A")).is_none() && memory.get(&key("B")).is_some());
+        let deleted = |device: &str| {
+            let user = "@a:x".try_into().unwrap();
+            Change::DeviceDeleted { user, device: device.into(), position: 9 }
+        };
+        memory.apply(&[deleted("A"), deleted("C")]);
+        let left = ["A", "B", "C"].map(|device| memory.get(&key(device)).is_some());
+        assert_eq!(left, [false, true, false]);
     }
 
     #[test]

@@ -82,6 +82,25 @@ async fn a_stale_request_does_not_end_the_connection() {
 }
 
 #[tokio::test]
+async fn a_late_copy_of_a_request_does_not_end_the_connection() {
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let rooms = [public_room(&server, &alice).await, public_room(&server, &alice).await];
+        let first = sliding(&server, &alice, None, list(0, 0, 1)).await;
+        let second = sliding(&server, &alice, Some(pos(&first)), list(0, 1, 1)).await;
+        let third = sliding(&server, &alice, Some(pos(&second)), list(0, 1, 1)).await;
+        assert_eq!((pos(&third), &third["rooms"]), (pos(&second), &json!({})));
+        say(&server, &alice, &rooms[0], "hello").await;
+        for _ in 0..2 {
+            let late = request(&server, &alice, Some(pos(&first)), list(0, 1, 1)).await;
+            assert_eq!(late.refusal(), (400, "M_UNKNOWN_POS"));
+        }
+        let fourth = sliding(&server, &alice, Some(pos(&third)), list(0, 1, 1)).await;
+        assert_eq!(bodies(&fourth["rooms"][&rooms[0]]), ["hello"]);
+    }
+}
+
+#[tokio::test]
 async fn a_request_without_lists_loses_nothing() {
     for server in TestServer::on_each().await {
         let (alice, bob, room) = two_in_a_room(&server).await;
