@@ -251,6 +251,6 @@ impl SlidingSync {
 
 impl Outcome {
     fn is_empty(&self) -> bool {
-        self.rooms.updates.is_empty() && self.extensions.is_empty()
+        self.rooms.updates.is_empty() && !self.rooms.has_more && self.extensions.is_empty()
     }
 }

@@ -136,8 +136,13 @@ impl RoomFactsCache {
                 known => {
                     let Some(room) = parts.rooms.get_readable_nid(nid).await? else { continue };
                     let mut facts = of_other(parts, user, &room, &membership).await?;
-                    if known.is_none() && !own_leaves.contains(&membership.event_nid) {
-                        facts.is_listed |= timeline::member_until(user, &room).await?.is_some();
+                    if known.is_none()
+                        && !is_open(membership.kind)
+                        && !own_leaves.contains(&membership.event_nid)
+                        && let Some(until) = timeline::member_until(user, &room).await?
+                    {
+                        facts.is_listed = true;
+                        facts.name = name_at(&room, until.min(membership.position)).await?.into();
                     }
                     let facts = Arc::new(facts);
                     let listed = facts.is_listed.then(|| Arc::clone(&facts));
@@ -211,6 +216,12 @@ pub(super) async fn read_names<'r>(
 
 fn short_name(name: Option<&str>) -> Box<str> {
     name.unwrap_or_default().to_lowercase().chars().take(MAX_NAME_CHARS).collect::<String>().into()
+}
+
+/// Returns the name of a room at a position.
+async fn name_at(room: &Room, position: Position) -> Result<Box<str>, DbError> {
+    let event = timeline::state_event_at(room, position, "m.room.name", "").await?;
+    Ok(short_name(event.as_ref().and_then(|event| event.pdu.content().get_str("name"))))
 }
 
 /// Whether the user may still come into the room by this membership.

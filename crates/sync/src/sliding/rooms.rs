@@ -30,6 +30,8 @@ pub(super) struct RoomUpdates {
     pub change: StateChange,
     /// The rooms of the connection that may have changed since the request's position; `None`: all.
     pub changed: Option<BTreeSet<RoomNid>>,
+    /// Whether the next response has rooms for which there was no space in this one.
+    pub has_more: bool,
 }
 
 impl RoomUpdates {
@@ -68,6 +70,7 @@ pub(super) async fn read(
         state: reader.state.clone(),
         change: StateChange::None,
         changed: if reader.from.is_some() { changed } else { Some(BTreeSet::new()) },
+        has_more: false,
     };
     let own_receipts = own_receipts(reader, &rooms).await?;
     let needs_reading = |relevant: &&RelevantRoom| {
@@ -75,9 +78,10 @@ pub(super) async fn read(
     };
     let mut wanted: Vec<&RelevantRoom> = selection.rooms.values().filter(needs_reading).collect();
     wanted.sort_by_key(|relevant| Reverse(relevant.known.activity()));
-    let (mut done, mut bytes) = (BTreeSet::new(), 0);
-    for relevant in wanted.into_iter().take(MAX_ROOMS) {
-        if bytes > MAX_BYTES {
+    let (mut done, mut bytes, mut left_out) = (BTreeSet::new(), 0, false);
+    for (number, relevant) in wanted.into_iter().enumerate() {
+        if number == MAX_ROOMS || bytes > MAX_BYTES {
+            left_out = true;
             break;
         }
         let nid = relevant.known.membership.room;
@@ -98,6 +102,8 @@ pub(super) async fn read(
         }
     }
     rooms.mark_unsent(reader, known, &done);
+    // Unless something is stored, the next response would be about the same rooms again.
+    rooms.has_more = left_out && rooms.change == StateChange::Durable;
     Ok(rooms)
 }
 

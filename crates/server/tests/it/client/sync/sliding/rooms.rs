@@ -326,6 +326,13 @@ async fn a_room_from_which_a_user_was_kicked_is_shown_as_it_was() {
         assert_eq!((&found["name"], &found["avatar"]), (&json!("Tea"), &json!("mxc://test.example/tea")));
         assert_eq!((&found["joined_count"], &found["invited_count"]), (&json!(2), &json!(0)));
         assert!(found["heroes"].is_null());
+        for (name, expected) in [("tea", json!([1])), ("without", json!([0]))] {
+            let mut named = list(0, 9, 1);
+            named["lists"]["all"]["filters"] = json!({ "room_name_like": name });
+            let response = sliding(&server, &bob, None, named).await;
+            assert_eq!(json!([response["lists"]["all"]["count"]]), expected, "{name}");
+        }
+        let first = sliding(&server, &bob, None, list(0, 9, 1)).await;
         // It expands as other rooms do.
         let mut body = list(0, 9, 5);
         body["lists"]["all"]["required_state"] = json!([["m.room.create", ""], ["m.room.name", ""]]);
