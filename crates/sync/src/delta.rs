@@ -45,3 +45,4 @@ pub use stripped::StrippedRoomDelta;
 pub use summary::Summary;
 pub use timeline::TimelineDelta;
 pub use to_device::MessagesDelta;
+pub(crate) use user_changes::UserChanges;

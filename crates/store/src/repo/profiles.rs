@@ -19,6 +19,22 @@ pub struct ProfileField {
     pub value: Option<String>,
 }
 
+/// A place in the order of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangePlace {
+    position: Position,
+    user_id: String,
+    field: String,
+}
+
+impl ChangePlace {
+    /// The place after everything that changed at or before a position.
+    #[must_use]
+    pub fn after(position: Position) -> Self {
+        Self { position: position.saturating_add(1), user_id: String::new(), field: String::new() }
+    }
+}
+
 /// How many characters the text of a field may have; `None` for those that only the whole profile's size bounds.
 #[must_use]
 pub fn longest(field: &str) -> Option<usize> {
@@ -74,24 +90,32 @@ fn record_change(tx: &mut Tx<'_>, user_id: &str, field: &str) -> Result<(), DbEr
     if longest(field).is_some() { user_directory::index_local(tx, user_id) } else { Ok(()) }
 }
 
-/// Returns the fields among these (`None`: all) that were set or removed after `since` and at or before `upto`, with
-/// the values that they have now: the earliest `limit`.
+/// Returns the fields among these (`None`: all) that were set or removed after a place and at or before `upto`, with
+/// the values that they have now: the earliest `limit`, and the place of the last of them if there may be more.
 pub fn changed(
     tx: &mut Tx<'_>,
     fields: Option<&[&str]>,
-    since: Position,
+    after: &ChangePlace,
     upto: Position,
-    limit: u64,
-) -> Result<Vec<ProfileField>, DbError> {
-    let rows: Vec<ProfileField> = tx.query(
-        "SELECT c.user_id, c.field, p.value FROM profile_changes c
+    limit: usize,
+) -> Result<(Vec<ProfileField>, Option<ChangePlace>), DbError> {
+    let ChangePlace { position, user_id, field } = after;
+    let (names, is_all) = (Any(fields.unwrap_or_default()), i64::from(fields.is_none()));
+    let rows: Vec<(Position, ProfileField)> = tx.query(
+        "SELECT c.user_id, c.field, p.value, c.position FROM profile_changes c
          LEFT JOIN profile_fields p ON p.user_id = c.user_id AND p.field = c.field
-         WHERE c.position > $1 AND c.position <= $2 AND (c.field = ANY($3) OR CAST($4 AS BIGINT) = 1)
-         ORDER BY c.position LIMIT $5",
-        &[&since, &upto, &Any(fields.unwrap_or_default()), &i64::from(fields.is_none()), &limit],
-        |row| Ok(ProfileField { user_id: row.get(0)?, field: row.get(1)?, value: row.get(2)? }),
+         WHERE c.position >= $1 AND c.position <= $2 AND (c.field = ANY($3) OR CAST($4 AS BIGINT) = 1)
+           AND (c.position > $1 OR c.user_id > $5 OR (c.user_id = $5 AND c.field > $6))
+         ORDER BY c.position, c.user_id, c.field LIMIT $7",
+        &[position, &upto, &names, &is_all, user_id, field, &(limit as u64)],
+        |row| Ok((row.get(3)?, ProfileField { user_id: row.get(0)?, field: row.get(1)?, value: row.get(2)? })),
     )?;
-    Ok(readable(rows))
+    let last = rows.last().filter(|_| rows.len() >= limit).map(|(position, row)| ChangePlace {
+        position: *position,
+        user_id: row.user_id.clone(),
+        field: row.field.clone(),
+    });
+    Ok((readable(rows.into_iter().map(|(_, row)| row).collect()), last))
 }
 
 /// Returns the fields among these (`None`: all) that the users have.

@@ -13,6 +13,7 @@ mod migrations;
 mod near_time;
 mod open;
 mod outgoing;
+mod profiles;
 mod search;
 mod staged;
 mod statements;

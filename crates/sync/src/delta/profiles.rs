@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plexus_protocol::id::UserId;
-use plexus_store::repo::profiles::{self, ProfileField};
+use plexus_store::repo::profiles::{self, ChangePlace, ProfileField};
 use plexus_store::{DbError, Tx};
 
 use super::context::Context;
@@ -11,8 +11,8 @@ use super::profile_fields::ProfileFields;
 use super::user_changes::UserChanges;
 use crate::notifier::MaybeChanged;
 
-/// The most changes of profiles, of all users, that are read for a delta. After more of them all profiles are sent.
-const MAX_CHANGES: u64 = 5_000;
+/// The most changes of profiles that are read by one query.
+const CHANGES_PER_QUERY: usize = 2_000;
 /// The number of users of one query.
 const USERS_PER_QUERY: usize = 500;
 
@@ -59,19 +59,17 @@ async fn add_changed(context: &Context<'_>, updates: &mut ProfileUpdates) -> Res
     if context.parts.notifier.index().profiles_changed(since) == MaybeChanged::Known(false) {
         return Ok(());
     }
-    let fields = context.request.profiles.clone();
-    let read = move |tx: &mut Tx<'_>| profiles::changed(tx, fields.names().as_deref(), since, upto, MAX_CHANGES + 1);
-    let changed: Vec<ProfileField> = context.parts.db.read(read).await?;
-    if changed.len() as u64 > MAX_CHANGES {
-        let users = all_sharing(context).await?;
-        let names = context.request.profiles.names().unwrap_or_default();
-        let removed = || ProfileUpdate::Fields(names.iter().map(|name| ((*name).to_owned(), None)).collect());
-        updates.extend(users.iter().map(|user| (user.clone(), removed())));
-        return add_current(context, users, updates).await;
+    let mut next = Some(ChangePlace::after(since));
+    while let Some(after) = next {
+        let fields = context.request.profiles.clone();
+        let read =
+            move |tx: &mut Tx<'_>| profiles::changed(tx, fields.names().as_deref(), &after, upto, CHANGES_PER_QUERY);
+        let (changed, last) = context.parts.db.read(read).await?;
+        let users = changed.iter().filter_map(|row| UserId::try_from(row.user_id.as_str()).ok()).collect();
+        let sharing = sharing(context, users).await?;
+        add(changed.into_iter().filter(|row| sharing.contains(row.user_id.as_str())), updates);
+        next = last;
     }
-    let users = changed.iter().filter_map(|row| UserId::try_from(row.user_id.as_str()).ok()).collect();
-    let sharing = sharing(context, users).await?;
-    add(changed.into_iter().filter(|row| sharing.contains(row.user_id.as_str())), updates);
     Ok(())
 }
 

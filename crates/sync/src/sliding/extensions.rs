@@ -21,7 +21,8 @@ use super::request::{ExtensionRooms, SlidingRequest, ToDeviceExtension};
 use super::rooms::RoomUpdates;
 use crate::delta::context::Context;
 use crate::delta::{
-    AccountData, DeviceListDelta, KeyCounts, ProfileUpdates, all_user_changes, device_lists, to_device,
+    AccountData, DeviceListDelta, KeyCounts, ProfileFields, ProfileUpdates, UserChanges, all_user_changes,
+    device_lists, to_device,
 };
 use crate::notifier::MaybeChanged;
 use crate::thread_subscriptions::{SubscriptionChanges, read_changes};
@@ -110,8 +111,9 @@ impl ExtensionReader<'_> {
         if let Some(to_device) = extensions.to_device {
             updates.to_device = Some(self.to_device(to_device).await?);
         }
+        let needs_users = extensions.e2ee || self.context.request.profiles != ProfileFields::None;
+        let users = if needs_users { all_user_changes::read(self.context).await? } else { UserChanges::default() };
         if extensions.e2ee {
-            let users = all_user_changes::read(self.context).await?;
             let device_lists = device_lists::changed(self.context, &users).await?;
             updates.e2ee = Some(E2eeUpdate { device_lists, key_counts });
         }
@@ -131,7 +133,7 @@ impl ExtensionReader<'_> {
             updates.sticky = Some(self.sticky_events(wanted, rooms).await?);
         }
         match &extensions.profiles {
-            Some(wanted) => updates.profiles = self.profiles(&self.joined(&wanted.rooms), rooms).await?,
+            Some(wanted) => updates.profiles = self.profiles(&self.joined(&wanted.rooms), &users, rooms).await?,
             None => leave_out_profiles(rooms),
         }
         if let Some(limit) = extensions.thread_subscriptions {

@@ -217,7 +217,36 @@ async fn sliding_sync_sends_the_profiles_of_rooms_and_then_what_changes() {
 
         server.post(&room_path(&room, "leave"), &bob.token, json!({})).await.ok();
         let (_, profiles) = sliding(&server, &alice, Some(&pos), json!({ "enabled": true })).await;
-        assert_eq!(profiles, json!({ &bob.id: null }));
+        // Carol is a hero of the room, and heroes come with it.
+        let fields = json!({ "displayname": "carol", STATUS: "here", "org.example.other": 1 });
+        assert_eq!(profiles, json!({ &bob.id: null, &carol.id: { "updated": fields } }));
+    }
+}
+
+#[tokio::test]
+async fn sliding_sync_sends_the_profile_of_a_member_with_the_member_event() {
+    for server in servers().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let carol = server.register("carol").await;
+        let room = public_room(&server, &alice).await;
+        // No heroes are shown.
+        server.put(&room_path(&room, "state/m.room.name"), &alice.token, json!({ "name": "Tea" })).await.ok();
+        join(&server, &carol, &room).await;
+        join(&server, &bob, &room).await;
+        for user in [&bob, &carol] {
+            set(&server, user, STATUS, json!("here")).await;
+        }
+        let (pos, profiles) = sliding(&server, &alice, None, follow(&[STATUS])).await;
+        let here = json!({ "updated": { STATUS: "here" } });
+        assert_eq!(profiles, json!({ &bob.id: here }));
+        crate::client::say(&server, &carol, &room, "hello").await;
+        let (pos, profiles) = sliding(&server, &alice, Some(&pos), follow(&[STATUS])).await;
+        assert_eq!(profiles, json!({ &carol.id: here }));
+        for user in [&bob, &carol] {
+            crate::client::say(&server, user, &room, "again").await;
+        }
+        let (_, profiles) = sliding(&server, &alice, Some(&pos), follow(&[STATUS])).await;
+        assert!(profiles.is_null(), "the client has them: {profiles}");
     }
 }
 
