@@ -18,7 +18,6 @@ use plexus_base::Clock;
 use plexus_http::auth::LoggedUser;
 use plexus_http::body::{BudgetSize, ByteBudget, HeldBytes, Sender};
 use plexus_http::{ApiError, peer};
-use tokio::sync::Semaphore;
 
 use super::pieces::{PIECE_BYTES, PiecedBody};
 
@@ -32,9 +31,9 @@ const UNREAD: BudgetSize = BudgetSize { small: 64 * MIB, small_share: 16 * MIB, 
 /// account may be one.
 const MAX_COUNTED_BYTES: usize = 32 * MIB;
 
-/// The most bytes of responses that wait for room in the budget. They are in memory while they wait; beyond this a
-/// response is refused at once.
-const MAX_WAITING_BYTES: usize = 2 * MAX_COUNTED_BYTES;
+/// The bytes of responses that wait for room in the budget, and the share of one address and of one user. They are in
+/// memory while they wait, so that all of them count; beyond this a response is refused at once.
+const WAITING: BudgetSize = BudgetSize { small: 16 * MIB, small_share: 4 * MIB, large: 64 * MIB, share: 16 * MIB };
 
 /// When a client may ask again whose response was refused, in ms: by then others have read theirs.
 const RETRY_AFTER_MS: u64 = 10_000;
@@ -48,8 +47,8 @@ const GRACE: Duration = Duration::from_secs(120);
 /// The responses that clients have not read yet. A process has one.
 pub(super) struct UnreadResponses {
     budget: Arc<ByteBudget>,
-    /// The bytes of responses that do not wait for room.
-    not_waiting: Arc<Semaphore>,
+    /// The bytes of responses that wait for room.
+    waiting: Arc<ByteBudget>,
     clock: Clock,
     /// The large ones, by when they must have been read further (monotonic time), and their numbers.
     due: Mutex<BTreeMap<(Duration, u64), Weak<Watched>>>,
@@ -84,8 +83,8 @@ impl UnreadResponses {
 
     fn of_size(size: BudgetSize, clock: &Clock) -> Arc<Self> {
         let (due, next) = (Mutex::default(), AtomicU64::default());
-        let (budget, not_waiting) = (ByteBudget::new(size, clock.clone()), Arc::new(Semaphore::new(MAX_WAITING_BYTES)));
-        Arc::new(Self { budget, not_waiting, clock: clock.clone(), due, next })
+        let (budget, waiting) = (ByteBudget::new(size, clock.clone()), ByteBudget::new(WAITING, clock.clone()));
+        Arc::new(Self { budget, waiting, clock: clock.clone(), due, next })
     }
 
     /// Drops the large responses that are read too slowly.
@@ -114,20 +113,30 @@ impl UnreadResponses {
         }
     }
 
-    /// Takes the bytes of a response, waiting a little for others to make room.
+    /// Takes the bytes of a response to `senders`, waiting a little for others to make room.
     ///
     /// # Errors
     /// `M_LIMIT_EXCEEDED` when there is no room, too much waits for it, or the client holds its share already.
-    async fn hold(&self, held: &mut HeldBytes, bytes: usize) -> Result<(), ApiError> {
-        if self.budget.has_room(bytes) {
-            return held.grow(bytes).await;
+    async fn hold(&self, senders: Vec<Sender>, bytes: usize) -> Result<HeldBytes, ApiError> {
+        let count_in = |budget: &Arc<ByteBudget>| {
+            let mut held = budget.hold(Sender::Unknown(None));
+            senders.iter().for_each(|sender| held.count_for(sender.clone()));
+            held
+        };
+        let (mut held, counted) = (count_in(&self.budget), bytes.min(MAX_COUNTED_BYTES));
+        if self.budget.has_room(counted) {
+            held.grow(counted).await?;
+            return Ok(held);
         }
         self.drop_slow();
-        let waiting = u32::try_from(bytes).ok().and_then(|bytes| self.not_waiting.try_acquire_many(bytes).ok());
-        match waiting {
-            Some(_waiting) => held.grow(bytes).await,
-            None => Err(ApiError::limit_exceeded(RETRY_AFTER_MS)),
+        let mut waiting = count_in(&self.waiting);
+        tokio::select! {
+            biased;
+            grown = waiting.grow(bytes) => grown?,
+            () = std::future::ready(()) => return Err(ApiError::limit_exceeded(RETRY_AFTER_MS)),
         }
+        held.grow(counted).await?;
+        Ok(held)
     }
 
     /// Returns the body of a large response that is dropped if it is read too slowly.
@@ -145,17 +154,15 @@ impl UnreadResponses {
 /// Counts a response from when it is made until it has been sent. In place of one for which there is no room the client
 /// gets `M_LIMIT_EXCEEDED`.
 pub(super) async fn count(State(all): State<Arc<UnreadResponses>>, request: Request, next: Next) -> Response {
-    let mut held = all.budget.hold(Sender::Unknown(peer::source(request.extensions(), request.headers())));
+    let mut senders = vec![Sender::Unknown(peer::source(request.extensions(), request.headers()))];
     let logged = request.extensions().get::<LoggedUser>().cloned();
     let response = next.run(request).await;
     let bytes = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
-    if let Some(user) = logged.as_ref().and_then(LoggedUser::get) {
-        held.count_for(Sender::User(user.clone()));
-    }
+    senders.extend(logged.as_ref().and_then(LoggedUser::get).cloned().map(Sender::User));
     let is_large = bytes > PIECE_BYTES;
-    match all.hold(&mut held, bytes.min(MAX_COUNTED_BYTES)).await {
-        Ok(()) if is_large => response.map(|body| Body::new(all.watch(body, held))),
-        Ok(()) => response.map(|body| Body::new(CountedBody { body, _held: held })),
+    match all.hold(senders, bytes).await {
+        Ok(held) if is_large => response.map(|body| Body::new(all.watch(body, held))),
+        Ok(held) => response.map(|body| Body::new(CountedBody { body, _held: held })),
         Err(error) => error.into_response(),
     }
 }
@@ -372,6 +379,24 @@ mod tests {
         let refused: Vec<u16> = refused.map(|response| response.status().as_u16()).collect();
         assert_eq!(refused, [429; 4], "sixteen wait in 64 MiB");
         unread.clear();
+    }
+
+    #[tokio::test]
+    async fn responses_of_one_address_that_wait_leave_room_for_others() {
+        const TWO_FOR_ALL: BudgetSize = BudgetSize { share: 64 * MIB, ..TWO };
+        let all = UnreadResponses::of_size(TWO_FOR_ALL, &Clock::manual(0));
+        let router_of_4_mib = router(&all, 4 * MIB);
+        let mut unread = Vec::new();
+        for last in 0..2 {
+            unread.push(ask(&router_of_4_mib, &format!("192.0.2.{last}")).await);
+        }
+        let mut greedy: Vec<_> = (0..6).map(|_| Box::pin(ask(&router_of_4_mib, "203.0.113.1"))).collect();
+        let refused = greedy.iter_mut().filter_map(|ask| ask.as_mut().now_or_never()).count();
+        assert_eq!(refused, 2, "four wait in 16 MiB");
+        assert!(ask(&router_of_4_mib, "198.51.100.1").now_or_never().is_none(), "another address may wait");
+        // All bytes of one that waits are in memory.
+        let router_of_17_mib = router(&all, 17 * MIB);
+        assert_eq!(ask(&router_of_17_mib, "198.51.100.2").await.status(), 429);
     }
 
     #[tokio::test]
