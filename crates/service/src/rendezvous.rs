@@ -12,7 +12,8 @@ const MAX_PAYLOAD_BYTES: usize = 4_096;
 const SESSION_LIFETIME_MS: u64 = 300_000;
 /// The most sessions at once, which may take some 25 MB. A further one ends the oldest.
 const MAX_SESSIONS: usize = 1_000;
-/// The most writes of a session whose responses are remembered; a login takes about ten. There are no further writes.
+/// The most writes of a session whose responses are remembered; a login takes about ten. There are no further writes
+/// with a transaction id: others leave nothing behind.
 const MAX_TRANSACTIONS: usize = 64;
 /// The longest transaction id, in bytes (opaque identifiers).
 const MAX_TRANSACTION_ID_BYTES: usize = 255;
