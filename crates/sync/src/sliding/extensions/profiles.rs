@@ -13,8 +13,8 @@ use crate::sliding::rooms::RoomUpdates;
 
 impl ExtensionReader<'_> {
     /// Reads the profiles that changed, those of the users of rooms that are new to the connection, and with lazily
-    /// loaded members those of the users whose member events are sent; those of all rooms in `wanted` if the client asks
-    /// for other fields than before. `met`: who came and went since the request's position.
+    /// loaded members those of the users whose member events are sent; those of all rooms in `wanted` if the client
+    /// asks for other fields than before. `met`: who came and went since the request's position.
     pub(super) async fn profiles(
         &self,
         wanted: &BTreeSet<RoomNid>,
