@@ -1,27 +1,28 @@
 //! Changes of profiles are read page by page.
 
-use plexus_store::DbError;
 use plexus_store::repo::profiles::{self, ChangePlace, ProfileField};
+use plexus_store::{DbError, Tx};
 use plexus_testkit::databases;
 
 #[tokio::test]
 async fn all_changes_are_read_whatever_the_pages() {
     for db in databases() {
-        let set_all = |fields: &'static [&'static str]| {
-            db.db().write(move |tx| {
+        let set_all = async |fields: &'static [&'static str]| {
+            let set = move |tx: &mut Tx<'_>| {
                 for user in ["@a:x", "@b:x"] {
                     fields.iter().try_for_each(|field| profiles::set(tx, user, field, "1"))?;
                 }
                 Ok::<_, DbError>(())
-            })
+            };
+            db.db().write(set).await.unwrap();
         };
-        set_all(&["org.example.before"]).await.unwrap();
+        set_all(&["org.example.before"]).await;
         let since = db.db().committed();
-        set_all(&["org.example.one", "org.example.two", "org.example.three"]).await.unwrap();
+        set_all(&["org.example.one", "org.example.two", "org.example.three"]).await;
         // All fields of one position.
         db.db().write(|tx| profiles::erase(tx, "@a:x")).await.unwrap();
         let upto = db.db().committed();
-        set_all(&["org.example.later"]).await.unwrap();
+        set_all(&["org.example.later"]).await;
         let read = async |names: Option<&'static [&'static str]>, limit: usize| {
             let (mut found, mut next) = (Vec::new(), Some(ChangePlace::after(since)));
             while let Some(after) = next {
