@@ -4,9 +4,13 @@ use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::iter::Peekable;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// How long a signal to this process may take. It never comes if it is ignored.
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Prints `question` and reads a line, without its end.
 ///
@@ -39,6 +43,8 @@ pub(super) fn secret(question: &str) -> io::Result<String> {
     if matches!(&answer, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
         // As if the terminal had done it, now that it shows again what is typed.
         kill_process(getpid(), Signal::INT)?;
+        // It ends the program at once, or a moment later if another thread receives it.
+        std::thread::park_timeout(SIGNAL_TIMEOUT);
     }
     answer
 }
