@@ -212,9 +212,10 @@ fn account_data(r: &mut Routes<Api>) {
     let of_room = "/user/{user_id}/rooms/{room_id}/account_data/{event_type}";
     r.get(ALL, of_room, config::get_room_account_data::handle);
     r.put(ALL, of_room, config::set_room_account_data::handle).body_up_to(LARGE);
-    let unstable = |path: &str| format!("/org.matrix.msc3391{path}");
-    r.delete(Client::UNSTABLE, &unstable(global), config::delete_global_account_data::handle);
-    r.delete(Client::UNSTABLE, &unstable(of_room), config::delete_room_account_data::handle);
+    let global = "/org.matrix.msc3391/user/{user_id}/account_data/{event_type}";
+    r.delete(Client::UNSTABLE, global, config::delete_global_account_data::handle);
+    let of_room = "/org.matrix.msc3391/user/{user_id}/rooms/{room_id}/account_data/{event_type}";
+    r.delete(Client::UNSTABLE, of_room, config::delete_room_account_data::handle);
     r.get(ALL, "/user/{user_id}/rooms/{room_id}/tags", tag::get_tags::handle);
     r.put(ALL, "/user/{user_id}/rooms/{room_id}/tags/{tag}", tag::create_tag::handle);
     r.delete(ALL, "/user/{user_id}/rooms/{room_id}/tags/{tag}", tag::delete_tag::handle);

@@ -10,7 +10,7 @@ use crate::client::{join, public_room, room_path, say};
 use crate::federation::membership::create_invite;
 use crate::federation::{self, json_of};
 
-fn path(room: &str) -> String {
+fn block_path(room: &str) -> String {
     format!("/_synapse/admin/v1/rooms/{room}/block")
 }
 
@@ -38,16 +38,19 @@ async fn nobody_enters_a_blocked_room() {
         let admin = register_admin(&server).await;
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
         let room = public_room(&server, &alice).await;
-        assert_eq!(server.get(&path(&room), &admin).await.ok(), &json!({ "block": false }));
-        assert_eq!(server.put(&path(&room), &admin, json!({ "block": true })).await.ok(), &json!({ "block": true }));
+        assert_eq!(server.get(&block_path(&room), &admin).await.ok(), &json!({ "block": false }));
+        assert_eq!(
+            server.put(&block_path(&room), &admin, json!({ "block": true })).await.ok(),
+            &json!({ "block": true })
+        );
         let blocked = json!({ "block": true, "user_id": format!("@admin:{}", server.name()) });
-        assert_eq!(server.get(&path(&room), &admin).await.ok(), &blocked);
+        assert_eq!(server.get(&block_path(&room), &admin).await.ok(), &blocked);
         assert_closed(&server, &alice, &bob, &room).await;
         // Its members stay, and can leave.
         say(&server, &alice, &room, "still here").await;
-        server.put(&path(&room), &admin, json!({ "block": false })).await.ok();
+        server.put(&block_path(&room), &admin, json!({ "block": false })).await.ok();
         join(&server, &bob, &room).await;
-        server.put(&path(&room), &admin, json!({ "block": true })).await.ok();
+        server.put(&block_path(&room), &admin, json!({ "block": true })).await.ok();
         server.post(&room_path(&room, "leave"), &bob.token, json!({})).await.ok();
         let back = server.post(&room_path(&room, "join"), &bob.token, json!({})).await;
         assert_eq!(back.refusal(), (403, "M_FORBIDDEN"));
@@ -67,9 +70,9 @@ async fn other_servers_cannot_invite_to_a_blocked_room() {
             "room_version": version, "event": json_of(&invite), "invite_room_state": [json_of(&create)],
         });
         let invite = federation::path("v2/invite", &[&room, invite.event_id().as_str()]);
-        server.put(&path(&room), &admin, json!({ "block": true })).await.ok();
+        server.put(&block_path(&room), &admin, json!({ "block": true })).await.ok();
         assert_eq!(peer.put(&server, &invite, body.clone()).await.refusal(), (403, "M_FORBIDDEN"));
-        server.put(&path(&room), &admin, json!({ "block": false })).await.ok();
+        server.put(&block_path(&room), &admin, json!({ "block": false })).await.ok();
         peer.put(&server, &invite, body).await.ok();
     }
 }
@@ -79,7 +82,7 @@ async fn only_administrators_block_rooms() {
     let server = TestServer::sqlite().await;
     let admin = register_admin(&server).await;
     let alice = server.register("alice").await;
-    let path_of_room = path("!room:test.example");
+    let path_of_room = block_path("!room:test.example");
     for answer in [
         server.get(&path_of_room, &alice.token).await,
         server.put(&path_of_room, &alice.token, json!({ "block": true })).await,
@@ -90,7 +93,7 @@ async fn only_administrators_block_rooms() {
         (&path_of_room, json!({}), "M_MISSING_PARAM"),
         (&path_of_room, json!({ "block": "yes" }), "M_BAD_JSON"),
         (&path_of_room, json!([]), "M_BAD_JSON"),
-        (&path("room"), json!({ "block": true }), "M_INVALID_PARAM"),
+        (&block_path("room"), json!({ "block": true }), "M_INVALID_PARAM"),
     ] {
         assert_eq!(server.put(path, &admin, body).await.refusal(), (400, errcode), "{path}");
     }
