@@ -24,7 +24,7 @@ pub(crate) enum Sent {
     Later { delay_id: String },
 }
 
-/// The parameter of the query that makes a message event sticky (MSC4354).
+/// The parameter of the query that makes an event sticky (MSC4354).
 #[derive(Debug, Deserialize)]
 pub(crate) struct Sticky {
     #[serde(rename = "org.matrix.msc4354.sticky_duration_ms", default, deserialize_with = "number")]

@@ -61,14 +61,17 @@ impl SyncEngine {
         let published = parts.rooms.ids(&published).await?.into_iter().collect();
         let rooms = RoomInfos { format, published, rooms: Vec::new() };
         let delta = self.deltas().read(&request, self.now(), rooms).await?;
-        Ok(response(&delta, now_ms))
+        // The response has no place for sticky events: they come with the first `/sync` that goes on from here.
+        let sticky = (!parts.rooms.sticky_events().is_empty()).then_some(0);
+        let end = SyncToken { sticky, ..delta.upto.token() };
+        Ok(response(&delta, end, now_ms))
     }
 }
 
-fn response(delta: &SyncDelta<RoomInfos<'_>>, now_ms: u64) -> String {
+fn response(delta: &SyncDelta<RoomInfos<'_>>, end: SyncToken, now_ms: u64) -> String {
     let mut body = String::new();
     let mut members = ObjectWriter::open(&mut body);
-    members.string("end", &delta.upto.token().to_string());
+    members.string("end", &end.to_string());
     write_account_data(&mut members, &delta.account_data);
     let presence: Vec<String> = delta.presence.iter().map(|(user, view)| presence::event(user, view, now_ms)).collect();
     members.array("presence", presence.iter().map(String::as_str));

@@ -8,7 +8,7 @@ use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::{DbError, Position, RoomNid, Tx, repo};
 
 use super::content::LogContent;
-use super::log::{LogReader, LogRows};
+use super::log::{LogReader, LogRows, is_withheld};
 use super::transaction::MAX_PIECES;
 use crate::outbox::Due;
 
@@ -69,10 +69,14 @@ impl LogReader {
             upto = events.last().map_or(upto, |event| event.position);
         }
         let pdus = self.pdus(&events).await?;
-        let mut due: Vec<(Position, LogContent)> = events
-            .iter()
-            .filter_map(|event| Some((event.position, LogContent::Pdu(pdus.get(&event.event_nid)?.clone()))))
-            .collect();
+        let mut due: Vec<(Position, LogContent)> = Vec::with_capacity(events.len());
+        for event in &events {
+            let Some(pdu) = pdus.get(&event.event_nid) else { continue };
+            let Some(room) = self.rooms().get_readable_nid(event.room_nid).await? else { continue };
+            if !is_withheld(event, pdu, &room) {
+                due.push((event.position, LogContent::Pdu(pdu.clone())));
+            }
+        }
         // Updates that were replaced while the server was away are not sent: each refers to the last one that is.
         let mut newest: HashMap<&str, Position> = HashMap::new();
         for change in devices.iter().filter(|change| change.position <= upto) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
-use plexus_rooms::{Rooms, timeline};
+use plexus_rooms::{Room, Rooms, timeline};
 use plexus_store::repo::device_lists::DeviceChange;
 use plexus_store::repo::federation_out::Outgoing;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid, Tx, repo};
@@ -23,6 +23,11 @@ pub(super) struct LogReader {
     pub(super) db: Database,
     pub(super) shared_rooms: SharedRooms,
     pub(super) device_updates: Arc<DeviceUpdates>,
+}
+
+/// Whether a server that came into the room later does not get an event: no more of erased users than it had.
+pub(super) fn is_withheld(event: &Outgoing, pdu: &Pdu, room: &Room) -> bool {
+    event.only_to.is_some() && room.erased.contains(pdu.sender().as_str())
 }
 
 /// Rows of the log.
@@ -76,8 +81,7 @@ impl LogReader {
             let Some(pdu) = pdus.get(&event.event_nid) else { continue };
             let Some(room) = self.rooms().get_readable_nid(event.room_nid).await? else { continue };
             let recipients = match &event.only_to {
-                // The server gets no more events of erased users than it had.
-                Some(_) if room.erased.contains(pdu.sender().as_str()) => continue,
+                Some(_) if is_withheld(event, pdu, &room) => continue,
                 Some(server) => LogRecipients::Servers(Arc::new(BTreeSet::from([server.clone()]))),
                 None => LogRecipients::Room {
                     servers: room.view().servers.clone(),

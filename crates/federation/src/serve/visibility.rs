@@ -73,9 +73,6 @@ impl VisibilityFilter {
     /// events are visible to every server in the room.
     fn sees(&mut self, tx: &mut Tx<'_>, event: &FoundEvent) -> Result<bool, DbError> {
         let Some(before) = event.row.known.snapshot_nid else { return Ok(true) };
-        if self.room.sticky.contains(self.room.nid, event.row.known.event_nid) {
-            return Ok(true);
-        }
         let before_it = self.state_for_server(tx, before)?;
         // The server has a joined member, who joined after events that it was not in the room for.
         if before_it.allows(true) {
@@ -83,12 +80,16 @@ impl VisibilityFilter {
         }
         let behind = match snapshot_after_event(&event.row.known) {
             Some(after) if after != before => self.state_for_server(tx, after)?,
-            _ => return Ok(false),
+            _ => return Ok(self.is_sticky(event)),
         };
-        Ok(behind.allows(true))
+        Ok(behind.allows(true) || self.is_sticky(event))
     }
 
     /// Returns the state that decides what the server's user with the widest view may see.
+    fn is_sticky(&self, event: &FoundEvent) -> bool {
+        self.room.sticky.contains(self.room.nid, event.row.known.event_nid)
+    }
+
     fn state_for_server(&mut self, tx: &mut Tx<'_>, snapshot: SnapshotNid) -> Result<StateForUser, DbError> {
         if let Some(known) = self.states.get(&snapshot) {
             return Ok(*known);

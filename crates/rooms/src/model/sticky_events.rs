@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use plexus_base::Clock;
-use plexus_store::{Database, DbError, EventNid, RoomNid, StickyEvent, repo};
+use plexus_protocol::membership::Membership;
+use plexus_store::{Database, DbError, EventNid, Position, RoomNid, StickyEvent, repo};
 use tokio::sync::Notify;
+
+use crate::model::memberships::UserRooms;
 
 /// The most events of a room that are sticky at a time, for calls of hundreds of devices. Others are ordinary events.
 const MAX_EVENTS_IN_ROOM: usize = 2_000;
@@ -85,7 +88,10 @@ impl StickyEvents {
     pub async fn load(&self, db: &Database) -> Result<(), DbError> {
         let events = db.read(repo::sticky_events::all).await?;
         if self.is_enabled() {
+            // The process may have ended before a change of the state was taken into account.
+            let soft_failed = events.iter().filter(|event| event.soft_failed).map(|event| event.room_nid).collect();
             events.into_iter().for_each(|event| self.apply(event));
+            self.judge_again(soft_failed);
         } else if let Some(expired_ts) = events.iter().map(|event| event.expires_ts).max() {
             while !db.write(move |tx| repo::sticky_events::delete_expired(tx, expired_ts)).await? {}
         }
@@ -113,13 +119,33 @@ impl StickyEvents {
     /// Whether an event of a room is sticky: whoever is in the room may see it, whatever the history visibility.
     #[must_use]
     pub fn contains(&self, room: RoomNid, event: EventNid) -> bool {
-        !self.is_empty() && self.in_room(room).iter().any(|sticky| sticky.event_nid == event)
+        if self.is_empty() {
+            return false;
+        }
+        let now_ms = self.0.clock.now_ms();
+        let is_it = |sticky: &StickyEvent| sticky.event_nid == event && sticky.expires_ts > now_ms;
+        self.0.rooms.read().get(&room).is_some_and(|room| room.shown.iter().any(is_it))
     }
 
-    /// Returns the rooms that have such events.
+    /// Returns the rooms that a user is joined to and that have such events, with the position of the newest.
     #[must_use]
-    pub fn rooms(&self) -> Vec<RoomNid> {
-        if self.is_empty() { Vec::new() } else { self.0.rooms.read().keys().copied().collect() }
+    pub fn newest_in(&self, user: &UserRooms) -> Vec<(RoomNid, Position)> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let now_ms = self.0.clock.now_ms();
+        let rooms = self.0.rooms.read();
+        let newest = |nid: RoomNid| {
+            let newest = rooms.get(&nid)?.shown.iter().rev().find(|event| event.expires_ts > now_ms)?;
+            Some((nid, newest.position))
+        };
+        let is_joined = |nid: &RoomNid| user.get(*nid).is_some_and(|membership| membership.kind == Membership::Join);
+        // The user or the server may have many rooms.
+        if user.joined().count() < rooms.len() {
+            user.joined().filter_map(newest).collect()
+        } else {
+            rooms.keys().copied().filter(is_joined).filter_map(newest).collect()
+        }
     }
 
     /// Whether an event of this size can be sticky in a room, besides those that are.
@@ -162,7 +188,12 @@ impl StickyEvents {
         if self.is_empty() || self.0.rooms.read().get(&room).is_none_or(|room| room.soft_failed.is_empty()) {
             return;
         }
-        self.0.changed.lock().insert(room);
+        self.judge_again(BTreeSet::from([room]));
+    }
+
+    /// Has the soft-failed events of rooms judged again.
+    pub(crate) fn judge_again(&self, rooms: BTreeSet<RoomNid>) {
+        self.0.changed.lock().extend(rooms);
         self.0.has_changed.notify_one();
     }
 

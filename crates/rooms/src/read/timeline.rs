@@ -23,9 +23,9 @@ pub use crate::model::direction::Direction;
 pub use crate::model::gaps::Gaps;
 pub use visibility::is_erased;
 pub use visibility::{
-    Access, VisibleEvent, access, member_until, rooms_joined_before, state_for, state_position, visible,
+    Access, VisibleEvent, access, member_until, rooms_joined_before, state_for, state_position, visible, without_erased,
 };
-pub(crate) use visibility::{EventPosition, ReaderVisibility, without_erased};
+pub(crate) use visibility::{EventPosition, ReaderVisibility};
 
 /// The number of events of one query.
 const EVENTS_PER_READ: usize = 2_000;

@@ -1,8 +1,9 @@
 //! Soft-failed sticky events: they are judged again while they are sticky, so that all servers come to agree on them
 //! (MSC4354).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use plexus_protocol::auth;
 use plexus_protocol::event::Pdu;
@@ -16,6 +17,8 @@ use crate::write::{auth_state, policy};
 
 /// The most rooms whose last state is remembered; above it each is judged once more.
 const MAX_REMEMBERED: usize = 1_000;
+/// The pause after a failure of the database.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Judges soft-failed sticky events again when the state of their room changes.
 pub struct StickyJudge {
@@ -34,6 +37,7 @@ impl StickyJudge {
         let sticky = self.writer.rooms.sticky_events();
         let mut judged: HashMap<RoomNid, SnapshotRef> = HashMap::new();
         loop {
+            let mut failed = BTreeSet::new();
             for room in sticky.take_changed().await {
                 if judged.len() >= MAX_REMEMBERED {
                     judged.clear();
@@ -41,9 +45,15 @@ impl StickyJudge {
                 match self.judge(room, judged.get(&room).copied()).await {
                     Ok(state) => drop(state.and_then(|state| judged.insert(room, state))),
                     Err(DbError::Closed) => return,
-                    // They are judged again at the next change.
-                    Err(error) => tracing::warn!(room, "soft-failed sticky events were not judged again: {error}"),
+                    Err(error) => {
+                        tracing::warn!(room, "soft-failed sticky events were not judged again: {error}");
+                        failed.insert(room);
+                    }
                 }
+            }
+            if !failed.is_empty() {
+                self.writer.clock.sleep(RETRY_INTERVAL).await;
+                sticky.judge_again(failed);
             }
         }
     }

@@ -92,6 +92,12 @@ impl<'c> Context<'c> {
         self.request.since.map_or(0, |since| since.position.min(self.now.position))
     }
 
+    /// Whether the filter and the configuration allow a room in the delta.
+    pub(super) fn allows_room(&self, room: &Room) -> bool {
+        let id = room.id.as_str();
+        self.filter().room.allows_room(id) && !self.parts.options.exclude_rooms.contains(id)
+    }
+
     pub(crate) fn format(&self) -> ClientFormat<'_> {
         self.request.format(self.now_ms)
     }

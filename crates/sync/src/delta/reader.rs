@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
+use plexus_rooms::Room;
 use plexus_store::{DbError, Position};
 
 use super::context::Context;
@@ -45,7 +46,8 @@ pub struct SyncDelta<R = RoomDeltas> {
 }
 
 impl<R: RoomSink> SyncDelta<R> {
-    /// Whether nothing changed. Changed key counts are not worth a response of their own.
+    /// Whether nothing changed. Changed key counts are not worth a response of their own. With more sticky events to
+    /// come there is a new position, even if the user is shown none of these.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.account_data.is_empty()
@@ -54,6 +56,7 @@ impl<R: RoomSink> SyncDelta<R> {
             && self.messages.is_empty()
             && self.device_lists.is_empty()
             && self.rooms.is_empty()
+            && self.sticky_after.is_none()
     }
 }
 
@@ -95,7 +98,8 @@ impl DeltaReader {
             context.receipts = Some(context.all_receipts().await?);
         }
         let after = request.since.map_or(0, |since| since.sticky_position().min(context.now.position));
-        let page = sticky::page(&context, after, sticky::MAX_STICKY_EVENTS, |_| true).await?;
+        let is_wanted = |room: &Room| context.allows_room(room);
+        let page = sticky::page(&context, after, sticky::MAX_STICKY_EVENTS, is_wanted).await?;
         context.sticky = page.rooms;
         let account_data = account_data::changed(&context).await?;
         let users = rooms::changed(&context, account_data.rooms, &mut rooms).await?;

@@ -111,8 +111,7 @@ async fn read_room(
     users: &mut UserChanges,
 ) -> Result<Option<(RoomId, RoomDelta)>, DbError> {
     let Some(room) = context.parts.rooms.get_readable_nid(membership.room).await? else { return Ok(None) };
-    let id = room.id.as_str();
-    if !context.filter().room.allows_room(id) || context.parts.options.exclude_rooms.contains(id) {
+    if !context.allows_room(&room) {
         return Ok(None);
     }
     let delta = match membership.kind {

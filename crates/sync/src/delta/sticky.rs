@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use plexus_protocol::membership::Membership;
 use plexus_rooms::{Room, TimelineEvent, timeline};
 use plexus_store::{DbError, EventNid, Position, RoomNid, StickyEvent};
 
@@ -29,27 +28,25 @@ pub(crate) async fn page(
     context: &Context<'_>,
     after: Position,
     limit: usize,
-    is_wanted: impl Fn(RoomNid) -> bool,
+    is_wanted: impl Fn(&Room) -> bool,
 ) -> Result<StickyPage, DbError> {
     let sticky = context.parts.rooms.sticky_events();
     let mut found: Vec<(Position, StickyEvent)> = Vec::new();
-    for nid in sticky.rooms() {
-        let membership = context.memberships.get(nid).filter(|membership| membership.kind == Membership::Join);
-        let Some(membership) = membership.filter(|_| is_wanted(nid)) else { continue };
-        let events = sticky.in_room(nid);
-        let Some(newest) = events.last().map(|event| event.position) else { continue };
+    for (nid, newest) in sticky.newest_in(&context.memberships) {
+        let Some(membership) = context.memberships.get(nid) else { continue };
         // Its state may have become complete: that is a change, too.
         let changed = context.parts.notifier.index().event_after(nid, after);
         if newest.max(membership.position) <= after && changed == MaybeChanged::Known(false) {
             continue;
         }
-        let Some(room) = context.parts.rooms.get_readable_nid(nid).await? else { continue };
+        let room = context.parts.rooms.get_readable_nid(nid).await?;
+        let Some(room) = room.filter(|room| is_wanted(room)) else { continue };
         let Some(visible_from) = context.visible_from(&room) else { continue };
         let mut seen_from = visible_from;
         if membership.position > after && after > 0 && !was_joined_at(context, &room, after).await? {
             seen_from = seen_from.max(membership.position);
         }
-        found.extend(events.into_iter().map(|event| (event.position.max(seen_from), event)));
+        found.extend(sticky.in_room(nid).into_iter().map(|event| (event.position.max(seen_from), event)));
     }
     found.retain(|(position, _)| (after + 1..=context.now.position).contains(position));
     found.sort_by_key(|(position, event)| (*position, event.position));
@@ -80,6 +77,7 @@ pub(crate) async fn events(
         return Ok(Vec::new());
     }
     let loaded = timeline::by_nids(room, nids.clone()).await?;
+    let loaded = timeline::without_erased(&context.request.user, room, loaded).await?;
     let mut by_nid: HashMap<EventNid, Arc<TimelineEvent>> =
         loaded.into_iter().map(|event| (event.nid, event)).collect();
     // A redacted event is not sticky any more.

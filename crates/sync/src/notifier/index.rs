@@ -217,8 +217,12 @@ impl Inner {
         match change {
             Change::Event { room, position, .. }
             | Change::Sticky(StickyEvent { room_nid: room, position, soft_failed: false, .. }) => {
-                self.rooms.entry(*room).or_default().event = *position;
-                self.log_room(*position, *room);
+                let newest = &mut self.rooms.entry(*room).or_default().event;
+                // A sticky event of the timeline is announced twice, the second time after those that follow it.
+                if *newest < *position {
+                    *newest = *position;
+                    self.log_room(*position, *room);
+                }
             }
             Change::Receipt(receipt) => {
                 self.rooms.entry(receipt.room).or_default().receipt = receipt.position;

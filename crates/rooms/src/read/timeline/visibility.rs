@@ -83,9 +83,10 @@ pub async fn visible(
     };
     let is_joined = room.view().state.membership(user.as_str()) == Some(Membership::Join);
     let shown = events.into_iter().filter_map(|event| {
-        let sticky = (is_joined && room.sticky.contains(room.nid, event.nid)).then(|| Arc::clone(&event));
-        let hidden_otherwise = |event| VisibleEvent { event, membership: Membership::Leave };
-        visibility.event(event, user).or_else(|| sticky.map(hidden_otherwise))
+        let shown = visibility.event(Arc::clone(&event), user);
+        let sticky = || (is_joined && room.sticky.contains(room.nid, event.nid)).then(|| visibility.sticky(event));
+        // A redacted event is not sticky, nor is one that is redacted for this reader.
+        shown.or_else(|| sticky().filter(|sticky| sticky.event.pdu.sticky_duration_ms().is_some()))
     });
     Ok(shown.collect())
 }
@@ -113,7 +114,10 @@ pub async fn state_for(
 }
 
 /// Redacts the content of erased users in events that the user may see, if the user was not joined when it was sent.
-pub(crate) async fn without_erased(
+///
+/// # Errors
+/// When the database fails.
+pub async fn without_erased(
     user: &UserId,
     room: &Room,
     events: Vec<Arc<TimelineEvent>>,

@@ -12,9 +12,6 @@ use crate::model::current_state::CurrentState;
 use crate::model::engine_memory::EngineMemory;
 use crate::write::pending::{Forwarding, PendingEvent};
 
-/// The most sticky events that a server is sent because it came into a room, the newest ones.
-const MAX_TO_NEW_SERVER: usize = 100;
-
 /// Returns the row of an event that this server sends to others: to those in the room before or after it, and to the
 /// server of the user that it is about. `None` if there is no other server.
 pub(super) fn outgoing(
@@ -57,7 +54,7 @@ fn server_of_removed(pdu: &Pdu) -> Option<String> {
     (away && user != *pdu.sender()).then(|| user.server_name().to_owned())
 }
 
-/// Returns the rows of this server's sticky events in a room, for the server of a user who joins it now, if that was
+/// Returns the rows of all of this server's sticky events in a room, for the server of a user who joins it now, if that was
 /// not in the room before (MSC4354).
 pub(super) fn outgoing_to_new_server(
     tx: &mut Tx<'_>,
@@ -68,10 +65,8 @@ pub(super) fn outgoing_to_new_server(
     if memory.sticky.is_empty() || before.servers.contains(user.server_name()) {
         return Ok(Vec::new());
     }
-    let mut own: Vec<StickyEvent> = memory.sticky.in_room(room_nid);
-    own.retain(|event| event.is_own);
     let mut rows = Vec::new();
-    for StickyEvent { event_nid, .. } in own.split_off(own.len().saturating_sub(MAX_TO_NEW_SERVER)) {
+    for StickyEvent { event_nid, .. } in memory.sticky.in_room(room_nid).into_iter().filter(|event| event.is_own) {
         let (position, only_to) = (tx.next_position()?, Some(user.server_name().to_owned()));
         rows.push(Outgoing { position, room_nid, event_nid, handed_by: None, also_to: None, only_to });
     }

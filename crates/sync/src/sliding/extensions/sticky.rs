@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plexus_protocol::id::RoomId;
-use plexus_rooms::TimelineEvent;
+use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::{DbError, Position};
 
 use super::ExtensionReader;
@@ -33,7 +33,7 @@ impl ExtensionReader<'_> {
         let since = wanted.since.filter(|since| *since <= now).unwrap_or(0);
         let limit = wanted.limit.clamp(1, sticky::MAX_STICKY_EVENTS);
         let is_subscribed = |nid| self.selection.rooms.get(&nid).is_some_and(|room| room.is_subscribed);
-        let is_wanted = |nid| self.selection.listed.contains(&nid) || is_subscribed(nid);
+        let is_wanted = |room: &Room| self.selection.listed.contains(&room.nid) || is_subscribed(room.nid);
         let page = sticky::page(self.context, since, limit, is_wanted).await?;
         let mut update = StickyUpdate {
             next_batch: page.more_after.unwrap_or(now),

@@ -105,6 +105,16 @@ impl PartialVisibility<'_> {
         Some(VisibleEvent { event: self.hide_erased(self.hide_redaction(event)), membership })
     }
 
+    /// Returns an event that the user may see only because it is sticky, without the parts of others that the user may
+    /// not see.
+    pub(super) fn sticky(&self, event: Arc<TimelineEvent>) -> VisibleEvent {
+        let at = || self.history.at(event.position);
+        let after = self.stored.get(&event.nid).map_or_else(at, |[_, after]| *after);
+        let membership = after.membership.unwrap_or(Membership::Leave);
+        let event = if event.replaced.is_some() { Arc::new(event.with_replaced_hidden()) } else { event };
+        VisibleEvent { event: self.hide_erased(self.hide_redaction(event)), membership }
+    }
+
     /// Redacts the content of erased users in the event and in its redaction, unless the reader was joined when it was
     /// sent. A reader who was joined saw the replaced event as part of the room's state.
     pub(super) fn hide_erased(&self, event: Arc<TimelineEvent>) -> Arc<TimelineEvent> {
