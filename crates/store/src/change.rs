@@ -24,7 +24,7 @@ use std::sync::Arc;
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
 
-use crate::{EventNid, Position, RoomNid};
+use crate::{EventNid, Position, RoomNid, UserNid};
 
 /// One durable change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,6 +225,8 @@ pub struct StickyEvent {
     pub room_nid: RoomNid,
     /// Its place in the timeline; of an event that is not there, when it was received or turned out to be allowed.
     pub position: Position,
+    /// The user who sent it.
+    pub sender: UserNid,
     /// Until when it is sticky, Unix ms.
     pub expires_ts: u64,
     /// The length of its JSON.

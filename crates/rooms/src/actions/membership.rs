@@ -300,7 +300,7 @@ impl MembershipChanger {
         let signed = remote.sign_invite(room, &server, &invite).await?;
         let event_id = signed.event_id().clone();
         let signed = &policy::recommended_here(&self.writer, room, signed).await?;
-        match graph::add_local(&self.writer, room, signed, None).await? {
+        match graph::add_local(&self.writer, room, signed, None, true).await? {
             AddOutcome::InTimeline(position) => Ok(Sent { event_id, position: Some(position) }),
             AddOutcome::AlreadyAdded => Ok(Sent { event_id, position: None }),
             // The inviter may not invite any more.

@@ -125,7 +125,7 @@ async fn replace(writer: &Arc<RoomWriter>, creator: &RoomCreator, upgrade: &Upgr
     let mut new = replacement::new_room(&writer.rooms, upgrade, Some(pdu.event_id())).await?;
     new.room_id = Some(room_id);
     let new = creator.create(new).await?;
-    append::send_built(writer, room, &pdu, None).await.map_err(CreateError::Other)?;
+    append::send_built(writer, room, &pdu, None, true).await.map_err(CreateError::Other)?;
     Ok(new)
 }
 

@@ -12,10 +12,13 @@ use tokio::sync::Notify;
 
 use crate::model::memberships::UserRooms;
 
-/// The most events of a room that are sticky at a time, for calls of hundreds of devices. Others are ordinary events.
+/// The most events of a room that are sticky at a time, for calls of hundreds of devices: of this server, and of all
+/// others, so that those cannot crowd out this one's. Others are ordinary events.
 const MAX_EVENTS_IN_ROOM: usize = 2_000;
-/// The most bytes of a room's sticky events: a client that joins gets all of them.
+/// The most bytes of a room's sticky events, likewise: a client that joins gets all of them.
 const MAX_BYTES_IN_ROOM: u64 = 4 << 20;
+/// A sender has at most one in so many of the events and bytes of a room.
+const MAX_SHARE_OF_SENDER: usize = 10;
 /// The most soft-failed events of a room: all are judged again when the room's state changes.
 const MAX_SOFT_FAILED_IN_ROOM: usize = 100;
 
@@ -157,10 +160,27 @@ impl StickyEvents {
         let rooms = self.0.rooms.read();
         let Some(room) = rooms.get(&event.room_nid) else { return true };
         let sticky = || room.shown.iter().chain(&room.soft_failed).filter(|event| event.expires_ts > now_ms);
+        let of_same_servers = || sticky().filter(|other| other.is_own == event.is_own);
+        let of_sender = || sticky().filter(|other| other.sender == event.sender);
+        let bytes = |events: &mut dyn Iterator<Item = &StickyEvent>| events.map(|event| event.bytes).sum::<u64>();
         let soft_failed = room.soft_failed.iter().filter(|event| event.expires_ts > now_ms).count();
-        sticky().count() < MAX_EVENTS_IN_ROOM
-            && sticky().map(|event| event.bytes).sum::<u64>() + event.bytes <= MAX_BYTES_IN_ROOM
+        of_same_servers().count() < MAX_EVENTS_IN_ROOM
+            && bytes(&mut of_same_servers()) + event.bytes <= MAX_BYTES_IN_ROOM
+            && of_sender().count() < MAX_EVENTS_IN_ROOM / MAX_SHARE_OF_SENDER
+            && bytes(&mut of_sender()) + event.bytes <= MAX_BYTES_IN_ROOM / MAX_SHARE_OF_SENDER as u64
             && (!event.soft_failed || soft_failed < MAX_SOFT_FAILED_IN_ROOM)
+    }
+
+    /// Returns an event that is sticky, or would be if it were not soft-failed.
+    pub(crate) fn find(&self, room: RoomNid, event: EventNid) -> Option<StickyEvent> {
+        if self.is_empty() {
+            return None;
+        }
+        let now_ms = self.0.clock.now_ms();
+        let rooms = self.0.rooms.read();
+        let room = rooms.get(&room)?;
+        let is_it = |sticky: &&StickyEvent| sticky.event_nid == event && sticky.expires_ts > now_ms;
+        room.shown.iter().chain(&room.soft_failed).find(is_it).copied()
     }
 
     /// Returns the soft-failed events of a room.
@@ -230,6 +250,7 @@ mod tests {
             event_nid,
             room_nid: 1,
             position: event_nid,
+            sender: event_nid,
             expires_ts: 1_000,
             bytes: 1_000,
             is_own: false,
@@ -280,5 +301,25 @@ mod tests {
         let other = StickyEvents::new(true, Clock::manual(0));
         other.apply(StickyEvent { bytes: MAX_BYTES_IN_ROOM, ..event(1, false) });
         assert!(!other.has_space(&event(2, false)));
+        // Those of other servers do not use up the space of this one's.
+        assert!(other.has_space(&StickyEvent { is_own: true, ..event(2, false) }));
+    }
+
+    #[test]
+    fn a_sender_has_a_share_of_a_room() {
+        let sticky = StickyEvents::new(true, Clock::manual(0));
+        let of_sender = |nid, sender| StickyEvent { sender, ..event(nid, false) };
+        for nid in 0..200 {
+            assert!(sticky.has_space(&of_sender(nid, 7)));
+            sticky.apply(of_sender(nid, 7));
+        }
+        assert!(!sticky.has_space(&of_sender(200, 7)) && sticky.has_space(&of_sender(200, 8)));
+        // One that was redacted does not count.
+        sticky.apply(StickyEvent { expires_ts: 0, ..of_sender(5, 7) });
+        assert!(sticky.has_space(&of_sender(200, 7)) && sticky.find(1, 5).is_none() && sticky.find(1, 6).is_some());
+        let large = StickyEvents::new(true, Clock::manual(0));
+        large.apply(StickyEvent { bytes: 400_000, ..of_sender(1, 7) });
+        let next = StickyEvent { bytes: 60_000, ..of_sender(2, 7) };
+        assert!(!large.has_space(&next) && large.has_space(&StickyEvent { sender: 8, ..next }));
     }
 }

@@ -84,8 +84,9 @@ pub(crate) async fn send_built(
     room: &Arc<Room>,
     pdu: &Pdu,
     transaction: Option<&(TransactionKey, Transaction)>,
+    is_forwarded: bool,
 ) -> Result<Sent, SendError> {
-    match graph::add_local(writer, room, pdu, transaction).await? {
+    match graph::add_local(writer, room, pdu, transaction, is_forwarded).await? {
         AddOutcome::InTimeline(position) => Ok(Sent { event_id: pdu.event_id().clone(), position: Some(position) }),
         AddOutcome::AlreadyAdded => Ok(Sent { event_id: pdu.event_id().clone(), position: None }),
         // The sender may not send it any more.
@@ -105,7 +106,7 @@ pub(crate) async fn append_recommended(
         Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
     };
     let pdu = policy::recommended(writer, room, policy_server, &pdu).await?;
-    send_built(writer, room, &pdu, draft.transaction.as_ref()).await
+    send_built(writer, room, &pdu, draft.transaction.as_ref(), draft.is_forwarded).await
 }
 
 /// Waits for the complete state if the room has partial state and the memberships of others decide about a draft.

@@ -91,8 +91,13 @@ pub enum EventSource<'a> {
         /// The server that submitted it.
         by: &'a ServerName,
     },
-    /// From a user of this server, in this transaction. Built on an earlier head.
-    Local(Option<&'a (TransactionKey, Transaction)>),
+    /// From a user of this server. Built on an earlier head.
+    Local {
+        /// The client's transaction.
+        transaction: Option<&'a (TransactionKey, Transaction)>,
+        /// See [`Draft::is_forwarded`](crate::write::draft::Draft::is_forwarded).
+        is_forwarded: bool,
+    },
     /// By joining a room through another server; set if part of the state is missing.
     Join(Option<&'a PartialJoinState>),
 }
@@ -101,8 +106,8 @@ impl EventSource<'_> {
     fn forwarding(self, pdu: &Pdu) -> Forwarding {
         match self {
             Self::Submitted { event, by } if event == pdu.event_id() => Forwarding::SubmittedBy(by.clone()),
-            Self::Local(_) => Forwarding::Own,
-            Self::Submitted { .. } | Self::Federation | Self::Join(_) => Forwarding::No,
+            Self::Local { is_forwarded: true, .. } => Forwarding::Own,
+            Self::Local { .. } | Self::Submitted { .. } | Self::Federation | Self::Join(_) => Forwarding::No,
         }
     }
 }
@@ -144,8 +149,10 @@ pub(crate) async fn add_local(
     room: &Arc<Room>,
     pdu: &Pdu,
     transaction: Option<&(TransactionKey, Transaction)>,
+    is_forwarded: bool,
 ) -> Result<AddOutcome, AddError> {
-    add_one(writer, room, pdu, &GivenStates::new(), EventSource::Local(transaction)).await
+    let source = EventSource::Local { transaction, is_forwarded };
+    add_one(writer, room, pdu, &GivenStates::new(), source).await
 }
 
 /// Adds events to a room's graph, prev events first.
@@ -225,7 +232,7 @@ async fn try_add_all(
                 entering,
                 partial,
                 forwarding: source.forwarding(pdu),
-                transaction: if let EventSource::Local(transaction) = source { transaction } else { None },
+                transaction: if let EventSource::Local { transaction, .. } = source { transaction } else { None },
             };
             match add(writer, room, &candidate, &mut opened_gap).await {
                 Ok((verdict, committed)) => {

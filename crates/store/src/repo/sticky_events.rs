@@ -15,6 +15,7 @@ fn sticky_event(row: &Row<'_>) -> Result<StickyEvent, DbError> {
         bytes: row.get(4)?,
         is_own: row.get(5)?,
         soft_failed: row.get(6)?,
+        sender: row.get(7)?,
     })
 }
 
@@ -45,8 +46,9 @@ pub fn add(tx: &mut Tx<'_>, events: &[StickyEvent]) -> Result<(), DbError> {
 /// Returns all, in the order of their positions.
 pub fn all(tx: &mut Tx<'_>) -> Result<Vec<StickyEvent>, DbError> {
     tx.query(
-        "SELECT event_nid, room_nid, position, expires_ts, bytes, is_own, soft_failed FROM sticky_events
-         ORDER BY position",
+        "SELECT s.event_nid, s.room_nid, s.position, s.expires_ts, s.bytes, s.is_own, s.soft_failed, e.sender_nid
+         FROM sticky_events s JOIN events e ON e.event_nid = s.event_nid
+         ORDER BY s.position",
         &[],
         sticky_event,
     )
@@ -55,8 +57,9 @@ pub fn all(tx: &mut Tx<'_>) -> Result<Vec<StickyEvent>, DbError> {
 /// Returns those with `after < position <= upto`.
 pub(super) fn between(tx: &mut Tx<'_>, after: Position, upto: Position) -> Result<Vec<StickyEvent>, DbError> {
     tx.query(
-        "SELECT event_nid, room_nid, position, expires_ts, bytes, is_own, soft_failed FROM sticky_events
-         WHERE position > $1 AND position <= $2",
+        "SELECT s.event_nid, s.room_nid, s.position, s.expires_ts, s.bytes, s.is_own, s.soft_failed, e.sender_nid
+         FROM sticky_events s JOIN events e ON e.event_nid = s.event_nid
+         WHERE s.position > $1 AND s.position <= $2",
         &[&after, &upto],
         sticky_event,
     )
@@ -66,8 +69,9 @@ pub(super) fn between(tx: &mut Tx<'_>, after: Position, upto: Position) -> Resul
 pub fn allow(tx: &mut Tx<'_>, room: RoomNid, events: &[EventNid]) -> Result<(), DbError> {
     for event in events {
         let found = tx.query_opt(
-            "SELECT event_nid, room_nid, position, expires_ts, bytes, is_own, soft_failed FROM sticky_events
-             WHERE event_nid = $1 AND room_nid = $2 AND soft_failed = 1",
+            "SELECT s.event_nid, s.room_nid, s.position, s.expires_ts, s.bytes, s.is_own, s.soft_failed, e.sender_nid
+             FROM sticky_events s JOIN events e ON e.event_nid = s.event_nid
+             WHERE s.event_nid = $1 AND s.room_nid = $2 AND s.soft_failed = 1",
             &[event, &room],
             sticky_event,
         )?;
@@ -79,6 +83,17 @@ pub fn allow(tx: &mut Tx<'_>, room: RoomNid, events: &[EventNid]) -> Result<(), 
         )?;
         tx.announce(Change::Sticky(allowed));
     }
+    Ok(())
+}
+
+/// Records and announces that an event is not sticky any more.
+pub fn end(tx: &mut Tx<'_>, event: StickyEvent) -> Result<(), DbError> {
+    let ended = StickyEvent { position: tx.next_position()?, expires_ts: 0, ..event };
+    tx.execute_later(
+        "UPDATE sticky_events SET position = $2, expires_ts = 0 WHERE event_nid = $1",
+        &[&ended.event_nid, &ended.position],
+    )?;
+    tx.announce(Change::Sticky(ended));
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use plexus_store::repo::events::Verdict;
 use plexus_store::{DbError, Position, StickyEvent, Tx};
 
 use crate::model::engine_memory::EngineMemory;
+use crate::model::interner::Lookups;
 use crate::model::room::Room;
 use crate::write::pending::PendingEvent;
 
@@ -16,6 +17,7 @@ pub(super) fn sticky_event(
     room: &Room,
     event: &PendingEvent,
     (position, now_ms): (Option<Position>, u64),
+    lookups: &mut Lookups<'_>,
 ) -> Result<Option<StickyEvent>, DbError> {
     if !memory.sticky.is_enabled() || event.redacted_by.is_some() {
         return Ok(None);
@@ -33,6 +35,7 @@ pub(super) fn sticky_event(
         event_nid: event.nid,
         room_nid: room.nid,
         position: position.unwrap_or(0),
+        sender: lookups.user(tx, event.pdu.sender())?,
         expires_ts,
         bytes: u64::try_from(event.pdu.json().len()).unwrap_or(u64::MAX),
         is_own: event.pdu.sender().server_name() == memory.server_name.as_str(),
@@ -40,7 +43,7 @@ pub(super) fn sticky_event(
     };
     if !memory.sticky.has_space(&row) {
         let event = event.pdu.event_id();
-        tracing::info!(%event, room = %room.id, "not sticky: the room has too many sticky events");
+        tracing::info!(%event, room = %room.id, "not sticky: the room, or the sender in it, has too many sticky events");
         return Ok(None);
     }
     let position = position.map_or_else(|| tx.next_position(), Ok)?;

@@ -308,12 +308,20 @@ impl Rows {
             self.outgoing.extend(outgoing);
             self.graph.add_relation(tx, lookups, room_nid, event, Some(position))?;
         }
-        self.sticky.extend(sticky_event(tx, memory, &append.room, event, (position, self.now_ms))?);
+        self.sticky.extend(sticky_event(tx, memory, &append.room, event, (position, self.now_ms), lookups)?);
         if memory.expiring_stored.is_some() && event.in_timeline && event.redacted_by.is_none() {
             self.expiring.extend(expiry_task::task(&append.room, event.nid, pdu));
         }
         self.current.insert(room_nid, Arc::clone(&event.current));
-        self.redactions.extend(event.redacts.as_ref().map(|redaction| (redaction.target.nid, event.nid)));
+        if let Some(redaction) = &event.redacts {
+            let target = redaction.target.nid;
+            self.redactions.push((target, event.nid));
+            // A redacted event is not sticky any more.
+            self.sticky.retain(|sticky| sticky.event_nid != target);
+            if let Some(sticky) = memory.sticky.find(room_nid, target) {
+                repo::sticky_events::end(tx, sticky)?;
+            }
+        }
         self.redactions.extend(event.redacted_by.as_ref().map(|redaction| (event.nid, redaction.nid)));
         if event.in_timeline && event.redacts.as_ref().is_none_or(|redaction| !redaction.target.in_timeline) {
             self.graph.add_early_redaction(event);

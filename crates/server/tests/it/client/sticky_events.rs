@@ -8,7 +8,7 @@ use plexus_testkit::server::{Answer, TestServer, TestUser};
 use plexus_testkit::{TestPlace, places};
 use serde_json::{Value, json};
 
-use crate::client::{CLIENT, create, join, public_room, room_path, say};
+use crate::client::{CLIENT, create, join, public_room, room_path, say, with_password};
 
 const ENABLED: &str = "
 experimental_features: {msc4354_enabled: true}
@@ -263,4 +263,87 @@ async fn without_the_option_events_are_ordinary() {
     assert!(event["msc4354_sticky"].is_null());
     let versions = server.request(Method::GET, "/_matrix/client/versions", None, None).await;
     assert_eq!(versions.ok()["unstable_features"]["org.matrix.msc4354"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_not_shown_do_not_hold_up_others() {
+    for server in servers().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let (spam, call) = (public_room(&server, &alice).await, public_room(&server, &alice).await);
+        let carol = server.register("carol").await;
+        for room in [&spam, &call] {
+            join(&server, &bob, room).await;
+            join(&server, &carol, room).await;
+        }
+        for number in 0..110 {
+            stick(&server, &alice, &spam, &format!("s{number}")).await;
+            stick(&server, &carol, &call, &format!("c{number}")).await;
+        }
+        stick(&server, &alice, &call, "in-call").await;
+        say(&server, &alice, &call, "newest").await;
+        let path = format!("{CLIENT}/user/{}/account_data/m.ignored_user_list", bob.id);
+        server.put(&path, &bob.token, json!({ "ignored_users": { &carol.id: {} } })).await.ok();
+        // Those of the room that the filter leaves out do not count; those of the ignored user fill a response.
+        let filter = json!({ "room": { "not_rooms": [&spam], "timeline": { "limit": 1 } } });
+        let filters = format!("{CLIENT}/user/{}/filter", bob.id);
+        let filter = server.post(&filters, &bob.token, filter).await.ok()["filter_id"].as_str().unwrap().to_owned();
+        let mut since = String::new();
+        let mut found = Vec::new();
+        for _ in 0..2 {
+            let path = format!("{CLIENT}/sync?filter={filter}&timeout=0{since}");
+            let response = server.get(&path, &bob.token).await.ok().clone();
+            found.extend(sticky(&response, &call).into_iter().map(str::to_owned));
+            since = format!("&since={}", next(&response).unwrap());
+        }
+        assert_eq!(found, ["in-call"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_events_can_be_sticky() {
+    for server in servers().await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        for key in ["", "/key"] {
+            let path = room_path(&room, &format!("state/com.example.call{key}?{PARAMETER}={MINUTE_MS}"));
+            let sent = server.put(&path, &alice.token, json!({})).await;
+            let event = room_path(&room, &format!("event/{}", sent.ok()["event_id"].as_str().unwrap()));
+            let event = server.get(&event, &alice.token).await.ok().clone();
+            assert_eq!(event["msc4354_sticky"], json!({ "duration_ms": MINUTE_MS }));
+        }
+        let wrong = room_path(&room, &format!("state/com.example.call/key?{PARAMETER}=x"));
+        assert_eq!(server.put(&wrong, &alice.token, json!({ "new": true })).await.refusal().0, 400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_erased_users_are_not_shown_to_who_joins_later() {
+    for server in servers().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let carol = server.register("carol").await;
+        let room = public_room(&server, &alice).await;
+        join(&server, &bob, &room).await;
+        let event = stick(&server, &bob, &room, "secret").await;
+        stick(&server, &alice, &room, "in-call").await;
+        let body = with_password(&bob, &json!(null), json!({ "erase": true }));
+        server.post(&format!("{CLIENT}/account/deactivate"), &bob.token, body).await.ok();
+        join(&server, &carol, &room).await;
+        say(&server, &alice, &room, "newest").await;
+        assert_eq!(sticky(&sync(&server, &carol, None).await, &room), ["in-call"]);
+        let event = server.get(&room_path(&room, &format!("event/{event}")), &carol.token).await;
+        assert!(!event.body.to_string().contains("secret"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_goes_on_from_initial_sync_brings_them() {
+    for server in servers().await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        stick(&server, &alice, &room, "in-call").await;
+        say(&server, &alice, &room, "newest").await;
+        let initial = server.get(&format!("{CLIENT}/initialSync?limit=1"), &alice.token).await.ok().clone();
+        let end = initial["end"].as_str().expect("a token");
+        assert_eq!(sticky(&sync(&server, &alice, Some(end)).await, &room), ["in-call"]);
+    }
 }
