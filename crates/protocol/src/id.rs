@@ -189,6 +189,11 @@ impl UserId {
         split_domain(&self.0).1
     }
 
+    /// Returns the server's name without its port.
+    pub fn server_host(&self) -> &str {
+        split_host_port(self.server_name()).0
+    }
+
     /// Whether the localpart follows the grammar for new users
     /// ([User Identifiers](https://spec.matrix.org/v1.19/appendices/#user-identifiers)).
     pub fn is_strict(&self) -> bool {

@@ -11,8 +11,6 @@ pub const BLOCKING: &str = "m.invite_permission_config";
 /// The account data that filters invites.
 pub const FILTERING: &str = "org.matrix.msc4155.invite_permission_config";
 
-/// The most patterns that are read of each list of a filter; they are kept in memory while their user is active.
-const MAX_PATTERNS: usize = 1_000;
 /// The longest pattern, in bytes: no user id is longer.
 const MAX_PATTERN_BYTES: usize = 255;
 
@@ -38,21 +36,21 @@ pub struct InvitePermissions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     pattern: Pattern,
-    /// Whether the pattern is compared with the inviter's server instead of the inviter.
+    /// Whether the pattern is compared with the inviter's server, without its port, instead of the inviter.
     of_servers: bool,
     decision: InviteDecision,
 }
 
 impl InvitePermissions {
-    /// Reads the contents of a user's account data [`BLOCKING`] and [`FILTERING`], JSON. Members of the wrong type are
-    /// ignored.
+    /// Reads the contents of a user's account data [`BLOCKING`] and [`FILTERING`], JSON. An unknown action of the former
+    /// is ignored; the latter is ignored if one of its lists is not a list of strings.
     #[must_use]
     pub fn from_account_data(blocking: Option<&str>, filtering: Option<&str>) -> Self {
         let parse = |content: &str| serde_json::from_str::<Value>(content).ok();
         let blocks_all = |content: Value| content["default_action"].as_str() == Some("block");
         Self {
             blocks_all: blocking.and_then(parse).is_some_and(blocks_all),
-            filter: filtering.and_then(parse).map(|content| filter(&content)).unwrap_or_default(),
+            filter: filtering.and_then(parse).and_then(|content| filter(&content)).unwrap_or_default(),
         }
     }
 
@@ -63,17 +61,18 @@ impl InvitePermissions {
             return InviteDecision::Block;
         }
         let matches = |rule: &&Rule| {
-            let compared = if rule.of_servers { inviter.server_name() } else { inviter.as_str() };
+            let compared = if rule.of_servers { inviter.server_host() } else { inviter.as_str() };
             rule.pattern.matches(compared)
         };
         self.filter.iter().find(matches).map_or(InviteDecision::Allow, |rule| rule.decision)
     }
 }
 
-/// Returns the rules of a filter in the order of MSC4155: rules about users come first.
-fn filter(content: &Value) -> Vec<Rule> {
+/// Returns the rules of a filter in the order of MSC4155: rules about users come first. `None`: there are none, or the
+/// filter is invalid. The size of account data bounds their number.
+fn filter(content: &Value) -> Option<Vec<Rule>> {
     if content["enabled"].as_bool() == Some(false) {
-        return Vec::new();
+        return None;
     }
     let lists = [
         ("allowed_users", false, InviteDecision::Allow),
@@ -85,11 +84,15 @@ fn filter(content: &Value) -> Vec<Rule> {
     ];
     let mut rules = Vec::new();
     for (name, of_servers, decision) in lists {
-        let listed = content[name].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let usable = listed.filter(|glob| !glob.is_empty() && glob.len() <= MAX_PATTERN_BYTES).take(MAX_PATTERNS);
-        rules.extend(usable.map(|glob| Rule { pattern: Pattern::whole(glob), of_servers, decision }));
+        let Some(listed) = content.get(name) else { continue };
+        for glob in listed.as_array()? {
+            let glob = glob.as_str()?;
+            if !glob.is_empty() && glob.len() <= MAX_PATTERN_BYTES {
+                rules.push(Rule { pattern: Pattern::whole(glob), of_servers, decision });
+            }
+        }
     }
-    rules
+    Some(rules)
 }
 
 #[cfg(test)]
@@ -119,7 +122,7 @@ mod tests {
     #[test]
     fn the_first_matching_rule_of_a_filter_decides() {
         let filtering = r#"{
-            "allowed_users":["@friend:evil.example"], "ignored_users":["@bore*:*", 7, ""],
+            "allowed_users":["@friend:evil.example"], "ignored_users":["@bore*:*", ""],
             "blocked_users":["@friend:*","@bored:*"],
             "allowed_servers":["good.example"], "ignored_servers":["*.example"], "blocked_servers":["*"]
         }"#;
@@ -130,6 +133,8 @@ mod tests {
             ("@else:good.example", InviteDecision::Allow),
             ("@else:evil.example", InviteDecision::Ignore),
             ("@else:elsewhere", InviteDecision::Block),
+            ("@else:good.example:8448", InviteDecision::Allow),
+            ("@else:evil.example:8448", InviteDecision::Ignore),
         ] {
             assert_eq!(decide("{}", filtering, inviter), expected, "{inviter}");
         }
@@ -140,6 +145,8 @@ mod tests {
         for filtering in [
             r#"{"enabled":false,"blocked_users":["*"]}"#,
             r#"{"blocked_users":"*","blocked_servers":{"*":{}}}"#,
+            r#"{"blocked_users":["*", 7]}"#,
+            r#"{"blocked_users":["*"],"allowed_servers":null}"#,
             &format!(r#"{{"blocked_users":["{}"]}}"#, "*".repeat(MAX_PATTERN_BYTES + 1)),
         ] {
             assert_eq!(decide("{}", filtering, "@a:x"), InviteDecision::Allow, "{filtering}");

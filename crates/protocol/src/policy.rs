@@ -90,8 +90,8 @@ pub enum RuleSubject {
 }
 
 impl RuleSubject {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::User, Self::Server, Self::Room];
+    /// All of them, with those first of which there are few.
+    pub const ALL: [Self; 3] = [Self::Server, Self::Room, Self::User];
 
     /// Returns the type of the rules' events.
     pub fn event_type(self) -> &'static str {
@@ -122,7 +122,7 @@ impl BanRule {
     pub fn bans(&self, pdu: &Pdu) -> bool {
         self.entity.matches(match self.subject {
             RuleSubject::User => pdu.sender().as_str(),
-            RuleSubject::Server => pdu.sender().server_name(),
+            RuleSubject::Server => pdu.sender().server_host(),
             RuleSubject::Room => pdu.room_id().as_str(),
         })
     }
@@ -136,10 +136,14 @@ mod tests {
     use crate::rules::RoomVersion;
 
     fn event(version: RoomVersion) -> Pdu {
+        event_of("@alice:a.example", version)
+    }
+
+    fn event_of(sender: &str, version: RoomVersion) -> Pdu {
         let key = SigningKey::generate(&[1; 32], "1");
         let builder = PduBuilder {
             room_id: Some("!r:a.example".try_into().unwrap()),
-            sender: "@alice:a.example".try_into().unwrap(),
+            sender: sender.try_into().unwrap(),
             event_type: "m.room.message".to_owned(),
             state_key: None,
             content: Object::from([("body", "hello")]),
@@ -214,5 +218,8 @@ mod tests {
         assert!(!bans(RuleSubject::Server, "@alice:a.example", "m.ban"));
         assert!(!bans(RuleSubject::User, "@alice:a.example", "m.hug"));
         assert!(BanRule::of(RuleSubject::User, &Object::new()).is_none());
+        let content = Object::from([("entity", "a.example"), ("recommendation", "m.ban")]);
+        let rule = BanRule::of(RuleSubject::Server, &content).unwrap();
+        assert!(rule.bans(&event_of("@alice:a.example:8448", RoomVersion::V11)));
     }
 }

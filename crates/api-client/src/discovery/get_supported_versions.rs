@@ -85,7 +85,7 @@ const MISSING_FEATURES: [&str; 15] = [
 /// Delayed events, unstable and as accepted.
 const DELAYED_EVENTS: [&str; 2] = ["org.matrix.msc4140", "org.matrix.msc4140.stable"];
 
-/// Sticky events, whose accepted proposal has no stable names in use yet.
+/// Sticky events, whose proposal is not accepted yet.
 const STICKY_EVENTS: &str = "org.matrix.msc4354";
 
 #[derive(Serialize)]
