@@ -6,7 +6,7 @@ use plexus_rooms::PeerError;
 use plexus_rooms::directory::DirectoryError;
 use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, SendError};
 use plexus_service::delayed_events::DelayedSendError;
-use plexus_service::{ClientEventError, MemberEventError, RemoteProfileError, ResolveError};
+use plexus_service::{ClientEventError, MemberEventError, RemoteProfileError, ReportError, ResolveError};
 
 use crate::ApiError;
 use crate::auth::{locked, suspended};
@@ -194,6 +194,15 @@ pub fn remote_error(error: &PeerError) -> ApiError {
                 "M_UNKNOWN",
                 "The other server could not be reached or did not answer as it should",
             )
+        }
+    }
+}
+
+impl From<ReportError> for ApiError {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::Limited(refused) => refused.into(),
+            ReportError::Bound(error) => error.into(),
         }
     }
 }

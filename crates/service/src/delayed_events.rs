@@ -162,8 +162,8 @@ enum SendNow {
     Taken(Box<DelayedEvent>),
     /// It has been sent already.
     Sent,
-    /// It is being sent, or is sent after another one of the room that is.
-    BeingSent,
+    /// It cannot be taken while it is being sent, or another one of the room is.
+    MustWait,
 }
 
 impl DelayedEvents {
@@ -317,14 +317,17 @@ impl DelayedEvents {
                     Some(end) if end.event_id.is_none() => Ok(()),
                     Some(_) => Err(DelayedEventError::Conflict),
                     None if !this.tasks.withdraw(tx, &delay_id)? => Err(DelayedEventError::Conflict),
-                    None => Ok(finalise(tx, &event, Finalised { finalised_ts: now_ms, event_id: None, error: None })?),
+                    None => {
+                        let end = Finalised { finalised_ts: now_ms, event_id: None, error: None };
+                        Ok(finalise(tx, &this.overtaken, &event, end)?)
+                    }
                 }
             })
             .await
     }
 
-    /// Sends an event now. With `owner` it must be that user's. An event that cannot be sent stays scheduled. While
-    /// another one of the room is being sent, this one is made due and sent after it.
+    /// Sends an event now, after another one of the room that is being sent. With `owner` it must be that user's. An
+    /// event that cannot be sent stays scheduled.
     ///
     /// # Errors
     /// See [`DelayedEventError`].
@@ -332,36 +335,26 @@ impl DelayedEvents {
         let this = self.clone();
         // What has begun is completed even if the client goes away.
         let sent = self.background.spawn("a delayed event sent early", async move {
-            match this.take(owner, &delay_id).await? {
-                SendNow::Taken(event) => this.send_taken(*event).await,
-                SendNow::BeingSent => this.wait_until_sent(&delay_id).await,
-                SendNow::Sent => Ok(()),
+            let mut deadline = pin!(this.clock.sleep(MAX_WAIT));
+            loop {
+                let mut ended = pin!(this.sender.ended().notified());
+                ended.as_mut().enable();
+                match this.take(owner.clone(), &delay_id).await? {
+                    SendNow::Taken(event) => return this.send_taken(*event).await,
+                    SendNow::MustWait => {}
+                    SendNow::Sent => return Ok(()),
+                }
+                tokio::select! {
+                    () = ended => {}
+                    () = &mut deadline => return Err(DelayedSendError::Failed.into()),
+                }
             }
         });
         sent.await.unwrap_or(Err(DelayedEventError::Db(DbError::Closed)))
     }
 
-    /// Waits until an event that is due has been sent.
-    async fn wait_until_sent(&self, delay_id: &str) -> Result<(), DelayedEventError> {
-        let mut deadline = pin!(self.clock.sleep(MAX_WAIT));
-        loop {
-            let mut ended = pin!(self.sender.ended().notified());
-            ended.as_mut().enable();
-            let id = delay_id.to_owned();
-            match self.db.read(move |tx| find(tx, &id, None)).await?.finalised {
-                Some(end) if end.event_id.is_some() => return Ok(()),
-                Some(_) => return Err(DelayedEventError::Conflict),
-                None => {}
-            }
-            tokio::select! {
-                () = ended => {}
-                () = &mut deadline => return Err(DelayedSendError::Failed.into()),
-            }
-        }
-    }
-
     async fn take(&self, owner: Option<UserId>, delay_id: &str) -> Result<SendNow, DelayedEventError> {
-        let (tasks, now_ms, delay_id) = (Arc::clone(&self.tasks), self.clock.now_ms(), delay_id.to_owned());
+        let (tasks, delay_id) = (Arc::clone(&self.tasks), delay_id.to_owned());
         self.db
             .write(move |tx| {
                 let event = find(tx, &delay_id, owner.as_ref())?;
@@ -369,10 +362,7 @@ impl DelayedEvents {
                     Some(end) if end.event_id.is_some() => Ok(SendNow::Sent),
                     Some(_) => Err(DelayedEventError::Conflict),
                     None if tasks.take(tx, &delay_id)? => Ok(SendNow::Taken(Box::new(event))),
-                    None => {
-                        tasks.reschedule(tx, &delay_id, now_ms)?;
-                        Ok(SendNow::BeingSent)
-                    }
+                    None => Ok(SendNow::MustWait),
                 }
             })
             .await
@@ -384,11 +374,12 @@ impl DelayedEvents {
             Err(DelayedSendError::Failed)
         });
         let (tasks, finalised_ts) = (Arc::clone(&self.tasks), self.clock.now_ms());
+        let overtaken = Arc::clone(&self.overtaken);
         let event_id = sent.as_ref().map(|event_id| event_id.as_ref().map(ToString::to_string)).map_err(drop);
         write_until_stored(&self.db, &self.clock, move |tx| match event_id.clone() {
             Ok(event_id) => {
                 tasks.delete_taken(tx, &event.delay_id)?;
-                finalise(tx, &event, Finalised { finalised_ts, event_id, error: None })
+                finalise(tx, &overtaken, &event, Finalised { finalised_ts, event_id, error: None })
             }
             Err(()) => tasks.release(tx, &event.delay_id, event.due_ms()),
         })
@@ -404,8 +395,9 @@ fn find(tx: &mut Tx<'_>, delay_id: &str, owner: Option<&UserId>) -> Result<Delay
 }
 
 /// Records how an event ended, and deletes old ones.
-fn finalise(tx: &mut Tx<'_>, event: &DelayedEvent, end: Finalised) -> Result<(), DbError> {
+fn finalise(tx: &mut Tx<'_>, overtaken: &OvertakenStates, event: &DelayedEvent, end: Finalised) -> Result<(), DbError> {
     repo::finalise(tx, &event.delay_id, &end)?;
+    overtaken.unwatch(tx, event)?;
     repo::keep_newest_finalised(tx, &event.user_id, MAX_FINALISED_PER_USER)?;
     let before = end.finalised_ts.saturating_sub(FINALISED_RETENTION.as_millis() as u64);
     repo::delete_finalised(tx, before, MAX_DELETED)

@@ -72,7 +72,7 @@ pub use remote_keys::{KeyFailures, claim_remote_keys, key_failure, remote_key_ti
 pub use remote_profiles::{RemoteProfileError, remote_profile};
 pub use remote_public_rooms::remote_public_rooms;
 pub use remote_room_summaries::{RemoteRoom, RemoteRoomSummaries, RemoteSummary, RequestBudget};
-pub use reports::{NewReport, Reported, Reports};
+pub use reports::{NewReport, ReportError, Reported, Reports};
 pub use room_resolver::{ResolveError, ResolvedRoom, RoomResolver};
 pub use timeline_page::{TimelinePage, TimelineRange, TimelineReader};
 pub use unused_devices::UnusedDevices;

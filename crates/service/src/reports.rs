@@ -1,16 +1,41 @@
 //! Reports of users to the server's administrators.
 
-use plexus_base::Clock;
+use std::time::Duration;
+
+use plexus_base::{Clock, LimitExceeded};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::bounds::BoundError;
 use plexus_store::repo::reports::Report;
-use plexus_store::{Database, EventNid, RoomNid, repo};
+use plexus_store::{Database, DbError, EventNid, RoomNid, repo};
+
+/// The most reports of one user in [`PERIOD`]: more than any honest user or bot writes, 16 MiB at most.
+const MAX_REPORTS: u64 = 1_000;
+const PERIOD: Duration = Duration::from_secs(86_400);
+/// How long a user with too many waits at least.
+const RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
+/// Why a report was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The user has sent too many.
+    #[error(transparent)]
+    Limited(#[from] LimitExceeded),
+    /// The reason is too long, or the database failed.
+    #[error(transparent)]
+    Bound(#[from] BoundError),
+}
 
 /// Stores reports.
 #[derive(Clone)]
 pub struct Reports {
     db: Database,
     clock: Clock,
+}
+
+impl From<DbError> for ReportError {
+    fn from(error: DbError) -> Self {
+        Self::Bound(error.into())
+    }
 }
 
 /// The subject of a report.
@@ -53,8 +78,8 @@ impl Reports {
     /// is known.
     ///
     /// # Errors
-    /// When the reason is too long, or the database fails.
-    pub async fn add(&self, report: NewReport) -> Result<(), BoundError> {
+    /// See [`ReportError`].
+    pub async fn add(&self, report: NewReport) -> Result<(), ReportError> {
         let received_ts = self.clock.now_ms();
         let reason = report.reason.map(|reason| reason.replace('\0', ""));
         let (room_nid, event_nid, user) = match report.reported {
@@ -69,6 +94,10 @@ impl Reports {
                 {
                     return Ok(());
                 }
+                let since_ts = received_ts.saturating_sub(PERIOD.as_millis() as u64);
+                if repo::reports::count_since(tx, report.reporter.as_str(), since_ts)? >= MAX_REPORTS {
+                    return Err(LimitExceeded { retry_after: RETRY_AFTER }.into());
+                }
                 let report = Report {
                     received_ts,
                     reporter: report.reporter.as_str(),
@@ -78,7 +107,7 @@ impl Reports {
                     reason: reason.as_deref(),
                     score: report.score,
                 };
-                repo::reports::insert(tx, &report)
+                Ok(repo::reports::insert(tx, &report)?)
             })
             .await
     }

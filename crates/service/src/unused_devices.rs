@@ -9,7 +9,7 @@ use plexus_base::Clock;
 use plexus_protocol::json::Object;
 use plexus_store::repo::devices::DeviceKey;
 use plexus_store::repo::scheduled_tasks;
-use plexus_store::{Database, DbError};
+use plexus_store::{Database, DbError, Tx};
 
 use crate::tasks::{NewTask, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
 
@@ -52,14 +52,19 @@ impl UnusedDevices {
             }
             return Ok(());
         }
-        let (tasks, due_ms) = (Arc::clone(&self.tasks), self.clock.now_ms() + DELETION_INTERVAL.as_millis() as u64);
-        let task = NewTask { kind: KIND, due_ms, resource_id: None, parameters: Object::new() };
-        self.db.write(move |tx| tasks.schedule_if_none(tx, task)).await
+        let (tasks, next) = (Arc::clone(&self.tasks), self.next_run());
+        self.db.write(move |tx| tasks.schedule_if_none(tx, next)).await
     }
 
-    /// Deletes the unused devices, and schedules the next run. Returns `None` when the task was stopped.
+    fn next_run(&self) -> NewTask {
+        let due_ms = self.clock.now_ms() + DELETION_INTERVAL.as_millis() as u64;
+        NewTask { kind: KIND, due_ms, resource_id: None, parameters: Object::new() }
+    }
+
+    /// Schedules the next run, which comes however this one ends, and deletes the unused devices. Returns `None` when the task was stopped.
     async fn delete_all(&self, task: &mut RunningTask) -> Result<Option<Object>, DbError> {
         let Some(lifetime) = self.lifetime else { return Ok(Some(Object::new())) };
+        self.schedule().await?;
         let before_ms = self.clock.now_ms().saturating_sub(lifetime.as_millis() as u64);
         let mut progress = task.progress.clone().unwrap_or_default();
         loop {
@@ -77,7 +82,6 @@ impl UnusedDevices {
                 return Ok(None);
             }
         }
-        self.schedule().await?;
         Ok(Some(progress))
     }
 }
@@ -89,6 +93,11 @@ impl TaskHandler for UnusedDevices {
 
     fn max_running(&self) -> u32 {
         1
+    }
+
+    fn failed(&self, tx: &mut Tx<'_>, _task_id: &str, _error: &str) -> Result<(), DbError> {
+        // It may not have come to schedule the next one.
+        self.tasks.schedule_if_none(tx, self.next_run())
     }
 
     fn run(&self, mut task: RunningTask) -> BoxFuture<'_, TaskOutcome> {

@@ -100,6 +100,14 @@ impl EventStream {
                 return Ok(page);
             }
             after = page.end;
+            if page.end < now {
+                // A full page of events that are not shown.
+                tokio::select! {
+                    biased;
+                    () = &mut deadline => return Ok(page),
+                    () = std::future::ready(()) => continue,
+                }
+            }
             let waiting = long_poll.wait();
             tokio::select! {
                 () = woken => continue,

@@ -9,7 +9,7 @@ use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::ObjectWriter;
 use plexus_protocol::membership::Membership;
 use plexus_rooms::{ClientFormat, TimelineEvent};
-use plexus_store::{DbError, repo};
+use plexus_store::{DbError, RoomNid, repo};
 
 use crate::SyncEngine;
 use crate::delta::{
@@ -56,8 +56,8 @@ impl SyncEngine {
         let parts = self.deltas().parts();
         let now_ms = parts.clock.now_ms();
         let format = ClientFormat { user: &request.user, device_id: None, now_ms, room_id: true };
-        let published: Vec<_> =
-            parts.db.read(repo::rooms::published).await?.into_iter().map(|(room, _)| room).collect();
+        let own: Vec<RoomNid> = parts.rooms.memberships().of(&request.user).await?.iter().map(|it| it.room).collect();
+        let published = parts.db.read(move |tx| repo::rooms::published_among(tx, &own)).await?;
         let published = parts.rooms.ids(&published).await?.into_iter().collect();
         let rooms = RoomInfos { format, published, rooms: Vec::new() };
         let delta = self.deltas().read(&request, self.now(), rooms).await?;
@@ -83,7 +83,7 @@ fn response(delta: &SyncDelta<RoomInfos<'_>>, end: SyncToken, now_ms: u64) -> St
 /// Writes rooms as they are read.
 struct RoomInfos<'w> {
     format: ClientFormat<'w>,
-    /// The rooms in the room directory.
+    /// Those of the user's rooms that are in the room directory.
     published: HashSet<RoomId>,
     /// JSON
     rooms: Vec<String>,

@@ -76,13 +76,19 @@ impl DummyEvents {
         Ok(())
     }
 
-    /// Sends a dummy event. Returns `false` if nobody here may.
+    /// Sends a dummy event. Returns `false` if nobody here may. What fails otherwise is tried at the next run.
     async fn merge(&self, room: &Arc<Room>) -> Result<bool, DbError> {
         for sender in senders(&room.view()) {
             match append::append(&self.writer, room, &Draft::dummy(&sender)).await {
                 Ok(_) => return Ok(true),
                 Err(SendError::Db(error)) => return Err(error),
-                Err(error) => tracing::debug!(room = %room.id, %sender, "a dummy event is not sent: {error}"),
+                Err(error @ SendError::Forbidden(_)) => {
+                    tracing::debug!(room = %room.id, %sender, "a dummy event is not sent: {error}");
+                }
+                Err(error) => {
+                    tracing::debug!(room = %room.id, %sender, "a dummy event is not sent now: {error}");
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

@@ -15,9 +15,6 @@ use crate::write::expiry_task::EVENT_NID;
 use crate::write::head_lock;
 use crate::write::writer::RoomWriter;
 
-/// In place of the redaction of an event that has expired: there is none.
-const NO_REDACTION: EventNid = 0;
-
 /// Deletes the content of the message that a task with these parameters is about, unless that has happened.
 ///
 /// # Errors
@@ -36,7 +33,7 @@ pub async fn expire(writer: &RoomWriter, room_id: &str, parameters: &Object) -> 
     writer
         .db
         .write(move |tx| {
-            repo::events::set_redacted(tx, expired.nid, NO_REDACTION)?;
+            repo::events::set_expired(tx, expired.nid)?;
             repo::redactions::censor(tx, expired.nid, &json)?;
             repo::rooms::touch(tx, nid, revision, true, HandedOver::new(Arc::new(expired)))?;
             Ok::<_, PersistError>(())

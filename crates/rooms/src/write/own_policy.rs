@@ -1,16 +1,17 @@
 //! This server as the policy server of rooms (<https://spec.matrix.org/v1.19/server-server-api/#policy-servers>). The
 //! rules of a policy room decide what it refuses.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{RoomId, ServerName};
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 use plexus_protocol::policy::{self, BanRule, RuleSubject};
-use plexus_store::{DbError, SnapshotNid};
+use plexus_store::{DbError, EventNid, SnapshotNid, repo};
+use tokio::sync::Mutex;
 
 use crate::model::room::Room;
 use crate::model::rooms::Rooms;
@@ -37,7 +38,18 @@ pub struct OwnPolicy {
     key: SigningKey,
     server_name: ServerName,
     rules_room: RoomId,
-    rules: Mutex<Option<(SnapshotNid, Arc<[BanRule]>)>>,
+    /// Held while they are read.
+    rules: Mutex<KnownRules>,
+}
+
+/// The rules that have been read.
+#[derive(Default)]
+struct KnownRules {
+    /// The state of the rules room then.
+    state: Option<SnapshotNid>,
+    /// What each event of that state bans.
+    of_events: HashMap<EventNid, Option<Arc<BanRule>>>,
+    bans: Arc<[Arc<BanRule>]>,
 }
 
 impl OwnPolicy {
@@ -72,25 +84,39 @@ impl OwnPolicy {
     }
 
     /// Returns the rules that ban. Without the room there are none.
-    async fn rules(&self, rooms: &Rooms) -> Result<Arc<[BanRule]>, DbError> {
+    async fn rules(&self, rooms: &Rooms) -> Result<Arc<[Arc<BanRule>]>, DbError> {
         let Some(room) = rooms.get(&self.rules_room).await? else { return Ok(Arc::default()) };
+        let mut known = self.rules.lock().await;
         let view = room.view();
         let state = view.tip.snapshot.nid;
-        if let Some((known, rules)) = &*self.rules.lock()
-            && *known == state
-        {
-            return Ok(Arc::clone(rules));
+        if known.state == Some(state) {
+            return Ok(Arc::clone(&known.bans));
         }
-        let mut rules = Vec::new();
-        for subject in RuleSubject::ALL {
-            for entry in view.state.of_type(subject.event_type()).take(MAX_RULES - rules.len()) {
-                let rule = rooms.readable_entry_pdu(room.version, entry).await?;
-                rules.extend(rule.and_then(|pdu| BanRule::of(subject, pdu.content())));
+        let read: Vec<EventNid> = known.of_events.keys().copied().collect();
+        for redacted in rooms.db.read(move |tx| repo::events::redacted_among(tx, &read)).await? {
+            known.of_events.remove(&redacted);
+        }
+        let (mut of_events, mut bans) = (HashMap::new(), Vec::new());
+        'all: for subject in RuleSubject::ALL {
+            for entry in view.state.of_type(subject.event_type()) {
+                if bans.len() == MAX_RULES {
+                    tracing::warn!(room = %room.id, "only {MAX_RULES} rules of the policy room are enforced");
+                    break 'all;
+                }
+                let rule = match known.of_events.get(&entry.nid) {
+                    Some(rule) => rule.clone(),
+                    None => {
+                        let pdu = rooms.readable_entry_pdu(room.version, entry).await?;
+                        pdu.and_then(|pdu| BanRule::of(subject, pdu.content())).map(Arc::new)
+                    }
+                };
+                bans.extend(rule.clone());
+                of_events.insert(entry.nid, rule);
             }
         }
-        let rules: Arc<[BanRule]> = rules.into();
-        *self.rules.lock() = Some((state, Arc::clone(&rules)));
-        Ok(rules)
+        let bans: Arc<[Arc<BanRule>]> = bans.into();
+        *known = KnownRules { state: Some(state), of_events, bans: Arc::clone(&bans) };
+        Ok(bans)
     }
 }
 

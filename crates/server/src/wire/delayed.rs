@@ -38,8 +38,13 @@ impl DelayedServices {
         let Foundation { config, clock, database: db, background, tasks, .. } = foundation;
         let (watched, base) = (Arc::clone(&rooms.rooms), (db.clone(), clock.clone()));
         let overtaken = OvertakenStates::start(base, watched, Arc::clone(tasks), error_body()).await?;
-        let sender = DelayedEventSender::new(db.clone(), clock.clone(), Arc::clone(client_events), error_body());
-        let sender = Arc::new(sender);
+        let sender = Arc::new(DelayedEventSender::new(
+            db.clone(),
+            clock.clone(),
+            Arc::clone(client_events),
+            Arc::clone(&overtaken),
+            error_body(),
+        ));
         let events = DelayedEvents::new(DelayedEventsParts {
             db: db.clone(),
             clock: clock.clone(),

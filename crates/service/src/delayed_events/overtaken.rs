@@ -6,8 +6,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use plexus_base::Clock;
 use plexus_rooms::{RoomView, Rooms};
-use plexus_store::repo::delayed_events::{self as repo, Finalised};
-use plexus_store::{Change, CommitListener, Database, DbError, EventNid, Position, RoomNid};
+use plexus_store::repo::delayed_events::{self as repo, DelayedEvent, Finalised};
+use plexus_store::repo::rooms;
+use plexus_store::{Change, CommitListener, Database, DbError, EventNid, Position, RoomNid, Tx};
 use tokio::sync::Notify;
 
 use super::{DelayedSendError, ErrorBody, finalise};
@@ -73,6 +74,17 @@ impl OvertakenStates {
         self.watched.lock().watch(room, event_type.to_owned(), state_key.to_owned());
     }
 
+    /// Stops watching the state that an event was to set, unless others are to set it. Called within the transaction
+    /// that finalises the event.
+    pub(super) fn unwatch(&self, tx: &mut Tx<'_>, event: &DelayedEvent) -> Result<(), DbError> {
+        let Some(state_key) = &event.state_key else { return Ok(()) };
+        let Some((room, _)) = rooms::number_and_version(tx, &event.room_id)? else { return Ok(()) };
+        if !repo::sets_state(tx, room, &event.event_type, state_key)? {
+            self.watched.lock().checked(room, (event.event_type.clone(), state_key.clone()), None);
+        }
+        Ok(())
+    }
+
     /// Cancels delayed events, without end.
     pub async fn run(self: Arc<Self>) {
         loop {
@@ -106,7 +118,7 @@ impl OvertakenStates {
                         // One that is being sent is left to its sender.
                         if this.tasks.withdraw(tx, &delay_id)? {
                             let error = Some((this.error_body)(DelayedSendError::Overtaken));
-                            finalise(tx, &event, Finalised { finalised_ts, event_id: None, error })?;
+                            finalise(tx, &this, &event, Finalised { finalised_ts, event_id: None, error })?;
                         }
                     }
                     let is_needed = repo::sets_state(tx, nid, &event_type, &state_key)?;

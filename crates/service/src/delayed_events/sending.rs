@@ -12,7 +12,7 @@ use plexus_store::repo::{delayed_events as repo, users};
 use plexus_store::{Database, DbError, Tx};
 use tokio::sync::Notify;
 
-use super::finalise;
+use super::{OvertakenStates, finalise};
 use crate::tasks::{RunningTask, TaskHandler, TaskOutcome};
 use crate::{ClientEventError, ClientEventSender, MemberEventError, SendingAccount};
 
@@ -52,6 +52,7 @@ pub struct DelayedEventSender {
     db: Database,
     clock: Clock,
     events: Arc<ClientEventSender>,
+    overtaken: Arc<OvertakenStates>,
     error_body: ErrorBody,
     ended: Notify,
 }
@@ -59,8 +60,14 @@ pub struct DelayedEventSender {
 impl DelayedEventSender {
     /// Creates the service.
     #[must_use]
-    pub fn new(db: Database, clock: Clock, events: Arc<ClientEventSender>, error_body: ErrorBody) -> Self {
-        Self { db, clock, events, error_body, ended: Notify::new() }
+    pub fn new(
+        db: Database,
+        clock: Clock,
+        events: Arc<ClientEventSender>,
+        overtaken: Arc<OvertakenStates>,
+        error_body: ErrorBody,
+    ) -> Self {
+        Self { db, clock, events, overtaken, error_body, ended: Notify::new() }
     }
 
     /// Returns what notifies waiters when an attempt to send an event has ended.
@@ -100,8 +107,9 @@ impl DelayedEventSender {
     async fn finalise(&self, delay_id: &str, event_id: Option<EventId>, error: Option<String>) -> Result<(), DbError> {
         let (delay_id, finalised_ts) = (delay_id.to_owned(), self.clock.now_ms());
         let end = Finalised { finalised_ts, event_id: event_id.map(|id| id.to_string()), error };
+        let overtaken = Arc::clone(&self.overtaken);
         let write = self.db.write(move |tx| match repo::get(tx, &delay_id)? {
-            Some(event) => finalise(tx, &event, end),
+            Some(event) => finalise(tx, &overtaken, &event, end),
             None => Ok(()),
         });
         write.await
@@ -122,10 +130,15 @@ impl TaskHandler for DelayedEventSender {
         false
     }
 
+    fn attempt_ended(&self) {
+        self.ended.notify_waiters();
+    }
+
     fn failed(&self, tx: &mut Tx<'_>, task_id: &str, _error: &str) -> Result<(), DbError> {
         let Some(event) = repo::get(tx, task_id)? else { return Ok(()) };
         let error = Some((self.error_body)(DelayedSendError::Failed));
-        finalise(tx, &event, Finalised { finalised_ts: self.clock.now_ms(), event_id: None, error })
+        let end = Finalised { finalised_ts: self.clock.now_ms(), event_id: None, error };
+        finalise(tx, &self.overtaken, &event, end)
     }
 
     fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
@@ -138,7 +151,6 @@ impl TaskHandler for DelayedEventSender {
                 }
                 Err(error) => self.finalise(&task.task_id, None, Some((self.error_body)(error))).await,
             };
-            self.ended.notify_waiters();
             match finalised {
                 Ok(()) => TaskOutcome::Complete(None),
                 Err(error) => TaskOutcome::Retry(error.to_string()),

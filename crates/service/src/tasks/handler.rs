@@ -29,6 +29,9 @@ pub trait TaskHandler: Send + Sync {
         Ok(())
     }
 
+    /// Called when the end of an attempt has been stored: the task does not run any more.
+    fn attempt_ended(&self) {}
+
     /// Runs a task. The future may be dropped at any `await`: when the task is cancelled, and when the server stops. In
     /// the latter case the task runs again.
     fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome>;

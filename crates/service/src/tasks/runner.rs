@@ -120,6 +120,7 @@ impl TaskRunner {
             };
             run.scheduler.stopped(&task.task_id);
             run.store_end(&task, outcome).await;
+            run.handler.attempt_ended();
         }
     }
 

@@ -68,8 +68,10 @@ pub(crate) fn require_current(conn: &mut Connection) -> Result<(), MigrateError>
     if !exists {
         return Err(MigrateError::Empty);
     }
-    let database = applied(conn)?.into_iter().max().unwrap_or(0);
-    if database < latest() {
+    let done = applied(conn)?;
+    // Not the highest number: migrations of lower numbers may come later.
+    if MIGRATIONS.iter().any(|migration| !done.contains(&migration.number)) {
+        let database = done.into_iter().max().unwrap_or(0);
         return Err(MigrateError::TooOld { database, binary: latest() });
     }
     Ok(())
@@ -82,8 +84,9 @@ fn applied(conn: &mut Connection) -> Result<Vec<i64>, MigrateError> {
         done.push(row.get::<i64>(0)?);
         Ok(())
     })?;
-    match done.iter().copied().max() {
-        Some(database) if database > latest() => Err(MigrateError::TooNew { database, binary: latest() }),
-        _ => Ok(done),
+    let is_unknown = |number: &i64| !MIGRATIONS.iter().any(|migration| migration.number == *number);
+    match done.iter().copied().filter(is_unknown).max() {
+        Some(database) => Err(MigrateError::TooNew { database, binary: latest() }),
+        None => Ok(done),
     }
 }

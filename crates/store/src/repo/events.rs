@@ -4,6 +4,9 @@ use crate::db::{Any, Param, ToSql, ValueRef};
 use crate::pdu_json::{self, UnpackError};
 use crate::{DbError, EventNid, Position, RoomNid, Row, SnapshotNid, StateKeyNid, Tx, TypeNid, UserNid, first};
 
+/// In place of the redaction of an event that has expired: there is none.
+const NO_REDACTION: EventNid = 0;
+
 /// An event to be stored.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
@@ -126,6 +129,22 @@ pub fn set_redacted(tx: &mut Tx<'_>, event: EventNid, redaction: EventNid) -> Re
         &[&event],
     )?;
     Ok(())
+}
+
+/// Records that the content of an event has expired: it counts as redacted, by no event.
+pub fn set_expired(tx: &mut Tx<'_>, event: EventNid) -> Result<(), DbError> {
+    set_redacted(tx, event, NO_REDACTION)?;
+    // The log has nothing from which the index would learn of it.
+    super::search_progress::queue(tx, [event])
+}
+
+/// Returns those of some events that have been redacted.
+pub fn redacted_among(tx: &mut Tx<'_>, events: &[EventNid]) -> Result<Vec<EventNid>, DbError> {
+    tx.query(
+        "SELECT event_nid FROM events WHERE event_nid = ANY($1) AND redacted_by IS NOT NULL",
+        &[&Any(events)],
+        first,
+    )
 }
 
 /// Returns the positions among `positions` of a room's timeline whose events have been redacted.
@@ -420,7 +439,7 @@ pub fn set_past_positions(tx: &mut Tx<'_>, positions: &[(EventNid, Position)]) -
         "UPDATE events SET position = $2, late = 1 WHERE event_nid = $1",
         positions.iter().map(|(event, position)| [event.to_param(), position.to_param()]),
     )?;
-    super::search_progress::queue(tx, positions)?;
+    super::search_progress::queue(tx, positions.iter().map(|(event, _)| *event))?;
     super::relations::set_positions(tx, positions)
 }
 

@@ -1,13 +1,10 @@
 //! Users' reports to the administrators.
 
 use super::bounds::{self, BoundError};
-use crate::{EventNid, RoomNid, Tx, first};
+use crate::{DbError, EventNid, RoomNid, Tx, first};
 
 /// The longest reason, in bytes: several pages of text.
 const MAX_REASON_BYTES: usize = 16 * 1024;
-/// The most reports of one user that are stored: more than any honest user writes, 16 MiB at most.
-const MAX_REPORTS_OF_USER: u64 = 1_000;
-
 /// A report of an event (with its room), of a room, or of a user.
 #[derive(Debug, Clone)]
 pub struct Report<'a> {
@@ -21,6 +18,12 @@ pub struct Report<'a> {
     pub score: Option<i64>,
 }
 
+/// Returns the number of reports of a user that were received at a time (Unix ms) or later.
+pub fn count_since(tx: &mut Tx<'_>, reporter: &str, since_ts: u64) -> Result<u64, DbError> {
+    let count = "SELECT COUNT(*) FROM reports WHERE reporter = $1 AND received_ts >= $2";
+    tx.query_one(count, &[&reporter, &since_ts], first)
+}
+
 /// Stores a report.
 ///
 /// # Errors
@@ -28,9 +31,6 @@ pub struct Report<'a> {
 pub fn insert(tx: &mut Tx<'_>, report: &Report<'_>) -> Result<(), BoundError> {
     let fits = report.reason.is_none_or(|reason| reason.len() <= MAX_REASON_BYTES);
     bounds::require(fits, "The reason is longer than 16 KiB")?;
-    let count = "SELECT COUNT(*) FROM reports WHERE reporter = $1";
-    let stored: u64 = tx.query_one(count, &[&report.reporter], first)?;
-    bounds::require(stored < MAX_REPORTS_OF_USER, "You have sent too many reports")?;
     tx.execute_later(
         "INSERT INTO reports (received_ts, reporter, room_nid, event_nid, user_id, reason, score)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",

@@ -188,6 +188,11 @@ pub fn is_published(tx: &mut Tx<'_>, nid: RoomNid) -> Result<bool, DbError> {
     Ok(row.unwrap_or(false))
 }
 
+/// Returns those rooms among `nids` that are in the room directory.
+pub fn published_among(tx: &mut Tx<'_>, nids: &[RoomNid]) -> Result<Vec<RoomNid>, DbError> {
+    tx.query("SELECT room_nid FROM rooms WHERE room_nid = ANY($1) AND published = 1", &[&Any(nids)], |row| row.get(0))
+}
+
 /// Returns all rooms in the room directory, with their revisions.
 pub fn published(tx: &mut Tx<'_>) -> Result<Vec<(RoomNid, i64)>, DbError> {
     tx.query("SELECT room_nid, revision FROM rooms WHERE published = 1 ORDER BY room_nid", &[], |row| {

@@ -34,14 +34,15 @@ pub fn rooms_after(tx: &mut Tx<'_>, position: Position) -> Result<Vec<RoomNid>, 
     tx.query("SELECT room_nid FROM rooms WHERE position > $1 ORDER BY room_nid", &[&position], first)
 }
 
-/// Queues events that were added to the past of a room, if the index is kept.
-pub(super) fn queue(tx: &mut Tx<'_>, events: &[(EventNid, Position)]) -> Result<(), DbError> {
+/// Queues events that were added to the past of a room or have expired, if the index is kept.
+pub(super) fn queue(tx: &mut Tx<'_>, events: impl IntoIterator<Item = EventNid>) -> Result<(), DbError> {
     if position(tx)?.is_none() {
         return Ok(());
     }
+    let events: Vec<EventNid> = events.into_iter().collect();
     tx.insert_many_later(
         "INSERT INTO search_queue (event_nid) VALUES ($1) ON CONFLICT (event_nid) DO NOTHING",
-        events.iter().map(|(event, _)| [event.to_param()]),
+        events.iter().map(|event| [event.to_param()]),
     )?;
     Ok(())
 }

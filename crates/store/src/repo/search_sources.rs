@@ -124,7 +124,7 @@ pub fn older_in_room(
     )
 }
 
-/// Returns what the index has to have of events, and of events that they edit or redact. Each event once.
+/// Returns what the index has to have of events, and of events that they edit, edited or redact. Each event once.
 pub fn indexable(tx: &mut Tx<'_>, events: &[EventNid]) -> Result<Vec<Indexable>, DbError> {
     let mut sources = sources(tx, events)?;
     let mut others: BTreeSet<EventNid> = BTreeSet::new();
@@ -135,7 +135,8 @@ pub fn indexable(tx: &mut Tx<'_>, events: &[EventNid]) -> Result<Vec<Indexable>,
             others.insert(target.event_nid);
         }
     }
-    let redacted: Vec<EventNid> = others.iter().copied().collect();
+    let expired = sources.values().filter(|source| source.is_redacted).map(|source| source.event_nid);
+    let redacted: Vec<EventNid> = others.iter().copied().chain(expired).collect();
     others.extend(edited_by(tx, &redacted)?);
     others.retain(|event| !sources.contains_key(event));
     let others: Vec<EventNid> = others.into_iter().collect();

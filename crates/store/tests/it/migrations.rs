@@ -23,6 +23,17 @@ async fn a_newer_database_is_refused_with_a_sentence() {
     }
 }
 
+#[tokio::test]
+async fn a_database_that_lacks_an_earlier_migration_is_not_current() {
+    for test in databases() {
+        test.write(|tx| tx.execute("DELETE FROM schema_version WHERE number = 48", &[])).await.unwrap();
+        test.close().await;
+        let error = maintenance::require_current(test.place().options()).expect_err("it is refused");
+        let OpenError::Migrate { error, .. } = error else { panic!("{error}") };
+        assert!(matches!(*error, MigrateError::TooOld { .. }), "{error}");
+    }
+}
+
 #[test]
 fn migrating_twice_changes_nothing() {
     for place in places() {

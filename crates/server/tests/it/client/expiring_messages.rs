@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plexus_base::Clock;
+use plexus_store::repo::search_documents;
 use plexus_testkit::server::{TestServer, TestUser};
 use plexus_testkit::{every, places, within};
 use serde_json::{Value, json};
@@ -68,6 +69,31 @@ async fn messages_expire_in_memory_and_in_the_database() {
         server.clock().advance(Duration::from_secs(10));
         expires(&server, &alice, &room, &later).await;
         assert_eq!(event(&server, &alice, &room, &never).await["content"]["body"], "secret");
+    }
+}
+
+/// The number of messages that a search for a word finds.
+async fn found(server: &TestServer, user: &TestUser, word: &str) -> Value {
+    let body = json!({ "search_categories": { "room_events": { "search_term": word } } });
+    let results = server.post(&format!("{CLIENT}/search"), &user.token, body).await;
+    results.ok()["search_categories"]["room_events"]["count"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_do_not_find_what_has_expired_and_its_words_leave_the_index() {
+    for place in places() {
+        let config = "enable_ephemeral_messages: true";
+        let mut server = TestServer::on(place).clock(Clock::manual(START_MS)).config(config).start().await;
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let soon = send(&server, &alice, &room, json!(START_MS + 10_000)).await;
+        assert_eq!(found(&server, &alice, "secret").await, 1);
+        server.clock().advance(Duration::from_secs(10));
+        expires(&server, &alice, &room, &soon).await;
+        assert_eq!(found(&server, &alice, "secret").await, 0);
+        let database = server.open_database().await;
+        assert!(!database.read(search_documents::has_any).await.unwrap());
+        database.close().await;
     }
 }
 

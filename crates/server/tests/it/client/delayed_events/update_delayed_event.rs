@@ -87,6 +87,26 @@ async fn an_event_that_cannot_be_sent_now_stays_scheduled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn events_of_one_room_that_cannot_be_sent_at_once_stay_scheduled() {
+    for server in servers("").await {
+        let (_, bob, room) = two_in_a_room(&server).await;
+        let mut delayed = Vec::new();
+        for number in 0..3 {
+            delayed.push(schedule(&server, &bob, &room, 100_000, &format!("n{number}")).await);
+        }
+        server.post(&room_path(&room, "leave"), &bob.token, json!({})).await.ok();
+        // Each of them twice.
+        let refused = delayed.iter().chain(&delayed).map(async |delay_id| {
+            assert_eq!(act(&server, &bob, delay_id, "send").await.refusal(), (403, "M_FORBIDDEN"));
+        });
+        futures_util::future::join_all(refused).await;
+        for delay_id in &delayed {
+            assert!(is_scheduled(&server, &bob, delay_id).await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_knows_the_id_may_use_the_unstable_form() {
     for server in servers("").await {
         let (alice, bob, room) = two_in_a_room(&server).await;

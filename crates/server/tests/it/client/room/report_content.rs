@@ -1,7 +1,12 @@
 //! `POST /rooms/{room_id}/report/{event_id}`, `/rooms/{room_id}/report` and `/users/{user_id}/report`.
 
-use plexus_testkit::TestPlace;
+use std::time::Duration;
+
+use plexus_base::Clock;
+use plexus_store::repo::bounds::BoundError;
+use plexus_store::repo::reports::{self, Report};
 use plexus_testkit::server::{TestServer, TestUser};
+use plexus_testkit::{TestPlace, places};
 use serde_json::json;
 
 use crate::client::{join, public_room, room_path, say, two_in_a_room};
@@ -79,5 +84,32 @@ async fn reports_are_limited() {
     }
     for path in [&event, &room, &user] {
         assert_eq!(server.post(path, &bob.token, body.clone()).await.refusal(), (429, "M_LIMIT_EXCEEDED"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_has_a_number_of_reports_each_day() {
+    const START_MS: u64 = 1_700_000_000_000;
+    for place in places() {
+        let mut server = TestServer::on(place).clock(Clock::manual(START_MS)).start().await;
+        let (bob, Paths { room, .. }) = reported(&server).await;
+        let reporter = bob.id.clone();
+        let database = server.open_database().await;
+        let stored = database.write(move |tx| {
+            let (room_nid, event_nid, reason, score) = (None, None, None, None);
+            let (reporter, user_id) = (reporter.as_str(), Some("@a:test.example"));
+            let report = Report { received_ts: START_MS, reporter, room_nid, event_nid, user_id, reason, score };
+            for _ in 0..1_000 {
+                reports::insert(tx, &report)?;
+            }
+            Ok::<_, BoundError>(())
+        });
+        stored.await.expect("the reports are stored");
+        database.close().await;
+        server.restart().await;
+        let body = json!({ "reason": "rude" });
+        assert_eq!(server.post(&room, &bob.token, body.clone()).await.refusal(), (429, "M_LIMIT_EXCEEDED"));
+        server.clock().advance(Duration::from_secs(86_401));
+        server.post(&room, &bob.token, body).await.ok();
     }
 }
