@@ -46,6 +46,11 @@ impl TaskHandler for ExpiringMessages {
         false
     }
 
+    /// The sender relies on it that the content is deleted, however long the database fails.
+    fn gives_up(&self) -> bool {
+        false
+    }
+
     fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
         Box::pin(async move {
             let room = task.resource_id.as_deref().unwrap_or_default();

@@ -10,7 +10,7 @@ use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::{Object, Value};
 use plexus_rooms::relations::{RelationFilter, related};
 use plexus_rooms::timeline::Direction;
-use plexus_rooms::{EventSender, NewEvent, Room, Rooms, SendError};
+use plexus_rooms::{EventSender, NewEvent, PeerError, Room, Rooms, SendError};
 use plexus_store::{Database, DbError, Position};
 
 use crate::tasks::{NewTask, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
@@ -23,6 +23,12 @@ const MAX_RUNNING: u32 = 2;
 const EVENTS_PER_READ: usize = 100;
 /// The most related events that are redacted for one request, the newest: what a busy event collects in years.
 const MAX_RELATED: usize = 10_000;
+/// The HTTP status of a server that is asked too often.
+const TOO_MANY_REQUESTS: u16 = 429;
+/// The lowest HTTP status of a server that fails.
+const SERVER_ERROR: u16 = 500;
+/// How many events an attempt may fail to redact before it ends: the others would hardly do better.
+const MAX_FAILED: usize = 20;
 /// The relation type that stands for all.
 const ANY_REL_TYPE: &str = "*";
 
@@ -35,10 +41,30 @@ pub struct RelatedRedaction {
     pub sender: UserId,
     /// The event to which the others relate.
     pub event_id: EventId,
+    /// The redaction of that event.
+    pub redaction_id: EventId,
     /// The content of the redactions.
     pub content: Object,
     /// The relation types; `*` stands for all.
     pub rel_types: Vec<String>,
+}
+
+/// What a task redacts: its parameters.
+struct Work {
+    room_id: RoomId,
+    sender: UserId,
+    event_id: EventId,
+    content: Object,
+    rel_types: Vec<String>,
+}
+
+/// An attempt at a task.
+struct Attempt<'a> {
+    work: &'a Work,
+    /// How many more events may be looked at.
+    left: usize,
+    /// Why events could not be redacted that another attempt may redact.
+    failures: Vec<SendError>,
 }
 
 /// Schedules the redaction of related events.
@@ -64,12 +90,12 @@ impl RelatedRedactions {
         self.enabled
     }
 
-    /// Schedules the redaction of the events that relate to one.
+    /// Schedules the redaction of the events that relate to one, once for each redaction of that one.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn schedule(&self, redaction: RelatedRedaction) -> Result<(), DbError> {
-        let RelatedRedaction { room_id, sender, event_id, content, rel_types } = redaction;
+        let RelatedRedaction { room_id, sender, event_id, redaction_id, content, rel_types } = redaction;
         let rel_types: Vec<Value> = rel_types.into_iter().map(|rel_type| Value::from(rel_type.as_str())).collect();
         let parameters = Object::from([
             ("sender", Value::from(sender.as_str())),
@@ -78,10 +104,10 @@ impl RelatedRedactions {
             ("rel_types", Value::Array(rel_types)),
         ]);
         let due_ms = self.clock.now_ms();
+        let task_id = format!("{KIND}_{redaction_id}");
         let task = NewTask { kind: KIND, due_ms, resource_id: Some(room_id.to_string()), parameters };
         let tasks = Arc::clone(&self.tasks);
-        self.db.write(move |tx| tasks.schedule(tx, task)).await?;
-        Ok(())
+        self.db.write(move |tx| tasks.schedule_once(tx, &task_id, task)).await
     }
 }
 
@@ -100,35 +126,37 @@ impl RelatedRedactor {
 
     /// Redacts the events, newest first. Those that the sender may not redact are left. Redacted events are not related
     /// any more: a second run goes on where the first ended.
-    async fn redact(&self, redaction: &RelatedRedaction) -> Result<(), SendError> {
-        let Some(room) = self.rooms.get(&redaction.room_id).await? else { return Ok(()) };
-        let any = redaction.rel_types.iter().any(|rel_type| rel_type == ANY_REL_TYPE);
-        let rel_types = if any { vec![None] } else { redaction.rel_types.iter().cloned().map(Some).collect() };
-        let mut left = MAX_RELATED;
+    async fn redact(&self, work: &Work) -> Result<(), SendError> {
+        let Some(room) = self.rooms.get(&work.room_id).await? else { return Ok(()) };
+        let any = work.rel_types.iter().any(|rel_type| rel_type == ANY_REL_TYPE);
+        let rel_types = if any { vec![None] } else { work.rel_types.iter().cloned().map(Some).collect() };
+        let mut attempt = Attempt { work, left: MAX_RELATED, failures: Vec::new() };
         for rel_type in rel_types {
-            self.redact_of_type(&room, redaction, rel_type, &mut left).await?;
+            self.redact_of_type(&room, rel_type, &mut attempt).await?;
         }
-        Ok(())
+        attempt.failures.pop().map_or(Ok(()), Err)
     }
 
     async fn redact_of_type(
         &self,
         room: &Room,
-        redaction: &RelatedRedaction,
         rel_type: Option<String>,
-        left: &mut usize,
+        attempt: &mut Attempt<'_>,
     ) -> Result<(), SendError> {
         let mut upto = room.view().position;
-        while *left > 0 {
+        while attempt.left > 0 {
             let filter = RelationFilter { rel_type: rel_type.clone(), event_type: None, recurse: false };
-            let limit = EVENTS_PER_READ.min(*left);
-            let (event_id, backward) = (&redaction.event_id, Direction::Backward);
+            let limit = EVENTS_PER_READ.min(attempt.left);
+            let (event_id, backward) = (&attempt.work.event_id, Direction::Backward);
             let page = related(room, event_id, filter, Position::MIN, upto, limit, backward).await?;
             for event in &page.events {
-                self.redact_one(redaction, event.pdu.event_id()).await?;
+                match self.redact_one(attempt.work, event.pdu.event_id()).await {
+                    Err(error) if attempt.failures.len() + 1 >= MAX_FAILED => return Err(error),
+                    redacted => attempt.failures.extend(redacted.err()),
+                }
                 upto = event.position - 1;
             }
-            *left = left.saturating_sub(page.events.len());
+            attempt.left = attempt.left.saturating_sub(page.events.len());
             if !page.more || page.events.is_empty() {
                 break;
             }
@@ -136,13 +164,17 @@ impl RelatedRedactor {
         Ok(())
     }
 
-    async fn redact_one(&self, redaction: &RelatedRedaction, event_id: &EventId) -> Result<(), SendError> {
+    /// Redacts an event, unless that is refused.
+    ///
+    /// # Errors
+    /// When another attempt may succeed.
+    async fn redact_one(&self, work: &Work, event_id: &EventId) -> Result<(), SendError> {
         let redacted = self.sender.send(NewEvent {
-            room_id: redaction.room_id.clone(),
-            sender: redaction.sender.clone(),
+            room_id: work.room_id.clone(),
+            sender: work.sender.clone(),
             event_type: "m.room.redaction".to_owned(),
             state_key: None,
-            content: redaction.content.clone(),
+            content: work.content.clone(),
             redacts: Some(event_id.clone()),
             origin_server_ts: None,
             transaction: None,
@@ -152,7 +184,7 @@ impl RelatedRedactor {
             Ok(_) => Ok(()),
             Err(error) if may_pass(&error) => Err(error),
             Err(error) => {
-                let room = &redaction.room_id;
+                let room = &work.room_id;
                 tracing::debug!(%room, event = %event_id, "a related event is not redacted: {error}");
                 Ok(())
             }
@@ -162,7 +194,15 @@ impl RelatedRedactor {
 
 /// Whether another attempt may succeed.
 fn may_pass(error: &SendError) -> bool {
-    matches!(error, SendError::Contended | SendError::StatePending(_) | SendError::Policy(_) | SendError::Db(_))
+    match error {
+        SendError::Contended | SendError::StatePending(_) | SendError::Db(_) => true,
+        SendError::Policy(error) => match &**error {
+            PeerError::NotAllowed(_) => false,
+            PeerError::Refused { status, .. } => *status == TOO_MANY_REQUESTS || *status >= SERVER_ERROR,
+            PeerError::Unreachable(_) | PeerError::NoResponse(_) | PeerError::Malformed { .. } => true,
+        },
+        _ => false,
+    }
 }
 
 impl TaskHandler for RelatedRedactor {
@@ -174,16 +214,12 @@ impl TaskHandler for RelatedRedactor {
         MAX_RUNNING
     }
 
-    fn keeps_ended(&self) -> bool {
-        false
-    }
-
     fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
         Box::pin(async move {
-            let Some(redaction) = parse(&task) else {
+            let Some(work) = parse(&task) else {
                 return TaskOutcome::Failed("the parameters cannot be read".to_owned());
             };
-            match self.redact(&redaction).await {
+            match self.redact(&work).await {
                 Ok(()) => TaskOutcome::Complete(None),
                 Err(error) => TaskOutcome::Retry(error.to_string()),
             }
@@ -191,10 +227,10 @@ impl TaskHandler for RelatedRedactor {
     }
 }
 
-fn parse(task: &RunningTask) -> Option<RelatedRedaction> {
+fn parse(task: &RunningTask) -> Option<Work> {
     let parameters = &task.parameters;
     let rel_types = parameters.get_array("rel_types")?.iter().filter_map(Value::as_str).map(str::to_owned);
-    Some(RelatedRedaction {
+    Some(Work {
         room_id: task.resource_id.as_deref()?.parse().ok()?,
         sender: parameters.get_str("sender")?.parse().ok()?,
         event_id: parameters.get_str("event_id")?.parse().ok()?,

@@ -61,21 +61,22 @@ async fn redact(
         sticky_duration_ms: None,
         transaction,
     };
-    if rel_types.is_empty()
-        && let Some(event_id) = events.replayed(&event)
-    {
-        return Ok(JsonBody(EventSent { event_id }));
-    }
-    if requester.suspended && !events.redacts_own(&event).await? {
-        // Suspended users may redact their own events, and no others.
-        require_not_suspended(requester)?;
-    }
-    let event_id = events.send(requester, event).await.map_err(client_event_error)?;
+    let event_id = match events.replayed(&event) {
+        Some(event_id) => event_id,
+        None => {
+            if requester.suspended && !events.redacts_own(&event).await? {
+                // Suspended users may redact their own events, and no others.
+                require_not_suspended(requester)?;
+            }
+            events.send(requester, event).await.map_err(client_event_error)?
+        }
+    };
     if !rel_types.is_empty() {
         // Also if the redaction was sent before: that request may have failed here.
-        let sender = requester.user_id.clone();
+        let (sender, redaction_id) = (requester.user_id.clone(), event_id.clone());
         content.remove("redacts");
-        related.schedule(RelatedRedaction { room_id, sender, event_id: redacted, content, rel_types }).await?;
+        let redaction = RelatedRedaction { room_id, sender, event_id: redacted, redaction_id, content, rel_types };
+        related.schedule(redaction).await?;
     }
     Ok(JsonBody(EventSent { event_id }))
 }

@@ -5,7 +5,7 @@ use plexus_protocol::json::{Object, Value};
 use plexus_store::repo::scheduled_tasks;
 use plexus_store::{Database, DbError, Tx};
 
-/// How often a task is attempted before it has failed.
+/// How often a task is attempted before it has failed, if its kind gives up.
 pub const MAX_ATTEMPTS: u32 = 8;
 
 /// Runs the tasks of one kind.
@@ -18,6 +18,11 @@ pub trait TaskHandler: Send + Sync {
 
     /// Whether tasks are kept for a week after they have ended, for administrators. Otherwise they are deleted.
     fn keeps_ended(&self) -> bool {
+        true
+    }
+
+    /// Whether a task has failed after [`MAX_ATTEMPTS`]. Otherwise it is attempted until it succeeds.
+    fn gives_up(&self) -> bool {
         true
     }
 
@@ -61,7 +66,7 @@ pub enum TaskOutcome {
     Complete(Option<Object>),
     /// The work cannot be done.
     Failed(String),
-    /// The attempt failed; another one may succeed. After [`MAX_ATTEMPTS`] the task has failed.
+    /// The attempt failed; another one may succeed. After [`MAX_ATTEMPTS`] the task has failed, if its kind gives up.
     Retry(String),
 }
 

@@ -16,7 +16,7 @@ use super::scheduler::TaskScheduler;
 
 /// The most tasks that run at the same time, of all kinds.
 const MAX_RUNNING: u32 = 32;
-/// How long to wait, in seconds, after each failed attempt.
+/// How long to wait, in seconds, after each failed attempt. The last one is repeated for tasks that are never given up.
 const RETRY_PAUSES_S: [u64; MAX_ATTEMPTS as usize - 1] = [1, 5, 30, 120, 600, 3_600, 14_400];
 /// How long to wait before a statement is tried again that the database has failed.
 const DATABASE_RETRY_INTERVAL: Duration = Duration::from_secs(5);
@@ -245,7 +245,7 @@ impl TaskRun {
     /// Stores the outcome of an attempt; `None`: it was interrupted because the task was cancelled.
     async fn store_end(&self, task: &ScheduledTask, outcome: Option<TaskOutcome>) {
         let now_ms = self.clock.now_ms();
-        let end = outcome.map(|outcome| attempt_end(task, outcome, now_ms));
+        let end = outcome.map(|outcome| attempt_end(task, outcome, now_ms, self.handler.gives_up()));
         if let Some(AttemptEnd::Ended { error: Some(error), .. } | AttemptEnd::Repeated { error, .. }) = &end {
             tracing::warn!(task = task.task_id, kind = task.kind, error, "an attempt of a scheduled task failed");
         }
@@ -286,17 +286,20 @@ pub(crate) async fn write_until_stored(
     }
 }
 
-fn attempt_end(task: &ScheduledTask, outcome: TaskOutcome, now_ms: u64) -> AttemptEnd {
+fn attempt_end(task: &ScheduledTask, outcome: TaskOutcome, now_ms: u64, gives_up: bool) -> AttemptEnd {
     match outcome {
         TaskOutcome::Complete(result) => {
             let result = result.map(|result| Value::Object(result).to_json());
             AttemptEnd::Ended { status: TaskStatus::Complete, result, error: None }
         }
         TaskOutcome::Failed(error) => failed(error),
-        TaskOutcome::Retry(error) => match RETRY_PAUSES_S.get(task.attempts as usize) {
-            Some(pause_s) => AttemptEnd::Repeated { due_ms: now_ms + pause_s * 1_000, error },
-            None => failed(error),
-        },
+        TaskOutcome::Retry(error) => {
+            let repeated = RETRY_PAUSES_S.last().filter(|_| !gives_up);
+            match RETRY_PAUSES_S.get(task.attempts as usize).or(repeated) {
+                Some(pause_s) => AttemptEnd::Repeated { due_ms: now_ms + pause_s * 1_000, error },
+                None => failed(error),
+            }
+        }
     }
 }
 

@@ -62,8 +62,24 @@ impl TaskScheduler {
     /// When the database fails.
     pub fn schedule(&self, tx: &mut Tx<'_>, task: NewTask) -> Result<String, DbError> {
         let task_id = self.random.alphanumeric(TASK_ID_CHARS);
+        self.insert(tx, &task_id, task)?;
+        Ok(task_id)
+    }
+
+    /// Makes a task unless there is one with this id: one that has ended counts while it is kept.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn schedule_once(&self, tx: &mut Tx<'_>, task_id: &str, task: NewTask) -> Result<(), DbError> {
+        if scheduled_tasks::get(tx, task_id)?.is_none() {
+            self.insert(tx, task_id, task)?;
+        }
+        Ok(())
+    }
+
+    fn insert(&self, tx: &mut Tx<'_>, task_id: &str, task: NewTask) -> Result<(), DbError> {
         let row = ScheduledTask {
-            task_id: task_id.clone(),
+            task_id: task_id.to_owned(),
             kind: task.kind.to_owned(),
             status: TaskStatus::Scheduled,
             timestamp_ms: task.due_ms,
@@ -75,7 +91,7 @@ impl TaskScheduler {
         };
         scheduled_tasks::insert(tx, &row)?;
         self.look_at(task.due_ms);
-        Ok(task_id)
+        Ok(())
     }
 
     /// Makes a task unless one of its kind is scheduled.

@@ -1,6 +1,7 @@
 //! Tasks on every database, with a manual clock.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Handler {
     max_running: u32,
     keeps_ended: bool,
+    gives_up: AtomicBool,
     runs: mpsc::UnboundedSender<RunningTask>,
     /// What the next runs return; those without one wait for `finish`.
     outcomes: Mutex<Vec<TaskOutcome>>,
@@ -42,6 +44,10 @@ impl TaskHandler for Handler {
 
     fn keeps_ended(&self) -> bool {
         self.keeps_ended
+    }
+
+    fn gives_up(&self) -> bool {
+        self.gives_up.load(Ordering::SeqCst)
     }
 
     fn failed(&self, _tx: &mut Tx<'_>, task_id: &str, error: &str) -> Result<(), DbError> {
@@ -81,6 +87,7 @@ impl Stage {
         let handler = Arc::new(Handler {
             max_running,
             keeps_ended: true,
+            gives_up: AtomicBool::new(true),
             runs: sender,
             outcomes: Mutex::default(),
             finish: Notify::new(),
@@ -252,6 +259,48 @@ async fn a_failed_attempt_is_repeated_ever_later_and_at_last_not_at_all() {
         let failed = stage.with_status(&task, TaskStatus::Failed).await;
         assert_eq!((failed.error.as_deref(), failed.attempts), (Some("out of paper"), MAX_ATTEMPTS - 1));
         assert_eq!(*stage.handler.failed.lock(), [(task, "out of paper".to_owned())]);
+    }
+}
+
+#[tokio::test]
+async fn a_task_of_a_kind_that_never_gives_up_is_attempted_until_it_succeeds() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 2).await;
+        stage.handler.gives_up.store(false, Ordering::SeqCst);
+        let failures = MAX_ATTEMPTS + 3;
+        let mut outcomes = vec![TaskOutcome::Complete(None)];
+        outcomes.extend(vec![TaskOutcome::Retry("out of paper".to_owned()); failures as usize]);
+        *stage.handler.outcomes.lock() = outcomes;
+        let task = stage.schedule(0, None).await;
+        for attempt in 0..failures {
+            assert_eq!(stage.run().await.failed_attempts, attempt);
+            let waiting = stage.with_status(&task, TaskStatus::Scheduled).await;
+            clock.advance(Duration::from_millis(waiting.timestamp_ms - clock.now_ms()));
+        }
+        assert_eq!(stage.run().await.failed_attempts, failures);
+        stage.with_status(&task, TaskStatus::Complete).await;
+        assert_eq!(*stage.handler.failed.lock(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_task_with_an_id_is_made_once_also_after_it_has_ended() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start(&db, &clock, 2).await;
+        for _ in 0..2 {
+            let scheduler = Arc::clone(&stage.scheduler);
+            let task = NewTask { kind: KIND, due_ms: 0, resource_id: None, parameters: Object::new() };
+            db.write(move |tx| scheduler.schedule_once(tx, "once", task)).await.unwrap();
+        }
+        stage.handler.finish.notify_one();
+        assert_eq!(stage.run().await.task_id, "once");
+        stage.with_status("once", TaskStatus::Complete).await;
+        let scheduler = Arc::clone(&stage.scheduler);
+        let task = NewTask { kind: KIND, due_ms: 0, resource_id: None, parameters: Object::new() };
+        db.write(move |tx| scheduler.schedule_once(tx, "once", task)).await.unwrap();
+        stage.nothing_runs().await;
     }
 }
 

@@ -1,9 +1,13 @@
 //! Rooms whose events a policy server has to recommend.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::routing::post;
+use parking_lot::Mutex;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::build::PduBuilder;
 use plexus_protocol::event::sign::SigningKey;
@@ -11,10 +15,10 @@ use plexus_protocol::id::EventId;
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
 use plexus_testkit::server::{Answer, TestServer, TestUser};
-use plexus_testkit::{Peer, unique_name};
+use plexus_testkit::{Peer, every, unique_name, within};
 use serde_json::{Value, json};
 
-use crate::client::{room_path, say};
+use crate::client::{on_each_with, room_path, say};
 use crate::federation::{join, json_of, path, pdus, public_room, set};
 
 const VERSION: RoomVersion = RoomVersion::V11;
@@ -155,5 +159,61 @@ async fn received_events_are_recommended_or_not_shown() {
         send(&server, &peer, &[json_of(&event("asked about"))]).await;
         assert_eq!(until(&server, &alice, &room, "asked about").await, ["recommended", "asked about"]);
         assert_eq!(asked(&judge), 2, "what is recommended already is not asked about");
+    }
+}
+
+/// A server that recommends everything but redactions of one event, which the test names.
+async fn protector(protected: Arc<Mutex<String>>) -> Peer {
+    Peer::answering(move |name| {
+        let name = name.to_string();
+        let sign = async move |event: Bytes| {
+            let pdu = Pdu::parse(std::str::from_utf8(&event).expect("text"), VERSION).expect("an event");
+            if pdu.content().get_str("redacts") == Some(protected.lock().as_str()) {
+                let refusal = json!({ "errcode": "M_FORBIDDEN", "error": "It stays" });
+                return (StatusCode::BAD_REQUEST, refusal.to_string());
+            }
+            (StatusCode::OK, recommendation(&pdu, &name).to_string())
+        };
+        Router::new().route("/_matrix/policy/v1/sign", post(sign))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_redaction_of_a_related_event_leaves_the_others_to_be_redacted() {
+    for server in on_each_with("experimental_features: {msc3912_enabled: true}").await {
+        let protected = Arc::new(Mutex::new(String::new()));
+        let (peer, alice) = (protector(Arc::clone(&protected)).await, server.register("alice").await);
+        let room = public_room(&server, &alice, VERSION.as_str()).await;
+        join(&server, &peer, &room, &peer.user("bob")).await;
+        let policy = json!({
+            "via": peer.name().as_str(), "public_keys": { "ed25519": policy_key().public_key_base64() },
+        });
+        set(&server, &alice, &room, "m.room.policy", policy).await;
+        let root = say(&server, &alice, &room, "root").await;
+        let mut replies = Vec::new();
+        for txn in ["r1", "r2", "r3"] {
+            let thread = json!({ "rel_type": "m.thread", "event_id": root });
+            let reply = json!({ "msgtype": "m.text", "body": "reply", "m.relates_to": thread });
+            let sent = server.put(&room_path(&room, &format!("send/m.room.message/{txn}")), &alice.token, reply).await;
+            replies.push(sent.ok()["event_id"].as_str().expect("an id").to_owned());
+        }
+        // The newest, which comes first.
+        protected.lock().clone_from(&replies[2]);
+        let path = room_path(&room, &format!("redact/{root}/1"));
+        let body = json!({ "org.matrix.msc3912.with_relations": ["m.thread"] });
+        server.put(&path, &alice.token, body).await.ok();
+        let redacted = async |id: &str| {
+            let event = server.get(&room_path(&room, &format!("event/{id}")), &alice.token).await;
+            event.ok()["unsigned"]["redacted_because"].is_object()
+        };
+        let mut looks = every(Duration::from_millis(50));
+        let others = async {
+            while !(redacted(&replies[0]).await && redacted(&replies[1]).await) {
+                looks.tick().await;
+            }
+        };
+        within(Duration::from_secs(60), others).await.expect("the others are redacted");
+        assert!(!redacted(&replies[2]).await);
     }
 }

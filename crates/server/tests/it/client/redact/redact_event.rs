@@ -6,6 +6,7 @@ use plexus_testkit::server::{TestServer, TestUser};
 use plexus_testkit::{every, within};
 use serde_json::{Value, json};
 
+use crate::admin::register_admin;
 use crate::client::{create, join, on_each_with, room_path, say, send, two_in_a_room};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,5 +146,28 @@ async fn more_related_events_than_are_read_at_a_time_are_redacted() {
     server.put(&path, &alice.token, json!({ WITH_RELATIONS: ["m.thread"] })).await.ok();
     for reply in &replies {
         redacted(&server, &alice, &room, reply).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_is_not_limited_and_schedules_nothing_again() {
+    let config = "experimental_features: {msc3912_enabled: true}\nrc_message: {per_second: 0.0001, burst_count: 4}";
+    for server in on_each_with(config).await {
+        let alice = server.register("alice").await;
+        let room = create(&server, &alice, json!({})).await;
+        let root = say(&server, &alice, &room, "root").await;
+        let [_, reaction] = relate(&server, &alice, &room, &root).await;
+        let path = room_path(&room, &format!("redact/{root}/1"));
+        let body = json!({ WITH_RELATIONS: ["m.annotation"] });
+        let redaction = server.put(&path, &alice.token, body.clone()).await;
+        let too_many = send(&server, &alice, &room, "m.room.message", json!({})).await;
+        assert_eq!(too_many.refusal(), (429, "M_LIMIT_EXCEEDED"));
+        assert_eq!(server.put(&path, &alice.token, body.clone()).await.ok(), redaction.ok());
+        redacted(&server, &alice, &room, &reaction).await;
+        assert_eq!(server.put(&path, &alice.token, body).await.ok(), redaction.ok());
+        let admin = register_admin(&server).await;
+        let tasks = "/_synapse/admin/v1/scheduled_tasks?action_name=redact_related_events";
+        let tasks = server.get(tasks, &admin).await;
+        assert_eq!(tasks.ok()["scheduled_tasks"].as_array().map(Vec::len), Some(1), "{}", tasks.body);
     }
 }
