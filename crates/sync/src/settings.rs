@@ -193,7 +193,12 @@ impl SettingsCache {
 /// log, when that cannot be read.
 pub fn readable_or_default(user: &UserId, stored: Option<&str>, predefined: PredefinedRules) -> Ruleset {
     let own = readable(parse_rules(user, stored)).unwrap_or_default();
-    own.merge(predefined.of(user))
+    let mut rules = own.merge(predefined.of(user));
+    for kind in RuleKind::ALL.into_iter().filter(|kind| !predefined.has_kind(*kind)) {
+        // The user's own ones, from when users could have them.
+        rules.rules_mut(kind).clear();
+    }
+    rules
 }
 
 /// Returns a user's own part of the push rules, from what is stored.
@@ -222,5 +227,17 @@ mod tests {
         let ignored = ignored_users(r#"{"ignored_users":{"@a:x":{},"@b:x":{"reason":1}}}"#);
         assert_eq!(ignored, ["@a:x".to_owned(), "@b:x".to_owned()].into());
         assert!(ignored_users(r#"{"ignored_users":[]}"#).is_empty());
+    }
+
+    #[test]
+    fn rules_of_a_kind_that_is_turned_off_are_not_in_force() {
+        let alice: UserId = "@alice:x".parse().unwrap();
+        let stored =
+            r#"{"postcontent":[{"rule_id":"mute","default":false,"enabled":true,"conditions":[],"actions":[]}]}"#;
+        for thread_subscriptions in [true, false] {
+            let rules = readable_or_default(&alice, Some(stored), PredefinedRules { thread_subscriptions });
+            let has_rule = rules.postcontent.iter().any(|rule| rule.rule_id == "mute");
+            assert_eq!((has_rule, rules.postcontent.is_empty()), (thread_subscriptions, !thread_subscriptions));
+        }
     }
 }

@@ -158,10 +158,10 @@ pub struct SubscriptionChanges {
 }
 
 impl SubscriptionChanges {
-    /// Whether there are none.
+    /// Whether there are none, not even further ones.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rooms.is_empty()
+        self.rooms.is_empty() && self.before.is_none()
     }
 
     /// Writes the members `subscribed` and `unsubscribed`.

@@ -32,7 +32,7 @@ use crate::write::pending::{Forwarding, JudgedEvent};
 use crate::write::persist::apply_redactions;
 use crate::write::redactions::{self, PendingRedaction};
 use crate::write::writer::RoomWriter;
-use crate::write::{auth_state, head_lock, outliers};
+use crate::write::{auth_state, expiry_task, head_lock, outliers};
 
 /// The number of events that are judged and written under one lock, while others wait to send to the room.
 const EVENTS_PER_LOCK: usize = 50;
@@ -268,8 +268,16 @@ async fn write_past(
     }
     let (nid, memory) = (room.nid, Arc::clone(&writer.rooms.memory));
     let redactions: Vec<_> = past.iter().flat_map(PastEvent::redactions).collect();
+    let expiring: Vec<_> = match &memory.expiring_stored {
+        Some(_) => past.iter().filter_map(|event| event.expiry_task(room)).collect(),
+        None => Vec::new(),
+    };
     if redactions.is_empty() {
-        let texts = writer.db.write(move |tx| write(tx, nid, &past, memory.interner.lookups())).await?;
+        let written = writer.db.write(move |tx| {
+            expiry_task::schedule(tx, &memory, &expiring)?;
+            write(tx, nid, &past, memory.interner.lookups())
+        });
+        let texts = written.await?;
         writer.rooms.memory.interner.keep(texts);
         return Ok(());
     }
@@ -286,6 +294,7 @@ async fn write_past(
         .db
         .write(move |tx| {
             let texts = write(tx, nid, &past, memory.interner.lookups())?;
+            expiry_task::schedule(tx, &memory, &expiring)?;
             for (redaction, because) in &pending {
                 repo::events::set_redacted(tx, redaction.target.nid, because.nid)?;
                 repo::redactions::add(tx, &[redaction.target.nid], now_ms)?;

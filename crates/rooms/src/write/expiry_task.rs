@@ -2,9 +2,10 @@
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::json::{Object, Value};
-use plexus_store::EventNid;
-use plexus_store::repo::scheduled_tasks::{ScheduledTask, TaskStatus};
+use plexus_store::repo::scheduled_tasks::{self, ScheduledTask, TaskStatus};
+use plexus_store::{DbError, EventNid, Tx};
 
+use crate::model::engine_memory::EngineMemory;
 use crate::model::room::Room;
 
 /// The kind of the scheduled tasks that delete the content.
@@ -15,10 +16,13 @@ const SELF_DESTRUCT_AFTER: &str = "org.matrix.self_destruct_after";
 /// The parameter of the tasks.
 pub(super) const EVENT_NID: &str = "event_nid";
 
-/// Returns the task that deletes the content of a message, if that names a time.
+/// Returns the task that deletes the content of a message, if that names a time. The content of a redaction is shown
+/// with the event that it redacts, and stays.
 pub(crate) fn task(room: &Room, nid: EventNid, pdu: &Pdu) -> Option<ScheduledTask> {
-    let due_ms =
-        pdu.content().get(SELF_DESTRUCT_AFTER).and_then(Value::as_u64).filter(|_| pdu.state_key().is_none())?;
+    if pdu.state_key().is_some() || pdu.event_type() == "m.room.redaction" {
+        return None;
+    }
+    let due_ms = pdu.content().get(SELF_DESTRUCT_AFTER).and_then(Value::as_u64)?;
     Some(ScheduledTask {
         task_id: format!("{EXPIRY_TASK}_{nid}"),
         kind: EXPIRY_TASK.to_owned(),
@@ -30,4 +34,16 @@ pub(crate) fn task(room: &Room, nid: EventNid, pdu: &Pdu) -> Option<ScheduledTas
         error: None,
         attempts: 0,
     })
+}
+
+/// Stores tasks that [`task`] returned, and has them looked at. That happens in a transaction of its own, which comes
+/// after this one.
+pub(crate) fn schedule(tx: &mut Tx<'_>, memory: &EngineMemory, tasks: &[ScheduledTask]) -> Result<(), DbError> {
+    for task in tasks {
+        scheduled_tasks::insert(tx, task)?;
+    }
+    if let Some(stored) = memory.expiring_stored.as_ref().filter(|_| !tasks.is_empty()) {
+        stored.notify_one();
+    }
+    Ok(())
 }

@@ -38,7 +38,8 @@ pub fn get(tx: &mut Tx<'_>, user: &UserId, room: RoomNid, root: &str) -> Result<
     )
 }
 
-/// Writes a subscription or unsubscription, and announces it. `position` of the row is ignored.
+/// Writes a subscription or unsubscription, and announces it. `position` of the row is ignored. A user who has too many
+/// loses the oldest unsubscription.
 ///
 /// # Errors
 /// `TooLarge` if the user has too many, or the database's.
@@ -46,7 +47,8 @@ pub fn set(tx: &mut Tx<'_>, user: &UserId, row: &ThreadSubscription) -> Result<(
     if get(tx, user, row.room_nid, &row.root)?.is_none() {
         let sql = "SELECT COUNT(*) FROM thread_subscriptions WHERE user_id = $1";
         let count: u64 = tx.query_one(sql, &[&user.as_str()], first)?;
-        bounds::require(count < MAX_THREADS_OF_USER, "The user has subscribed to too many threads")?;
+        let has_place = count < MAX_THREADS_OF_USER || delete_oldest_unsubscription(tx, user)?;
+        bounds::require(has_place, "The user has subscribed to too many threads")?;
     }
     let position = tx.next_position()?;
     tx.execute_later(
@@ -58,6 +60,16 @@ pub fn set(tx: &mut Tx<'_>, user: &UserId, row: &ThreadSubscription) -> Result<(
     )?;
     tx.announce(Change::AccountData { user: user.clone(), room: None, position });
     Ok(())
+}
+
+/// Deletes the oldest unsubscription of a user; returns whether there was one.
+fn delete_oldest_unsubscription(tx: &mut Tx<'_>, user: &UserId) -> Result<bool, DbError> {
+    let deleted = tx.execute(
+        "DELETE FROM thread_subscriptions WHERE user_id = $1 AND position = (
+             SELECT MIN(position) FROM thread_subscriptions WHERE user_id = $1 AND unsubscribed_at IS NOT NULL)",
+        &[&user.as_str()],
+    )?;
+    Ok(deleted > 0)
 }
 
 /// Returns the newest `limit` changes of a user's subscriptions with `after < position <= upto`, newest first.

@@ -17,6 +17,7 @@ mod profiles;
 mod search;
 mod staged;
 mod statements;
+mod thread_subscriptions;
 mod tls;
 mod transactions;
 mod trimming;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use plexus_protocol::event::redact::redaction_target;
 use plexus_protocol::id::EventId;
-use plexus_store::repo::events::Known;
+use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::scheduled_tasks::ScheduledTask;
 use plexus_store::{RoomNid, event_key};
 
+use crate::model::room::Room;
 use crate::model::timeline_event::TimelineEvent;
 use crate::write::draft::RedactionTarget;
 use crate::write::event_rows::depth;
+use crate::write::expiry_task;
 use crate::write::pending::JudgedEvent;
 
 /// A backfilled event that has been judged.
@@ -27,6 +30,13 @@ impl PastEvent {
         let event = Arc::new(TimelineEvent::new(self.judged.nid, 0, self.judged.pdu.clone(), None, None));
         let itself = self.judged.redacted_by.clone().map(|because| (RedactionTarget::of(&event), because));
         itself.into_iter().chain(self.redacts.clone().map(|target| (target, event))).collect()
+    }
+
+    /// Returns the task that deletes its content, if it is a message that expires.
+    pub(super) fn expiry_task(&self, room: &Room) -> Option<ScheduledTask> {
+        let JudgedEvent { nid, pdu, verdict, redacted_by, .. } = &self.judged;
+        let is_shown = *verdict == Verdict::Accepted && redacted_by.is_none();
+        expiry_task::task(room, *nid, pdu).filter(|_| is_shown)
     }
 
     /// Whether later events can be judged only when it is in the database, where they may look for a state that is new

@@ -104,7 +104,7 @@ pub(super) fn batch(
     let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
     repo::federation_out::add(tx, &rows.outgoing)?;
     repo::sticky_events::add(tx, &rows.sticky)?;
-    schedule_expiry(tx, memory, &rows.expiring)?;
+    expiry_task::schedule(tx, memory, &rows.expiring)?;
     repo::redactions::add(tx, &redacted, now_ms)?;
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
@@ -189,18 +189,6 @@ fn is_join_of_guest(pdu: &Pdu, own_server: &ServerName) -> bool {
         && pdu.sender().server_name() == own_server.as_str()
         && content.get_str("membership") == Some("join")
         && content.get_str("kind") == Some("guest")
-}
-
-/// Stores the tasks that delete the content of messages, and has them looked at. That happens in a transaction of its
-/// own, which comes after this one.
-fn schedule_expiry(tx: &mut Tx<'_>, memory: &EngineMemory, tasks: &[ScheduledTask]) -> Result<(), DbError> {
-    for task in tasks {
-        repo::scheduled_tasks::insert(tx, task)?;
-    }
-    if let Some(stored) = memory.expiring_stored.as_ref().filter(|_| !tasks.is_empty()) {
-        stored.notify_one();
-    }
-    Ok(())
 }
 
 /// The changes of a batch to a room's row.

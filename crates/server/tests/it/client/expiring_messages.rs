@@ -5,7 +5,7 @@ use std::time::Duration;
 use plexus_base::Clock;
 use plexus_store::repo::search_documents;
 use plexus_testkit::server::{TestServer, TestUser};
-use plexus_testkit::{every, places, within};
+use plexus_testkit::{BigRoom, every, places, within};
 use serde_json::{Value, json};
 
 use crate::client::{CLIENT, public_room, room_path, say};
@@ -105,5 +105,26 @@ async fn without_the_option_messages_stay() {
         let past = send(&server, &alice, &room, json!(START_MS - 1)).await;
         say(&server, &alice, &room, "newest").await;
         assert_eq!(event(&server, &alice, &room, &past).await["content"]["body"], "secret");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_come_by_backfill_expire() {
+    for server in servers("enable_ephemeral_messages: true").await {
+        let host = BigRoom::new(1, 0).host(&[]).await;
+        let creator = host.room.creator();
+        let mut ids = Vec::new();
+        for after in [json!(START_MS - 1), json!("never")] {
+            let content = json!({ "msgtype": "m.text", "body": "secret", "org.matrix.self_destruct_after": after });
+            ids.push(host.room.send(&creator, "m.room.message", None, content).event_id().to_string());
+        }
+        host.room.send(&creator, "m.room.message", None, json!({ "msgtype": "m.text", "body": "newest" }));
+        let alice = server.register("alice").await;
+        let join = format!("{CLIENT}/join/{}?via={}", host.room.id(), host.peer.name());
+        server.post(&join, &alice.token, json!({})).await.ok();
+        let room = host.room.id().as_str();
+        server.get(&room_path(room, "messages?dir=b&limit=50"), &alice.token).await.ok();
+        expires(&server, &alice, room, &ids[0]).await;
+        assert_eq!(event(&server, &alice, room, &ids[1]).await["content"]["body"], "secret");
     }
 }
