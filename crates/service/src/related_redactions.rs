@@ -11,7 +11,7 @@ use plexus_protocol::json::{Object, Value};
 use plexus_rooms::relations::{RelationFilter, related};
 use plexus_rooms::timeline::Direction;
 use plexus_rooms::{EventSender, NewEvent, PeerError, Room, Rooms, SendError};
-use plexus_store::{Database, DbError, Position};
+use plexus_store::{Database, DbError, Position, repo};
 
 use crate::tasks::{NewTask, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
 
@@ -113,6 +113,7 @@ impl RelatedRedactions {
 
 /// Redacts related events.
 pub struct RelatedRedactor {
+    db: Database,
     rooms: Arc<Rooms>,
     sender: Arc<EventSender>,
 }
@@ -120,14 +121,24 @@ pub struct RelatedRedactor {
 impl RelatedRedactor {
     /// Creates the service.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>, sender: Arc<EventSender>) -> Self {
-        Self { rooms, sender }
+    pub fn new(db: Database, rooms: Arc<Rooms>, sender: Arc<EventSender>) -> Self {
+        Self { db, rooms, sender }
+    }
+
+    /// Whether a user may still redact the events of others: the task runs later than the request that was checked.
+    async fn may_redact(&self, user: &UserId) -> Result<bool, DbError> {
+        let user = user.to_string();
+        let user = self.db.read(move |tx| repo::users::get(tx, &user)).await?;
+        Ok(user.is_some_and(|user| !user.deactivated && !user.locked && !user.suspended))
     }
 
     /// Redacts the events, newest first. Those that the sender may not redact are left. Redacted events are not related
     /// any more: a second run goes on where the first ended.
     async fn redact(&self, work: &Work) -> Result<(), SendError> {
         let Some(room) = self.rooms.get(&work.room_id).await? else { return Ok(()) };
+        if !self.may_redact(&work.sender).await? {
+            return Ok(());
+        }
         let any = work.rel_types.iter().any(|rel_type| rel_type == ANY_REL_TYPE);
         let rel_types = if any { vec![None] } else { work.rel_types.iter().cloned().map(Some).collect() };
         let mut attempt = Attempt { work, left: MAX_RELATED, failures: Vec::new() };

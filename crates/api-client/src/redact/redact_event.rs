@@ -64,8 +64,8 @@ async fn redact(
     let event_id = match events.replayed(&event) {
         Some(event_id) => event_id,
         None => {
-            if requester.suspended && !events.redacts_own(&event).await? {
-                // Suspended users may redact their own events, and no others.
+            // Suspended users may redact their own events, and no others: related ones may be of others.
+            if requester.suspended && (!rel_types.is_empty() || !events.redacts_own(&event).await?) {
                 require_not_suspended(requester)?;
             }
             events.send(requester, event).await.map_err(client_event_error)?

@@ -67,7 +67,7 @@ impl DelayedServices {
             config.server.delete_stale_devices_after,
         );
         let enabled = config.experimental.experimental_features.msc3912_enabled;
-        let related_redactor = RelatedRedactor::new(Arc::clone(&rooms.rooms), Arc::clone(&rooms.sender));
+        let related_redactor = RelatedRedactor::new(db.clone(), Arc::clone(&rooms.rooms), Arc::clone(&rooms.sender));
         let expiring = ExpiringMessages::new(Arc::clone(&rooms.writer), Arc::clone(tasks));
         Ok(Self {
             events,

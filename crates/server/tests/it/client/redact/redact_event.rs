@@ -127,6 +127,13 @@ async fn related_events_are_redacted_too() {
             assert_eq!(refused.refusal(), (400, "M_INVALID_PARAM"));
         }
         assert!(!is_redacted(&server, &bob, &room, &roots[1]).await);
+        // A suspended user redacts the own event alone.
+        let admin = register_admin(&server).await;
+        let suspend = format!("/_matrix/client/v1/admin/suspend/{}", bob.id);
+        server.put(&suspend, &admin, json!({ "suspended": true })).await.ok();
+        let refused = server.put(&redact(&roots[1], "4"), &bob.token, json!({ WITH_RELATIONS: ["*"] })).await;
+        assert_eq!(refused.refusal(), (403, "M_USER_SUSPENDED"));
+        server.put(&redact(&roots[1], "5"), &bob.token, json!({})).await.ok();
     }
 }
 
