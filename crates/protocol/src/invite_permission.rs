@@ -42,7 +42,8 @@ struct Rule {
 }
 
 impl InvitePermissions {
-    /// Reads the contents of a user's account data [`BLOCKING`] and [`FILTERING`], JSON. An unknown action of the former
+    /// Reads the contents of a user's account data [`BLOCKING`] and [`FILTERING`], JSON. An unknown action of the
+    /// former
     /// is ignored; the latter is ignored if one of its lists is not a list of strings.
     #[must_use]
     pub fn from_account_data(blocking: Option<&str>, filtering: Option<&str>) -> Self {

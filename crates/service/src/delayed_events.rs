@@ -3,11 +3,13 @@
 //! A delayed event is a row of `delayed_events`, sent by a scheduled task of the same id. What can be done with it is
 //! decided by the task: only while that is scheduled can the event be restarted or cancelled.
 //!
+//! - `error`: why one is not sent
 //! - `sending`: sending them when they are due
 //! - `overtaken`: cancelling state events whose state another user has set meanwhile
 //!
 //! [MSC4140]: https://github.com/matrix-org/matrix-spec-proposals/pull/4140
 
+mod error;
 mod overtaken;
 mod sending;
 
@@ -28,8 +30,9 @@ use plexus_store::{Database, DbError, RoomNid, Tx};
 use crate::RateLimits;
 use crate::tasks::{NewTask, TaskScheduler, write_until_stored};
 
+pub use error::{DelayedSendError, ErrorBody};
 pub use overtaken::OvertakenStates;
-pub use sending::{DelayedEventSender, DelayedSendError, ErrorBody};
+pub use sending::DelayedEventSender;
 
 /// How long sent and cancelled events are kept, as the proposal recommends.
 const FINALISED_RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);

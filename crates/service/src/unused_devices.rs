@@ -61,7 +61,8 @@ impl UnusedDevices {
         NewTask { kind: KIND, due_ms, resource_id: None, parameters: Object::new() }
     }
 
-    /// Schedules the next run, which comes however this one ends, and deletes the unused devices. Returns `None` when the task was stopped.
+    /// Schedules the next run, which comes however this one ends, and deletes the unused devices. Returns `None` when
+    /// the task was stopped.
     async fn delete_all(&self, task: &mut RunningTask) -> Result<Option<Object>, DbError> {
         let Some(lifetime) = self.lifetime else { return Ok(Some(Object::new())) };
         self.schedule().await?;

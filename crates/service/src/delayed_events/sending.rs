@@ -6,46 +6,20 @@ use futures_util::future::BoxFuture;
 use plexus_base::Clock;
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Value;
-use plexus_rooms::{DELAYED_EVENT_DEVICE, MembershipError, NewEvent, SendError, Transaction};
+use plexus_rooms::{DELAYED_EVENT_DEVICE, NewEvent, Transaction};
 use plexus_store::repo::delayed_events::{DelayedEvent, Finalised};
 use plexus_store::repo::{delayed_events as repo, users};
 use plexus_store::{Database, DbError, Tx};
 use tokio::sync::Notify;
 
-use super::{OvertakenStates, finalise};
+use super::{DelayedSendError, ErrorBody, OvertakenStates, finalise};
 use crate::tasks::{RunningTask, TaskHandler, TaskOutcome};
-use crate::{ClientEventError, ClientEventSender, MemberEventError, SendingAccount};
+use crate::{ClientEventSender, SendingAccount};
 
 /// The kind of the tasks.
 pub(super) const KIND: &str = "send_delayed_event";
 /// How many are sent at the same time. Those of one room are sent one after the other.
 const MAX_SENDING: u32 = 16;
-
-/// Returns the body of the error response that a client would have got, as JSON.
-pub type ErrorBody = Box<dyn Fn(DelayedSendError) -> String + Send + Sync>;
-
-/// Why a delayed event was not sent.
-#[derive(Debug, thiserror::Error)]
-pub enum DelayedSendError {
-    /// Another user has set the same state since it was scheduled.
-    #[error("A different user has updated the same state since the delayed event was scheduled")]
-    Overtaken,
-    /// The account does not exist any more.
-    #[error("The account has been deactivated")]
-    Deactivated,
-    /// An administrator has locked the account.
-    #[error("User account has been locked")]
-    Locked,
-    /// The account is suspended.
-    #[error("This action is not permitted while the account is suspended")]
-    Suspended,
-    /// All attempts failed.
-    #[error("The delayed event could not be sent")]
-    Failed,
-    /// It cannot be sent.
-    #[error(transparent)]
-    Event(#[from] ClientEventError),
-}
 
 /// Sends delayed events.
 pub struct DelayedEventSender {
@@ -156,28 +130,6 @@ impl TaskHandler for DelayedEventSender {
                 Err(error) => TaskOutcome::Retry(error.to_string()),
             }
         })
-    }
-}
-
-impl DelayedSendError {
-    /// Whether another attempt, soon afterwards, may succeed. An event that exceeds a rate limit is not sent again, as
-    /// the proposal says.
-    fn may_pass(&self) -> bool {
-        let Self::Event(error) = self else { return false };
-        match error {
-            ClientEventError::Db(_) => true,
-            ClientEventError::Send(error)
-            | ClientEventError::Member(MemberEventError::Membership(MembershipError::Send(error))) => {
-                matches!(error, SendError::Db(_) | SendError::Contended | SendError::StatePending(_))
-            }
-            ClientEventError::Limited(_) | ClientEventError::Member(_) => false,
-        }
-    }
-}
-
-impl From<DbError> for DelayedSendError {
-    fn from(error: DbError) -> Self {
-        Self::Event(error.into())
     }
 }
 

@@ -54,7 +54,8 @@ fn server_of_removed(pdu: &Pdu) -> Option<String> {
     (away && user != *pdu.sender()).then(|| user.server_name().to_owned())
 }
 
-/// Returns the rows of all of this server's sticky events in a room, for the server of a user who joins it now, if that was
+/// Returns the rows of all of this server's sticky events in a room, for the server of a user who joins it now, if
+/// that was
 /// not in the room before (MSC4354).
 pub(super) fn outgoing_to_new_server(
     tx: &mut Tx<'_>,

@@ -43,7 +43,7 @@ pub(super) fn sticky_event(
     };
     if !memory.sticky.has_space(&row) {
         let event = event.pdu.event_id();
-        tracing::info!(%event, room = %room.id, "not sticky: the room, or the sender in it, has too many sticky events");
+        tracing::info!(%event, room = %room.id, "not sticky: the room or its sender has too many sticky events");
         return Ok(None);
     }
     let position = position.map_or_else(|| tx.next_position(), Ok)?;

@@ -68,7 +68,7 @@ impl ExtensionReader<'_> {
     }
 }
 
-/// Returns the users whom a client with lazily loaded members shows after an update of a room and did not show before:
+/// Returns the users that a client with lazily loaded members shows after an update of a room and did not show before:
 /// those whose member events it is sent, the heroes, and of a room that is new to it the senders.
 fn shown_users(update: &RoomUpdate) -> BTreeSet<UserId> {
     let members = update.required_state.iter().filter(|event| event.pdu.event_type() == "m.room.member");
