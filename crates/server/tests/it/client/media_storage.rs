@@ -136,7 +136,8 @@ async fn a_provider_that_was_down_at_a_restart_gets_its_copies() {
         assert_eq!(server.get(&download(&film), &alice.token).await.status, 200);
         // Only the first provider has this one.
         assert_eq!(server.get(&download(&image), &alice.token).await.refusal(), (404, "M_NOT_FOUND"));
-        std::fs::remove_dir_all(folder).expect("deleted");
+        // Copies may still be under way.
+        let _ = std::fs::remove_dir_all(folder);
     }
 }
 
@@ -163,7 +164,8 @@ async fn headers_need_no_copy_from_a_provider() {
         assert_eq!(files(&store), 0);
         assert_eq!(get(Method::GET, "\"another\"").await.bytes, GIF);
         assert_eq!(files(&store), 1);
-        std::fs::remove_dir_all(folder).expect("deleted");
+        // Copies may still be under way.
+        let _ = std::fs::remove_dir_all(folder);
     }
 }
 
@@ -207,6 +209,7 @@ async fn copies_of_other_servers_media_expire_and_are_fetched_again() {
         assert_eq!(server.get(&download(&local), &alice.token).await.bytes, GIF);
         assert_eq!(server.get(&download(&remote), &alice.token).await.bytes, GIF);
         assert_eq!(asked.load(Ordering::SeqCst), 2);
-        std::fs::remove_dir_all(folder).expect("deleted");
+        // Copies may still be under way.
+        let _ = std::fs::remove_dir_all(folder);
     }
 }
