@@ -95,7 +95,7 @@ pub enum EventSource<'a> {
     Local {
         /// The client's transaction.
         transaction: Option<&'a (TransactionKey, Transaction)>,
-        /// See [`Draft::is_forwarded`](crate::write::draft::Draft::is_forwarded).
+        /// Whether other servers get it at once. Otherwise they get it when they miss it.
         is_forwarded: bool,
     },
     /// By joining a room through another server; set if part of the state is missing.
