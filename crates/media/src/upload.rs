@@ -256,7 +256,7 @@ pub(crate) async fn move_file(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Makes the names in a folder durable.
-async fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
+pub(crate) async fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
     match folder {
         Some(folder) => File::open(folder).await?.sync_all().await,
         None => Ok(()),

@@ -2,7 +2,6 @@
 //! passes each API its share of them.
 
 mod apis;
-mod delayed;
 mod engine;
 mod federation;
 mod followers;
@@ -11,6 +10,7 @@ mod media;
 mod rooms;
 mod search;
 pub(crate) mod settings;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -37,7 +37,7 @@ pub(crate) async fn handle(
 ) -> Result<RawJson, ApiError> {
     require_enabled(&config)?;
     let since = position(parameters.from.as_deref())?;
-    let page = page(&devices, &requester, device_id, (since, parameters.limit)).await?;
+    let page = page(&devices, &requester, device_id, since, parameters.limit).await?;
     let next = page.messages.last().filter(|_| page.more).map(|last| last.position);
     Ok(response(&page, next))
 }
@@ -54,7 +54,7 @@ pub(crate) async fn by_body(
 ) -> Result<RawJson, ApiError> {
     require_enabled(&config)?;
     let since = position(request.next_batch.as_deref())?;
-    let page = page(&devices, &requester, device_id, (since, parameters.limit)).await?;
+    let page = page(&devices, &requester, device_id, since, parameters.limit).await?;
     let next = page.messages.last().map_or(since, |last| last.position);
     Ok(response(&page, Some(next)))
 }
@@ -70,7 +70,8 @@ async fn page(
     devices: &DehydratedDevices,
     requester: &Requester,
     device_id: String,
-    (since, limit): (Position, Option<u64>),
+    since: Position,
+    limit: Option<u64>,
 ) -> Result<MessagePage, ApiError> {
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     devices.messages(&requester.user_id, device_id, since, limit).await.map_err(|error| match error {

@@ -36,7 +36,7 @@ pub(crate) async fn handle(
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let sticky_duration_ms = sticky.duration_ms(&rooms)?;
-    schedule(&requester, &delayed, path, (request, sticky_duration_ms), Form::Stable).await
+    schedule(&requester, &delayed, path, request, sticky_duration_ms, Form::Stable).await
 }
 
 /// PUT /_matrix/client/unstable/org.matrix.msc4140/rooms/{roomId}/delayed_event/{eventType}/{txnId}
@@ -49,14 +49,15 @@ pub(crate) async fn unstable(
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let sticky_duration_ms = sticky.duration_ms(&rooms)?;
-    schedule(&requester, &delayed, path, (request, sticky_duration_ms), Form::Unstable).await
+    schedule(&requester, &delayed, path, request, sticky_duration_ms, Form::Unstable).await
 }
 
 async fn schedule(
     requester: &Requester,
     delayed: &DelayedEvents,
     (room_id, event_type, txn_id): (RoomId, String, String),
-    (request, sticky_duration_ms): (Request, Option<u64>),
+    request: Request,
+    sticky_duration_ms: Option<u64>,
     form: Form,
 ) -> Result<JsonBody<Response>, ApiError> {
     let transaction = transaction(requester, txn_id)?;

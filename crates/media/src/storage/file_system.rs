@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::places;
 use crate::error::StorageError;
-use crate::upload::Upload;
+use crate::upload::{Upload, sync_folder};
 
 /// How many bytes are read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -88,7 +88,9 @@ impl FileSystem {
         let mut to = fs::OpenOptions::from(options).open(&incomplete).await.map_err(io_error(&incomplete))?;
         tokio::io::copy(&mut from, &mut to).await.map_err(io_error(&incomplete))?;
         to.sync_all().await.map_err(io_error(&incomplete))?;
-        fs::rename(&incomplete, &target).await.map_err(io_error(&target))
+        fs::rename(&incomplete, &target).await.map_err(io_error(&target))?;
+        // Before the queue forgets it.
+        sync_folder(target.parent()).await.map_err(io_error(&target))
     }
 
     /// Appends a file to `upload`. Returns false if there is none.

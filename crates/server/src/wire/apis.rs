@@ -14,7 +14,7 @@ use super::rooms::RoomServices;
 
 impl From<&Engine> for plexus_api_client::Services {
     fn from(engine: &Engine) -> Self {
-        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, media, shared, delayed, search, .. } = engine;
+        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, media, shared, tasks, search, .. } = engine;
         Self {
             config: Arc::clone(&foundation.config),
             clock: foundation.clock.clone(),
@@ -58,9 +58,9 @@ impl From<&Engine> for plexus_api_client::Services {
             rate_limits: Arc::clone(&shared.rate_limits),
             local_echo_order: Arc::clone(&shared.local_echo_order),
             client_events: Arc::clone(&shared.client_events),
-            delayed_events: delayed.events.clone(),
+            delayed_events: tasks.events.clone(),
             search: search.search.clone(),
-            related_redactions: delayed.related_redactions.clone(),
+            related_redactions: tasks.related_redactions.clone(),
             registration: shared.registration.clone(),
             deactivation: shared.deactivation.clone(),
             reports: shared.reports.clone(),

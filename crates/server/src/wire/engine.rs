@@ -11,13 +11,13 @@ use plexus_service::{
 };
 use plexus_store::DbError;
 
-use super::delayed::DelayedServices;
 use super::federation::Outgoing;
 use super::followers::{DeliveryServices, E2eeServices, SyncServices};
 use super::foundation::{Foundation, Parts};
 use super::media::MediaServices;
 use super::rooms::RoomServices;
 use super::search::SearchServices;
+use super::tasks::TaskServices;
 use super::{BACKGROUND_PATIENCE, settings};
 use crate::start_error::StartError;
 
@@ -32,7 +32,7 @@ pub(super) struct Engine {
     pub(super) delivery: DeliveryServices,
     pub(super) media: MediaServices,
     pub(super) shared: SharedServices,
-    pub(super) delayed: DelayedServices,
+    pub(super) tasks: TaskServices,
     pub(super) search: SearchServices,
 }
 
@@ -78,9 +78,9 @@ impl Engine {
         let media = MediaServices::build(&foundation, &outgoing).await?;
         let shared = SharedServices::build(&foundation, &outgoing, &rooms, &accounts, &sync)?;
         let SharedServices { rate_limits, client_events, .. } = &shared;
-        let delayed = DelayedServices::build(&foundation, &rooms, &accounts, rate_limits, client_events).await?;
+        let tasks = TaskServices::build(&foundation, &rooms, &accounts, rate_limits, client_events).await?;
         let search = SearchServices::build(&foundation, &rooms);
-        Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, delayed, search })
+        Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, tasks, search })
     }
 
     /// Starts the background work.
@@ -97,7 +97,7 @@ impl Engine {
         self.delivery.start_background(background);
         self.media.start_background(background).await?;
         let handlers = self.media.task_handlers().into_iter().chain([self.search.task_handler()]);
-        self.delayed.start_background(&self.foundation, handlers).await?;
+        self.tasks.start_background(&self.foundation, handlers).await?;
         self.search.start_background(&self.foundation).await
     }
 }

@@ -53,7 +53,8 @@ impl OvertakenStates {
     /// # Errors
     /// When the database fails.
     pub async fn start(
-        (db, clock): (Database, Clock),
+        db: Database,
+        clock: Clock,
         rooms: Arc<Rooms>,
         tasks: Arc<TaskScheduler>,
         error_body: ErrorBody,

@@ -263,7 +263,7 @@ impl SearchTurn<'_> {
         let mut found: HashMap<EventNid, FoundEvent> = HashMap::new();
         for (nid, documents) in by_room {
             if let Some((room, access)) = self.open(nid, open).await? {
-                found.extend(matching(self.user, query, (&room, access), &documents).await?);
+                found.extend(matching(self.user, query, &room, access, &documents).await?);
             }
         }
         Ok(hits.iter().filter_map(|hit| found.remove(&hit.event_nid)).collect())
@@ -286,7 +286,8 @@ impl SearchTurn<'_> {
 async fn matching(
     user: &UserId,
     query: &SearchQuery,
-    (room, access): (&Arc<Room>, Access),
+    room: &Arc<Room>,
+    access: Access,
     documents: &HashMap<EventNid, i64>,
 ) -> Result<HashMap<EventNid, FoundEvent>, DbError> {
     let last = access.upto(room.view().position);

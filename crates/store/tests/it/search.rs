@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use plexus_base::Random;
 use plexus_store::full_text::{Pattern, SearchKey, index_words};
 use plexus_store::repo::search_documents::{Document, Query, find, has_any, put, remove, remove_of_room, remove_some};
 use plexus_store::repo::search_progress;
@@ -151,82 +150,4 @@ async fn what_is_queued_waits_only_while_the_index_is_kept() {
         db.write(|tx| search_progress::set_position(tx, 10)).await.unwrap();
         assert_eq!(db.read(search_progress::position).await.unwrap(), None);
     }
-}
-
-/// Sizes and times at the number of messages in `SEARCH_MESSAGES`.
-#[tokio::test]
-#[ignore = "measures"]
-async fn figures() {
-    let count: i64 = std::env::var("SEARCH_MESSAGES").ok().and_then(|count| count.parse().ok()).unwrap_or(100_000);
-    for db in databases() {
-        let random = Random::seeded(1);
-        let (mut put_s, mut cut_s) = (0.0, 0.0);
-        for from in (1..=count).step_by(200) {
-            #[expect(clippy::disallowed_methods, reason = "real time is measured")]
-            let start = std::time::Instant::now();
-            let documents: Vec<Document> =
-                (from..from + 200).map(|nid| document(nid, room(&random), 3_000 * nid, &message(&random))).collect();
-            cut_s += start.elapsed().as_secs_f64();
-            #[expect(clippy::disallowed_methods, reason = "real time is measured")]
-            let start = std::time::Instant::now();
-            db.write(move |tx| put(tx, &documents, u64::MAX / 4)).await.unwrap();
-            put_s += start.elapsed().as_secs_f64();
-        }
-        println!("{:?}: {count} messages", db.backend());
-        println!("  cut {:.1} us, stored {:.1} us a message", 1e6 * cut_s / count as f64, 1e6 * put_s / count as f64);
-        let all: Vec<RoomNid> = (0..500).collect();
-        for (name, rooms) in [("all", &all[..]), ("ten", &all[..10]), ("one small", &all[300..301])] {
-            let words: Vec<String> = [1, 6, 30, 1_000, 30_000].map(word).to_vec();
-            let terms = words.iter().map(String::as_str).chain(["e", "et", "eta", "天", "天地"]);
-            for term in terms {
-                let mut times = Vec::new();
-                let mut found = 0;
-                for _ in 0..9 {
-                    let terms = Pattern::parse(term).unwrap().index_terms();
-                    let query = Query { terms, rooms: rooms.to_vec(), keys: vec![], before: i64::MAX, limit: 500 };
-                    #[expect(clippy::disallowed_methods, reason = "real time is measured")]
-                    let start = std::time::Instant::now();
-                    found = db.read(move |tx| find(tx, &query)).await.unwrap().len();
-                    times.push(start.elapsed().as_secs_f64() * 1e3);
-                }
-                times.sort_by(f64::total_cmp);
-                println!("  {name} rooms, {term}: {found} found in {:.2} ms (at most {:.2})", times[4], times[8]);
-            }
-        }
-        let stats = maintenance::stats(db.place().options()).unwrap();
-        let of_search: Vec<_> = stats.iter().filter(|table| table.table.starts_with("search_")).collect();
-        let bytes: u64 = of_search.iter().map(|table| table.bytes).sum();
-        println!("  {} bytes a message: {of_search:?}", bytes as f64 / count as f64);
-        db.close().await;
-    }
-}
-
-/// A room, of 500; some have most of the messages.
-fn room(random: &Random) -> RoomNid {
-    let spread = random.below(500) * random.below(500) / 500;
-    i64::try_from(spread).unwrap()
-}
-
-/// The word number n: three to nine letters.
-fn word(number: u64) -> String {
-    const LETTERS: [char; 16] = ['e', 't', 'a', 'o', 'i', 'n', 's', 'h', 'r', 'd', 'l', 'u', 'c', 'm', 'w', 'f'];
-    let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (0..3 + mixed % 7).map(|at| LETTERS[usize::try_from(mixed >> (8 + 4 * at) & 15).unwrap()]).collect()
-}
-
-/// A message of about nine words; as in a language, the word number n is used about 1/n as often as the first.
-fn message(random: &Random) -> String {
-    let words = 1 + random.below(17);
-    let mut text = String::new();
-    for _ in 0..words {
-        let exponent = random.below(10_826) as f64 / 1_000.0;
-        text.push_str(&word(exponent.exp() as u64));
-        text.push(' ');
-    }
-    if random.below(20) == 0 {
-        for _ in 0..10 {
-            text.push(char::from_u32(0x5929 + random.below(300) as u32).unwrap_or('天'));
-        }
-    }
-    text
 }

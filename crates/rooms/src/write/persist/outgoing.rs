@@ -54,14 +54,14 @@ fn server_of_removed(pdu: &Pdu) -> Option<String> {
     (away && user != *pdu.sender()).then(|| user.server_name().to_owned())
 }
 
-/// Returns the rows of all of this server's sticky events in a room, for the server of a user who joins it now, if
-/// that was
-/// not in the room before (MSC4354).
+/// Returns the rows of all of this server's sticky events in a room, for the server of a user who joins now, if that
+/// server was not in the room `before` (MSC4354).
 pub(super) fn outgoing_to_new_server(
     tx: &mut Tx<'_>,
     memory: &EngineMemory,
     room_nid: RoomNid,
-    (user, before): (&UserId, &CurrentState),
+    user: &UserId,
+    before: &CurrentState,
 ) -> Result<Vec<Outgoing>, DbError> {
     if memory.sticky.is_empty() || before.servers.contains(user.server_name()) {
         return Ok(Vec::new());

@@ -16,7 +16,8 @@ pub(super) fn sticky_event(
     memory: &EngineMemory,
     room: &Room,
     event: &PendingEvent,
-    (position, now_ms): (Option<Position>, u64),
+    position: Option<Position>,
+    now_ms: u64,
     lookups: &mut Lookups<'_>,
 ) -> Result<Option<StickyEvent>, DbError> {
     if !memory.sticky.is_enabled() || event.redacted_by.is_some() {

@@ -296,7 +296,7 @@ impl Rows {
             self.outgoing.extend(outgoing);
             self.graph.add_relation(tx, lookups, room_nid, event, Some(position))?;
         }
-        self.sticky.extend(sticky_event(tx, memory, &append.room, event, (position, self.now_ms), lookups)?);
+        self.sticky.extend(sticky_event(tx, memory, &append.room, event, position, self.now_ms, lookups)?);
         if memory.expiring_stored.is_some() && event.in_timeline && event.redacted_by.is_none() {
             self.expiring.extend(expiry_task::task(&append.room, event.nid, pdu));
         }
@@ -350,7 +350,7 @@ impl Rows {
             };
             if kind == Membership::Join && !is_local && !was_joined {
                 let before = self.current.get(&room_nid).map_or_else(|| room.view().current.clone(), Arc::clone);
-                self.outgoing.extend(outgoing_to_new_server(tx, memory, room_nid, (&user, &before))?);
+                self.outgoing.extend(outgoing_to_new_server(tx, memory, room_nid, &user, &before)?);
             }
             tx.announce(Change::Membership { user, membership: row, was_joined });
         }

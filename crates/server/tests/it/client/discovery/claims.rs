@@ -8,7 +8,7 @@ use plexus_testkit::TestPlace;
 use plexus_testkit::server::{TestServer, TestUser};
 use serde_json::{Value, json};
 
-use crate::client::{create, join, say};
+use crate::client::{CLIENT, create, join, room_path, say};
 
 /// Turns on what is off by default.
 const EVERYTHING: &str = "
@@ -16,6 +16,7 @@ max_event_delay_duration: 1h
 login_via_existing_session: {enabled: true}
 encryption_enabled_by_default_for_room_type: all
 forget_rooms_on_leave: true
+room_list_publication_rules: [{action: allow}]
 matrix_rtc: {transports: [{type: livekit, livekit_service_url: 'https://rtc.example'}]}
 experimental_features:
   {msc4354_enabled: true, msc4143_enabled: true, msc4155_enabled: true, msc3391_enabled: true, msc4388_mode: open,
@@ -24,28 +25,40 @@ include_profile_updates_in_sync: true
 admin_contact: 'mailto:admin@test.example'
 ";
 
-/// A request of Alice's that succeeds, and the JSON pointer of a member of its answer.
+/// A request of Alice's, and what its answer shows: something that it would not show without what is claimed.
 struct Proof {
     method: Method,
     path: &'static str,
     body: &'static str,
-    shows: &'static str,
+    shows: Shows,
 }
 
-const fn get(path: &'static str, shows: &'static str) -> Proof {
-    Proof { method: Method::GET, path, body: "", shows }
+/// What an answer shows.
+enum Shows {
+    /// Success, and a member of the body, by its JSON pointer.
+    Member(&'static str),
+    /// A refusal that only the feature makes.
+    Refusal(u16, &'static str),
 }
 
-const fn post(path: &'static str, body: &'static str, shows: &'static str) -> Proof {
-    Proof { method: Method::POST, path, body, shows }
+const fn get(path: &'static str, member: &'static str) -> Proof {
+    Proof { method: Method::GET, path, body: "", shows: Shows::Member(member) }
 }
 
-const fn put(path: &'static str, body: &'static str, shows: &'static str) -> Proof {
-    Proof { method: Method::PUT, path, body, shows }
+const fn post(path: &'static str, body: &'static str, member: &'static str) -> Proof {
+    Proof { method: Method::POST, path, body, shows: Shows::Member(member) }
 }
 
-/// The versions of the specification, each with something that came with it. `v1.5`, `v1.9` and `v1.17` brought
-/// nothing that a request could show.
+const fn put(path: &'static str, body: &'static str, member: &'static str) -> Proof {
+    Proof { method: Method::PUT, path, body, shows: Shows::Member(member) }
+}
+
+const fn refused(method: Method, path: &'static str, body: &'static str, status: u16, errcode: &'static str) -> Proof {
+    Proof { method, path, body, shows: Shows::Refusal(status, errcode) }
+}
+
+/// The versions of the specification, each with something that came with it. `v1.5`, `v1.9`, `v1.12`
+/// and `v1.17` brought nothing that a request to one server could show.
 const VERSIONS: [(&str, Option<Proof>); 27] = [
     ("r0.0.1", Some(get("/_matrix/client/r0/login", "/flows"))),
     ("r0.1.0", Some(get("/_matrix/client/r0/publicRooms", "/chunk"))),
@@ -73,7 +86,7 @@ const VERSIONS: [(&str, Option<Proof>); 27] = [
     ("v1.9", None),
     ("v1.10", Some(get("/.well-known/matrix/support", "/contacts"))),
     ("v1.11", Some(get("/_matrix/client/v1/media/config", "/m.upload.size"))),
-    ("v1.12", Some(post("/_matrix/client/v3/join/{room}?via=test.example", "{}", "/room_id"))),
+    ("v1.12", None),
     ("v1.13", Some(post("/_matrix/client/v3/rooms/{room}/report", r#"{"reason":"a"}"#, ""))),
     ("v1.14", Some(post("/_matrix/client/v3/users/{bob}/report", r#"{"reason":"a"}"#, ""))),
     ("v1.15", Some(get("/_matrix/client/v1/room_summary/{room}", "/num_joined_members"))),
@@ -106,12 +119,18 @@ const FEATURES: [(&str, Proof); 29] = [
     ("org.matrix.msc2285.stable", post("/_matrix/client/v3/rooms/{room}/receipt/m.read.private/{event}", "{}", "")),
     (
         "org.matrix.msc3827.stable",
-        post("/_matrix/client/v3/publicRooms", r#"{"filter":{"room_types":["m.space"]}}"#, "/chunk"),
+        post("/_matrix/client/v3/publicRooms", r#"{"filter":{"room_types":["m.space"]}}"#, "/chunk/0/room_type"),
     ),
     ("org.matrix.msc3440.stable", get("/_matrix/client/v1/rooms/{room}/relations/{event}/m.thread", "/chunk")),
     (
         "org.matrix.msc3771",
-        post("/_matrix/client/v3/rooms/{room}/receipt/m.read/{event}", r#"{"thread_id":"main"}"#, ""),
+        refused(
+            Method::POST,
+            "/_matrix/client/v3/rooms/{room}/receipt/m.read/{event}",
+            r#"{"thread_id":""}"#,
+            400,
+            "M_INVALID_PARAM",
+        ),
     ),
     ("org.matrix.msc3916.stable", get("/_matrix/client/v1/media/config", "/m.upload.size")),
     (
@@ -132,26 +151,36 @@ const FEATURES: [(&str, Proof); 29] = [
     ),
     ("uk.tcpip.msc4133.stable", put("/_matrix/client/v3/profile/{alice}/org.example", r#"{"org.example":1}"#, "")),
     ("org.matrix.msc4143", get("/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", "/rtc_transports/0")),
-    // A client sets it, and is shown it; what it does is tested with invites.
+    // Carol blocks Alice by it.
     (
         "org.matrix.msc4155",
-        put("/_matrix/client/v3/user/{alice}/account_data/org.matrix.msc4155.invite_permission_config", "{}", ""),
+        refused(
+            Method::POST,
+            "/_matrix/client/v3/rooms/{room}/invite",
+            r#"{"user_id":"{carol}"}"#,
+            403,
+            "M_INVITE_BLOCKED",
+        ),
     ),
+    // Dave blocks everybody.
     (
         "org.matrix.msc4380.stable",
-        put("/_matrix/client/v3/user/{alice}/account_data/m.invite_permission_config", "{}", ""),
+        refused(
+            Method::POST,
+            "/_matrix/client/v3/rooms/{room}/invite",
+            r#"{"user_id":"{dave}"}"#,
+            403,
+            "M_INVITE_BLOCKED",
+        ),
     ),
-    (
-        "org.matrix.msc4354",
-        put("/_matrix/client/v3/rooms/{room}/send/m.a/3?org.matrix.msc4354.sticky_duration_ms=1", "{}", "/event_id"),
-    ),
+    ("org.matrix.msc4354", get("/_matrix/client/v3/sync", "/rooms/join/{room}/msc4354_sticky/events/0")),
     (
         "org.matrix.msc3391",
         Proof {
             method: Method::DELETE,
             path: "/_matrix/client/unstable/org.matrix.msc3391/user/{alice}/account_data/m.a",
             body: "",
-            shows: "",
+            shows: Shows::Member(""),
         },
     ),
     ("io.element.msc4388", get("/_matrix/client/unstable/io.element.msc4388/rendezvous", "/create_available")),
@@ -172,10 +201,13 @@ const FEATURES: [(&str, Proof); 29] = [
         ),
     ),
     ("io.element.e2ee_forced.public", get("/_matrix/client/v3/rooms/{room}/state/m.room.encryption/", "/algorithm")),
-    ("io.element.e2ee_forced.private", get("/_matrix/client/v3/rooms/{room}/state/m.room.encryption/", "/algorithm")),
+    (
+        "io.element.e2ee_forced.private",
+        get("/_matrix/client/v3/rooms/{private}/state/m.room.encryption/", "/algorithm"),
+    ),
     (
         "io.element.e2ee_forced.trusted_private",
-        get("/_matrix/client/v3/rooms/{room}/state/m.room.encryption/", "/algorithm"),
+        get("/_matrix/client/v3/rooms/{trusted}/state/m.room.encryption/", "/algorithm"),
     ),
     (
         "org.matrix.msc3981",
@@ -189,13 +221,14 @@ const FEATURES: [(&str, Proof); 29] = [
         "com.beeper.msc4169",
         put("/_matrix/client/v3/rooms/{room}/send/m.room.redaction/6", r#"{"redacts":"$unknown"}"#, "/event_id"),
     ),
-    // What it does is tested with redactions.
     (
         "org.matrix.msc3912",
-        put(
+        refused(
+            Method::PUT,
             "/_matrix/client/v3/rooms/{room}/redact/{event}/7",
-            r#"{"org.matrix.msc3912.with_relations":["*"]}"#,
-            "/event_id",
+            r#"{"org.matrix.msc3912.with_relations":"no list"}"#,
+            400,
+            "M_INVALID_PARAM",
         ),
     ),
 ];
@@ -249,7 +282,10 @@ const CAPABILITIES: [(&str, Option<Proof>); 10] = [
             "/login_token",
         )),
     ),
-    ("m.forget_forced_upon_leave", Some(get("/_matrix/client/v3/joined_rooms", "/joined_rooms"))),
+    (
+        "m.forget_forced_upon_leave",
+        Some(refused(Method::GET, "/_matrix/client/v3/rooms/{left}/messages?dir=b", "", 403, "M_FORBIDDEN")),
+    ),
     ("m.profile_fields", Some(put("/_matrix/client/v3/profile/{alice}/org.field", r#"{"org.field":1}"#, ""))),
     (
         "m.delayed_events",
@@ -275,6 +311,12 @@ struct Stage {
     bob: TestUser,
     room: String,
     event: String,
+    private: String,
+    trusted: String,
+    /// A room that Alice has left.
+    left: String,
+    /// The users who block Alice's invites.
+    blocking: [TestUser; 2],
 }
 
 impl Stage {
@@ -288,23 +330,56 @@ impl Stage {
         let path = format!("/_matrix/client/v3/rooms/{room}/state/m.room.topic/");
         server.put(&path, &alice.token, json!({ "topic": "New" })).await.ok();
         let event = say(&server, &alice, &room, "hello").await;
-        Self { server, alice, bob, room, event }
+        let sticky = room_path(&room, "send/m.a/sticky?org.matrix.msc4354.sticky_duration_ms=60000");
+        server.put(&sticky, &alice.token, json!({})).await.ok();
+        let space = json!({ "visibility": "public", "creation_content": { "type": "m.space" } });
+        create(&server, &alice, space).await;
+        let private = create(&server, &alice, json!({ "preset": "private_chat" })).await;
+        let trusted = create(&server, &alice, json!({ "preset": "trusted_private_chat" })).await;
+        let left = create(&server, &alice, json!({})).await;
+        server.post(&room_path(&left, "leave"), &alice.token, json!({})).await.ok();
+        let blocking = [server.register("carol").await, server.register("dave").await];
+        let permissions = [
+            ("org.matrix.msc4155.invite_permission_config", json!({ "blocked_users": [alice.id] })),
+            ("m.invite_permission_config", json!({ "default_action": "block" })),
+        ];
+        for (user, (event_type, permissions)) in blocking.iter().zip(permissions) {
+            let path = format!("{CLIENT}/user/{}/account_data/{event_type}", user.id);
+            server.put(&path, &user.token, permissions).await.ok();
+        }
+        Self { server, alice, bob, room, event, private, trusted, left, blocking }
     }
 
     fn filled(&self, text: &str) -> String {
-        let names =
-            [("{room}", &self.room), ("{event}", &self.event), ("{alice}", &self.alice.id), ("{bob}", &self.bob.id)];
+        let names = [
+            ("{room}", &self.room),
+            ("{event}", &self.event),
+            ("{private}", &self.private),
+            ("{trusted}", &self.trusted),
+            ("{left}", &self.left),
+            ("{alice}", &self.alice.id),
+            ("{bob}", &self.bob.id),
+            ("{carol}", &self.blocking[0].id),
+            ("{dave}", &self.blocking[1].id),
+        ];
         names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
     async fn prove(&self, claim: &str, proof: &Proof) {
         let Proof { method, path, body, shows } = proof;
         let path = self.filled(path);
-        let body = (!body.is_empty()).then(|| serde_json::from_str::<Value>(body).expect("JSON"));
+        let body = (!body.is_empty()).then(|| serde_json::from_str::<Value>(&self.filled(body)).expect("JSON"));
         let answer = self.server.request(method.clone(), &path, Some(&self.alice.token), body).await;
-        assert_eq!(answer.status, 200, "{claim}: {method} {path}: {answer:?}");
-        let shown = answer.body.pointer(&self.filled(shows));
-        assert!(shown.is_some(), "{claim}: {method} {path} does not show {shows}: {answer:?}");
+        match shows {
+            Shows::Member(member) => {
+                assert_eq!(answer.status, 200, "{claim}: {method} {path}: {answer:?}");
+                let shown = answer.body.pointer(&self.filled(member));
+                assert!(shown.is_some(), "{claim}: {method} {path} does not show {member}: {answer:?}");
+            }
+            Shows::Refusal(status, errcode) => {
+                assert_eq!(answer.refusal(), (*status, *errcode), "{claim}: {method} {path}");
+            }
+        }
     }
 
     async fn said(&self, path: &str) -> Value {

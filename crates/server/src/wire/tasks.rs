@@ -1,4 +1,4 @@
-//! Work that is done later: scheduled tasks, and the events that they send.
+//! Scheduled tasks, and what they do.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::foundation::Foundation;
 use super::rooms::RoomServices;
 
 /// Scheduled tasks, and what they do: delayed events, redactions of related events.
-pub(super) struct DelayedServices {
+pub(super) struct TaskServices {
     pub(super) events: DelayedEvents,
     pub(super) related_redactions: RelatedRedactions,
     related_redactor: Arc<RelatedRedactor>,
@@ -27,7 +27,7 @@ pub(super) struct DelayedServices {
     expiring: Arc<ExpiringMessages>,
 }
 
-impl DelayedServices {
+impl TaskServices {
     pub(super) async fn build(
         foundation: &Foundation,
         rooms: &RoomServices,
@@ -36,8 +36,9 @@ impl DelayedServices {
         client_events: &Arc<ClientEventSender>,
     ) -> Result<Self, DbError> {
         let Foundation { config, clock, database: db, background, tasks, .. } = foundation;
-        let (watched, base) = (Arc::clone(&rooms.rooms), (db.clone(), clock.clone()));
-        let overtaken = OvertakenStates::start(base, watched, Arc::clone(tasks), error_body()).await?;
+        let watched = Arc::clone(&rooms.rooms);
+        let overtaken =
+            OvertakenStates::start(db.clone(), clock.clone(), watched, Arc::clone(tasks), error_body()).await?;
         let sender = Arc::new(DelayedEventSender::new(
             db.clone(),
             clock.clone(),
