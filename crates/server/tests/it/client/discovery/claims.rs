@@ -173,7 +173,14 @@ const FEATURES: [(&str, Proof); 29] = [
             "M_INVITE_BLOCKED",
         ),
     ),
-    ("org.matrix.msc4354", get("/_matrix/client/v3/sync", "/rooms/join/{room}/msc4354_sticky/events/0")),
+    (
+        "org.matrix.msc4354",
+        // A sticky event that is in the timeline is not repeated.
+        get(
+            "/_matrix/client/v3/sync?filter=%7B%22room%22%3A%7B%22timeline%22%3A%7B%22limit%22%3A1%7D%7D%7D",
+            "/rooms/join/{room}/msc4354_sticky/events/0",
+        ),
+    ),
     (
         "org.matrix.msc3391",
         Proof {
@@ -332,6 +339,7 @@ impl Stage {
         let event = say(&server, &alice, &room, "hello").await;
         let sticky = room_path(&room, "send/m.a/sticky?org.matrix.msc4354.sticky_duration_ms=60000");
         server.put(&sticky, &alice.token, json!({})).await.ok();
+        say(&server, &alice, &room, "after").await;
         let space = json!({ "visibility": "public", "creation_content": { "type": "m.space" } });
         create(&server, &alice, space).await;
         let private = create(&server, &alice, json!({ "preset": "private_chat" })).await;
