@@ -151,6 +151,7 @@ fn limited(error: LimitError) -> ApiError {
         LimitError::RateLimited(limited) => limited.into(),
         LimitError::InvitesBlocked => ApiError::forbidden("This server does not accept room invites"),
         LimitError::RoomBlocked => ApiError::forbidden(error.to_string()),
+        LimitError::RoomPurged => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", error.to_string()),
         LimitError::InviteBlocked => {
             ApiError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "You are not permitted to invite this user")
         }

@@ -171,6 +171,7 @@ pub fn limit_error(error: LimitError) -> ApiError {
         LimitError::RateLimited(limited) => limited.into(),
         LimitError::InvitesBlocked => ApiError::forbidden("Invites have been disabled on this server"),
         LimitError::RoomBlocked => ApiError::forbidden(error.to_string()),
+        LimitError::RoomPurged => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", error.to_string()),
         LimitError::InviteBlocked => {
             ApiError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "You are not permitted to invite this user")
         }

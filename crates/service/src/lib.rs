@@ -22,6 +22,7 @@
 //! | `remote_room_summaries` | [`RemoteRoomSummaries`]: rooms that this server is not in |
 //! | [`rendezvous`] | sessions by which two devices exchange messages |
 //! | `reports` | [`Reports`]: what users report to administrators |
+//! | `room_purge` | [`ForgottenRooms`], [`RoomPurge`]: deleting rooms that everybody here has left and forgotten |
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
 //! | [`search`] | finding messages, and their index |
 //! | [`tasks`] | scheduled tasks: work that is done later, also after a restart |
@@ -50,6 +51,7 @@ mod remote_public_rooms;
 mod remote_room_summaries;
 pub mod rendezvous;
 mod reports;
+mod room_purge;
 mod room_resolver;
 pub mod search;
 pub mod tasks;
@@ -73,6 +75,7 @@ pub use remote_profiles::{RemoteProfileError, remote_profile};
 pub use remote_public_rooms::remote_public_rooms;
 pub use remote_room_summaries::{RemoteRoom, RemoteRoomSummaries, RemoteSummary, RequestBudget};
 pub use reports::{NewReport, ReportError, Reported, Reports};
+pub use room_purge::{ForgottenRooms, RoomPurge};
 pub use room_resolver::{ResolveError, ResolvedRoom, RoomResolver};
 pub use timeline_page::{TimelinePage, TimelineRange, TimelineReader};
 pub use unused_devices::UnusedDevices;

@@ -45,6 +45,7 @@ pub mod remote_devices;
 pub mod remote_media;
 pub mod reports;
 pub mod room_overviews;
+pub mod room_purges;
 pub mod rooms;
 pub mod scheduled_tasks;
 pub mod search_documents;

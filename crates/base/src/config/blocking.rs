@@ -51,8 +51,8 @@ options! {
         /// For how long after sending an event its sender may redact it; for ever when null. Old events can
         /// always be redacted.
         later redaction_allowed_period: Option<Duration>,
-        /// How long after all its local users forgot a room it is deleted; never when null. Rooms are not deleted yet.
-        later forgotten_room_retention_period: Option<Duration>,
+        /// How long after all its local users forgot a room it is deleted, give or take a day; never when null.
+        acts forgotten_room_retention_period: Option<Duration>,
         /// How long addresses of users are kept; for ever when null.
         later user_ips_max_age: Option<Duration> = Some(Duration::from_secs(28 * 86_400)),
         /// Whether a request to validate an address hides whether an account has it.

@@ -36,6 +36,9 @@ pub enum LimitError {
     /// An administrator has blocked the room.
     #[error("This room has been blocked on this server")]
     RoomBlocked,
+    /// The room is being deleted, as nobody here was in it.
+    #[error("This room is being deleted from this server; it can be entered again soon")]
+    RoomPurged,
     /// The invited user does not accept invites, or none by the sender.
     #[error("the user does not accept this invite")]
     InviteBlocked,

@@ -253,8 +253,14 @@ impl Rooms {
     /// When the database fails.
     pub async fn entry_refusal(&self, id: &RoomId) -> Result<Option<LimitError>, DbError> {
         let key = id.clone();
-        let blocked_by = self.db.read(move |tx| repo::blocked_rooms::blocked_by(tx, key.as_str())).await?;
-        Ok(blocked_by.map(|_| LimitError::RoomBlocked))
+        let read = self.db.read(move |tx| {
+            if repo::blocked_rooms::blocked_by(tx, key.as_str())?.is_some() {
+                return Ok(Some(LimitError::RoomBlocked));
+            }
+            let purge = repo::room_purges::get(tx, key.as_str())?;
+            Ok::<_, DbError>(purge.map(|_| LimitError::RoomPurged))
+        });
+        read.await
     }
 
     /// Returns the ids of rooms, in the order of their numbers, without loading the rooms.

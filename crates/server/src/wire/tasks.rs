@@ -9,7 +9,8 @@ use plexus_service::delayed_events::{
 };
 use plexus_service::tasks::{TaskHandler, TaskRunner};
 use plexus_service::{
-    ClientEventSender, DelayedEvents, ExpiringMessages, RateLimits, RelatedRedactions, RelatedRedactor, UnusedDevices,
+    ClientEventSender, DelayedEvents, ExpiringMessages, ForgottenRooms, RateLimits, RelatedRedactions, RelatedRedactor,
+    RoomPurge, UnusedDevices,
 };
 use plexus_store::DbError;
 
@@ -25,6 +26,8 @@ pub(super) struct TaskServices {
     overtaken: Arc<OvertakenStates>,
     unused_devices: Arc<UnusedDevices>,
     expiring: Arc<ExpiringMessages>,
+    forgotten_rooms: Arc<ForgottenRooms>,
+    room_purge: Arc<RoomPurge>,
 }
 
 impl TaskServices {
@@ -67,6 +70,9 @@ impl TaskServices {
             accounts.devices.clone(),
             config.server.delete_stale_devices_after,
         );
+        let retention = config.blocking.forgotten_room_retention_period;
+        let forgotten_rooms = ForgottenRooms::new(db.clone(), clock.clone(), Arc::clone(tasks), retention);
+        let room_purge = RoomPurge::new(db.clone(), clock.clone(), Arc::clone(tasks), retention.is_some());
         let enabled = config.experimental.experimental_features.msc3912_enabled;
         let related_redactor = RelatedRedactor::new(db.clone(), Arc::clone(&rooms.rooms), Arc::clone(&rooms.sender));
         let expiring = ExpiringMessages::new(Arc::clone(&rooms.writer), Arc::clone(tasks));
@@ -78,6 +84,8 @@ impl TaskServices {
             overtaken,
             unused_devices: Arc::new(unused_devices),
             expiring: Arc::new(expiring),
+            forgotten_rooms: Arc::new(forgotten_rooms),
+            room_purge: Arc::new(room_purge),
         })
     }
 
@@ -89,11 +97,14 @@ impl TaskServices {
     ) -> Result<(), DbError> {
         let Foundation { clock, database, background, tasks, .. } = foundation;
         self.unused_devices.schedule().await?;
-        let own: [Arc<dyn TaskHandler>; 4] = [
+        self.forgotten_rooms.schedule().await?;
+        let own: [Arc<dyn TaskHandler>; 6] = [
             Arc::<DelayedEventSender>::clone(&self.sender),
             Arc::<UnusedDevices>::clone(&self.unused_devices),
             Arc::<RelatedRedactor>::clone(&self.related_redactor),
             Arc::<ExpiringMessages>::clone(&self.expiring),
+            Arc::<ForgottenRooms>::clone(&self.forgotten_rooms),
+            Arc::<RoomPurge>::clone(&self.room_purge),
         ];
         let handlers = own.into_iter().chain(others);
         let runner = TaskRunner::new(database.clone(), clock.clone(), Arc::clone(tasks), handlers);

@@ -226,9 +226,18 @@ impl Page {
         let Self { changes, rooms, .. } = self;
         tx.for_each("SELECT room_nid, revision FROM rooms WHERE room_nid = ANY($1)", &[&Any(&changed)], |row| {
             let (room, revision) = (row.get(0)?, row.get(1)?);
-            let (position, redacts) = rooms.get(&room).copied().unwrap_or_default();
+            let (position, redacts) = rooms.remove(&room).unwrap_or_default();
             changes.push(Change::Room { room, revision, position, redacts, object: HandedOver::default() });
             Ok(())
-        })
+        })?;
+        // What is left was deleted: after any revision.
+        changes.extend(std::mem::take(rooms).into_iter().map(|(room, (position, redacts))| Change::Room {
+            room,
+            revision: i64::MAX,
+            position,
+            redacts,
+            object: HandedOver::default(),
+        }));
+        Ok(())
     }
 }

@@ -1,9 +1,15 @@
 //! `POST /rooms/{room_id}/forget`.
 
+use std::time::Duration;
+
+use plexus_base::Clock;
+use plexus_store::maintenance;
 use plexus_testkit::server::{TestServer, TestUser};
+use plexus_testkit::{BigRoom, places};
 use serde_json::{Value, json};
 
-use crate::client::{CLIENT, join, next_batch, sync, two_in_a_room};
+use crate::admin::register_admin;
+use crate::client::{CLIENT, join, next_batch, public_room, room_path, say, sync, two_in_a_room};
 
 const INITIAL: &str = "&filter={%22room%22:{%22include_leave%22:true}}";
 
@@ -54,7 +60,7 @@ async fn a_room_forgotten_on_one_device_is_left_on_the_others() {
 
 #[tokio::test]
 async fn rooms_are_forgotten_on_leave() {
-    for place in plexus_testkit::places() {
+    for place in places() {
         let mut server = TestServer::on(place).config("forget_rooms_on_leave: true").start().await;
         let (alice, bob, room) = two_in_a_room(&server).await;
         let other = server.log_in("bob").await;
@@ -77,5 +83,100 @@ async fn rooms_are_forgotten_on_leave() {
         server.restart().await;
         let initial = sync(&server, &other, None, INITIAL).await;
         assert_eq!(initial["rooms"]["leave"].get(&room), None, "{initial}");
+    }
+}
+
+/// Advances the clock until a room has been deleted since it said `since_ms`.
+async fn purged(server: &TestServer, admin: &str, clock: &Clock, since_ms: u64) {
+    let tasks = "/_synapse/admin/v1/scheduled_tasks?action_name=purge_room&status=complete";
+    let mut ticks = plexus_testkit::every(Duration::from_millis(20));
+    let deleted = async {
+        loop {
+            let list = server.get(tasks, admin).await.ok()["scheduled_tasks"].clone();
+            let is_deletion = |task: &Value| {
+                task["result"]["events"].is_u64() && task["timestamp_ms"].as_u64().is_some_and(|at| at > since_ms)
+            };
+            if list.as_array().into_iter().flatten().any(is_deletion) {
+                return;
+            }
+            // Ended tasks are listed for a week: not so fast that this one is missed.
+            clock.advance(Duration::from_secs(3_600));
+            ticks.tick().await;
+        }
+    };
+    plexus_testkit::within(Duration::from_secs(60), deleted).await.expect("the room is deleted");
+}
+
+async fn leave_and_forget(server: &TestServer, user: &TestUser, room: &str) {
+    for what in ["leave", "forget"] {
+        server.post(&room_path(room, what), &user.token, json!({})).await.ok();
+    }
+}
+
+const RETENTION: &str = "forgotten_room_retention_period: 2d";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forgotten_rooms_are_deleted() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let mut server = TestServer::on(place).clock(clock.clone()).config(RETENTION).start().await;
+        let admin = register_admin(&server).await;
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let kept = public_room(&server, &alice).await;
+        join(&server, &bob, &kept).await;
+        for room in [&room, &kept] {
+            let event = say(&server, &bob, room, "hello").await;
+            let report = room_path(room, &format!("report/{event}"));
+            server.post(&report, &alice.token, json!({ "reason": "rude" })).await.ok();
+            let receipt = room_path(room, &format!("receipt/m.read/{event}"));
+            server.post(&receipt, &alice.token, json!({})).await.ok();
+            let tag = format!("/_matrix/client/v3/user/{}/rooms/{room}/tags/u.work", alice.id);
+            server.put(&tag, &alice.token, json!({})).await.ok();
+            server.put(&room_path(room, &format!("redact/{event}/1")), &bob.token, json!({})).await.ok();
+        }
+        let alias = format!("/_matrix/client/v3/directory/room/%23gone:{}", server.name());
+        server.put(&alias, &alice.token, json!({ "room_id": room })).await.ok();
+        leave_and_forget(&server, &bob, &room).await;
+        leave_and_forget(&server, &bob, &kept).await;
+        leave_and_forget(&server, &alice, &room).await;
+        purged(&server, &admin, &clock, 0).await;
+        assert_eq!(server.get(&alias, &alice.token).await.refusal(), (404, "M_NOT_FOUND"));
+        assert_eq!(server.post(&room_path(&room, "join"), &bob.token, json!({})).await.status, 404);
+        say(&server, &alice, &kept, "still here").await;
+        let events = server.get(&room_path(&kept, "messages?dir=b"), &alice.token).await;
+        assert!(events.ok()["chunk"].as_array().is_some_and(|chunk| chunk.len() > 5));
+
+        let db = server.open_database().await;
+        let rooms = db.read(|tx| tx.query("SELECT room_nid FROM rooms", &[], |row| row.get::<i64>(0))).await.unwrap();
+        let [kept] = rooms.as_slice() else { panic!("one room is left: {rooms:?}") };
+        for table in maintenance::stats(server.place().options()).unwrap() {
+            let count: &str = format!("SELECT COUNT(*) FROM {} WHERE room_nid NOT IN (0, {kept})", table.table).leak();
+            // Not every table has rooms; 0 is none. The log of changes is trimmed by age.
+            if let Ok(left) = db.read(move |tx| tx.query_one(count, &[], |row| row.get::<i64>(0))).await {
+                assert!(left == 0 || matches!(&*table.table, "other_changes" | "rooms"), "{}: {left}", table.table);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_room_can_be_joined_again() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let server = TestServer::on(place).clock(clock.clone()).config(RETENTION).start().await;
+        let admin = register_admin(&server).await;
+        let alice = server.register("alice").await;
+        let host = BigRoom::new(3, 5).host(&[]).await;
+        let room = host.room.id().to_string();
+        let via = format!("/_matrix/client/v3/join/{room}?via={}", host.peer.name());
+        for _ in 0..2 {
+            let begun_ms = clock.now_ms();
+            server.post(&via, &alice.token, json!({})).await.ok();
+            say(&server, &alice, &room, "hello").await;
+            let name = server.get(&room_path(&room, "state/m.room.create"), &alice.token).await;
+            assert_eq!(name.ok()["room_version"], host.room.version().as_str());
+            leave_and_forget(&server, &alice, &room).await;
+            purged(&server, &admin, &clock, begun_ms).await;
+        }
     }
 }

@@ -1,0 +1,244 @@
+//! Deletes rooms that every user of this server has left and forgotten (`forgotten_room_retention_period`).
+//!
+//! Once a day [`ForgottenRooms`] schedules a task for each such room, which [`RoomPurge`] runs when the period is over.
+//! It closes the room first, and deletes it an hour later: by then every join that began before has ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use plexus_base::Clock;
+use plexus_protocol::json::Object;
+use plexus_store::repo::room_purges::{self, Purge};
+use plexus_store::repo::{rooms, scheduled_tasks};
+use plexus_store::{Database, DbError, RoomNid};
+
+use crate::tasks::{NewTask, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
+
+/// The kind of the tasks that look for rooms.
+const SEARCH_KIND: &str = "schedule_room_purges";
+/// The kind of the tasks that delete a room, as in Synapse.
+const PURGE_KIND: &str = "purge_room";
+/// The interval between two searches.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(86_400);
+/// The most rooms that one search finds; the next one finds others.
+const MAX_FOUND: u32 = 1_000;
+/// How long a room is closed before it is deleted.
+const SETTLING_PERIOD: Duration = Duration::from_secs(3_600);
+
+/// Finds the rooms that every user of this server has left and forgotten.
+pub struct ForgottenRooms {
+    db: Database,
+    clock: Clock,
+    tasks: Arc<TaskScheduler>,
+    retention: Option<Duration>,
+}
+
+/// Deletes rooms that nobody here is in.
+pub struct RoomPurge {
+    db: Database,
+    clock: Clock,
+    tasks: Arc<TaskScheduler>,
+    /// Whether rooms are deleted. Otherwise a deletion that has begun is ended, and no other is begun.
+    is_enabled: bool,
+}
+
+/// What is known of a room that is to be deleted.
+enum Stage {
+    /// It may be entered.
+    Open(RoomNid),
+    /// It is closed. `is_wanted`: a user of this server has entered it while it was being closed.
+    Closed { purge: Purge, is_wanted: bool },
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl ForgottenRooms {
+    /// Creates the service. Rooms are kept for `retention` after they were forgotten; for ever when it is `None`.
+    #[must_use]
+    pub fn new(db: Database, clock: Clock, tasks: Arc<TaskScheduler>, retention: Option<Duration>) -> Self {
+        Self { db, clock, tasks, retention }
+    }
+
+    /// Schedules the next search, or none if rooms are kept.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn schedule(&self) -> Result<(), DbError> {
+        if self.retention.is_none() {
+            if self.db.read(|tx| scheduled_tasks::is_any_scheduled(tx, SEARCH_KIND)).await? {
+                self.db.write(|tx| scheduled_tasks::delete_scheduled_of_kind(tx, SEARCH_KIND)).await?;
+            }
+            return Ok(());
+        }
+        let (tasks, due_ms) = (Arc::clone(&self.tasks), self.clock.now_ms() + millis(SEARCH_INTERVAL));
+        let task = NewTask { kind: SEARCH_KIND, due_ms, resource_id: None, parameters: Object::new() };
+        self.db.write(move |tx| tasks.schedule_if_none(tx, task)).await
+    }
+
+    /// Schedules the deletion of the rooms that are found; returns how many.
+    async fn search(&self) -> Result<usize, DbError> {
+        let Some(retention) = self.retention else { return Ok(0) };
+        let due_ms = self.clock.now_ms().saturating_add(millis(retention));
+        let found = self.db.read(|tx| room_purges::forgotten(tx, PURGE_KIND, MAX_FOUND)).await?;
+        let count = found.len();
+        if count > 0 {
+            let tasks = Arc::clone(&self.tasks);
+            let schedule = self.db.write(move |tx| {
+                for room_id in found {
+                    tasks.schedule(tx, purge_task(room_id, due_ms))?;
+                }
+                Ok::<_, DbError>(())
+            });
+            schedule.await?;
+        }
+        self.schedule().await?;
+        Ok(count)
+    }
+}
+
+fn purge_task(room_id: String, due_ms: u64) -> NewTask {
+    NewTask { kind: PURGE_KIND, due_ms, resource_id: Some(room_id), parameters: Object::new() }
+}
+
+impl TaskHandler for ForgottenRooms {
+    fn kind(&self) -> &'static str {
+        SEARCH_KIND
+    }
+
+    fn max_running(&self) -> u32 {
+        1
+    }
+
+    fn run(&self, _task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
+        Box::pin(async move {
+            match self.search().await {
+                Ok(found) => TaskOutcome::Complete(Some(result("found", found))),
+                Err(error) => TaskOutcome::Retry(error.to_string()),
+            }
+        })
+    }
+}
+
+fn result(name: &str, count: usize) -> Object {
+    let mut result = Object::new();
+    result.insert(name, i64::try_from(count).unwrap_or(i64::MAX));
+    result
+}
+
+impl RoomPurge {
+    /// Creates the service.
+    #[must_use]
+    pub fn new(db: Database, clock: Clock, tasks: Arc<TaskScheduler>, is_enabled: bool) -> Self {
+        Self { db, clock, tasks, is_enabled }
+    }
+
+    /// Takes the room to its next stage. Returns the result of the task; `None` when it was stopped.
+    async fn advance(&self, task: &mut RunningTask) -> Result<Option<Object>, DbError> {
+        let Some(room_id) = task.resource_id.clone() else { return Ok(Some(Object::new())) };
+        match self.stage(&room_id).await? {
+            Some(Stage::Open(room)) if self.is_enabled => self.close(room, room_id).await?,
+            Some(Stage::Open(_)) | None => {}
+            Some(Stage::Closed { purge, is_wanted: true }) => {
+                self.db.write(move |tx| room_purges::end(tx, purge.room_nid)).await?;
+            }
+            Some(Stage::Closed { purge, is_wanted: false }) => {
+                let delete_at_ms = purge.closed_ts + millis(SETTLING_PERIOD);
+                if self.clock.now_ms() >= delete_at_ms {
+                    return self.delete(task, purge.room_nid, room_id).await;
+                }
+                let tasks = Arc::clone(&self.tasks);
+                self.db.write(move |tx| tasks.schedule(tx, purge_task(room_id, delete_at_ms))).await?;
+            }
+        }
+        Ok(Some(Object::new()))
+    }
+
+    /// Returns `None` for a room that is unknown, or that somebody is in.
+    async fn stage(&self, room_id: &str) -> Result<Option<Stage>, DbError> {
+        let room_id = room_id.to_owned();
+        let read = self.db.read(move |tx| {
+            if let Some(purge) = room_purges::get(tx, &room_id)? {
+                let is_wanted = room_purges::is_wanted(tx, purge.room_nid)?;
+                return Ok(Some(Stage::Closed { purge, is_wanted }));
+            }
+            let Some((room, _)) = rooms::number_and_version(tx, &room_id)? else { return Ok(None) };
+            let is_wanted = room_purges::is_wanted(tx, room)?;
+            Ok::<_, DbError>((!is_wanted).then_some(Stage::Open(room)))
+        });
+        read.await
+    }
+
+    async fn close(&self, room: RoomNid, room_id: String) -> Result<(), DbError> {
+        let (tasks, now_ms) = (Arc::clone(&self.tasks), self.clock.now_ms());
+        let close = self.db.write(move |tx| {
+            room_purges::close(tx, room, &room_id, now_ms)?;
+            tasks.schedule(tx, purge_task(room_id, now_ms + millis(SETTLING_PERIOD)))
+        });
+        close.await.map(drop)
+    }
+
+    /// Deletes everything of the room, some hundred rows at a time.
+    async fn delete(&self, task: &mut RunningTask, room: RoomNid, room_id: String) -> Result<Option<Object>, DbError> {
+        self.db.write(move |tx| room_purges::delete_room(tx, room)).await?;
+        while self.db.write(move |tx| room_purges::delete_rows(tx, room)).await? {}
+        let mut count = 0;
+        loop {
+            let deleted = self.db.write(move |tx| room_purges::delete_events(tx, room)).await?;
+            if deleted == 0 {
+                break;
+            }
+            count += deleted;
+            if task.store_progress(result("events", count)).await?.is_err() {
+                return Ok(None);
+            }
+        }
+        self.delete_snapshots(room).await?;
+        self.delete_members(room, &room_id).await?;
+        self.db.write(move |tx| room_purges::end(tx, room)).await?;
+        tracing::info!(room = room_id, events = count, "deleted a room that everybody here had left and forgotten");
+        Ok(Some(result("events", count)))
+    }
+
+    async fn delete_snapshots(&self, room: RoomNid) -> Result<(), DbError> {
+        let mut after = 0;
+        loop {
+            let snapshots = self.db.read(move |tx| room_purges::snapshots(tx, room, after)).await?;
+            let Some(last) = snapshots.last() else { return Ok(()) };
+            after = *last;
+            self.db.write(move |tx| room_purges::delete_snapshots(tx, &snapshots)).await?;
+        }
+    }
+
+    async fn delete_members(&self, room: RoomNid, room_id: &str) -> Result<(), DbError> {
+        let mut after = 0;
+        loop {
+            let members = self.db.read(move |tx| room_purges::members(tx, room, after)).await?;
+            let Some(last) = members.last() else { return Ok(()) };
+            after = last.user_nid;
+            let room_id = room_id.to_owned();
+            self.db.write(move |tx| room_purges::delete_members(tx, room, &room_id, &members)).await?;
+        }
+    }
+}
+
+impl TaskHandler for RoomPurge {
+    fn kind(&self) -> &'static str {
+        PURGE_KIND
+    }
+
+    fn max_running(&self) -> u32 {
+        1
+    }
+
+    fn run(&self, mut task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
+        Box::pin(async move {
+            match self.advance(&mut task).await {
+                Ok(done) => TaskOutcome::Complete(done),
+                Err(error) => TaskOutcome::Retry(error.to_string()),
+            }
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! Deleting rooms that no user of this server is in, or can read, any more.
+//!
+//! A room is closed first, so that nobody enters it. Its row in `rooms` is deleted before everything else: from then on
+//! the room is unknown, and what is left of it belongs to nothing.
+
+use super::other_changes;
+use crate::change::HandedOver;
+use crate::{Any, DbError, EventNid, RoomNid, SnapshotNid, Tx, UserNid, first};
+
+/// The most rows of one table that one transaction deletes: other writes wait for it.
+const MAX_ROWS: u64 = 500;
+
+/// A room that is being deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purge {
+    pub room_nid: RoomNid,
+    /// Unix ms.
+    pub closed_ts: u64,
+}
+
+/// A user who was in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerMember {
+    pub user_nid: UserNid,
+    pub user_id: String,
+}
+
+/// Returns at most `limit` rooms that local users were in and that all of them have left and forgotten, and rooms that
+/// are closed; only rooms for which no task of a kind is unfinished. Deactivated users count as having forgotten every
+/// room that they have left.
+pub fn forgotten(tx: &mut Tx<'_>, task_kind: &str, limit: u32) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT f.room_id FROM
+             (SELECT r.room_id FROM rooms r JOIN
+                  (SELECT m.room_nid FROM memberships m JOIN user_ids i ON i.user_nid = m.user_nid
+                       JOIN users u ON u.user_id = i.user_id
+                   GROUP BY m.room_nid
+                   HAVING MIN(CASE WHEN m.membership IN (0, 4) AND (m.forgotten = 1 OR u.deactivated = 1)
+                       THEN 1 ELSE 0 END) = 1) left_by_all ON left_by_all.room_nid = r.room_nid
+              UNION SELECT room_id FROM room_purges) f
+         WHERE NOT EXISTS (SELECT 1 FROM scheduled_tasks t WHERE t.resource_id = f.room_id AND t.kind = $1
+             AND t.status IN ('scheduled', 'active'))
+         ORDER BY f.room_id LIMIT $2",
+        &[&task_kind, &limit],
+        first,
+    )
+}
+
+/// Whether a local user is in the room or invited to it, knocks on it, or has left it without forgetting it.
+pub fn is_wanted(tx: &mut Tx<'_>, room: RoomNid) -> Result<bool, DbError> {
+    let wanted: Option<i64> = tx.query_opt(
+        "SELECT 1 FROM memberships m JOIN user_ids i ON i.user_nid = m.user_nid JOIN users u ON u.user_id = i.user_id
+         WHERE m.room_nid = $1
+             AND NOT (m.membership IN (0, 4) AND (m.forgotten = 1 OR u.deactivated = 1)) LIMIT 1",
+        &[&room],
+        first,
+    )?;
+    Ok(wanted.is_some())
+}
+
+/// Closes a room.
+pub fn close(tx: &mut Tx<'_>, room: RoomNid, room_id: &str, now_ms: u64) -> Result<(), DbError> {
+    tx.execute_later(
+        "INSERT INTO room_purges (room_nid, room_id, closed_ts) VALUES ($1, $2, $3) ON CONFLICT (room_nid) DO NOTHING",
+        &[&room, &room_id, &now_ms],
+    )?;
+    Ok(())
+}
+
+/// Opens a room again, or ends its deletion.
+pub fn end(tx: &mut Tx<'_>, room: RoomNid) -> Result<(), DbError> {
+    tx.execute_later("DELETE FROM room_purges WHERE room_nid = $1", &[&room])?;
+    Ok(())
+}
+
+/// Returns the room with this id if it is closed.
+pub fn get(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<Purge>, DbError> {
+    tx.query_opt("SELECT room_nid, closed_ts FROM room_purges WHERE room_id = $1", &[&room_id], |row| {
+        Ok(Purge { room_nid: row.get(0)?, closed_ts: row.get(1)? })
+    })
+}
+
+/// Deletes the room's row, and announces that. Without effect if it is deleted.
+pub fn delete_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<(), DbError> {
+    let revision: Option<i64> =
+        tx.query_opt("DELETE FROM rooms WHERE room_nid = $1 RETURNING revision", &[&room], first)?;
+    match revision {
+        Some(revision) => other_changes::record_room(tx, room, revision + 1, true, HandedOver::default()),
+        None => Ok(()),
+    }
+}
+
+/// The tables with rows of a room that are found by the room. `$1` is the room, `$2` the number of rows.
+const ROWS: [&str; 14] = [
+    "DELETE FROM room_aliases WHERE alias IN (SELECT alias FROM room_aliases WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM staged_pdus WHERE staged_nid IN (SELECT staged_nid FROM staged_pdus WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM outgoing_events WHERE position IN
+         (SELECT position FROM outgoing_events WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM receipts WHERE room_nid = $1 AND (user_id, receipt_type, thread_id) IN
+         (SELECT user_id, receipt_type, thread_id FROM receipts WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM partial_joins WHERE room_nid IN (SELECT room_nid FROM partial_joins WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM guest_access_ended WHERE room_nid IN
+         (SELECT room_nid FROM guest_access_ended WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM timeline_gaps WHERE gap_nid IN (SELECT gap_nid FROM timeline_gaps WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM user_directory_sources WHERE room_nid = $1 AND user_nid IN
+         (SELECT user_nid FROM user_directory_sources WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM user_directory_open_rooms WHERE room_nid IN
+         (SELECT room_nid FROM user_directory_open_rooms WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM user_directory_old_rooms WHERE room_nid IN
+         (SELECT room_nid FROM user_directory_old_rooms WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM search_forgotten_rooms WHERE room_nid IN
+         (SELECT room_nid FROM search_forgotten_rooms WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM current_state WHERE room_nid = $1 AND (type_nid, state_key_nid) IN
+         (SELECT type_nid, state_key_nid FROM current_state WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM current_state_deltas WHERE room_nid = $1 AND (type_nid, state_key_nid, position) IN
+         (SELECT type_nid, state_key_nid, position FROM current_state_deltas WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM reports WHERE report_id IN (SELECT report_id FROM reports WHERE room_nid = $1 LIMIT $2)",
+];
+
+/// Deletes rows of the room other than its events, snapshots and members. Returns whether there may be more.
+pub fn delete_rows(tx: &mut Tx<'_>, room: RoomNid) -> Result<bool, DbError> {
+    let mut may_be_more = false;
+    for delete in ROWS {
+        may_be_more |= tx.execute(delete, &[&room, &MAX_ROWS])? == MAX_ROWS;
+    }
+    Ok(may_be_more)
+}
+
+/// Deletes events of the room; returns how many. None are left when it returns 0.
+pub fn delete_events(tx: &mut Tx<'_>, room: RoomNid) -> Result<usize, DbError> {
+    let events: Vec<EventNid> =
+        tx.query("SELECT event_nid FROM events WHERE room_nid = $1 LIMIT $2", &[&room, &MAX_ROWS], first)?;
+    if events.is_empty() {
+        return Ok(0);
+    }
+    for delete in [
+        "DELETE FROM uncensored_redactions WHERE event_nid = ANY($1)",
+        "DELETE FROM early_redactions WHERE redaction_nid = ANY($1)",
+        "DELETE FROM event_relations WHERE event_nid = ANY($1)",
+        "DELETE FROM event_transactions WHERE event_nid = ANY($1)",
+        "DELETE FROM sticky_events WHERE event_nid = ANY($1)",
+        "DELETE FROM backward_extremities WHERE event_nid = ANY($1)",
+        "DELETE FROM events WHERE event_nid = ANY($1)",
+    ] {
+        tx.execute_later(delete, &[&Any(&events)])?;
+    }
+    Ok(events.len())
+}
+
+/// Returns members of the room after `after`, in the order of their numbers.
+pub fn members(tx: &mut Tx<'_>, room: RoomNid, after: UserNid) -> Result<Vec<FormerMember>, DbError> {
+    tx.query(
+        "SELECT m.user_nid, i.user_id FROM memberships m JOIN user_ids i ON i.user_nid = m.user_nid
+         WHERE m.room_nid = $1 AND m.user_nid > $2 ORDER BY m.user_nid LIMIT $3",
+        &[&room, &after, &MAX_ROWS],
+        |row| Ok(FormerMember { user_nid: row.get(0)?, user_id: row.get(1)? }),
+    )
+}
+
+/// Deletes the memberships of these users, and what they stored about the room.
+pub fn delete_members(tx: &mut Tx<'_>, room: RoomNid, room_id: &str, members: &[FormerMember]) -> Result<(), DbError> {
+    let nids: Vec<UserNid> = members.iter().map(|member| member.user_nid).collect();
+    let ids: Vec<&str> = members.iter().map(|member| member.user_id.as_str()).collect();
+    tx.execute_later("DELETE FROM memberships WHERE user_nid = ANY($1) AND room_nid = $2", &[&Any(&nids), &room])?;
+    tx.execute_later("DELETE FROM unread_checkpoints WHERE user_id = ANY($1) AND room_nid = $2", &[&Any(&ids), &room])?;
+    tx.execute_later(
+        "DELETE FROM thread_subscriptions WHERE user_id = ANY($1) AND room_nid = $2",
+        &[&Any(&ids), &room],
+    )?;
+    tx.execute_later("DELETE FROM account_data WHERE user_id = ANY($1) AND room_id = $2", &[&Any(&ids), &room_id])?;
+    Ok(())
+}
+
+/// Returns state snapshots of the room after `after`, in the order of their numbers.
+pub fn snapshots(tx: &mut Tx<'_>, room: RoomNid, after: SnapshotNid) -> Result<Vec<SnapshotNid>, DbError> {
+    tx.query(
+        "SELECT snapshot_nid FROM state_snapshots WHERE room_nid = $1 AND snapshot_nid > $2
+         ORDER BY snapshot_nid LIMIT $3",
+        &[&room, &after, &MAX_ROWS],
+        first,
+    )
+}
+
+/// Deletes state snapshots.
+pub fn delete_snapshots(tx: &mut Tx<'_>, snapshots: &[SnapshotNid]) -> Result<(), DbError> {
+    tx.execute_later("DELETE FROM state_snapshots WHERE snapshot_nid = ANY($1)", &[&Any(snapshots)])?;
+    Ok(())
+}
