@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use plexus_base::Clock;
 use plexus_protocol::json::Object;
-use plexus_store::repo::room_purges::{self, Purge};
+use plexus_store::repo::room_purges::{self, Candidate, Purge};
 use plexus_store::repo::{rooms, scheduled_tasks};
 use plexus_store::{Database, DbError, RoomNid};
 
@@ -39,16 +39,20 @@ pub struct RoomPurge {
     db: Database,
     clock: Clock,
     tasks: Arc<TaskScheduler>,
-    /// Whether rooms are deleted. Otherwise a deletion that has begun is ended, and no other is begun.
+    /// Whether rooms are deleted. Otherwise only rooms of which something is deleted already are deleted.
     is_enabled: bool,
 }
 
-/// What is known of a room that is to be deleted.
+/// How far the deletion of a room is.
 enum Stage {
-    /// It may be entered.
+    /// It has not begun.
     Open(RoomNid),
-    /// It is closed. `is_wanted`: a user of this server has entered it while it was being closed.
-    Closed { purge: Purge, is_wanted: bool },
+    /// Nobody can enter the room. At this revision, no user of this server wanted it.
+    Closed { purge: Purge, revision: i64 },
+    /// A user of this server entered the room while it was being closed.
+    Wanted(RoomNid),
+    /// The room's row is deleted; other rows may be left.
+    Unknown(RoomNid),
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -78,16 +82,19 @@ impl ForgottenRooms {
         self.db.write(move |tx| tasks.schedule_if_none(tx, task)).await
     }
 
-    /// Schedules the deletion of the rooms that are found; returns how many.
+    /// Schedules the deletion of the rooms that are found; returns how many. The deletion of rooms that users have come
+    /// back to is no longer scheduled.
     async fn search(&self) -> Result<usize, DbError> {
         let Some(retention) = self.retention else { return Ok(0) };
-        let due_ms = self.clock.now_ms().saturating_add(millis(retention));
-        let found = self.db.read(|tx| room_purges::forgotten(tx, PURGE_KIND, MAX_FOUND)).await?;
+        self.unschedule_wanted().await?;
+        let now_ms = self.clock.now_ms();
+        let found = self.db.read(|tx| room_purges::candidates(tx, PURGE_KIND, MAX_FOUND)).await?;
         let count = found.len();
         if count > 0 {
             let tasks = Arc::clone(&self.tasks);
             let schedule = self.db.write(move |tx| {
-                for room_id in found {
+                for Candidate { room_id, is_closed } in found {
+                    let due_ms = if is_closed { now_ms } else { now_ms.saturating_add(millis(retention)) };
                     tasks.schedule(tx, purge_task(room_id, due_ms))?;
                 }
                 Ok::<_, DbError>(())
@@ -96,6 +103,20 @@ impl ForgottenRooms {
         }
         self.schedule().await?;
         Ok(count)
+    }
+
+    async fn unschedule_wanted(&self) -> Result<(), DbError> {
+        let wanted = self.db.read(|tx| room_purges::tasks_of_wanted(tx, PURGE_KIND, MAX_FOUND)).await?;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let unschedule = self.db.write(move |tx| {
+            for task_id in &wanted {
+                scheduled_tasks::delete_scheduled(tx, task_id)?;
+            }
+            Ok::<_, DbError>(())
+        });
+        unschedule.await
     }
 }
 
@@ -141,28 +162,40 @@ impl RoomPurge {
         match self.stage(&room_id).await? {
             Some(Stage::Open(room)) if self.is_enabled => self.close(room, room_id).await?,
             Some(Stage::Open(_)) | None => {}
-            Some(Stage::Closed { purge, is_wanted: true }) => {
-                self.db.write(move |tx| room_purges::end(tx, purge.room_nid)).await?;
-            }
-            Some(Stage::Closed { purge, is_wanted: false }) => {
-                let delete_at_ms = purge.closed_ts + millis(SETTLING_PERIOD);
-                if self.clock.now_ms() >= delete_at_ms {
-                    return self.delete(task, purge.room_nid, room_id).await;
+            Some(Stage::Closed { purge, revision }) if self.is_enabled => {
+                let now_ms = self.clock.now_ms();
+                let mut due_ms = purge.closed_ts.saturating_add(millis(SETTLING_PERIOD));
+                if now_ms >= due_ms {
+                    let room = purge.room_nid;
+                    if self.db.write(move |tx| room_purges::delete_room(tx, room, revision)).await? {
+                        return self.delete_rest(task, room, room_id).await;
+                    }
+                    // Somebody changed the room just now: look again.
+                    due_ms = now_ms.saturating_add(millis(SETTLING_PERIOD));
                 }
                 let tasks = Arc::clone(&self.tasks);
-                self.db.write(move |tx| tasks.schedule(tx, purge_task(room_id, delete_at_ms))).await?;
+                self.db.write(move |tx| tasks.schedule(tx, purge_task(room_id, due_ms))).await?;
             }
+            Some(Stage::Closed { purge: Purge { room_nid: room, .. }, .. } | Stage::Wanted(room)) => {
+                self.db.write(move |tx| room_purges::end(tx, room)).await?;
+            }
+            Some(Stage::Unknown(room)) => return self.delete_rest(task, room, room_id).await,
         }
         Ok(Some(Object::new()))
     }
 
-    /// Returns `None` for a room that is unknown, or that somebody is in.
+    /// Returns `None` for a room that is unknown, or that a user of this server wants and that is not closed.
     async fn stage(&self, room_id: &str) -> Result<Option<Stage>, DbError> {
         let room_id = room_id.to_owned();
         let read = self.db.read(move |tx| {
             if let Some(purge) = room_purges::get(tx, &room_id)? {
+                // First: a user who enters after this moves the revision.
+                let Some(revision) = room_purges::revision(tx, purge.room_nid)? else {
+                    return Ok(Some(Stage::Unknown(purge.room_nid)));
+                };
                 let is_wanted = room_purges::is_wanted(tx, purge.room_nid)?;
-                return Ok(Some(Stage::Closed { purge, is_wanted }));
+                let closed = if is_wanted { Stage::Wanted(purge.room_nid) } else { Stage::Closed { purge, revision } };
+                return Ok(Some(closed));
             }
             let Some((room, _)) = rooms::number_and_version(tx, &room_id)? else { return Ok(None) };
             let is_wanted = room_purges::is_wanted(tx, room)?;
@@ -180,10 +213,17 @@ impl RoomPurge {
         close.await.map(drop)
     }
 
-    /// Deletes everything of the room, some hundred rows at a time.
-    async fn delete(&self, task: &mut RunningTask, room: RoomNid, room_id: String) -> Result<Option<Object>, DbError> {
-        self.db.write(move |tx| room_purges::delete_room(tx, room)).await?;
+    /// Deletes everything else of a room whose row is deleted, some hundred rows at a time. Events come last: all that
+    /// was stored of the room meanwhile goes with them.
+    async fn delete_rest(
+        &self,
+        task: &mut RunningTask,
+        room: RoomNid,
+        room_id: String,
+    ) -> Result<Option<Object>, DbError> {
         while self.db.write(move |tx| room_purges::delete_rows(tx, room)).await? {}
+        self.delete_snapshots(room).await?;
+        self.delete_members(room, &room_id).await?;
         let mut count = 0;
         loop {
             let deleted = self.db.write(move |tx| room_purges::delete_events(tx, room)).await?;
@@ -195,8 +235,6 @@ impl RoomPurge {
                 return Ok(None);
             }
         }
-        self.delete_snapshots(room).await?;
-        self.delete_members(room, &room_id).await?;
         self.db.write(move |tx| room_purges::end(tx, room)).await?;
         tracing::info!(room = room_id, events = count, "deleted a room that everybody here had left and forgotten");
         Ok(Some(result("events", count)))

@@ -153,8 +153,11 @@ impl Rooms {
     /// # Errors
     /// When the database fails, or the room cannot be read.
     pub async fn get(&self, id: &RoomId) -> Result<Option<Arc<Room>>, DbError> {
-        if let Some(nid) = self.memory.rooms.nid_of(id) {
-            return self.get_nid(nid).await;
+        // A room that was deleted may have come back with another number.
+        if let Some(nid) = self.memory.rooms.nid_of(id)
+            && let Some(room) = self.get_nid(nid).await?
+        {
+            return Ok(Some(room));
         }
         let key = id.clone();
         let nid = self.db.read(move |tx| repo::rooms::by_id(tx, key.as_str())).await?.map(|row| row.room_nid);

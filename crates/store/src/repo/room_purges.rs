@@ -3,7 +3,7 @@
 //! A room is closed first, so that nobody enters it. Its row in `rooms` is deleted before everything else: from then on
 //! the room is unknown, and what is left of it belongs to nothing.
 
-use super::other_changes;
+use super::{other_changes, search_documents, search_progress};
 use crate::change::HandedOver;
 use crate::{Any, DbError, EventNid, RoomNid, SnapshotNid, Tx, UserNid, first};
 
@@ -25,22 +25,47 @@ pub struct FormerMember {
     pub user_id: String,
 }
 
+/// A room to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    pub room_id: String,
+    /// Whether its deletion has begun.
+    pub is_closed: bool,
+}
+
 /// Returns at most `limit` rooms that local users were in and that all of them have left and forgotten, and rooms that
 /// are closed; only rooms for which no task of a kind is unfinished. Deactivated users count as having forgotten every
 /// room that they have left.
-pub fn forgotten(tx: &mut Tx<'_>, task_kind: &str, limit: u32) -> Result<Vec<String>, DbError> {
+pub fn candidates(tx: &mut Tx<'_>, task_kind: &str, limit: u32) -> Result<Vec<Candidate>, DbError> {
+    // CROSS: SQLite begins with this server's users.
     tx.query(
-        "SELECT f.room_id FROM
-             (SELECT r.room_id FROM rooms r JOIN
-                  (SELECT m.room_nid FROM memberships m JOIN user_ids i ON i.user_nid = m.user_nid
-                       JOIN users u ON u.user_id = i.user_id
+        "SELECT f.room_id, MAX(f.is_closed) FROM
+             (SELECT r.room_id AS room_id, 0 AS is_closed FROM rooms r JOIN
+                  (SELECT m.room_nid FROM users u CROSS JOIN user_ids i CROSS JOIN memberships m
+                   WHERE i.user_id = u.user_id AND m.user_nid = i.user_nid
                    GROUP BY m.room_nid
                    HAVING MIN(CASE WHEN m.membership IN (0, 4) AND (m.forgotten = 1 OR u.deactivated = 1)
                        THEN 1 ELSE 0 END) = 1) left_by_all ON left_by_all.room_nid = r.room_nid
-              UNION SELECT room_id FROM room_purges) f
+              UNION ALL SELECT room_id, 1 FROM room_purges) f
          WHERE NOT EXISTS (SELECT 1 FROM scheduled_tasks t WHERE t.resource_id = f.room_id AND t.kind = $1
              AND t.status IN ('scheduled', 'active'))
-         ORDER BY f.room_id LIMIT $2",
+         GROUP BY f.room_id ORDER BY f.room_id LIMIT $2",
+        &[&task_kind, &limit],
+        |row| Ok(Candidate { room_id: row.get(0)?, is_closed: row.get(1)? }),
+    )
+}
+
+/// Returns the ids of at most `limit` scheduled tasks of a kind about rooms that a local user wants (see [`is_wanted`])
+/// and that are not closed.
+pub fn tasks_of_wanted(tx: &mut Tx<'_>, task_kind: &str, limit: u32) -> Result<Vec<String>, DbError> {
+    tx.query(
+        "SELECT t.task_id FROM scheduled_tasks t
+         WHERE t.kind = $1 AND t.status = 'scheduled' AND t.resource_id NOT IN (SELECT room_id FROM room_purges)
+             AND t.resource_id IN
+                 (SELECT r.room_id FROM users u CROSS JOIN user_ids i CROSS JOIN memberships m CROSS JOIN rooms r
+                  WHERE i.user_id = u.user_id AND m.user_nid = i.user_nid AND r.room_nid = m.room_nid
+                      AND NOT (m.membership IN (0, 4) AND (m.forgotten = 1 OR u.deactivated = 1)))
+         LIMIT $2",
         &[&task_kind, &limit],
         first,
     )
@@ -48,9 +73,10 @@ pub fn forgotten(tx: &mut Tx<'_>, task_kind: &str, limit: u32) -> Result<Vec<Str
 
 /// Whether a local user is in the room or invited to it, knocks on it, or has left it without forgetting it.
 pub fn is_wanted(tx: &mut Tx<'_>, room: RoomNid) -> Result<bool, DbError> {
+    // CROSS: SQLite begins with this server's users. Of a room's members there is no index.
     let wanted: Option<i64> = tx.query_opt(
-        "SELECT 1 FROM memberships m JOIN user_ids i ON i.user_nid = m.user_nid JOIN users u ON u.user_id = i.user_id
-         WHERE m.room_nid = $1
+        "SELECT 1 FROM users u CROSS JOIN user_ids i CROSS JOIN memberships m
+         WHERE i.user_id = u.user_id AND m.user_nid = i.user_nid AND m.room_nid = $1
              AND NOT (m.membership IN (0, 4) AND (m.forgotten = 1 OR u.deactivated = 1)) LIMIT 1",
         &[&room],
         first,
@@ -80,14 +106,19 @@ pub fn get(tx: &mut Tx<'_>, room_id: &str) -> Result<Option<Purge>, DbError> {
     })
 }
 
-/// Deletes the room's row, and announces that. Without effect if it is deleted.
-pub fn delete_room(tx: &mut Tx<'_>, room: RoomNid) -> Result<(), DbError> {
-    let revision: Option<i64> =
-        tx.query_opt("DELETE FROM rooms WHERE room_nid = $1 RETURNING revision", &[&room], first)?;
-    match revision {
-        Some(revision) => other_changes::record_room(tx, room, revision + 1, true, HandedOver::default()),
-        None => Ok(()),
+/// Returns the revision of a room; `None` if its row is deleted.
+pub fn revision(tx: &mut Tx<'_>, room: RoomNid) -> Result<Option<i64>, DbError> {
+    tx.query_opt("SELECT revision FROM rooms WHERE room_nid = $1", &[&room], first)
+}
+
+/// Deletes the room's row, and announces that. Returns `false`, and changes nothing, if the room has changed since
+/// `revision`.
+pub fn delete_room(tx: &mut Tx<'_>, room: RoomNid, revision: i64) -> Result<bool, DbError> {
+    let deleted = tx.execute("DELETE FROM rooms WHERE room_nid = $1 AND revision = $2", &[&room, &revision])?;
+    if deleted == 1 {
+        other_changes::record_room(tx, room, revision + 1, true, HandedOver::default())?;
     }
+    Ok(deleted == 1)
 }
 
 /// The tables with rows of a room that are found by the room. `$1` is the room, `$2` the number of rows.
@@ -133,6 +164,8 @@ pub fn delete_events(tx: &mut Tx<'_>, room: RoomNid) -> Result<usize, DbError> {
     if events.is_empty() {
         return Ok(0);
     }
+    search_documents::remove(tx, &events)?;
+    search_progress::unqueue(tx, &events)?;
     for delete in [
         "DELETE FROM uncensored_redactions WHERE event_nid = ANY($1)",
         "DELETE FROM early_redactions WHERE redaction_nid = ANY($1)",

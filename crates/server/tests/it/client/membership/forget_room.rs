@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use plexus_base::Clock;
 use plexus_store::maintenance;
+use plexus_store::repo::room_purges;
 use plexus_testkit::server::{TestServer, TestUser};
 use plexus_testkit::{BigRoom, places};
 use serde_json::{Value, json};
@@ -146,16 +147,122 @@ async fn forgotten_rooms_are_deleted() {
         let events = server.get(&room_path(&kept, "messages?dir=b"), &alice.token).await;
         assert!(events.ok()["chunk"].as_array().is_some_and(|chunk| chunk.len() > 5));
 
-        let db = server.open_database().await;
-        let rooms = db.read(|tx| tx.query("SELECT room_nid FROM rooms", &[], |row| row.get::<i64>(0))).await.unwrap();
-        let [kept] = rooms.as_slice() else { panic!("one room is left: {rooms:?}") };
-        for table in maintenance::stats(server.place().options()).unwrap() {
-            let count: &str = format!("SELECT COUNT(*) FROM {} WHERE room_nid NOT IN (0, {kept})", table.table).leak();
-            // Not every table has rooms; 0 is none. The log of changes is trimmed by age.
-            if let Ok(left) = db.read(move |tx| tx.query_one(count, &[], |row| row.get::<i64>(0))).await {
-                assert!(left == 0 || matches!(&*table.table, "other_changes" | "rooms"), "{}: {left}", table.table);
-            }
+        assert_one_room_is_left(&mut server).await;
+    }
+}
+
+/// Checks that no table has rows of other rooms than the one that is left.
+async fn assert_one_room_is_left(server: &mut TestServer) {
+    let db = server.open_database().await;
+    let rooms = db.read(|tx| tx.query("SELECT room_nid FROM rooms", &[], |row| row.get::<i64>(0))).await.unwrap();
+    let [kept] = rooms.as_slice() else { panic!("one room is left: {rooms:?}") };
+    let mut tables_with_rooms = 0;
+    for table in maintenance::stats(server.place().options()).unwrap() {
+        let count: &str = format!("SELECT COUNT(*) FROM {} WHERE room_nid NOT IN (0, {kept})", table.table).leak();
+        // Not every table has rooms; 0 is none. The log of changes is trimmed by age.
+        if let Ok(left) = db.read(move |tx| tx.query_one(count, &[], |row| row.get::<i64>(0))).await {
+            tables_with_rooms += 1;
+            assert!(left == 0 || &*table.table == "other_changes", "{}: {left}", table.table);
         }
+    }
+    assert!(tables_with_rooms > 15, "tables are found by their column: {tables_with_rooms}");
+    let unknown = "SELECT COUNT(*) FROM current_state WHERE event_nid NOT IN (SELECT event_nid FROM events)";
+    assert_eq!(db.read(|tx| tx.query_one(unknown, &[], |row| row.get::<i64>(0))).await.unwrap(), 0);
+}
+
+/// Advances the clock until the room is closed: nobody can enter it.
+async fn closed(server: &TestServer, user: &TestUser, room: &str, clock: &Clock) {
+    let mut ticks = plexus_testkit::every(Duration::from_millis(50));
+    let knock = format!("/_matrix/client/v3/knock/{room}");
+    let closing = async {
+        while server.post(&knock, &user.token, json!({})).await.status != 503 {
+            clock.advance(Duration::from_secs(1_200));
+            ticks.tick().await;
+        }
+    };
+    plexus_testkit::within(Duration::from_secs(60), closing).await.expect("the room is closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_deletion_is_resumed() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let mut server = TestServer::on(place).clock(clock.clone()).config(RETENTION).start().await;
+        let admin = register_admin(&server).await;
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let kept = public_room(&server, &alice).await;
+        let carol = server.register("carol").await;
+        for user in [&alice, &bob] {
+            leave_and_forget(&server, user, &room).await;
+        }
+        closed(&server, &carol, &room, &clock).await;
+        let join = server.post(&room_path(&room, "join"), &carol.token, json!({})).await;
+        assert_eq!(join.refusal(), (503, "M_UNKNOWN"));
+
+        // The process ended after the first steps of the deletion.
+        let db = server.open_database().await;
+        let id = room.clone();
+        db.write(move |tx| {
+            let purge = room_purges::get(tx, &id)?.expect("the room is closed");
+            let revision = room_purges::revision(tx, purge.room_nid)?.expect("the room is there");
+            assert!(!room_purges::delete_room(tx, purge.room_nid, revision - 1)?, "the room has changed since");
+            assert!(room_purges::delete_room(tx, purge.room_nid, revision)?);
+            room_purges::delete_rows(tx, purge.room_nid).map(drop)
+        })
+        .await
+        .unwrap();
+        drop(db);
+        server.restart().await;
+        let join = server.post(&room_path(&room, "join"), &carol.token, json!({})).await;
+        assert_eq!(join.refusal(), (503, "M_UNKNOWN"));
+        purged(&server, &admin, &clock, 0).await;
+        let join = server.post(&room_path(&room, "join"), &carol.token, json!({})).await;
+        assert_eq!(join.status, 404);
+        say(&server, &alice, &kept, "still here").await;
+        assert_one_room_is_left(&mut server).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_that_a_user_came_back_to_is_kept() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let server = TestServer::on(place).clock(clock.clone()).config(RETENTION).start().await;
+        let admin = register_admin(&server).await;
+        let alice = server.register("alice").await;
+        let host = BigRoom::new(3, 5).host(&[]).await;
+        let (back, gone) = (host.room.id().to_string(), public_room(&server, &alice).await);
+        let via = format!("/_matrix/client/v3/join/{back}?via={}", host.peer.name());
+        server.post(&via, &alice.token, json!({})).await.ok();
+        let event = say(&server, &alice, &back, "hello").await;
+        for room in [&back, &gone] {
+            leave_and_forget(&server, &alice, room).await;
+        }
+        let scheduled = format!("/_synapse/admin/v1/scheduled_tasks?action_name=purge_room&resource_id={back}");
+        let count = async || {
+            let list = server.get(&scheduled, &admin).await.ok()["scheduled_tasks"].clone();
+            list.as_array().map_or(0, Vec::len)
+        };
+        let mut ticks = plexus_testkit::every(Duration::from_millis(50));
+        let found = async {
+            while count().await == 0 {
+                clock.advance(Duration::from_secs(3_600));
+                ticks.tick().await;
+            }
+        };
+        plexus_testkit::within(Duration::from_secs(60), found).await.expect("the deletion is scheduled");
+        server.post(&via, &alice.token, json!({})).await.ok();
+        let mut ticks = plexus_testkit::every(Duration::from_millis(50));
+        let removed = async {
+            while count().await > 0 {
+                clock.advance(Duration::from_secs(3_600));
+                ticks.tick().await;
+            }
+        };
+        plexus_testkit::within(Duration::from_secs(60), removed).await.expect("the deletion is no longer scheduled");
+        purged(&server, &admin, &clock, 0).await;
+        server.get(&room_path(&back, &format!("event/{event}")), &alice.token).await.ok();
+        assert_eq!(server.post(&room_path(&gone, "join"), &alice.token, json!({})).await.status, 404);
     }
 }
 
