@@ -211,7 +211,7 @@ async fn an_interrupted_deletion_is_resumed() {
         })
         .await
         .unwrap();
-        drop(db);
+        db.close().await;
         server.restart().await;
         let join = server.post(&room_path(&room, "join"), &carol.token, json!({})).await;
         assert_eq!(join.refusal(), (503, "M_UNKNOWN"));
