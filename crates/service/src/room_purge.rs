@@ -3,6 +3,8 @@
 //! Once a day [`ForgottenRooms`] schedules a task for each such room, which [`RoomPurge`] runs when the period is over.
 //! It closes the room first, and deletes it an hour later: by then every join that began before has ended.
 
+mod rows;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use plexus_store::repo::room_purges::{self, Candidate, Purge};
 use plexus_store::repo::{rooms, scheduled_tasks};
 use plexus_store::{Database, DbError, RoomNid};
 
+use self::rows::{delete_room_rows, event_count};
 use crate::tasks::{NewTask, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
 
 /// The kind of the tasks that look for rooms.
@@ -120,6 +123,12 @@ impl ForgottenRooms {
     }
 }
 
+fn room_count(found: usize) -> Object {
+    let mut result = Object::new();
+    result.insert("found", i64::try_from(found).unwrap_or(i64::MAX));
+    result
+}
+
 fn purge_task(room_id: String, due_ms: u64) -> NewTask {
     NewTask { kind: PURGE_KIND, due_ms, resource_id: Some(room_id), parameters: Object::new() }
 }
@@ -136,17 +145,11 @@ impl TaskHandler for ForgottenRooms {
     fn run(&self, _task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
         Box::pin(async move {
             match self.search().await {
-                Ok(found) => TaskOutcome::Complete(Some(result("found", found))),
+                Ok(found) => TaskOutcome::Complete(Some(room_count(found))),
                 Err(error) => TaskOutcome::Retry(error.to_string()),
             }
         })
     }
-}
-
-fn result(name: &str, count: usize) -> Object {
-    let mut result = Object::new();
-    result.insert(name, i64::try_from(count).unwrap_or(i64::MAX));
-    result
 }
 
 impl RoomPurge {
@@ -168,7 +171,7 @@ impl RoomPurge {
                 if now_ms >= due_ms {
                     let room = purge.room_nid;
                     if self.db.write(move |tx| room_purges::delete_room(tx, room, revision)).await? {
-                        return self.delete_rest(task, room, room_id).await;
+                        return self.delete_rest(task, room, &room_id).await;
                     }
                     // Somebody changed the room just now: look again.
                     due_ms = now_ms.saturating_add(millis(SETTLING_PERIOD));
@@ -179,7 +182,7 @@ impl RoomPurge {
             Some(Stage::Closed { purge: Purge { room_nid: room, .. }, .. } | Stage::Wanted(room)) => {
                 self.db.write(move |tx| room_purges::end(tx, room)).await?;
             }
-            Some(Stage::Unknown(room)) => return self.delete_rest(task, room, room_id).await,
+            Some(Stage::Unknown(room)) => return self.delete_rest(task, room, &room_id).await,
         }
         Ok(Some(Object::new()))
     }
@@ -213,52 +216,15 @@ impl RoomPurge {
         close.await.map(drop)
     }
 
-    /// Deletes everything else of a room whose row is deleted, some hundred rows at a time. Events come last: all that
-    /// was stored of the room meanwhile goes with them.
     async fn delete_rest(
         &self,
         task: &mut RunningTask,
         room: RoomNid,
-        room_id: String,
+        room_id: &str,
     ) -> Result<Option<Object>, DbError> {
-        while self.db.write(move |tx| room_purges::delete_rows(tx, room)).await? {}
-        self.delete_snapshots(room).await?;
-        self.delete_members(room, &room_id).await?;
-        let mut count = 0;
-        loop {
-            let deleted = self.db.write(move |tx| room_purges::delete_events(tx, room)).await?;
-            if deleted == 0 {
-                break;
-            }
-            count += deleted;
-            if task.store_progress(result("events", count)).await?.is_err() {
-                return Ok(None);
-            }
-        }
-        self.db.write(move |tx| room_purges::end(tx, room)).await?;
-        tracing::info!(room = room_id, events = count, "deleted a room that everybody here had left and forgotten");
-        Ok(Some(result("events", count)))
-    }
-
-    async fn delete_snapshots(&self, room: RoomNid) -> Result<(), DbError> {
-        let mut after = 0;
-        loop {
-            let snapshots = self.db.read(move |tx| room_purges::snapshots(tx, room, after)).await?;
-            let Some(last) = snapshots.last() else { return Ok(()) };
-            after = *last;
-            self.db.write(move |tx| room_purges::delete_snapshots(tx, &snapshots)).await?;
-        }
-    }
-
-    async fn delete_members(&self, room: RoomNid, room_id: &str) -> Result<(), DbError> {
-        let mut after = 0;
-        loop {
-            let members = self.db.read(move |tx| room_purges::members(tx, room, after)).await?;
-            let Some(last) = members.last() else { return Ok(()) };
-            after = last.user_nid;
-            let room_id = room_id.to_owned();
-            self.db.write(move |tx| room_purges::delete_members(tx, room, &room_id, &members)).await?;
-        }
+        let Some(events) = delete_room_rows(&self.db, task, room, room_id).await? else { return Ok(None) };
+        tracing::info!(room = room_id, events, "deleted a room that everybody here had left and forgotten");
+        Ok(Some(event_count(events)))
     }
 }
 

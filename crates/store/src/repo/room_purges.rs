@@ -5,6 +5,7 @@
 
 use super::{other_changes, search_documents, search_progress};
 use crate::change::HandedOver;
+use crate::db::ToSql;
 use crate::{Any, DbError, EventNid, RoomNid, SnapshotNid, Tx, UserNid, first};
 
 /// The most rows of one table that one transaction deletes: other writes wait for it.
@@ -121,8 +122,15 @@ pub fn delete_room(tx: &mut Tx<'_>, room: RoomNid, revision: i64) -> Result<bool
     Ok(deleted == 1)
 }
 
-/// The tables with rows of a room that are found by the room. `$1` is the room, `$2` the number of rows.
-const ROWS: [&str; 14] = [
+/// A table with rows of a room that are found by the room.
+#[derive(Debug, Clone, Copy)]
+pub struct RoomTable {
+    /// Deletes up to `$2` rows of the room `$1`.
+    delete: &'static str,
+}
+
+/// The tables with rows of a room, other than those of its events, snapshots and members.
+const ROOM_TABLES: [&str; 14] = [
     "DELETE FROM room_aliases WHERE alias IN (SELECT alias FROM room_aliases WHERE room_nid = $1 LIMIT $2)",
     "DELETE FROM staged_pdus WHERE staged_nid IN (SELECT staged_nid FROM staged_pdus WHERE room_nid = $1 LIMIT $2)",
     "DELETE FROM outgoing_events WHERE position IN
@@ -148,13 +156,14 @@ const ROWS: [&str; 14] = [
     "DELETE FROM reports WHERE report_id IN (SELECT report_id FROM reports WHERE room_nid = $1 LIMIT $2)",
 ];
 
-/// Deletes rows of the room other than its events, snapshots and members. Returns whether there may be more.
-pub fn delete_rows(tx: &mut Tx<'_>, room: RoomNid) -> Result<bool, DbError> {
-    let mut may_be_more = false;
-    for delete in ROWS {
-        may_be_more |= tx.execute(delete, &[&room, &MAX_ROWS])? == MAX_ROWS;
-    }
-    Ok(may_be_more)
+/// Returns the tables with rows of a room, other than those of its events, snapshots and members.
+pub fn room_tables() -> impl Iterator<Item = RoomTable> + Send {
+    ROOM_TABLES.into_iter().map(|delete| RoomTable { delete })
+}
+
+/// Deletes rows of a table. Returns whether there may be more.
+pub fn delete_rows(tx: &mut Tx<'_>, room: RoomNid, table: RoomTable) -> Result<bool, DbError> {
+    Ok(tx.execute(table.delete, &[&room, &MAX_ROWS])? == MAX_ROWS)
 }
 
 /// Deletes events of the room; returns how many. None are left when it returns 0.
@@ -166,16 +175,25 @@ pub fn delete_events(tx: &mut Tx<'_>, room: RoomNid) -> Result<usize, DbError> {
     }
     search_documents::remove(tx, &events)?;
     search_progress::unqueue(tx, &events)?;
+    // Of the redactions in this table there is no index: one statement reads it once.
+    let targets: Vec<(Vec<u8>, EventNid)> = tx.query(
+        "SELECT target, redaction_nid FROM early_redactions WHERE redaction_nid = ANY($1)",
+        &[&Any(&events)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    tx.insert_many_later(
+        "DELETE FROM early_redactions WHERE target = $1 AND redaction_nid = $2",
+        targets.iter().map(|(target, redaction)| [target.to_param(), redaction.to_param()]),
+    )?;
     for delete in [
-        "DELETE FROM uncensored_redactions WHERE event_nid = ANY($1)",
-        "DELETE FROM early_redactions WHERE redaction_nid = ANY($1)",
-        "DELETE FROM event_relations WHERE event_nid = ANY($1)",
-        "DELETE FROM event_transactions WHERE event_nid = ANY($1)",
-        "DELETE FROM sticky_events WHERE event_nid = ANY($1)",
-        "DELETE FROM backward_extremities WHERE event_nid = ANY($1)",
-        "DELETE FROM events WHERE event_nid = ANY($1)",
+        "DELETE FROM uncensored_redactions WHERE event_nid = $1",
+        "DELETE FROM event_relations WHERE event_nid = $1",
+        "DELETE FROM event_transactions WHERE event_nid = $1",
+        "DELETE FROM sticky_events WHERE event_nid = $1",
+        "DELETE FROM backward_extremities WHERE event_nid = $1",
+        "DELETE FROM events WHERE event_nid = $1",
     ] {
-        tx.execute_later(delete, &[&Any(&events)])?;
+        tx.insert_many_later(delete, events.iter().map(|event| [event.to_param()]))?;
     }
     Ok(events.len())
 }
@@ -192,15 +210,20 @@ pub fn members(tx: &mut Tx<'_>, room: RoomNid, after: UserNid) -> Result<Vec<For
 
 /// Deletes the memberships of these users, and what they stored about the room.
 pub fn delete_members(tx: &mut Tx<'_>, room: RoomNid, room_id: &str, members: &[FormerMember]) -> Result<(), DbError> {
-    let nids: Vec<UserNid> = members.iter().map(|member| member.user_nid).collect();
-    let ids: Vec<&str> = members.iter().map(|member| member.user_id.as_str()).collect();
-    tx.execute_later("DELETE FROM memberships WHERE user_nid = ANY($1) AND room_nid = $2", &[&Any(&nids), &room])?;
-    tx.execute_later("DELETE FROM unread_checkpoints WHERE user_id = ANY($1) AND room_nid = $2", &[&Any(&ids), &room])?;
-    tx.execute_later(
-        "DELETE FROM thread_subscriptions WHERE user_id = ANY($1) AND room_nid = $2",
-        &[&Any(&ids), &room],
+    tx.insert_many_later(
+        "DELETE FROM memberships WHERE user_nid = $1 AND room_nid = $2",
+        members.iter().map(|member| [member.user_nid.to_param(), room.to_param()]),
     )?;
-    tx.execute_later("DELETE FROM account_data WHERE user_id = ANY($1) AND room_id = $2", &[&Any(&ids), &room_id])?;
+    for delete in [
+        "DELETE FROM unread_checkpoints WHERE user_id = $1 AND room_nid = $2",
+        "DELETE FROM thread_subscriptions WHERE user_id = $1 AND room_nid = $2",
+    ] {
+        tx.insert_many_later(delete, members.iter().map(|member| [member.user_id.to_param(), room.to_param()]))?;
+    }
+    tx.insert_many_later(
+        "DELETE FROM account_data WHERE user_id = $1 AND room_id = $2",
+        members.iter().map(|member| [member.user_id.to_param(), room_id.to_param()]),
+    )?;
     Ok(())
 }
 
@@ -216,6 +239,9 @@ pub fn snapshots(tx: &mut Tx<'_>, room: RoomNid, after: SnapshotNid) -> Result<V
 
 /// Deletes state snapshots.
 pub fn delete_snapshots(tx: &mut Tx<'_>, snapshots: &[SnapshotNid]) -> Result<(), DbError> {
-    tx.execute_later("DELETE FROM state_snapshots WHERE snapshot_nid = ANY($1)", &[&Any(snapshots)])?;
+    tx.insert_many_later(
+        "DELETE FROM state_snapshots WHERE snapshot_nid = $1",
+        snapshots.iter().map(|snapshot| [snapshot.to_param()]),
+    )?;
     Ok(())
 }

@@ -14,6 +14,7 @@ mod near_time;
 mod open;
 mod outgoing;
 mod profiles;
+mod room_purges;
 mod search;
 mod staged;
 mod statements;
