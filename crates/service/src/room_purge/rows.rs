@@ -6,8 +6,8 @@ use plexus_store::{Database, DbError, RoomNid};
 
 use crate::tasks::RunningTask;
 
-/// Deletes everything of a closed room whose row in `rooms` is deleted, and ends its purge. Returns the number of events;
-/// `None` if the task was cancelled meanwhile. Stores the progress of the task. It can be called again after an
+/// Deletes everything of a closed room whose row in `rooms` is deleted, and ends its purge. Stores the progress of the
+/// task. Returns the number of events; `None` if the task was cancelled meanwhile. It can be called again after an
 /// interruption.
 pub(super) async fn delete_room_rows(
     db: &Database,
