@@ -203,7 +203,8 @@ async fn settle(writer: &RoomWriter, room: &Arc<Room>, backfilled: BackfilledEve
     };
     let (nid, writing) = (room.nid, Arc::clone(room));
     // Held until the commit, so that no pending event is noted with the gap, which may be closed now.
-    let _settled = head_lock::settled_head(writer, room).await?;
+    let settled = head_lock::settled_head(writer, room).await?;
+    let revision = room.revision_of(settled.epoch).ok_or(PersistError::Stale)?;
     writer
         .db
         .write(move |tx| {
@@ -217,7 +218,6 @@ async fn settle(writer: &RoomWriter, room: &Arc<Room>, backfilled: BackfilledEve
                 // A gap without a free position cannot be filled.
                 let gap = Gap { is_open: is_missing && !gap.is_full(), ..gap };
                 repo::timeline_gaps::set(tx, nid, &gap)?;
-                let revision = writing.revision();
                 let object = HandedOver::new(Arc::new(MovedGap { room: writing, gap }));
                 repo::rooms::touch(tx, nid, revision, false, object)?;
             }
@@ -290,6 +290,7 @@ async fn write_past(
     let ended = head.current.guests_can_join && !current.guests_can_join && !current.local_joined.is_empty();
     let guest_access_ended = ended.then(|| room.view().position);
     let (now_ms, writing, next) = (writer.clock.now_ms(), Arc::clone(room), Arc::clone(&current));
+    let revision = room.revision_of(head.epoch).ok_or(PersistError::Stale)?;
     let texts = writer
         .db
         .write(move |tx| {
@@ -302,7 +303,6 @@ async fn write_past(
             if let Some(position) = guest_access_ended {
                 repo::guest_access::ended(tx, nid, position)?;
             }
-            let revision = writing.revision();
             let object = HandedOver::new(Arc::new(RedactedPast { room: writing, current: next, redactions: pending }));
             repo::rooms::touch(tx, nid, revision, true, object)?;
             Ok::<_, PersistError>(texts)

@@ -23,12 +23,12 @@ pub async fn expire(writer: &RoomWriter, room_id: &str, parameters: &Object) -> 
     let Some(nid) = parameters.get(EVENT_NID).and_then(Value::as_i64) else { return Ok(()) };
     let Ok(room_id) = room_id.try_into() else { return Ok(()) };
     let Some(room) = writer.rooms.get(&room_id).await? else { return Ok(()) };
-    let _head = head_lock::settled_head(writer, &room).await?;
+    let head = head_lock::settled_head(writer, &room).await?;
     let version = room.version;
     let found = writer.db.read(move |tx| stored_events::by_nids(tx, version, &[nid])).await?.pop();
     let Some(event) = found.filter(|event| !event.is_redacted) else { return Ok(()) };
     let json = redact::redact(&event.pdu).json().to_owned();
-    let (nid, revision) = (room.nid, room.revision());
+    let (nid, revision) = (room.nid, room.revision_of(head.epoch).ok_or(PersistError::Stale)?);
     let expired = ExpiredEvent { room: Arc::clone(&room), nid: event.nid };
     writer
         .db

@@ -90,7 +90,8 @@ async fn finish(
     full: bool,
 ) -> Result<(), PersistError> {
     // Held until the commit, so that no event of the room is pending.
-    let _head = head_lock::settled_head(writer, room).await?;
+    let head = head_lock::settled_head(writer, room).await?;
+    let expected_revision = room.revision_of(head.epoch).ok_or(PersistError::Stale)?;
     let view = room.view();
     if incomplete_join(&view).is_none_or(|now| now.event_nid != join.event_nid) {
         return Ok(());
@@ -106,7 +107,8 @@ async fn finish(
         join.servers.iter().for_each(|server| current.servers.add_claimed(server));
     }
     let (room, join) = (Arc::clone(room), join.clone());
-    let finish = Finish { room, view, current: Arc::new(current), join, keys: added.keys, full };
+    let current = Arc::new(current);
+    let finish = Finish { room, expected_revision, view, current, join, keys: added.keys, full };
     writer.db.write(move |tx| finish.write(tx)).await
 }
 
@@ -166,6 +168,8 @@ fn add_some(
 /// The last step of completing a room's state.
 struct Finish {
     room: Arc<Room>,
+    /// The revision of `view`.
+    expected_revision: i64,
     view: Arc<RoomView>,
     current: Arc<CurrentState>,
     join: PartialJoin,
@@ -175,8 +179,7 @@ struct Finish {
 
 impl Finish {
     fn write(self, tx: &mut Tx<'_>) -> Result<(), PersistError> {
-        let Self { room, view, current, mut join, keys, full } = self;
-        let expected_revision = room.revision();
+        let Self { room, expected_revision, view, current, mut join, keys, full } = self;
         repo::rooms::advance(
             tx,
             &[Advance {
@@ -225,3 +228,98 @@ impl CompletedState {
 
 /// Memberships of other servers' users in a room whose state is being completed.
 pub(crate) struct OlderMemberships(pub(crate) Vec<(UserId, RoomMembership)>);
+
+#[cfg(test)]
+mod tests {
+    use plexus_base::Clock;
+    use plexus_protocol::id::RoomId;
+    use plexus_protocol::rules::RoomVersion;
+    use plexus_store::Database;
+    use plexus_store::repo::rooms::RoomRow;
+    use plexus_store::repo::state_snapshots::SnapshotRef;
+
+    use super::*;
+    use crate::model::erased_users::ErasedUsers;
+    use crate::model::event_cache::EventCache;
+    use crate::model::room::SharedMemory;
+    use crate::model::sticky_events::StickyEvents;
+
+    const NID: i64 = 7;
+    const SNAPSHOT: i64 = 2;
+
+    /// Returns a room at revision 1, whose row has no events.
+    async fn stored_room(db: &Database) -> Arc<Room> {
+        let row = RoomRow {
+            room_nid: NID,
+            room_id: "!room:localhost".to_owned(),
+            room_version: "11".to_owned(),
+            revision: 1,
+            extremities: Vec::new(),
+            depth: 0,
+            snapshot_nid: SNAPSHOT,
+            position: 0,
+            published: false,
+        };
+        let created = db.write(move |tx| {
+            let mut snapshots = state_snapshots::Writer::with(Arc::new(state_snapshots::Recent::new(0)));
+            snapshots.add(tx, NID, SnapshotRef::EMPTY, SnapshotRef::extensible(SNAPSHOT), [])?;
+            snapshots.finish(tx)?;
+            repo::rooms::create(tx, &row)
+        });
+        created.await.unwrap();
+        let events = Arc::new(EventCache::new(1 << 20));
+        let redactions = events.redactions();
+        let (erased, sticky) = (ErasedUsers::default(), StickyEvents::new(false, Clock::manual(0)));
+        let identity = (NID, RoomId::try_from("!room:localhost").unwrap(), RoomVersion::V11);
+        let view = RoomView::empty(RoomVersion::V11);
+        Arc::new(Room::new(db.clone(), SharedMemory { events, erased, sticky }, identity, (1, redactions), view))
+    }
+
+    /// Returns the last step of completing the state of a room as it is in memory.
+    fn finish(room: &Arc<Room>) -> Finish {
+        let join = PartialJoin {
+            event_nid: 1,
+            snapshot_nid: SNAPSHOT,
+            joined_via: "elsewhere".to_owned(),
+            servers: Vec::new(),
+            visible_position: None,
+            full_position: None,
+        };
+        let view = room.view();
+        let current = Arc::clone(&view.current);
+        let expected_revision = room.revision_of(0).expect("the room was not read again");
+        Finish { room: Arc::clone(room), expected_revision, view, current, join, keys: Vec::new(), full: true }
+    }
+
+    #[tokio::test]
+    async fn a_commit_of_somebody_else_is_not_overwritten() {
+        for database in plexus_testkit::databases() {
+            let db = database.db();
+            let room = stored_room(&db).await;
+            let finish = finish(&room);
+            // Another process writes, and the room is read again, before the transaction begins.
+            let touched = db.write(|tx| repo::rooms::touch(tx, NID, 1, false, HandedOver::default()));
+            touched.await.unwrap();
+            room.epoch.fetch_add(1, Ordering::Release);
+            room.replace(2, RoomView::empty(RoomVersion::V11));
+            let result = db.write(move |tx| finish.write(tx)).await;
+            assert!(matches!(result, Err(PersistError::Stale)), "{result:?}");
+            let row = db.read(|tx| repo::rooms::by_nid(tx, NID)).await.unwrap().unwrap();
+            assert_eq!(row.revision, 2);
+            // A head from before is void.
+            assert_eq!((room.revision_of(0), room.revision_of(1)), (None, Some(2)));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_state_is_completed_where_nobody_else_writes() {
+        for database in plexus_testkit::databases() {
+            let db = database.db();
+            let room = stored_room(&db).await;
+            let finish = finish(&room);
+            db.write(move |tx| finish.write(tx)).await.unwrap();
+            let row = db.read(|tx| repo::rooms::by_nid(tx, NID)).await.unwrap().unwrap();
+            assert_eq!(row.revision, 2);
+        }
+    }
+}

@@ -94,7 +94,7 @@ pub(super) fn batch(
     set_open_rooms(tx, appends, &rows.current)?;
     // First, so that events built on an outdated room are stale, even if another writer has built an identical event on
     // it.
-    let mut moves = moves(appends, &positions);
+    let mut moves = moves(appends, &positions)?;
     let room_moves = moves.values().map(Moved::room_move).collect();
     create_rooms(tx, appends, &mut moves)?;
     repo::rooms::advance(tx, &moves.into_values().map(|moved| moved.advance).collect::<Vec<_>>())?;
@@ -207,7 +207,13 @@ impl Moved {
 }
 
 /// Returns the changes to the rows of the rooms.
-fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMap<RoomNid, Moved> {
+///
+/// # Errors
+/// If a room has been read again since its events were built.
+fn moves(
+    appends: &[Arc<Append>],
+    positions: &[Vec<Option<Position>>],
+) -> Result<HashMap<RoomNid, Moved>, PersistError> {
     let mut moves: HashMap<RoomNid, Moved> = HashMap::new();
     for (append, positions) in appends.iter().zip(positions) {
         let Some(last) = append.events.last() else { continue };
@@ -219,7 +225,7 @@ fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMa
         let before = moves.get(&append.room.nid);
         let advance = Advance {
             room_nid: append.room.nid,
-            expected_revision: append.room.revision(),
+            expected_revision: append.room.revision_of(append.epoch).ok_or(PersistError::Stale)?,
             extremities: last.tip.extremities.iter().map(|extremity| extremity.nid).collect(),
             depth: i64::try_from(last.tip.depth).unwrap_or(i64::MAX),
             snapshot_nid: last.tip.snapshot.nid,
@@ -229,7 +235,7 @@ fn moves(appends: &[Arc<Append>], positions: &[Vec<Option<Position>>]) -> HashMa
         let redacts = redacts || before.is_some_and(|before| before.redacts);
         moves.insert(append.room.nid, Moved { advance, newest, redacts });
     }
-    moves
+    Ok(moves)
 }
 
 /// Writes the rows of new rooms, as the batch leaves them.
