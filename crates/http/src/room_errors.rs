@@ -10,7 +10,7 @@ use plexus_service::{ClientEventError, MemberEventError, RemoteProfileError, Rep
 
 use crate::ApiError;
 use crate::auth::{locked, suspended};
-use crate::federation::federation_error;
+use crate::federation::{self, federation_error};
 
 /// Returns the client's error for an event that was not sent.
 pub fn send_error(error: SendError) -> ApiError {
@@ -178,25 +178,18 @@ pub fn limit_error(error: LimitError) -> ApiError {
     }
 }
 
-/// Returns the client's error for a change of membership in which another server did not take part. That server's
-/// refusal is passed on.
+/// Returns the client's error for a change of membership in which another server did not take part. What that server
+/// says about the room or the user is passed on.
 pub fn remote_error(error: &PeerError) -> ApiError {
-    let status = error.status().and_then(|status| StatusCode::from_u16(status).ok());
-    match (error, status.filter(StatusCode::is_client_error)) {
-        (PeerError::Refused { errcode: Some(errcode), error: message, .. }, Some(status)) => {
-            let message = message.clone().unwrap_or_default();
-            ApiError::new(status, errcode.clone(), message)
-        }
-        (PeerError::NotAllowed(_), _) => ApiError::forbidden(error.to_string()),
-        (error, _) => {
-            tracing::info!("{error}");
-            ApiError::new(
-                StatusCode::BAD_GATEWAY,
-                "M_UNKNOWN",
-                "The other server could not be reached or did not answer as it should",
-            )
-        }
+    if let Some(refusal) = federation::refusal(error) {
+        return refusal;
     }
+    if let PeerError::NotAllowed(_) = error {
+        return ApiError::forbidden(error.to_string());
+    }
+    tracing::info!("{error}");
+    let text = "The other server could not be reached or did not answer as it should";
+    ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text)
 }
 
 impl From<ReportError> for ApiError {

@@ -18,6 +18,7 @@ mod membership;
 mod nul;
 mod outgoing;
 mod redactions;
+mod refusals;
 mod stored;
 mod strange;
 mod templates;
@@ -35,6 +36,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use futures_util::future::join_all;
 use http::StatusCode;
 use parking_lot::Mutex;
 use plexus_protocol::event::sign::SigningKey;
@@ -101,8 +103,9 @@ struct Stage {
 }
 
 impl Stage {
-    async fn new(version: &str) -> Self {
-        Self::on(TestPlace::sqlite(), version, "").await
+    /// One on each database.
+    async fn on_each(version: &str) -> Vec<Self> {
+        join_all(plexus_testkit::places().into_iter().map(|place| Self::on(place, version, ""))).await
     }
 
     async fn on(place: TestPlace, version: &str, config: &str) -> Self {
