@@ -6,7 +6,7 @@ mod origin_queues;
 mod room_queues;
 mod staged;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use plexus_net::Gates;
@@ -166,7 +166,12 @@ impl Inbox {
         let (result, checked) = self.check(origin, pdus).await?;
         let response = serde_json::to_string(&result).unwrap_or_else(|_| "{}".to_owned());
         let mut staged = Vec::with_capacity(checked.len());
+        let mut seen = HashSet::new();
         for Checked { room, pdu } in checked {
+            // The same event may be in a transaction twice.
+            if !seen.insert(pdu.event_id().clone()) {
+                continue;
+            }
             match &room {
                 RoomOfPdu::Readable(room) if room.view().is_out_of_band() => self.end_invite(room, &pdu).await?,
                 _ => staged.push(Checked { room, pdu }),
