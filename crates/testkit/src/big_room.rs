@@ -98,6 +98,8 @@ pub struct Ways {
     pub only_version_1: bool,
     /// The event nearest to any time, for a lying server.
     pub nearest: Option<Value>,
+    /// Whether there is no response to `timestamp_to_event`.
+    pub never_sends_nearest: bool,
     /// Whether `state` and `state_ids` are refused for the joins of other servers' users.
     pub refuses_state_at_joins: bool,
     /// Whether `backfill` and `get_missing_events` are refused.
@@ -129,6 +131,7 @@ impl Default for Ways {
             refuses_state: false,
             only_version_1: false,
             nearest: None,
+            never_sends_nearest: false,
             refuses_state_at_joins: false,
             refuses_history: false,
             never_sends_history: false,

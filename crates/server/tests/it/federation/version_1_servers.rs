@@ -1,11 +1,13 @@
 //! Rooms joined through a server that knows only version 1 of `send_join` and `send_leave`, and their history, which
 //! only other servers have.
 
+use std::time::Duration;
+
 use plexus_testkit::server::{Answer, TestServer, TestUser};
-use plexus_testkit::{BigRoom, RoomHost};
+use plexus_testkit::{BigRoom, RoomHost, within};
 use serde_json::{Value, json};
 
-use crate::client::room_path;
+use crate::client::{room_path, say};
 use crate::federation::{json_of, path};
 
 async fn enter(server: &TestServer, alice: &TestUser, host: &RoomHost) {
@@ -100,4 +102,30 @@ async fn the_event_nearest_to_a_time_before_this_server_came() {
         near(&server, &alice, room, 4_000_000_000_000, "b").await.ok();
         assert_eq!(asked(&host), so_far);
     }
+}
+
+/// How long the search for an event may take, with every server and every page.
+const LONGEST_SEARCH: Duration = Duration::from_secs(20 + 10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_never_says_what_is_nearest_is_not_waited_for() {
+    let places = plexus_testkit::places().into_iter();
+    futures_util::future::join_all(places.map(async |place| {
+        let server = TestServer::on(place).start().await;
+        let host = BigRoom::new(5, 12).host(&[]).await;
+        let alice = server.register("alice").await;
+        enter(&server, &alice, &host).await;
+        let room = host.room.id().as_str();
+        host.room.set_ways(|ways| ways.never_sends_nearest = true);
+        // Before everything that is here: only the other server could know.
+        let answer = within(LONGEST_SEARCH, near(&server, &alice, room, 1, "b")).await.expect("it ends");
+        assert_eq!(answer.refusal(), (404, "M_NOT_FOUND"));
+        assert!(asked(&host) > 0);
+        // What is here is found at once, or after that wait.
+        let said = say(&server, &alice, room, "here").await;
+        let answer =
+            within(LONGEST_SEARCH, near(&server, &alice, room, 4_000_000_000_000, "b")).await.expect("it ends");
+        assert_eq!(answer.ok()["event_id"], said);
+    }))
+    .await;
 }
