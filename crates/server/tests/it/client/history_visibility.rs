@@ -13,6 +13,8 @@ const CLIENT: &str = "/_matrix/client/v3";
 
 const V1: &str = "/_matrix/client/v1";
 
+const UNSTABLE: &str = "/_matrix/client/unstable";
+
 const VISIBILITIES: [&str; 4] = ["world_readable", "shared", "invited", "joined"];
 
 /// How many parts each room's history has. Between them the reader's membership changes.
@@ -222,12 +224,15 @@ impl<'s> Scene<'s> {
             asked.push(room_path(&self.room, &format!("messages?dir=f&limit=100&from={token}&to={FAR}")));
             asked.push(format!("{V1}/rooms/{}/threads?from={token}", self.room));
             asked.push(format!("{V1}/rooms/{}/threads?include=participated&from={token}", self.room));
+            asked.push(format!("{CLIENT}/events?timeout=0&from={token}&room_id={}", self.room));
         }
+        asked.push(room_path(&self.room, "initialSync?limit=100"));
         asked.push(room_path(&self.room, "messages?dir=b&limit=100"));
         asked.push(room_path(&self.room, "messages?dir=f&limit=100"));
         asked.push(format!("{V1}/rooms/{}/threads", self.room));
         for written in &self.written {
             asked.push(room_path(&self.room, &format!("event/{}", written.event_id)));
+            asked.push(format!("{CLIENT}/events/{}", written.event_id));
         }
         for anchor in &self.anchors {
             asked.push(room_path(&self.room, &format!("context/{anchor}?limit=100")));
@@ -350,8 +355,62 @@ async fn syncs(server: &TestServer, reader: &TestUser, since: &[String]) -> Vec<
             answers.push((question, answer));
         }
     }
-    answers.push(("notifications".into(), server.get(&format!("{CLIENT}/notifications"), &reader.token).await));
+    for question in ["notifications", "initialSync?limit=100", "initialSync?limit=100&archived=true"] {
+        answers.push((question.to_owned(), server.get(&format!("{CLIENT}/{question}"), &reader.token).await));
+    }
+    for token in since {
+        let question = format!("{CLIENT}/events?timeout=0&from={token}");
+        answers.push((question.clone(), server.get(&question, &reader.token).await));
+    }
     answers
+}
+
+/// Searches for every kind of message, each with what surrounds the results.
+async fn searches(server: &TestServer, reader: &TestUser) -> Vec<(String, Answer)> {
+    let mut answers = Vec::new();
+    for term in ["plain", "edit", "reply", "reference", "reason", "victim"] {
+        for order in ["recent", "rank"] {
+            let body = json!({ "search_categories": { "room_events": {
+                "search_term": term, "order_by": order, "include_state": true, "filter": { "limit": 100 },
+                "event_context": { "before_limit": 20, "after_limit": 20, "include_profile": true },
+            } } });
+            let answer = server.post(&format!("{CLIENT}/search"), &reader.token, body).await;
+            answers.push((format!("search for {term}"), answer));
+        }
+    }
+    answers
+}
+
+/// Sliding syncs of all rooms: of lists, and of subscriptions to rooms that the reader may not be in.
+async fn sliding_syncs(server: &TestServer, reader: &TestUser, rooms: &[&Scene<'_>]) -> Vec<(String, Answer)> {
+    let path = format!("{UNSTABLE}/org.matrix.simplified_msc3575/sync?timeout=0");
+    let settings = json!({ "timeline_limit": 100, "required_state": [["*", "*"]] });
+    let mut list = settings.clone();
+    list["ranges"] = json!([[0, 99]]);
+    let subscriptions: serde_json::Map<String, Value> =
+        rooms.iter().map(|scene| (scene.room.clone(), settings.clone())).collect();
+    let mut answers = Vec::new();
+    for (connection, few) in [("whole", 100), ("short", 3)] {
+        list["timeline_limit"] = json!(few);
+        let mut body = json!({ "conn_id": connection, "lists": { "all": list }, "room_subscriptions": subscriptions });
+        body["extensions"] = json!({ "account_data": { "enabled": true }, "receipts": { "enabled": true } });
+        let first = server.post(&path, &reader.token, body.clone()).await;
+        // Longer timelines than at first.
+        body["lists"]["all"]["timeline_limit"] = json!(100);
+        let pos = first.ok()["pos"].as_str().unwrap().to_owned();
+        let next = server.post(&format!("{path}&pos={pos}"), &reader.token, body).await;
+        answers.extend([(format!("sliding sync {few}"), first), (format!("sliding sync {few} with pos"), next)]);
+    }
+    answers
+}
+
+/// What the reader of joined rooms is certain to find.
+fn is_not_empty(rooms: &[&Scene<'_>], question: &str, answers: &[(String, Answer)]) {
+    let texts: Vec<_> = answers.iter().map(|(_, answer)| String::from_utf8_lossy(&answer.bytes)).collect();
+    for scene in rooms.iter().filter(|scene| scene.standing.name == "joined") {
+        let last = scene.written.iter().rfind(|written| written.text.contains("-plain-")).expect("a message");
+        assert!(texts.iter().any(|text| text.contains(&last.text)), "{question}: {} is missing", last.text);
+    }
 }
 
 async fn table(server: &TestServer) {
@@ -373,7 +432,15 @@ async fn table(server: &TestServer) {
         // The tokens of the ends of phases, in the rooms in which these came first and last.
         let mut since: Vec<String> = own.iter().flat_map(|scene| scene.tokens.clone()).collect();
         since.dedup();
-        for (question, answer) in syncs(server, reader, &since).await {
+        let mut answers = syncs(server, reader, &since).await;
+        if standing.name != "guest" {
+            for answered in [searches(server, reader).await, sliding_syncs(server, reader, &own).await] {
+                is_not_empty(&own, &answered[0].0, &answered);
+                answers.extend(answered);
+            }
+        }
+        for (question, answer) in answers {
+            assert!(answer.status < 500, "{question}: {answer:?}");
             own.iter().for_each(|scene| scene.nothing_hidden_in(&question, &answer));
         }
     }))
