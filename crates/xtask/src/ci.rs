@@ -123,6 +123,7 @@ fn left_out(root: &Path, step: &str) -> Vec<&'static str> {
         ("test", !is_on_path("buildah"), "the container: install buildah"),
         ("test", env::var_os("PLEXUS_SEEDS").is_none(), "most of the simulation's seeds: set PLEXUS_SEEDS=1000"),
         ("test", !is_on_path("turnserver"), "the page on TURN: install coturn"),
+        ("test", !is_on_path("nheko") || !is_on_path("gdbus"), "nheko: install nheko, dbus and libglib2.0-bin"),
         ("fuzz", !is_on_path("c++"), "all of it: install g++"),
     ];
     all.iter().filter(|(of_step, is_left_out, _)| *of_step == step && *is_left_out).map(|(.., text)| *text).collect()

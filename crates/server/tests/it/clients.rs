@@ -1,4 +1,4 @@
-//! Real clients, unmodified: matrix-js-sdk, matrix-nio and matrix-sdk hold the conversations in `tests/clients`.
+//! Real clients, unmodified: matrix-js-sdk, matrix-nio, matrix-sdk and nheko hold the conversations in `tests/clients`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -120,6 +120,45 @@ async fn the_rust_sdk_talks_over_sliding_sync() {
                 "keys are backed up",
                 "a new device recovers the keys",
                 "leave",
+            ],
+        );
+    }
+}
+
+/// nheko, in a D-Bus session of its own, by which it says what it shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn nheko_follows_its_rooms() {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_missing = |program: &&str| !std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if let Some(missing) = ["nheko", "dbus-run-session", "gdbus", "curl", "jq"].iter().find(|name| is_missing(name)) {
+        plexus_testkit::skip("the conversation of nheko", &format!("{missing} is not installed"));
+        return;
+    }
+    for place in places() {
+        let server = TestServer::on(place).start().await;
+        let (alice, bob) = (unique_name(), unique_name());
+        let child = Command::new("dbus-run-session")
+            .arg("--")
+            .arg(scripts().join("nheko/conversation.sh"))
+            .args([server.url(), &alice, &bob])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("dbus-run-session: {error}"));
+        let output = plexus_testkit::within(PATIENCE, child.wait_with_output()).await;
+        let output = output.expect("the conversation ends").expect("the client's output is read");
+        assert_whole(
+            &output,
+            &[
+                "sync for the first time",
+                "show a room under its name",
+                "count an unread message",
+                "join a room by its alias",
+                "set a status",
+                "catch up with what came meanwhile",
+                "be removed from a room",
             ],
         );
     }
