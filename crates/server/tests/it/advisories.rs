@@ -6,6 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use http::Method;
+use plexus_http::Route;
 use plexus_testkit::{TestServer, TestUser};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -84,6 +85,51 @@ async fn pages_do_not_repeat_what_they_are_given() {
     let page = server.send(Method::POST, path, None, &headers, Bytes::from(form)).await;
     assert_eq!(page.status, 401);
     assert!(!String::from_utf8_lossy(&page.bytes).contains(script), "{page:?}");
+}
+
+fn routes() -> Vec<Route> {
+    let mut routes = plexus_api_client::routes().list().to_vec();
+    routes.extend_from_slice(plexus_api_admin::routes().list());
+    routes.extend_from_slice(plexus_api_federation::routes::open().list());
+    routes.extend_from_slice(plexus_api_federation::routes::for_servers().list());
+    routes
+}
+
+/// Whether a path has the form of a route.
+fn is_route(path: &str, route: &Route) -> bool {
+    let (mut asked, mut known) = (path.split('/'), route.path.split('/'));
+    loop {
+        match (asked.next(), known.next()) {
+            (None, None) => return true,
+            (Some(_), Some(known)) if known.starts_with("{*") => return true,
+            (Some(_), Some(known)) if known.starts_with('{') => {}
+            (Some(asked), Some(known)) if asked == known => {}
+            _ => return false,
+        }
+    }
+}
+
+/// A proxy that limits or forbids paths must not be passed by others that are served alike.
+#[tokio::test]
+async fn paths_with_parts_put_in_or_after_are_not_served() {
+    let server = TestServer::sqlite().await;
+    let routes = routes();
+    let mut tried = 0;
+    for route in &routes {
+        let parts: Vec<&str> =
+            route.path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
+        let path = parts.join("/");
+        let inserted = path.replacen("/_matrix/", "/_matrix/inserted/", 1);
+        for wrong in [inserted, format!("{path}/after/that"), format!("{path}//"), format!("/{path}")] {
+            if wrong == path || routes.iter().any(|route| is_route(&wrong, route)) {
+                continue;
+            }
+            let answer = server.request(route.method.clone(), &wrong, None, None).await;
+            assert_eq!(answer.refusal(), (404, "M_UNRECOGNIZED"), "{} {wrong}", route.method);
+            tried += 1;
+        }
+    }
+    assert!(tried > 500, "{tried}");
 }
 
 #[tokio::test]

@@ -52,6 +52,10 @@ const SIGNED: &[Lie] = &[
     ("auth events that nobody has", Fate::Hidden, |stage, event| {
         event["auth_events"] = stage.references(&[other_id(stage)]);
     }),
+    ("a message as an auth event", Fate::Hidden, |_, event| {
+        let message = event["prev_events"][0].clone();
+        event["auth_events"].as_array_mut().unwrap().push(message);
+    }),
     ("prev events that nobody has", Fate::Hidden, |stage, event| {
         event["prev_events"] = stage.references(&[other_id(stage)]);
     }),
@@ -189,22 +193,24 @@ async fn untouched(stage: &Stage) -> Vec<Value> {
 }
 
 async fn lies(version: &str) {
-    let stage = Stage::new(version).await;
-    let before = untouched(&stage).await;
-    for (name, fate, change) in SIGNED {
-        let lie = stage.lie(|event| change(&stage, event)).await;
-        tell(&stage, &lie, (name, fate)).await;
+    for stage in Stage::on_each(version).await {
+        let before = untouched(&stage).await;
+        for (name, fate, change) in SIGNED {
+            let lie = stage.lie(|event| change(&stage, event)).await;
+            tell(&stage, &lie, (name, fate)).await;
+        }
+        assert_eq!(untouched(&stage).await, before);
+        for (name, fate, change) in TAMPERED {
+            let mut lie = stage.lie(|_| {}).await;
+            change(&stage, &mut lie);
+            tell(&stage, &lie, (name, fate)).await;
+        }
+        assert_eq!(untouched(&stage).await, before);
+        let members =
+            stage.server.get(&format!("{CLIENT}/rooms/{}/joined_members", stage.room), &stage.alice.token).await;
+        assert_eq!(members.ok()["joined"].as_object().unwrap().len(), 3);
+        stage.is_usable().await;
     }
-    assert_eq!(untouched(&stage).await, before);
-    for (name, fate, change) in TAMPERED {
-        let mut lie = stage.lie(|_| {}).await;
-        change(&stage, &mut lie);
-        tell(&stage, &lie, (name, fate)).await;
-    }
-    assert_eq!(untouched(&stage).await, before);
-    let members = stage.server.get(&format!("{CLIENT}/rooms/{}/joined_members", stage.room), &stage.alice.token).await;
-    assert_eq!(members.ok()["joined"].as_object().unwrap().len(), 3);
-    stage.is_usable().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -215,69 +221,72 @@ async fn wrong_events_are_refused_or_hidden_in_a_room_of_version_11() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_at_the_greatest_depth_does_not_end_the_room() {
     for version in ["5", "11"] {
-        let stage = Stage::new(version).await;
-        for depth in [9_007_199_254_740_991_u64, 9_007_199_254_740_990] {
-            let deep = stage.lie(|event| event["depth"] = json!(depth)).await;
-            assert_eq!(
-                stage.send(std::slice::from_ref(&deep)).await.ok()["pdus"][id_of(&deep, stage.version)],
-                json!({})
-            );
-            stage.judged().await;
-            stage.is_usable().await;
+        for stage in Stage::on_each(version).await {
+            for depth in [9_007_199_254_740_991_u64, 9_007_199_254_740_990] {
+                let deep = stage.lie(|event| event["depth"] = json!(depth)).await;
+                assert_eq!(
+                    stage.send(std::slice::from_ref(&deep)).await.ok()["pdus"][id_of(&deep, stage.version)],
+                    json!({})
+                );
+                stage.judged().await;
+                stage.is_usable().await;
+            }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_of_exactly_the_largest_size_is_taken_and_one_byte_more_is_not() {
-    let stage = Stage::new("11").await;
-    let of_size = async |size: usize| {
-        let empty = stage.lie(|event| event["content"]["body"] = json!("")).await.to_string().len();
-        stage.lie(|event| event["content"]["body"] = json!("x".repeat(size - empty))).await
-    };
-    let (fits, too_large) = (of_size(65_536).await, of_size(65_537).await);
-    assert_eq!((fits.to_string().len(), too_large.to_string().len()), (65_536, 65_537));
-    let sent = stage.send(&[too_large, fits.clone()]).await;
-    assert_eq!(sent.ok()["pdus"], json!({ id_of(&fits, stage.version): {} }));
-    stage.judged().await;
-    let longest = stage.bodies().await.into_iter().map(|body| body.len()).max();
-    assert_eq!(longest, fits["content"]["body"].as_str().map(str::len));
-    stage.is_usable().await;
+    for stage in Stage::on_each("11").await {
+        let of_size = async |size: usize| {
+            let empty = stage.lie(|event| event["content"]["body"] = json!("")).await.to_string().len();
+            stage.lie(|event| event["content"]["body"] = json!("x".repeat(size - empty))).await
+        };
+        let (fits, too_large) = (of_size(65_536).await, of_size(65_537).await);
+        assert_eq!((fits.to_string().len(), too_large.to_string().len()), (65_536, 65_537));
+        let sent = stage.send(&[too_large, fits.clone()]).await;
+        assert_eq!(sent.ok()["pdus"], json!({ id_of(&fits, stage.version): {} }));
+        stage.judged().await;
+        let longest = stage.bodies().await.into_iter().map(|body| body.len()).max();
+        assert_eq!(longest, fits["content"]["body"].as_str().map(str::len));
+        stage.is_usable().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_lead_to_each_other_are_dropped() {
     // Only in the first two room versions does the sender choose an event's id.
-    let stage = Stage::new("1").await;
-    let name = stage.liar.peer.name().as_str();
-    let (one, two) = (format!("$one:{name}"), format!("$two:{name}"));
-    let lie = async |id: &str, prev: &[String], auth: &[String]| {
-        let (prev, auth) = (stage.references(prev), stage.references(auth));
-        stage
-            .lie(|event| {
-                event["event_id"] = json!(id);
-                event["prev_events"] = prev;
-                if auth != json!([]) {
-                    event["auth_events"] = auth;
-                }
-            })
-            .await
-    };
-    let itself = lie("$itself:x", &[], &[]).await;
-    assert_eq!(stage.send(&[itself]).await.ok()["pdus"].as_object().unwrap().values().count(), 1);
-    let own = format!("$own:{name}");
-    let circle = [
-        lie(&one, std::slice::from_ref(&two), &[]).await,
-        lie(&two, std::slice::from_ref(&one), &[]).await,
-        lie(&own, std::slice::from_ref(&own), &[]).await,
-        lie(&format!("$auth:{name}"), &[stage.newest().await], &[format!("$auth:{name}")]).await,
-    ];
-    let texts: Vec<&str> = circle.iter().filter_map(|event| event["content"]["body"].as_str()).collect();
-    stage.send(&circle).await.ok();
-    stage.judged().await;
-    let bodies = stage.bodies().await;
-    assert!(texts.iter().all(|text| !bodies.iter().any(|body| body == text)), "{bodies:?}");
-    stage.is_usable().await;
+    for stage in Stage::on_each("1").await {
+        let name = stage.liar.peer.name().as_str();
+        let (one, two) = (format!("$one:{name}"), format!("$two:{name}"));
+        let lie = async |id: &str, prev: &[String], auth: &[String]| {
+            let (prev, auth) = (stage.references(prev), stage.references(auth));
+            stage
+                .lie(|event| {
+                    event["event_id"] = json!(id);
+                    event["prev_events"] = prev;
+                    if auth != json!([]) {
+                        event["auth_events"] = auth;
+                    }
+                })
+                .await
+        };
+        let itself = lie("$itself:x", &[], &[]).await;
+        assert_eq!(stage.send(&[itself]).await.ok()["pdus"].as_object().unwrap().values().count(), 1);
+        let own = format!("$own:{name}");
+        let circle = [
+            lie(&one, std::slice::from_ref(&two), &[]).await,
+            lie(&two, std::slice::from_ref(&one), &[]).await,
+            lie(&own, std::slice::from_ref(&own), &[]).await,
+            lie(&format!("$auth:{name}"), &[stage.newest().await], &[format!("$auth:{name}")]).await,
+        ];
+        let texts: Vec<&str> = circle.iter().filter_map(|event| event["content"]["body"].as_str()).collect();
+        stage.send(&circle).await.ok();
+        stage.judged().await;
+        let bodies = stage.bodies().await;
+        assert!(texts.iter().all(|text| !bodies.iter().any(|body| body == text)), "{bodies:?}");
+        stage.is_usable().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,71 +318,73 @@ async fn ids_that_a_sender_chose_are_not_mistaken_for_hashes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn references_to_a_room_of_another_version_spoil_nothing() {
-    let mut stage = Stage::new("11").await;
-    let room = std::mem::replace(&mut stage.room, federation::public_room(&stage.server, &stage.alice, "1").await);
-    federation::join(&stage.server, &stage.liar.peer, &stage.room, &stage.liar.mallory).await;
-    stage.version = RoomVersion::V1;
-    let old = stage.lie(|_| {}).await;
-    let in_old = old["event_id"].as_str().unwrap().to_owned();
-    stage.send(std::slice::from_ref(&old)).await.ok();
-    stage.judged().await;
-    // A redaction in the old room of an event that will come in the other one.
-    let old_room = std::mem::replace(&mut stage.room, room);
-    stage.version = RoomVersion::V11;
-    let target = stage.lie(|_| {}).await;
-    let target_id = id_of(&target, RoomVersion::V11);
-    let room = std::mem::replace(&mut stage.room, old_room);
-    stage.version = RoomVersion::V1;
-    let early = stage.lie(|event| {
-        event["type"] = json!("m.room.redaction");
-        event["redacts"] = json!(target_id);
-    });
-    let early = early.await;
-    stage.send(&[early]).await.ok();
-    stage.judged().await;
-    stage.room = room;
-    stage.version = RoomVersion::V11;
-    for member in ["auth_events", "prev_events"] {
-        let lie = stage.lie(|event| event[member] = json!([in_old])).await;
-        stage.send(&[lie]).await.ok();
-        let lie = stage.lie(|event| event[member].as_array_mut().unwrap().push(json!(in_old))).await;
-        stage.send(&[lie]).await.ok();
+    for mut stage in Stage::on_each("11").await {
+        let room = std::mem::replace(&mut stage.room, federation::public_room(&stage.server, &stage.alice, "1").await);
+        federation::join(&stage.server, &stage.liar.peer, &stage.room, &stage.liar.mallory).await;
+        stage.version = RoomVersion::V1;
+        let old = stage.lie(|_| {}).await;
+        let in_old = old["event_id"].as_str().unwrap().to_owned();
+        stage.send(std::slice::from_ref(&old)).await.ok();
         stage.judged().await;
+        // A redaction in the old room of an event that will come in the other one.
+        let old_room = std::mem::replace(&mut stage.room, room);
+        stage.version = RoomVersion::V11;
+        let target = stage.lie(|_| {}).await;
+        let target_id = id_of(&target, RoomVersion::V11);
+        let room = std::mem::replace(&mut stage.room, old_room);
+        stage.version = RoomVersion::V1;
+        let early = stage.lie(|event| {
+            event["type"] = json!("m.room.redaction");
+            event["redacts"] = json!(target_id);
+        });
+        let early = early.await;
+        stage.send(&[early]).await.ok();
+        stage.judged().await;
+        stage.room = room;
+        stage.version = RoomVersion::V11;
+        for member in ["auth_events", "prev_events"] {
+            let lie = stage.lie(|event| event[member] = json!([in_old])).await;
+            stage.send(&[lie]).await.ok();
+            let lie = stage.lie(|event| event[member].as_array_mut().unwrap().push(json!(in_old))).await;
+            stage.send(&[lie]).await.ok();
+            stage.judged().await;
+            stage.is_usable().await;
+        }
+        stage.send(std::slice::from_ref(&target)).await.ok();
+        stage.judged().await;
+        assert!(stage.bodies().await.contains(&target["content"]["body"].as_str().unwrap().to_owned()));
         stage.is_usable().await;
     }
-    stage.send(std::slice::from_ref(&target)).await.ok();
-    stage.judged().await;
-    assert!(stage.bodies().await.contains(&target["content"]["body"].as_str().unwrap().to_owned()));
-    stage.is_usable().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn auth_events_of_another_room_allow_nothing() {
-    let stage = Stage::new("11").await;
-    // A room of the liar's liking, in which Mallory may do everything.
-    let other = create(
-        &stage.server,
-        &stage.alice,
-        json!({
-            "preset": "public_chat", "room_version": "11",
-            "power_level_content_override": { "users": { &stage.liar.mallory: 100, &stage.alice.id: 100 } },
-        }),
-    )
-    .await;
-    federation::join(&stage.server, &stage.liar.peer, &other, &stage.liar.mallory).await;
-    let there = Stage { room: other, ..stage };
-    let auth = there.template(&there.liar.mallory).await["auth_events"].clone();
-    let stage = Stage { room: federation::public_room(&there.server, &there.alice, "11").await, ..there };
-    federation::join(&stage.server, &stage.liar.peer, &stage.room, &stage.liar.mallory).await;
-    federation::join(&stage.server, &stage.honest.peer, &stage.room, &stage.honest.bob).await;
-    let lie = stage.lie(|event| {
-        event["type"] = json!("m.room.name");
-        event["state_key"] = json!("");
-        event["content"] = json!({ "name": "mine" });
-        event["auth_events"] = auth;
-    });
-    stage.send(&[lie.await]).await.ok();
-    stage.judged().await;
-    assert!(!stage.state().await.iter().any(|event| event["type"] == "m.room.name"));
-    stage.is_usable().await;
+    for stage in Stage::on_each("11").await {
+        // A room of the liar's liking, in which Mallory may do everything.
+        let other = create(
+            &stage.server,
+            &stage.alice,
+            json!({
+                "preset": "public_chat", "room_version": "11",
+                "power_level_content_override": { "users": { &stage.liar.mallory: 100, &stage.alice.id: 100 } },
+            }),
+        )
+        .await;
+        federation::join(&stage.server, &stage.liar.peer, &other, &stage.liar.mallory).await;
+        let there = Stage { room: other, ..stage };
+        let auth = there.template(&there.liar.mallory).await["auth_events"].clone();
+        let stage = Stage { room: federation::public_room(&there.server, &there.alice, "11").await, ..there };
+        federation::join(&stage.server, &stage.liar.peer, &stage.room, &stage.liar.mallory).await;
+        federation::join(&stage.server, &stage.honest.peer, &stage.room, &stage.honest.bob).await;
+        let lie = stage.lie(|event| {
+            event["type"] = json!("m.room.name");
+            event["state_key"] = json!("");
+            event["content"] = json!({ "name": "mine" });
+            event["auth_events"] = auth;
+        });
+        stage.send(&[lie.await]).await.ok();
+        stage.judged().await;
+        assert!(!stage.state().await.iter().any(|event| event["type"] == "m.room.name"));
+        stage.is_usable().await;
+    }
 }
