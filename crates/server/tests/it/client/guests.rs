@@ -123,22 +123,24 @@ async fn closed_by_bob(server: &TestServer, alice: &TestUser, away: &Away, room:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guests_do_nothing_by_state_that_they_may_not_do_otherwise() {
-    let server = TestServer::on(plexus_testkit::TestPlace::sqlite()).config("allow_guest_access: true").start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let guest = guest(&server).await;
-    let room = open_to_guests(&server, &alice).await;
-    join(&server, &guest, &room).await;
-    for membership in ["invite", "ban", "leave"] {
-        let member = room_path(&room, &format!("state/m.room.member/{}", bob.id));
-        let answer = server.put(&member, &guest.token, json!({ "membership": membership })).await;
-        assert_eq!(answer.refusal(), (403, "M_GUEST_ACCESS_FORBIDDEN"), "{membership}");
+    for place in places() {
+        let server = TestServer::on(place).config("allow_guest_access: true").start().await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let guest = guest(&server).await;
+        let room = open_to_guests(&server, &alice).await;
+        join(&server, &guest, &room).await;
+        for membership in ["invite", "ban", "leave"] {
+            let member = room_path(&room, &format!("state/m.room.member/{}", bob.id));
+            let answer = server.put(&member, &guest.token, json!({ "membership": membership })).await;
+            assert_eq!(answer.refusal(), (403, "M_GUEST_ACCESS_FORBIDDEN"), "{membership}");
+        }
+        // What is known of a room that this server is not in does not say that it is open to guests.
+        let elsewhere = "!elsewhere:else.example";
+        let answer = server.post(&room_path(elsewhere, "join?via=else.example"), &guest.token, json!({})).await;
+        assert_eq!(answer.refusal(), (403, "M_GUEST_ACCESS_FORBIDDEN"));
+        let own = room_path(&room, &format!("state/m.room.member/{}", guest.id));
+        server.put(&own, &guest.token, json!({ "membership": "leave" })).await.ok();
     }
-    // What is known of a room that this server is not in does not say that it is open to guests.
-    let elsewhere = "!elsewhere:else.example";
-    let answer = server.post(&room_path(elsewhere, "join?via=else.example"), &guest.token, json!({})).await;
-    assert_eq!(answer.refusal(), (403, "M_GUEST_ACCESS_FORBIDDEN"));
-    let own = room_path(&room, &format!("state/m.room.member/{}", guest.id));
-    server.put(&own, &guest.token, json!({ "membership": "leave" })).await.ok();
 }
 
 /// The answer to a registration by which a guest becomes a person.

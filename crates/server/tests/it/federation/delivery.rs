@@ -125,50 +125,58 @@ async fn a_server_that_talks_to_us_is_tried_at_once() {
 
 #[tokio::test]
 async fn a_server_that_was_away_for_long_gets_the_newest_event_of_each_room() {
-    let server = TestServer::on(plexus_testkit::TestPlace::sqlite()).config(IMPATIENT).start().await;
-    let (alice, away) = (server.register("alice").await, Away::start().await);
-    let (one, two) = (away.room(&server, &alice).await, away.room(&server, &alice).await);
-    away.fail(true);
-    for number in 0..210 {
-        say(&server, &alice, &one, &number.to_string()).await;
+    for place in plexus_testkit::places() {
+        let server = TestServer::on(place).config(IMPATIENT).start().await;
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        let (one, two) = (away.room(&server, &alice).await, away.room(&server, &alice).await);
+        away.fail(true);
+        for number in 0..210 {
+            say(&server, &alice, &one, &number.to_string()).await;
+        }
+        say(&server, &alice, &two, "two").await;
+        say(&server, &alice, &one, "one").await;
+        away.until(|transactions| transactions.iter().any(|it| !it.taken)).await;
+        away.fail(false);
+        let transactions = away.until(|transactions| bodies(transactions).iter().any(|body| body == "one")).await;
+        let arrived = bodies(&transactions);
+        // How much it got before it failed for good depends on when it was tried.
+        assert!(arrived.ends_with(&["two".to_owned(), "one".to_owned()]) && arrived.len() < 100, "{arrived:?}");
     }
-    say(&server, &alice, &two, "two").await;
-    say(&server, &alice, &one, "one").await;
-    away.until(|transactions| transactions.iter().any(|it| !it.taken)).await;
-    away.fail(false);
-    let transactions = away.until(|transactions| bodies(transactions).iter().any(|body| body == "one")).await;
-    let arrived = bodies(&transactions);
-    // How much it got before it failed for good depends on when it was tried.
-    assert!(arrived.ends_with(&["two".to_owned(), "one".to_owned()]) && arrived.len() < 100, "{arrived:?}");
 }
 
 #[tokio::test]
 async fn a_server_gets_the_kick_of_its_user_and_then_nothing_more() {
-    let server = TestServer::sqlite().await;
-    let (alice, away) = (server.register("alice").await, Away::start().await);
-    let (left, kept) = (away.room(&server, &alice).await, away.room(&server, &alice).await);
-    let kick = json!({ "user_id": away.bob, "reason": "out" });
-    server.post(&format!("{CLIENT}/rooms/{left}/kick"), &alice.token, kick).await.ok();
-    say(&server, &alice, &left, "secret").await;
-    say(&server, &alice, &kept, "public").await;
-    assert_eq!(away.messages(1).await, ["public"]);
-    let transactions = away.until(|_| true).await;
-    let pdus = transactions.iter().flat_map(|it| it.body["pdus"].as_array().unwrap());
-    let members: Vec<_> = pdus.filter(|pdu| pdu["type"] == "m.room.member").collect();
-    assert_eq!(members.len(), 1);
-    assert_eq!((&members[0]["state_key"], &members[0]["content"]["membership"]), (&json!(away.bob), &json!("leave")));
+    for server in TestServer::on_each().await {
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        let (left, kept) = (away.room(&server, &alice).await, away.room(&server, &alice).await);
+        let kick = json!({ "user_id": away.bob, "reason": "out" });
+        server.post(&format!("{CLIENT}/rooms/{left}/kick"), &alice.token, kick).await.ok();
+        say(&server, &alice, &left, "secret").await;
+        say(&server, &alice, &kept, "public").await;
+        assert_eq!(away.messages(1).await, ["public"]);
+        let transactions = away.until(|_| true).await;
+        let pdus = transactions.iter().flat_map(|it| it.body["pdus"].as_array().unwrap());
+        let members: Vec<_> = pdus.filter(|pdu| pdu["type"] == "m.room.member").collect();
+        assert_eq!(members.len(), 1);
+        assert_eq!(
+            (&members[0]["state_key"], &members[0]["content"]["membership"]),
+            (&json!(away.bob), &json!("leave"))
+        );
+    }
 }
 
 #[tokio::test]
 async fn a_whitelist_keeps_events_from_others() {
     let away = Away::start().await;
     let whitelist = format!("federation_domain_whitelist: ['{}']", away.peer.name());
-    let mut server = TestServer::on(plexus_testkit::TestPlace::sqlite()).config(&whitelist).start().await;
-    let alice = server.register("alice").await;
-    let room = away.room(&server, &alice).await;
-    let other = Away::start().await;
-    assert_eq!(other.send(&server, "1", Vec::new(), Vec::new()).await.refusal().0, 403);
-    say(&server, &alice, &room, "hello").await;
-    assert_eq!(away.messages(1).await, ["hello"]);
-    server.stop().await;
+    for place in plexus_testkit::places() {
+        let mut server = TestServer::on(place).config(&whitelist).start().await;
+        let alice = server.register("alice").await;
+        let room = away.room(&server, &alice).await;
+        let other = Away::start().await;
+        assert_eq!(other.send(&server, "1", Vec::new(), Vec::new()).await.refusal().0, 403);
+        say(&server, &alice, &room, "hello").await;
+        assert_eq!(away.messages(1).await, ["hello"]);
+        server.stop().await;
+    }
 }

@@ -91,17 +91,19 @@ async fn media_of_another_server_is_fetched_once_and_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_for_the_same_media_wait_for_one_fetch() {
-    let server = TestServer::sqlite().await;
-    let (asked, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
-    let peer = modern(Arc::clone(&asked), Arc::clone(&go)).await;
-    let alice = server.register("alice").await;
-    let path = format!("/_matrix/client/v1/media/download/{}/slow", peer.name());
-    let release = async {
-        peer.receives(|request| request.uri.contains("/media/download/slow")).await;
-        go.notify_one();
-    };
-    let (first, second, ()) = tokio::join!(server.get(&path, &alice.token), server.get(&path, &alice.token), release);
-    assert_eq!((&*first.bytes, &*second.bytes, asked.load(Ordering::SeqCst)), (GIF, GIF, 1));
+    for server in TestServer::on_each().await {
+        let (asked, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let peer = modern(Arc::clone(&asked), Arc::clone(&go)).await;
+        let alice = server.register("alice").await;
+        let path = format!("/_matrix/client/v1/media/download/{}/slow", peer.name());
+        let release = async {
+            peer.receives(|request| request.uri.contains("/media/download/slow")).await;
+            go.notify_one();
+        };
+        let (first, second, ()) =
+            tokio::join!(server.get(&path, &alice.token), server.get(&path, &alice.token), release);
+        assert_eq!((&*first.bytes, &*second.bytes, asked.load(Ordering::SeqCst)), (GIF, GIF, 1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

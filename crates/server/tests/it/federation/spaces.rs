@@ -109,21 +109,23 @@ async fn rooms_of_other_servers_are_shown_as_these_describe_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_summary_is_asked_for() {
-    let (server, peer) = (TestServer::sqlite().await, peer().await);
-    let alice = server.register("alice").await;
-    let id = |local: &str| format!("!{local}:{}", peer.name());
-    let summary = async |room: &str, token: Option<&str>| {
-        let path = format!("{CLIENT}/v1/room_summary/{room}?via={}", peer.name());
-        server.request(http::Method::GET, &path, token, None).await
-    };
-    let found = summary(&id("space"), Some(&alice.token)).await;
-    assert_eq!(found.ok()["name"], format!("the room {}", id("space")));
-    assert_eq!((&found.body["membership"], found.body.get("children_state")), (&json!("leave"), None));
-    let (unknown, liar) =
-        (summary(&id("unknown"), Some(&alice.token)).await, summary(&id("liar"), Some(&alice.token)).await);
-    assert_eq!(unknown.refusal(), (404, "M_NOT_FOUND"));
-    assert_eq!(liar.refusal(), (404, "M_NOT_FOUND"));
-    let asked = peer.received().len();
-    assert_eq!(summary(&id("space"), None).await.refusal(), (404, "M_NOT_FOUND"));
-    assert_eq!(peer.received().len(), asked, "other servers are not asked for strangers");
+    for server in TestServer::on_each().await {
+        let peer = peer().await;
+        let alice = server.register("alice").await;
+        let id = |local: &str| format!("!{local}:{}", peer.name());
+        let summary = async |room: &str, token: Option<&str>| {
+            let path = format!("{CLIENT}/v1/room_summary/{room}?via={}", peer.name());
+            server.request(http::Method::GET, &path, token, None).await
+        };
+        let found = summary(&id("space"), Some(&alice.token)).await;
+        assert_eq!(found.ok()["name"], format!("the room {}", id("space")));
+        assert_eq!((&found.body["membership"], found.body.get("children_state")), (&json!("leave"), None));
+        let (unknown, liar) =
+            (summary(&id("unknown"), Some(&alice.token)).await, summary(&id("liar"), Some(&alice.token)).await);
+        assert_eq!(unknown.refusal(), (404, "M_NOT_FOUND"));
+        assert_eq!(liar.refusal(), (404, "M_NOT_FOUND"));
+        let asked = peer.received().len();
+        assert_eq!(summary(&id("space"), None).await.refusal(), (404, "M_NOT_FOUND"));
+        assert_eq!(peer.received().len(), asked, "other servers are not asked for strangers");
+    }
 }

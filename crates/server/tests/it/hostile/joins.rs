@@ -115,18 +115,19 @@ async fn is_joined(stage: &Stage, room: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_that_is_described_wrongly_is_not_joined() {
-    let stage = Stage::new("11").await;
-    for (number, (lie, tell)) in LIES.iter().enumerate() {
-        let room = format!("!lie{number}:{}", stage.liar.peer.name());
-        let (state, tell) = (state(&stage.liar.peer, &room), *tell);
-        host(&stage, &room, &state.clone(), move || tell(&state));
-        let answer = join(&stage, &room, lie).await;
-        let code = answer.body["errcode"].as_str().unwrap_or_default();
-        assert!(answer.status != 200 && answer.status != 500 && code.starts_with("M_"), "{lie}: {answer:?}");
-        assert!(!is_joined(&stage, &room).await, "{lie}");
+    for stage in Stage::on_each("11").await {
+        for (number, (lie, tell)) in LIES.iter().enumerate() {
+            let room = format!("!lie{number}:{}", stage.liar.peer.name());
+            let (state, tell) = (state(&stage.liar.peer, &room), *tell);
+            host(&stage, &room, &state.clone(), move || tell(&state));
+            let answer = join(&stage, &room, lie).await;
+            let code = answer.body["errcode"].as_str().unwrap_or_default();
+            assert!(answer.status != 200 && answer.status != 500 && code.starts_with("M_"), "{lie}: {answer:?}");
+            assert!(!is_joined(&stage, &room).await, "{lie}");
+        }
+        assert_eq!(stage.liar.asked("/send_join/"), LIES.len());
+        stage.is_usable().await;
     }
-    assert_eq!(stage.liar.asked("/send_join/"), LIES.len());
-    stage.is_usable().await;
 }
 
 /// More events for a state, each signed as it should be, that cannot all be part of one; how many of them are.
@@ -177,34 +178,36 @@ const CONTRADICTIONS: &[Contradiction] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_is_joined_with_the_part_of_its_state_that_can_be_true() {
-    let stage = Stage::new("11").await;
-    for (number, (lie, more, kept)) in CONTRADICTIONS.iter().enumerate() {
-        let room = format!("!contradiction{number}:{}", stage.liar.peer.name());
-        let state = state(&stage.liar.peer, &room);
-        let more = more(&stage.liar.peer, &room, &state);
-        let all = [state.clone(), more].concat();
-        host(&stage, &room, &state.clone(), move || send_join_response(all.clone(), state.clone()));
-        join(&stage, &room, lie).await.ok();
-        let state = stage.server.get(&format!("{CLIENT}/rooms/{room}/state"), &stage.alice.token).await;
-        // Alice's join came with it.
-        assert_eq!(state.ok().as_array().unwrap().len(), 5 + kept, "{lie}: {}", state.body);
-        say(&stage.server, &stage.alice, &room, "the room is usable").await;
+    for stage in Stage::on_each("11").await {
+        for (number, (lie, more, kept)) in CONTRADICTIONS.iter().enumerate() {
+            let room = format!("!contradiction{number}:{}", stage.liar.peer.name());
+            let state = state(&stage.liar.peer, &room);
+            let more = more(&stage.liar.peer, &room, &state);
+            let all = [state.clone(), more].concat();
+            host(&stage, &room, &state.clone(), move || send_join_response(all.clone(), state.clone()));
+            join(&stage, &room, lie).await.ok();
+            let state = stage.server.get(&format!("{CLIENT}/rooms/{room}/state"), &stage.alice.token).await;
+            // Alice's join came with it.
+            assert_eq!(state.ok().as_array().unwrap().len(), 5 + kept, "{lie}: {}", state.body);
+            say(&stage.server, &stage.alice, &room, "the room is usable").await;
+        }
+        stage.is_usable().await;
     }
-    stage.is_usable().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_enters_a_room_whose_state_bans_them() {
-    let stage = Stage::new("11").await;
-    let room = format!("!banned:{}", stage.liar.peer.name());
-    let state = state(&stage.liar.peer, &room);
-    let banned = (("m.room.member", stage.alice.id.as_str()), json!({ "membership": "ban" }));
-    let ban = state_event(&stage.liar.peer, &room, banned.0, banned.1, &ids(&state, &[0, 1, 2]));
-    let all = [state.clone(), vec![ban]].concat();
-    host(&stage, &room, &state.clone(), move || send_join_response(all.clone(), state.clone()));
-    assert_eq!(join(&stage, &room, "a ban").await.refusal(), (502, "M_UNKNOWN"));
-    assert!(!is_joined(&stage, &room).await);
-    stage.is_usable().await;
+    for stage in Stage::on_each("11").await {
+        let room = format!("!banned:{}", stage.liar.peer.name());
+        let state = state(&stage.liar.peer, &room);
+        let banned = (("m.room.member", stage.alice.id.as_str()), json!({ "membership": "ban" }));
+        let ban = state_event(&stage.liar.peer, &room, banned.0, banned.1, &ids(&state, &[0, 1, 2]));
+        let all = [state.clone(), vec![ban]].concat();
+        host(&stage, &room, &state.clone(), move || send_join_response(all.clone(), state.clone()));
+        assert_eq!(join(&stage, &room, "a ban").await.refusal(), (502, "M_UNKNOWN"));
+        assert!(!is_joined(&stage, &room).await);
+        stage.is_usable().await;
+    }
 }
 
 /// The state of a room of version 1, whose events' ids are what their server says. The topic comes last.
@@ -214,9 +217,9 @@ fn state_of_version_1(peer: &Peer, room: &str, topic: &str) -> Vec<Value> {
     let mut event = |event_type: &str, key: &str, content: Value| {
         let id = format!("${}:{}", event_type.replace("m.room.", ""), peer.name());
         let event = json!({
-            "event_id": id, "type": event_type, "state_key": key, "sender": owner, "room_id": room, "depth": auth.len() + 1,
-            "origin_server_ts": 1_700_000_000_000_u64, "origin": peer.name().as_str(), "content": content,
-            "auth_events": auth, "prev_events": auth.last().into_iter().collect::<Vec<_>>(),
+            "event_id": id, "type": event_type, "state_key": key, "sender": owner, "room_id": room,
+            "depth": auth.len() + 1, "origin_server_ts": 1_700_000_000_000_u64, "origin": peer.name().as_str(),
+            "content": content, "auth_events": auth, "prev_events": auth.last().into_iter().collect::<Vec<_>>(),
         });
         if event_type != "m.room.join_rules" {
             auth.push(json!([id, {}]));
@@ -234,30 +237,32 @@ fn state_of_version_1(peer: &Peer, room: &str, topic: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_event_is_not_replaced_by_another_with_its_id() {
-    let stage = Stage::new("11").await;
-    let room = format!("!again:{}", stage.liar.peer.name());
-    for topic in ["first", "sent again"] {
-        let state = state_of_version_1(&stage.liar.peer, &room, topic);
-        let auth = |index: usize| json!([state[index]["event_id"], {}]);
-        let alice = &stage.alice.id;
-        let template = json!({
-            "type": "m.room.member", "state_key": alice, "sender": alice, "room_id": room, "depth": 9,
-            "origin_server_ts": 1_700_000_000_000_u64, "content": { "membership": "join" },
-            "auth_events": [auth(0), auth(2), auth(3)], "prev_events": [auth(4)],
-        });
-        let made = json!({ "room_version": "1", "event": template });
-        stage.liar.answers(move |uri| match uri {
-            _ if uri.contains("/make_join/") => Some(Json(made.clone()).into_response()),
-            _ if uri.contains("/v2/send_join/") => Some(send_join_response(state.clone(), state.clone())),
-            _ => None,
-        });
-        join(&stage, &room, topic).await.ok();
-        let shown = stage.server.get(&format!("{CLIENT}/rooms/{room}/state/m.room.topic"), &stage.alice.token).await;
-        assert_eq!(shown.ok()["topic"], "first", "{topic}");
-        stage.server.post(&format!("{CLIENT}/rooms/{room}/leave"), &stage.alice.token, json!({})).await.ok();
+    for stage in Stage::on_each("11").await {
+        let room = format!("!again:{}", stage.liar.peer.name());
+        for topic in ["first", "sent again"] {
+            let state = state_of_version_1(&stage.liar.peer, &room, topic);
+            let auth = |index: usize| json!([state[index]["event_id"], {}]);
+            let alice = &stage.alice.id;
+            let template = json!({
+                "type": "m.room.member", "state_key": alice, "sender": alice, "room_id": room, "depth": 9,
+                "origin_server_ts": 1_700_000_000_000_u64, "content": { "membership": "join" },
+                "auth_events": [auth(0), auth(2), auth(3)], "prev_events": [auth(4)],
+            });
+            let made = json!({ "room_version": "1", "event": template });
+            stage.liar.answers(move |uri| match uri {
+                _ if uri.contains("/make_join/") => Some(Json(made.clone()).into_response()),
+                _ if uri.contains("/v2/send_join/") => Some(send_join_response(state.clone(), state.clone())),
+                _ => None,
+            });
+            join(&stage, &room, topic).await.ok();
+            let shown =
+                stage.server.get(&format!("{CLIENT}/rooms/{room}/state/m.room.topic"), &stage.alice.token).await;
+            assert_eq!(shown.ok()["topic"], "first", "{topic}");
+            stage.server.post(&format!("{CLIENT}/rooms/{room}/leave"), &stage.alice.token, json!({})).await.ok();
+        }
+        assert_eq!(stage.liar.asked("/v2/send_join/"), 2);
+        stage.is_usable().await;
     }
-    assert_eq!(stage.liar.asked("/v2/send_join/"), 2);
-    stage.is_usable().await;
 }
 
 /// The response to `send_join`, whose body ends only after a permit has been given.

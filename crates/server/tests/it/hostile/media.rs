@@ -173,26 +173,28 @@ async fn a_dead_link_is_not_asked_for_at_each_view() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn few_fetches_are_under_way_at_once() {
-    let server = TestServer::on(plexus_testkit::TestPlace::sqlite()).start().await;
-    let peer = sender(Sent::default()).await;
-    let alice = server.register("alice").await;
-    // As many as one user may wait for, and one more.
-    let ids: Vec<String> = (0..=128).map(|number| format!("slow{number}")).collect();
-    let waiting: Vec<_> = ids
-        .iter()
-        .map(|id| {
-            let path = format!("/_matrix/client/v1/media/download/{}/{id}", peer.name());
-            let (client, token) = ((*server).clone(), alice.token.clone());
-            tokio::spawn(async move { client.get(&path, &token).await })
-        })
-        .collect();
-    let (first, _, others) = futures_util::future::select_all(waiting).await;
-    assert_eq!(first.expect("the client goes on").refusal(), (429, "M_LIMIT_EXCEEDED"));
-    for other in &others {
-        other.abort();
+    for place in places() {
+        let server = TestServer::on(place).start().await;
+        let peer = sender(Sent::default()).await;
+        let alice = server.register("alice").await;
+        // As many as one user may wait for, and one more.
+        let ids: Vec<String> = (0..=128).map(|number| format!("slow{number}")).collect();
+        let waiting: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                let path = format!("/_matrix/client/v1/media/download/{}/{id}", peer.name());
+                let (client, token) = ((*server).clone(), alice.token.clone());
+                tokio::spawn(async move { client.get(&path, &token).await })
+            })
+            .collect();
+        let (first, _, others) = futures_util::future::select_all(waiting).await;
+        assert_eq!(first.expect("the client goes on").refusal(), (429, "M_LIMIT_EXCEEDED"));
+        for other in &others {
+            other.abort();
+        }
+        let asked = peer.received().iter().filter(|request| request.uri.contains("/media/download/slow")).count();
+        assert!(asked <= 6, "{asked} at once");
     }
-    let asked = peer.received().iter().filter(|request| request.uri.contains("/media/download/slow")).count();
-    assert!(asked <= 6, "{asked} at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,73 +88,75 @@ fn with_more(template: &mut Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_references_of_a_template_are_signed() {
-    let stage = Stage::new("11").await;
-    let (alice, liar) = (&stage.alice, &stage.liar);
-    for what in ["join", "knock"] {
-        let room = format!("!elsewhere{what}:{}", liar.peer.name());
-        let mut template = template_for(&alice.id, &room, what);
-        with_more(&mut template);
-        template["depth"] = json!(1_u64 << 60);
-        if what == "knock" {
-            template["content"]["join_authorised_via_users_server"] = json!(liar.mallory);
+    for stage in Stage::on_each("11").await {
+        let (alice, liar) = (&stage.alice, &stage.liar);
+        for what in ["join", "knock"] {
+            let room = format!("!elsewhere{what}:{}", liar.peer.name());
+            let mut template = template_for(&alice.id, &room, what);
+            with_more(&mut template);
+            template["depth"] = json!(1_u64 << 60);
+            if what == "knock" {
+                template["content"]["join_authorised_via_users_server"] = json!(liar.mallory);
+            }
+            answers_template(liar, "11", template.clone());
+            let path = format!("{CLIENT}/{what}/{room}?via={}", liar.peer.name());
+            stage.server.post(&path, &alice.token, json!({ "reason": "mine" })).await;
+            let event = handed(liar, &format!("/send_{what}/"));
+            let content = json!({ "membership": what, "displayname": "alice", "reason": "mine" });
+            assert_eq!(event["content"], content, "{what}");
+            let mut names: Vec<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
+            names.sort_unstable();
+            let expected = [
+                "auth_events",
+                "content",
+                "depth",
+                "hashes",
+                "origin_server_ts",
+                "prev_events",
+                "room_id",
+                "sender",
+                "signatures",
+                "state_key",
+                "type",
+            ];
+            assert_eq!(names, expected, "{what}");
+            assert_eq!(event["prev_events"], template["prev_events"], "{what}");
+            assert_eq!(event["auth_events"], template["auth_events"], "{what}");
+            assert_eq!(event["depth"], json!((1_u64 << 53) - 1), "{what}");
+            assert_ne!(event["origin_server_ts"], template["origin_server_ts"], "{what}");
+            assert_eq!(event["signatures"].as_object().unwrap().keys().collect::<Vec<_>>(), ["test.example"]);
         }
-        answers_template(liar, "11", template.clone());
-        let path = format!("{CLIENT}/{what}/{room}?via={}", liar.peer.name());
-        stage.server.post(&path, &alice.token, json!({ "reason": "mine" })).await;
-        let event = handed(liar, &format!("/send_{what}/"));
-        let content = json!({ "membership": what, "displayname": "alice", "reason": "mine" });
-        assert_eq!(event["content"], content, "{what}");
-        let mut names: Vec<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
-        names.sort_unstable();
-        let expected = [
-            "auth_events",
-            "content",
-            "depth",
-            "hashes",
-            "origin_server_ts",
-            "prev_events",
-            "room_id",
-            "sender",
-            "signatures",
-            "state_key",
-            "type",
-        ];
-        assert_eq!(names, expected, "{what}");
-        assert_eq!(event["prev_events"], template["prev_events"], "{what}");
-        assert_eq!(event["auth_events"], template["auth_events"], "{what}");
-        assert_eq!(event["depth"], json!((1_u64 << 53) - 1), "{what}");
-        assert_ne!(event["origin_server_ts"], template["origin_server_ts"], "{what}");
-        assert_eq!(event["signatures"].as_object().unwrap().keys().collect::<Vec<_>>(), ["test.example"]);
+        // The knock is taken back.
+        let room = format!("!elsewhereknock:{}", liar.peer.name());
+        let mut template = template_for(&alice.id, &room, "leave");
+        with_more(&mut template);
+        answers_template(liar, "11", template);
+        stage.server.post(&room_path(&room, "leave"), &alice.token, json!({})).await.ok();
+        assert_eq!(handed(liar, "/send_leave/")["content"], json!({ "membership": "leave" }));
+        stage.is_usable().await;
     }
-    // The knock is taken back.
-    let room = format!("!elsewhereknock:{}", liar.peer.name());
-    let mut template = template_for(&alice.id, &room, "leave");
-    with_more(&mut template);
-    answers_template(liar, "11", template);
-    stage.server.post(&room_path(&room, "leave"), &alice.token, json!({})).await.ok();
-    assert_eq!(handed(liar, "/send_leave/")["content"], json!({ "membership": "leave" }));
-    stage.is_usable().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_that_is_none_is_not_signed() {
-    let stage = Stage::new("11").await;
-    let (alice, liar) = (&stage.alice, &stage.liar);
-    let lies = NOT_TEMPLATES.iter().map(|lie| (lie, ["join", "knock"].as_slice()));
-    let lies = lies.chain(NOT_AUTHORISERS.iter().map(|lie| (lie, ["join"].as_slice())));
-    for (number, ((name, lie), ways)) in lies.enumerate() {
-        for what in ways {
-            let room = format!("!none{number}{what}:{}", liar.peer.name());
-            let mut template = template_for(&alice.id, &room, what);
-            lie(&mut template);
-            answers_template(liar, "11", template);
-            let path = format!("{CLIENT}/{what}/{room}?via={}", liar.peer.name());
-            let answer = stage.server.post(&path, &alice.token, json!({})).await;
-            assert_eq!(answer.refusal(), (502, "M_UNKNOWN"), "{what}, {name}: {answer:?}");
+    for stage in Stage::on_each("11").await {
+        let (alice, liar) = (&stage.alice, &stage.liar);
+        let lies = NOT_TEMPLATES.iter().map(|lie| (lie, ["join", "knock"].as_slice()));
+        let lies = lies.chain(NOT_AUTHORISERS.iter().map(|lie| (lie, ["join"].as_slice())));
+        for (number, ((name, lie), ways)) in lies.enumerate() {
+            for what in ways {
+                let room = format!("!none{number}{what}:{}", liar.peer.name());
+                let mut template = template_for(&alice.id, &room, what);
+                lie(&mut template);
+                answers_template(liar, "11", template);
+                let path = format!("{CLIENT}/{what}/{room}?via={}", liar.peer.name());
+                let answer = stage.server.post(&path, &alice.token, json!({})).await;
+                assert_eq!(answer.refusal(), (502, "M_UNKNOWN"), "{what}, {name}: {answer:?}");
+            }
         }
+        assert_eq!(liar.asked("/send_"), 0);
+        stage.is_usable().await;
     }
-    assert_eq!(liar.asked("/send_"), 0);
-    stage.is_usable().await;
 }
 
 /// A room that lets in the members of a club; Alice has made both.
@@ -463,28 +465,29 @@ async fn clients_do_not_say_what_the_server_decides() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_signature_of_an_invited_server_is_used() {
-    let stage = Stage::new("11").await;
-    let (server, alice) = (&stage.server, &stage.alice);
-    let room = create(server, alice, json!({ "room_version": "11" })).await;
-    let peer = Peer::telling(|name, key| {
-        let (name, key) = (name.clone(), key.clone());
-        // Until the year 2100.
-        let keys = Peer::keys(&name, &key, 4_102_444_800_000).to_json();
-        let answer = async move |plexus_testkit::AnyJson(body): plexus_testkit::AnyJson| {
-            Json(signed_and_more(&body, &key, &name))
-        };
-        Router::new()
-            .route("/_matrix/federation/v2/invite/{room_id}/{event_id}", axum::routing::put(answer))
-            .route("/_matrix/key/v2/server", axum::routing::get(async move || keys))
-    });
-    let peer = peer.await;
-    let eve = peer.user("eve");
-    server.post(&room_path(&room, "invite"), &alice.token, json!({ "user_id": eve })).await.ok();
-    let path = room_path(&room, &format!("state/m.room.member/{eve}?format=event"));
-    let event = server.get(&path, &alice.token).await.ok().clone();
-    assert_eq!(event["content"], json!({ "membership": "invite" }));
-    assert!(event["unsigned"].get("invite_room_state").is_none(), "{event}");
-    stage.is_usable().await;
+    for stage in Stage::on_each("11").await {
+        let (server, alice) = (&stage.server, &stage.alice);
+        let room = create(server, alice, json!({ "room_version": "11" })).await;
+        let peer = Peer::telling(|name, key| {
+            let (name, key) = (name.clone(), key.clone());
+            // Until the year 2100.
+            let keys = Peer::keys(&name, &key, 4_102_444_800_000).to_json();
+            let answer = async move |plexus_testkit::AnyJson(body): plexus_testkit::AnyJson| {
+                Json(signed_and_more(&body, &key, &name))
+            };
+            Router::new()
+                .route("/_matrix/federation/v2/invite/{room_id}/{event_id}", axum::routing::put(answer))
+                .route("/_matrix/key/v2/server", axum::routing::get(async move || keys))
+        });
+        let peer = peer.await;
+        let eve = peer.user("eve");
+        server.post(&room_path(&room, "invite"), &alice.token, json!({ "user_id": eve })).await.ok();
+        let path = room_path(&room, &format!("state/m.room.member/{eve}?format=event"));
+        let event = server.get(&path, &alice.token).await.ok().clone();
+        assert_eq!(event["content"], json!({ "membership": "invite" }));
+        assert!(event["unsigned"].get("invite_room_state").is_none(), "{event}");
+        stage.is_usable().await;
+    }
 }
 
 /// The answer to an invite: signed as it should be, and with more that is not the invited server's to say.

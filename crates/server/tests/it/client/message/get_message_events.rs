@@ -71,42 +71,44 @@ async fn every_chunk_says_where_it_begins_and_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_token_is_none() {
-    let server = TestServer::sqlite().await;
-    let alice = server.register("alice").await;
-    let room = public_room(&server, &alice).await;
-    let said = say(&server, &alice, &room, "hello").await;
-    for path in [
-        format!("/_matrix/client/v1/rooms/{room}/relations/{said}?from=&to="),
-        format!("/_matrix/client/v1/rooms/{room}/threads?from="),
-        format!("/_matrix/client/v1/rooms/{room}/hierarchy?from="),
-        "/_matrix/client/v3/publicRooms?since=".to_owned(),
-    ] {
-        assert_eq!(server.get(&path, &alice.token).await.status, 200, "{path}");
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let said = say(&server, &alice, &room, "hello").await;
+        for path in [
+            format!("/_matrix/client/v1/rooms/{room}/relations/{said}?from=&to="),
+            format!("/_matrix/client/v1/rooms/{room}/threads?from="),
+            format!("/_matrix/client/v1/rooms/{room}/hierarchy?from="),
+            "/_matrix/client/v3/publicRooms?since=".to_owned(),
+        ] {
+            assert_eq!(server.get(&path, &alice.token).await.status, 200, "{path}");
+        }
+        let listed = server.post("/_matrix/client/v3/publicRooms", &alice.token, json!({ "since": "" })).await;
+        assert_eq!(listed.status, 200);
     }
-    let listed = server.post("/_matrix/client/v3/publicRooms", &alice.token, json!({ "since": "" })).await;
-    assert_eq!(listed.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_and_lazy_members() {
-    let server = TestServer::sqlite().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room = public_room(&server, &alice).await;
-    join(&server, &bob, &room).await;
-    say(&server, &alice, &room, "a").await;
-    for _ in 0..30 {
-        send(&server, &bob, &room, "org.example.noise", json!({})).await.ok();
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = public_room(&server, &alice).await;
+        join(&server, &bob, &room).await;
+        say(&server, &alice, &room, "a").await;
+        for _ in 0..30 {
+            send(&server, &bob, &room, "org.example.noise", json!({})).await.ok();
+        }
+        let filter = "%7B%22types%22:%5B%22m.room.message%22%5D,%22lazy_load_members%22:true%7D";
+        let page = server.get(&room_path(&room, &format!("messages?dir=b&limit=5&filter={filter}")), &bob.token).await;
+        assert_eq!(bodies(&page.ok()["chunk"]), ["a"]);
+        assert_eq!(page.body["state"].as_array().map(Vec::len), Some(1));
+        assert_eq!(page.body["state"][0]["state_key"], json!(alice.id));
+        for query in ["messages", "messages?dir=x", "messages?dir=b&from=odd", "messages?dir=b&limit=-1"] {
+            assert_eq!(server.get(&room_path(&room, query), &bob.token).await.status, 400, "{query}");
+        }
+        let odd = server.get(&room_path(&room, "messages?dir=b&filter=odd"), &bob.token).await;
+        assert_eq!(odd.refusal(), (400, "M_NOT_JSON"));
     }
-    let filter = "%7B%22types%22:%5B%22m.room.message%22%5D,%22lazy_load_members%22:true%7D";
-    let page = server.get(&room_path(&room, &format!("messages?dir=b&limit=5&filter={filter}")), &bob.token).await;
-    assert_eq!(bodies(&page.ok()["chunk"]), ["a"]);
-    assert_eq!(page.body["state"].as_array().map(Vec::len), Some(1));
-    assert_eq!(page.body["state"][0]["state_key"], json!(alice.id));
-    for query in ["messages", "messages?dir=x", "messages?dir=b&from=odd", "messages?dir=b&limit=-1"] {
-        assert_eq!(server.get(&room_path(&room, query), &bob.token).await.status, 400, "{query}");
-    }
-    let odd = server.get(&room_path(&room, "messages?dir=b&filter=odd"), &bob.token).await;
-    assert_eq!(odd.refusal(), (400, "M_NOT_JSON"));
 }
 
 /// An empty page that says where to go on.

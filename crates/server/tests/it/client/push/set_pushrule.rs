@@ -1,7 +1,7 @@
 //! Push rules: set, read and deleted.
 
 use plexus_testkit::server::TestServer;
-use plexus_testkit::{Client, TestPlace, unique_name};
+use plexus_testkit::{Client, unique_name};
 use serde_json::{Value, json};
 
 use crate::client::{CLIENT, event, next_batch, sync};
@@ -117,38 +117,41 @@ async fn rules_and_refusals_are_synapses() {
 
 #[tokio::test]
 async fn malformed_push_rules_are_refused() {
-    let server = TestServer::sqlite().await;
-    let bob = server.register("bob").await;
-    assert_eq!(server.put(&rule("room", "!a:b"), &bob.token, json!({})).await.refusal(), (400, "M_MISSING_PARAM"));
-    for (path, body) in [
-        (rule("room", "!a:b"), json!({ "actions": "x" })),
-        (format!("{}/enabled", rule("override", ".m.rule.master")), json!({ "enabled": "x" })),
-        (format!("{}/enabled", rule("override", ".m.rule.master")), json!([true])),
-    ] {
-        assert_eq!(server.put(&path, &bob.token, body).await.refusal(), (400, "M_BAD_JSON"), "{path}");
+    for server in TestServer::on_each().await {
+        let bob = server.register("bob").await;
+        assert_eq!(server.put(&rule("room", "!a:b"), &bob.token, json!({})).await.refusal(), (400, "M_MISSING_PARAM"));
+        for (path, body) in [
+            (rule("room", "!a:b"), json!({ "actions": "x" })),
+            (format!("{}/enabled", rule("override", ".m.rule.master")), json!({ "enabled": "x" })),
+            (format!("{}/enabled", rule("override", ".m.rule.master")), json!([true])),
+        ] {
+            assert_eq!(server.put(&path, &bob.token, body).await.refusal(), (400, "M_BAD_JSON"), "{path}");
+        }
     }
 }
 
 #[tokio::test]
 async fn push_rules_have_limits() {
     let config = "push_rules: {limits: {rule_count: 2, rule_id_length: 30, rule_size: 100}}";
-    let server = TestServer::on(TestPlace::sqlite()).config(config).start().await;
-    let alice = server.register("alice").await;
-    let put = async |rule: &str, body: Value| {
-        server.put(&format!("{CLIENT}/pushrules/global/override/{rule}"), &alice.token, body).await
-    };
-    let small = json!({ "actions": ["notify"], "conditions": [] });
-    assert_eq!(put("a_rule_with_a_long_name", small.clone()).await.refusal(), (413, "M_UNKNOWN"));
-    let long = json!({ "kind": "event_match", "key": "type", "pattern": "x".repeat(90) });
-    assert_eq!(put("a", json!({ "actions": [], "conditions": [long] })).await.refusal(), (413, "M_UNKNOWN"));
-    put("a", small.clone()).await.ok();
-    put("b", small.clone()).await.ok();
-    assert_eq!(put("c", small.clone()).await.refusal(), (400, "M_UNKNOWN"));
-    put("a", json!({ "actions": [], "conditions": [] })).await.ok();
-    let sound = json!({ "actions": ["notify", { "set_tweak": "sound", "value": "x".repeat(90) }] });
-    assert_eq!(put("b/actions", sound.clone()).await.refusal(), (413, "M_UNKNOWN"));
-    // The server's own rules are not counted, and may be given any actions.
-    put(".m.rule.master/actions", sound).await.ok();
-    server.delete(&format!("{CLIENT}/pushrules/global/override/a"), &alice.token).await.ok();
-    put("c", small).await.ok();
+    for place in plexus_testkit::places() {
+        let server = TestServer::on(place).config(config).start().await;
+        let alice = server.register("alice").await;
+        let put = async |rule: &str, body: Value| {
+            server.put(&format!("{CLIENT}/pushrules/global/override/{rule}"), &alice.token, body).await
+        };
+        let small = json!({ "actions": ["notify"], "conditions": [] });
+        assert_eq!(put("a_rule_with_a_long_name", small.clone()).await.refusal(), (413, "M_UNKNOWN"));
+        let long = json!({ "kind": "event_match", "key": "type", "pattern": "x".repeat(90) });
+        assert_eq!(put("a", json!({ "actions": [], "conditions": [long] })).await.refusal(), (413, "M_UNKNOWN"));
+        put("a", small.clone()).await.ok();
+        put("b", small.clone()).await.ok();
+        assert_eq!(put("c", small.clone()).await.refusal(), (400, "M_UNKNOWN"));
+        put("a", json!({ "actions": [], "conditions": [] })).await.ok();
+        let sound = json!({ "actions": ["notify", { "set_tweak": "sound", "value": "x".repeat(90) }] });
+        assert_eq!(put("b/actions", sound.clone()).await.refusal(), (413, "M_UNKNOWN"));
+        // The server's own rules are not counted, and may be given any actions.
+        put(".m.rule.master/actions", sound).await.ok();
+        server.delete(&format!("{CLIENT}/pushrules/global/override/a"), &alice.token).await.ok();
+        put("c", small).await.ok();
+    }
 }

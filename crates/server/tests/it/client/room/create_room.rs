@@ -54,51 +54,53 @@ async fn the_events_come_in_the_order_of_the_specification() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_of_all_versions() {
-    let server = TestServer::sqlite().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    for version in 1..=12 {
-        let body = json!({ "room_version": version.to_string(), "preset": "public_chat" });
-        let room = create(&server, &alice, body).await;
-        assert_eq!(room.contains(':'), version < 12, "{room}");
-        join(&server, &bob, &room).await;
-        let said = say(&server, &bob, &room, "hello").await;
-        // Ids of room version 3 may hold a slash.
-        let event = format!("event/{}", said.replace('/', "%2F").replace('+', "%2B"));
-        let event = server.get(&room_path(&room, &event), &alice.token).await;
-        assert_eq!(event.ok()["content"]["body"], "hello");
-        assert_eq!(event.body["room_id"], room);
-        let create = state(&server, &alice, &room, "m.room.create").await;
-        assert_eq!(create.ok()["creator"].as_str(), (version < 11).then_some(alice.id.as_str()));
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        for version in 1..=12 {
+            let body = json!({ "room_version": version.to_string(), "preset": "public_chat" });
+            let room = create(&server, &alice, body).await;
+            assert_eq!(room.contains(':'), version < 12, "{room}");
+            join(&server, &bob, &room).await;
+            let said = say(&server, &bob, &room, "hello").await;
+            // Ids of room version 3 may hold a slash.
+            let event = format!("event/{}", said.replace('/', "%2F").replace('+', "%2B"));
+            let event = server.get(&room_path(&room, &event), &alice.token).await;
+            assert_eq!(event.ok()["content"]["body"], "hello");
+            assert_eq!(event.body["room_id"], room);
+            let create = state(&server, &alice, &room, "m.room.create").await;
+            assert_eq!(create.ok()["creator"].as_str(), (version < 11).then_some(alice.id.as_str()));
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_rooms_are_not_created() {
-    let server = TestServer::sqlite().await;
-    let alice = server.register("alice").await;
-    create(&server, &alice, json!({ "room_alias_name": "taken" })).await;
-    for (body, refusal) in [
-        (json!({ "room_alias_name": "taken" }), (400, "M_ROOM_IN_USE")),
-        (json!({ "room_alias_name": "a b" }), (400, "M_INVALID_PARAM")),
-        (json!({ "room_version": "99" }), (400, "M_UNSUPPORTED_ROOM_VERSION")),
-        (json!({ "room_version": 11 }), (400, "M_BAD_JSON")),
-        (json!({ "preset": "odd" }), (400, "M_BAD_JSON")),
-        (json!({ "visibility": "odd" }), (400, "M_INVALID_PARAM")),
-        (json!({ "invite": ["nobody"] }), (400, "M_INVALID_PARAM")),
-        (
-            json!({ "power_level_content_override": { "users": { "@alice:test.example": 100 } } }),
-            (400, "M_INVALID_ROOM_STATE"),
-        ),
-        (
-            json!({ "room_version": "11", "power_level_content_override": { "users": {} } }),
-            (400, "M_INVALID_ROOM_STATE"),
-        ),
-        (json!({ "name": "x".repeat(70_000) }), (413, "M_TOO_LARGE")),
-        (json!({ "initial_state": [{ "type": "org.example", "content": { "n": 1.5 } }] }), (400, "M_BAD_JSON")),
-        (json!([]), (400, "M_BAD_JSON")),
-    ] {
-        let answer = server.post("/_matrix/client/v3/createRoom", &alice.token, body.clone()).await;
-        assert_eq!(answer.refusal(), refusal, "{body}");
+    for server in TestServer::on_each().await {
+        let alice = server.register("alice").await;
+        create(&server, &alice, json!({ "room_alias_name": "taken" })).await;
+        for (body, refusal) in [
+            (json!({ "room_alias_name": "taken" }), (400, "M_ROOM_IN_USE")),
+            (json!({ "room_alias_name": "a b" }), (400, "M_INVALID_PARAM")),
+            (json!({ "room_version": "99" }), (400, "M_UNSUPPORTED_ROOM_VERSION")),
+            (json!({ "room_version": 11 }), (400, "M_BAD_JSON")),
+            (json!({ "preset": "odd" }), (400, "M_BAD_JSON")),
+            (json!({ "visibility": "odd" }), (400, "M_INVALID_PARAM")),
+            (json!({ "invite": ["nobody"] }), (400, "M_INVALID_PARAM")),
+            (
+                json!({ "power_level_content_override": { "users": { "@alice:test.example": 100 } } }),
+                (400, "M_INVALID_ROOM_STATE"),
+            ),
+            (
+                json!({ "room_version": "11", "power_level_content_override": { "users": {} } }),
+                (400, "M_INVALID_ROOM_STATE"),
+            ),
+            (json!({ "name": "x".repeat(70_000) }), (413, "M_TOO_LARGE")),
+            (json!({ "initial_state": [{ "type": "org.example", "content": { "n": 1.5 } }] }), (400, "M_BAD_JSON")),
+            (json!([]), (400, "M_BAD_JSON")),
+        ] {
+            let answer = server.post("/_matrix/client/v3/createRoom", &alice.token, body.clone()).await;
+            assert_eq!(answer.refusal(), refusal, "{body}");
+        }
     }
 }
 
