@@ -144,8 +144,8 @@ impl Room {
         self.revision.load(Ordering::Acquire)
     }
 
-    /// Returns the revision that a head of this epoch was copied from, or a later one that was built on that head; `None`
-    /// if the room has been read again since: what was built on the head is void.
+    /// Returns the revision that a head of this epoch was copied from, or a later one that was built on that head;
+    /// `None` if the room has been read again since: what was built on the head is void.
     pub(crate) fn revision_of(&self, epoch: u64) -> Option<i64> {
         // First: a room that is read again gets its new epoch before its view and revision.
         let revision = self.revision();

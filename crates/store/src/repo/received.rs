@@ -40,8 +40,8 @@ pub struct NewStaged {
     pub json: Vec<u8>,
 }
 
-/// Stages events, each at most once. Events that are staged already stay unchanged, except that those set aside are tried again now, with
-/// the help of the server that has sent them this time.
+/// Stages events, each at most once. Events that are staged already stay unchanged, except that those set aside are
+/// tried again now, with the help of the server that has sent them this time.
 pub fn stage(tx: &mut Tx<'_>, events: &[NewStaged]) -> Result<(), DbError> {
     tx.insert_many_later(
         "INSERT INTO staged_pdus (room_nid, origin, event_id, json) VALUES ($1, $2, $3, $4)

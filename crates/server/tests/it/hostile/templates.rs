@@ -106,20 +106,9 @@ async fn only_the_references_of_a_template_are_signed() {
             assert_eq!(event["content"], content, "{what}");
             let mut names: Vec<&str> = event.as_object().unwrap().keys().map(String::as_str).collect();
             names.sort_unstable();
-            let expected = [
-                "auth_events",
-                "content",
-                "depth",
-                "hashes",
-                "origin_server_ts",
-                "prev_events",
-                "room_id",
-                "sender",
-                "signatures",
-                "state_key",
-                "type",
-            ];
-            assert_eq!(names, expected, "{what}");
+            let expected = "auth_events content depth hashes origin_server_ts prev_events room_id sender signatures \
+                            state_key type";
+            assert_eq!(names.join(" "), expected, "{what}");
             assert_eq!(event["prev_events"], template["prev_events"], "{what}");
             assert_eq!(event["auth_events"], template["auth_events"], "{what}");
             assert_eq!(event["depth"], json!((1_u64 << 53) - 1), "{what}");
