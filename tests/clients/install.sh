@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs the client libraries that the conversation tests drive, beside their scripts: matrix-js-sdk with the Node.js it
-# needs, from npm, matrix-nio, from PyPI, and matrix-sdk, from crates.io.
+# needs and Element Call, from npm, matrix-nio, from PyPI, and matrix-sdk, from crates.io.
 set -euo pipefail
 cd "$(dirname "$0")"
 (cd js-sdk && npm ci --no-audit --no-fund)
+(cd element-call && npm ci --no-audit --no-fund)
 python3 -m venv nio/.venv
 nio/.venv/bin/pip install --quiet --requirement nio/requirements.txt
 (cd rust-sdk && cargo build --quiet --locked)

@@ -13,6 +13,7 @@ mod configuration;
 mod coverage;
 mod demo;
 mod documents;
+mod element_call;
 mod every_endpoint;
 mod fast_joins;
 mod federation;

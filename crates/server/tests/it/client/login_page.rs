@@ -25,7 +25,7 @@ const STEPS: [&str; 10] = [
 ];
 
 /// Returns the path of Debian's `chromium`, if it is installed.
-fn chromium() -> Option<PathBuf> {
+pub(crate) fn chromium() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join("chromium")).find(|program| program.is_file())
 }
