@@ -12,6 +12,7 @@
 //! - [`policy`]: policy servers
 //! - [`x_matrix`]: authentication of requests between servers
 //! - [`invite_permission`]: which invites a user accepts
+//! - [`ignored_users`]: whose events a user does not want to see
 //! - [`acl`], [`glob`]: server ACLs, and their patterns
 //!
 //! In short, a server that receives an event parses it, verifies it, checks it against the auth events it names and
@@ -112,6 +113,7 @@ pub mod auth;
 pub mod event;
 pub mod glob;
 pub mod id;
+pub mod ignored_users;
 pub mod invite_permission;
 pub mod join_rule;
 pub mod json;

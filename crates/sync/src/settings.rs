@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use plexus_protocol::id::UserId;
+use plexus_protocol::ignored_users::{IGNORED_USERS_TYPE, ignored_users};
 use plexus_protocol::invite_permission::{InviteDecision, InvitePermissions};
 use plexus_protocol::push_rules::{
     CompiledRuleset, RuleKind, Ruleset, UserRules, default_ruleset_with_legacy_mentions, thread_subscription_rules,
@@ -13,16 +14,14 @@ use plexus_rooms::model::invite_permissions::{INVITE_PERMISSION_TYPES, invite_pe
 use plexus_store::repo::account_data::AccountData;
 use plexus_store::{Database, DbError, Position, RoomNid, readable, repo};
 use quick_cache::sync::Cache;
-use serde::Deserialize;
 
 use crate::notifier::{MaybeChanged, Notifier};
 
 /// The most users' settings in memory, and the most sets of push rules.
 const CACHE_CAPACITY: usize = 20_000;
 
-const IGNORED_USERS: &str = "m.ignored_user_list";
 /// The account data among the settings.
-const TYPES: [&str; 3] = [IGNORED_USERS, INVITE_PERMISSION_TYPES[0], INVITE_PERMISSION_TYPES[1]];
+const TYPES: [&str; 3] = [IGNORED_USERS_TYPE, INVITE_PERMISSION_TYPES[0], INVITE_PERMISSION_TYPES[1]];
 
 /// A user's settings at some position.
 #[derive(Debug)]
@@ -162,7 +161,7 @@ impl SettingsCache {
             })
             .await?;
         let ruleset = readable_or_default(user, stored.rules.as_deref(), predefined);
-        let ignored = stored.account_data.iter().find(|data| data.event_type == IGNORED_USERS);
+        let ignored = stored.account_data.iter().find(|data| data.event_type == IGNORED_USERS_TYPE);
         let settings = Arc::new(UserSettings {
             ignored: ignored.map(|data| ignored_users(&data.content)).unwrap_or_default(),
             invites: invite_permissions(&stored.account_data, invite_filtering),
@@ -207,27 +206,9 @@ pub fn parse_rules(user: &UserId, stored: Option<&str>) -> Result<UserRules, DbE
     serde_json::from_str(stored).map_err(|error| DbError::bad_data(format!("push_rules.changes of {user}"), error))
 }
 
-/// Returns the users named in `m.ignored_user_list`; content of the wrong shape ignores nobody.
-fn ignored_users(content: &str) -> HashSet<String> {
-    #[derive(Deserialize)]
-    struct Content {
-        ignored_users: HashMap<String, serde::de::IgnoredAny>,
-    }
-    serde_json::from_str::<Content>(content)
-        .map(|content| content.ignored_users.into_keys().collect())
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_ignored_are_the_keys() {
-        let ignored = ignored_users(r#"{"ignored_users":{"@a:x":{},"@b:x":{"reason":1}}}"#);
-        assert_eq!(ignored, ["@a:x".to_owned(), "@b:x".to_owned()].into());
-        assert!(ignored_users(r#"{"ignored_users":[]}"#).is_empty());
-    }
 
     #[test]
     fn rules_of_a_kind_that_is_turned_off_are_not_in_force() {

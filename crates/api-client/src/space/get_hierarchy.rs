@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, Path, Query, RawJson, State, non_empty};
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_rooms::summary::{SpaceChild, is_accessible, space_children, with_children};
@@ -26,21 +27,34 @@ pub(crate) struct Request {
     max_depth: Option<u64>,
     #[serde(default, deserialize_with = "non_empty")]
     from: Option<String>,
+    /// Servers to ask about the first room (MSC4235).
+    #[serde(default, rename = "org.matrix.msc4235.via")]
+    via: Vec<ServerName>,
+}
+
+impl Request {
+    /// Returns the beginning of the tokens of such requests: `max_depth` and `suggested_only` are the same for all pages.
+    fn walked(&self) -> String {
+        let depth = self.max_depth.map(|depth| depth.to_string()).unwrap_or_default();
+        format!("{}{depth}_", if self.suggested_only { "s" } else { "h" })
+    }
 }
 
 pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(remote): State<Arc<RemoteRoomSummaries>>,
+    State(config): State<Arc<Config>>,
     Path(room_id): Path<RoomId>,
     Query(request): Query<Request>,
 ) -> Result<RawJson, ApiError> {
+    let walked = request.walked();
     let from = match request.from.as_deref() {
         None => 0,
         Some(from) => from
-            .strip_prefix('h')
+            .strip_prefix(walked.as_str())
             .and_then(|offset| offset.parse::<usize>().ok())
-            .ok_or_else(|| ApiError::invalid_param("from is not a token of this server"))?,
+            .ok_or_else(|| ApiError::invalid_param("from is not a token of this server for such a request"))?,
     };
     if request.limit == Some(0) {
         return Err(ApiError::invalid_param("limit must be greater than zero"));
@@ -57,13 +71,15 @@ pub(crate) async fn handle(
         waiting: Vec::new(),
         looked_up: 0,
     };
-    let via: Vec<ServerName> = room_id.server_name().and_then(|name| name.try_into().ok()).into_iter().collect();
+    let named = if config.experimental.experimental_features.msc4235_enabled { request.via } else { Vec::new() };
+    let of_id = room_id.server_name().and_then(|name| ServerName::try_from(name).ok());
+    let via: Vec<ServerName> = named.into_iter().chain(of_id).collect();
     let root = walk.visit(&room_id, &via, None).await?;
     let root = root.ok_or_else(|| ApiError::forbidden(format!("User {} not in room {room_id}", requester.user_id)))?;
     let (page, more) = walk.page(root, room_id, from, limit).await?;
     let mut out = format!("{{\"rooms\":[{}]", page.join(","));
     if more {
-        out.push_str(&format!(",\"next_batch\":\"h{}\"", from.saturating_add(page.len())));
+        out.push_str(&format!(",\"next_batch\":\"{walked}{}\"", from.saturating_add(page.len())));
     }
     out.push('}');
     Ok(RawJson(out.into()))

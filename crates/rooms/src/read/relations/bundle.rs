@@ -19,7 +19,7 @@ const EDIT: &[u8] = b"m.replace";
 const REFERENCE: &[u8] = b"m.reference";
 const THREAD: &[u8] = b"m.thread";
 
-/// The maximum number of an event's newest edits that are searched for a valid one.
+/// The maximum number of an event's edits that are compared, those that arrived last.
 const MAX_EDITS: usize = 50;
 /// The maximum number of references, and of replies in a thread, that are read. Older references are left out; older
 /// replies are counted even if the reader may not see them.
@@ -28,8 +28,8 @@ const MAX_RELATED: usize = 1_000;
 /// The aggregation of an event's relations, for `unsigned.m.relations`.
 #[derive(Default)]
 struct Aggregation {
-    /// The newest valid edit.
-    edit: Option<EventNid>,
+    /// Edits by the event's sender.
+    edits: Vec<EventNid>,
     references: Vec<EventNid>,
     thread: Option<Thread>,
 }
@@ -78,6 +78,10 @@ impl Found {
             found.related.extend(related);
         }
         found.related.sort_by_key(|other| other.position);
+        if !found.older_replies.is_empty() {
+            let ignored = super::ignored_by(tx, reader)?;
+            found.related.retain(|other| other.rel_type != THREAD || !ignored.contains(&other.sender));
+        }
         Ok(found)
     }
 }
@@ -112,7 +116,7 @@ impl Aggregations {
         }
         let mut wanted: Vec<EventNid> = Vec::new();
         for aggregation in by_event.values() {
-            wanted.extend(aggregation.edit);
+            wanted.extend(&aggregation.edits);
             wanted.extend(&aggregation.references);
             wanted.extend(aggregation.thread.as_ref().map(|thread| thread.latest));
         }
@@ -187,7 +191,7 @@ fn aggregate(events: &[Arc<TimelineEvent>], related: &[Related]) -> HashMap<Even
             EDIT if other.sender == event.pdu.sender().as_str()
                 && other.event_type == event.pdu.event_type().as_bytes() =>
             {
-                aggregation.edit = Some(other.event_nid);
+                aggregation.edits.push(other.event_nid);
             }
             REFERENCE => aggregation.references.push(other.event_nid),
             THREAD => {
@@ -201,6 +205,13 @@ fn aggregate(events: &[Arc<TimelineEvent>], related: &[Related]) -> HashMap<Even
     aggregations
 }
 
+/// Whether an edit has what replaces the content: that of an encrypted one is encrypted, too.
+fn is_valid(edit: &TimelineEvent) -> bool {
+    let pdu = &edit.pdu;
+    let has_content = pdu.event_type() == "m.room.encrypted" || pdu.content().get_object("m.new_content").is_some();
+    has_content && pdu.state_key().is_none()
+}
+
 fn write(
     aggregation: &Aggregation,
     event: &TimelineEvent,
@@ -210,12 +221,10 @@ fn write(
 ) -> Option<String> {
     let mut members: Vec<String> = Vec::new();
     let format = ClientFormat { room_id: true, ..*format };
-    let edit = aggregation.edit.and_then(|nid| others.get(&nid)).filter(|edit| {
-        // The new content of an encrypted edit is encrypted.
-        (edit.pdu.event_type() == "m.room.encrypted" || edit.pdu.content().get_object("m.new_content").is_some())
-            && relates_to(event.pdu.content()).is_none_or(|(_, rel_type)| rel_type != "m.replace")
-    });
-    if let Some(edit) = edit {
+    let is_edit = relates_to(event.pdu.content()).is_some_and(|(_, rel_type)| rel_type == "m.replace");
+    let edits = aggregation.edits.iter().filter_map(|nid| others.get(nid)).filter(|edit| !is_edit && is_valid(edit));
+    let latest = edits.max_by_key(|edit| (edit.pdu.origin_server_ts(), edit.pdu.event_id().as_str()));
+    if let Some(edit) = latest {
         let mut out = String::from("\"m.replace\":");
         edit.write_client(&mut out, &format, None, None);
         members.push(out);

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use plexus_protocol::event::redact;
 use plexus_protocol::id::{EventId, UserId};
 use plexus_protocol::rules::RoomVersion;
 use plexus_store::repo::relations::{PageQuery, Related};
@@ -139,8 +140,8 @@ pub struct ThreadPage {
     pub next: Option<Position>,
 }
 
-/// Returns the roots of threads in which the reader may see a reply. [`crate::read::timeline::visible`] decides whether
-/// they may see the roots.
+/// Returns the roots of threads in which the reader may see a reply and does not ignore its sender. Roots of ignored
+/// users are redacted. [`crate::read::timeline::visible`] decides whether the reader may see the roots.
 ///
 /// # Errors
 /// When the database fails.
@@ -148,7 +149,8 @@ pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Resu
     let (nid, version) = (room.nid, room.version);
     let ThreadFilter { participated, upto, before, limit } = filter;
     let participant = participated.then(|| reader.as_str().to_owned());
-    let (events, replies, next) = room
+    let user = reader.clone();
+    let (events, replies, next, ignored) = room
         .db
         .read(move |tx| {
             let roots = repo::relations::thread_roots(tx, nid, participant.as_deref(), (upto, before), limit)?;
@@ -167,7 +169,9 @@ pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Resu
                 let place = repo::events::find(tx, &target)?.filter(|place| place.room_nid == nid);
                 nids.extend(place.map(|place| place.event_nid));
             }
-            Ok::<_, DbError>((stored_events::by_nids(tx, version, &nids)?, replies, next))
+            let ignored = super::ignored_by(tx, &user)?;
+            replies.retain(|reply| !ignored.contains(&reply.sender));
+            Ok::<_, DbError>((stored_events::by_nids(tx, version, &nids)?, replies, next, ignored))
         })
         .await?;
     let mut latest: HashMap<Vec<u8>, Position> = HashMap::new();
@@ -178,5 +182,11 @@ pub async fn threads(room: &Room, reader: &UserId, filter: ThreadFilter) -> Resu
     let newest_reply = |root: &TimelineEvent| latest.get(&event_key::encode(root.pdu.event_id())).copied();
     let mut roots: Vec<_> = events.into_iter().filter_map(|root| Some((newest_reply(&root)?, root))).collect();
     roots.sort_by_key(|(latest, _)| Reverse(*latest));
-    Ok(ThreadPage { roots: roots.into_iter().map(|(_, root)| root).collect(), next })
+    let shown = |root: Arc<TimelineEvent>| {
+        if !ignored.contains(root.pdu.sender().as_str()) {
+            return root;
+        }
+        Arc::new(TimelineEvent { pdu: redact::redact(&root.pdu), ..TimelineEvent::clone(&root) })
+    };
+    Ok(ThreadPage { roots: roots.into_iter().map(|(_, root)| shown(root)).collect(), next })
 }

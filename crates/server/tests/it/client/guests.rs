@@ -165,6 +165,10 @@ async fn a_guest_becomes_a_person_under_the_same_name() {
         join(&server, &guest, &room).await;
         let name = format!("{CLIENT}/profile/{}/displayname", guest.id);
         server.put(&name, &guest.token, json!({ "displayname": "Visitor" })).await.ok();
+        let avatar = name.replace("displayname", "avatar_url");
+        let refused = server.put(&avatar, &guest.token, json!({ "avatar_url": "mxc://test.example/a" })).await;
+        assert_eq!(refused.refusal(), (403, "M_GUEST_ACCESS_FORBIDDEN"));
+        assert_eq!(server.delete(&avatar, &guest.token).await.refusal(), (403, "M_GUEST_ACCESS_FORBIDDEN"));
 
         // Somebody else's token, no guest's token, no token, another name.
         assert_eq!(upgraded(&server, &localpart, &other.token).await.refusal(), (403, "M_FORBIDDEN"));

@@ -31,8 +31,14 @@ async fn summaries_and_spaces() {
     assert_eq!(hierarchy("", bob.token.clone()).await.0, "Space Open");
     assert_eq!(hierarchy("?max_depth=0", bob.token.clone()).await.0, "Space");
     assert_eq!(hierarchy("?suggested_only=true", bob.token.clone()).await.0, "Space");
-    assert_eq!(hierarchy("?limit=2", alice.token.clone()).await, ("Space Closed".into(), json!("h2")));
-    assert_eq!(hierarchy("?limit=2&from=h2", alice.token.clone()).await, ("Open".into(), Value::Null));
+    assert_eq!(hierarchy("?limit=2", alice.token.clone()).await, ("Space Closed".into(), json!("h_2")));
+    assert_eq!(hierarchy("?limit=2&from=h_2", alice.token.clone()).await, ("Open".into(), Value::Null));
+
+    let path = format!("/_matrix/client/v1/rooms/{space}/hierarchy?limit=2&from=h_2");
+    for changed in ["&max_depth=1", "&suggested_only=true"] {
+        let other_walk = server.get(&format!("{path}{changed}"), &alice.token).await;
+        assert_eq!(other_walk.refusal(), (400, "M_INVALID_PARAM"), "{changed}");
+    }
 
     // A room that is no space has no children, whatever its state says; and the servers of a child are strings.
     let content = json!({ "via": ["test.example"] });
