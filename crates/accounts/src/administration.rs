@@ -154,4 +154,15 @@ impl Administration {
         self.sessions.change_user(&user_id, move |tx, user_id| users::set_suspended(tx, user_id, suspended)).await?;
         Ok((user_id, user.suspended != suspended))
     }
+
+    /// Shadow-bans an account, or ends that: what a shadow-banned user writes seems to be sent, and reaches nobody.
+    /// Returns false if nothing had to be changed.
+    ///
+    /// # Errors
+    /// When there is no such active account, or the database fails.
+    pub async fn set_shadow_banned(&self, name: &str, banned: bool) -> Result<(UserId, bool), AdministrationError> {
+        let (user_id, user) = self.find_active(name).await?;
+        self.sessions.change_user(&user_id, move |tx, user_id| users::set_shadow_banned(tx, user_id, banned)).await?;
+        Ok((user_id, user.shadow_banned != banned))
+    }
 }

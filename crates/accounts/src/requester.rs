@@ -17,7 +17,7 @@ pub struct Requester {
     pub appservice_id: Option<String>,
     /// Whether the account is suspended: the user may read and leave, but not write.
     pub suspended: bool,
-    /// Whether the account is shadow-banned, as in Synapse.
+    /// Whether the account is shadow-banned: what the user writes seems to be sent, and reaches nobody.
     pub shadow_banned: bool,
     /// The administrator who acts as `user_id`, if one does.
     pub puppeted_by: Option<UserId>,

@@ -13,9 +13,9 @@ use plexus_http::{ApiError, RawJson, Requester, require_not_suspended};
 use plexus_net::FederationClient;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::write_string;
-use plexus_rooms::{ProfileError, Rooms};
-
+use plexus_rooms::{ProfileError, ProfileScope, Rooms};
 use plexus_service::remote_profile;
+use serde::Deserialize;
 
 /// The longest name of a field, in bytes (client-server API, "Profiles").
 const MAX_KEY: usize = 255;
@@ -68,6 +68,9 @@ fn require_writable(config: &Config, requester: &Requester, user: &UserId, field
     if requester.user_id != *user && !requester.is_admin {
         return Err(ApiError::forbidden("Cannot set another user's profile"));
     }
+    if requester.is_guest && field != "displayname" {
+        return Err(ApiError::guests_forbidden());
+    }
     require_field_name(field)?;
     let enabled = match field {
         "displayname" => config.registration.enable_set_displayname,
@@ -91,6 +94,27 @@ pub(crate) fn require_field_name(field: &str) -> Result<(), ApiError> {
         return Err(ApiError::invalid_param("The name of the field is not allowed"));
     }
     Ok(())
+}
+
+/// 404 unless the unstable path of fields is served (`msc4133_enabled`).
+fn require_unstable_path(config: &Config) -> Result<(), ApiError> {
+    if config.experimental.experimental_features.msc4133_enabled { Ok(()) } else { Err(ApiError::unrecognized()) }
+}
+
+/// The parameter of the query by which a change of the profile leaves rooms as they are (MSC4069).
+#[derive(Debug, Deserialize)]
+pub(crate) struct Propagation {
+    #[serde(rename = "org.matrix.msc4069.propagate")]
+    propagate: Option<bool>,
+}
+
+impl Propagation {
+    /// Returns where the requester's change of a profile acts.
+    fn scope(&self, config: &Config, requester: &Requester) -> ProfileScope {
+        let may_inhibit = config.experimental.experimental_features.msc4069_profile_inhibit_propagation;
+        let inhibited = may_inhibit && self.propagate == Some(false);
+        if inhibited || requester.shadow_banned { ProfileScope::ProfileOnly } else { ProfileScope::WithRooms }
+    }
 }
 
 fn profile_error(error: ProfileError) -> ApiError {

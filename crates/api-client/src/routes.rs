@@ -4,7 +4,8 @@ use plexus_http::body::MAX_JSON_BYTES;
 use plexus_http::{Client, Prefixes, Routes};
 
 use crate::discovery::{
-    discover_homeserver, discover_policy_server, discover_support, get_capabilities, get_supported_versions,
+    discover_homeserver, discover_policy_server, discover_support, federation_whitelist, get_capabilities,
+    get_supported_versions,
 };
 use crate::{Api, favicon, login_page, rtc, thirdparty, voip, welcome};
 use crate::{account, admin, authenticated_media, backup, dehydrated_device, device, keys, media, session, uiaa};
@@ -57,6 +58,8 @@ fn discovery(r: &mut Routes<Api>) {
     r.get(ALL, "/voip/turnServer", voip::get_turn_server_info::handle);
     r.get(Client::V1, "/rtc/transports", rtc::transports::handle);
     r.get(Client::UNSTABLE, "/org.matrix.msc4143/rtc/transports", rtc::transports::unstable);
+    let whitelist = "/_synapse/client/v1/config/federation_whitelist";
+    r.get(Client::FULL, whitelist, federation_whitelist::handle);
     r.get(Client::FULL, "/.well-known/matrix/client", discover_homeserver::handle);
     r.get(Client::FULL, "/.well-known/matrix/policy_server", discover_policy_server::handle);
     r.get(Client::FULL, "/.well-known/matrix/support", discover_support::handle);
@@ -370,6 +373,10 @@ fn profiles(r: &mut Routes<Api>) {
     r.get(ALL, "/profile/{user_id}/{field}", profile::get_profile_field::handle);
     r.put(ALL, "/profile/{user_id}/{field}", profile::set_profile_field::handle).body_up_to(EVENT);
     r.delete(ALL, "/profile/{user_id}/{field}", profile::delete_profile_field::handle);
+    let unstable = "/uk.tcpip.msc4133/profile/{user_id}/{field}";
+    r.get(Client::UNSTABLE, unstable, profile::get_profile_field::unstable);
+    r.put(Client::UNSTABLE, unstable, profile::set_profile_field::unstable).body_up_to(EVENT);
+    r.delete(Client::UNSTABLE, unstable, profile::delete_profile_field::unstable);
     r.post(ALL, "/user_directory/search", user_directory::search_users::handle);
     r.post(ALL, "/search", search::search_events::handle);
 }

@@ -16,8 +16,8 @@ use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms,
 use plexus_service::rendezvous::RendezvousSessions;
 use plexus_service::search::Search;
 use plexus_service::{
-    ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, RateLimits, Registration, RelatedRedactions,
-    RemoteRoomSummaries, Reports, RoomResolver, UserDeactivation,
+    ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, ProfileRules, RateLimits, Registration,
+    RelatedRedactions, RemoteRoomSummaries, Reports, RoomResolver, UserDeactivation,
 };
 use plexus_store::Database;
 use plexus_sync::{
@@ -64,6 +64,7 @@ plexus_http::services! {
         pub registration: Registration,
         pub membership_changer: Arc<MembershipChanger>,
         pub profiles: Arc<Profiles>,
+        pub profile_rules: Arc<ProfileRules>,
         pub user_directory: Arc<UserDirectory>,
         pub sync: Arc<SyncEngine>,
         pub event_stream: Arc<EventStream>,

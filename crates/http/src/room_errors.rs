@@ -6,7 +6,9 @@ use plexus_rooms::PeerError;
 use plexus_rooms::directory::DirectoryError;
 use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, SendError};
 use plexus_service::delayed_events::DelayedSendError;
-use plexus_service::{ClientEventError, MemberEventError, RemoteProfileError, ReportError, ResolveError};
+use plexus_service::{
+    ClientEventError, MemberEventError, ProfileRuleError, RemoteProfileError, ReportError, ResolveError,
+};
 
 use crate::ApiError;
 use crate::auth::{locked, suspended};
@@ -71,6 +73,14 @@ pub fn client_event_error(error: ClientEventError) -> ApiError {
 }
 
 /// Returns the client's error for a member event that was not sent.
+/// Maps the refusal of a name or avatar.
+pub fn profile_rule_error(error: ProfileRuleError) -> ApiError {
+    match error {
+        ProfileRuleError::Avatar => ApiError::forbidden(error.to_string()),
+        ProfileRuleError::Db(error) => error.into(),
+    }
+}
+
 fn member_event_error(error: MemberEventError) -> ApiError {
     let text = error.to_string();
     match error {
@@ -78,6 +88,7 @@ fn member_event_error(error: MemberEventError) -> ApiError {
         MemberEventError::NoMembership | MemberEventError::UnknownMembership => ApiError::bad_json(text),
         MemberEventError::ForcedJoin => ApiError::forbidden(text),
         MemberEventError::GuestsForbidden => ApiError::guests_forbidden(),
+        MemberEventError::Profile(error) => profile_rule_error(error),
         MemberEventError::Membership(error) => membership_error(error),
     }
 }

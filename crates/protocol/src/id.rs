@@ -8,6 +8,8 @@ mod server_name;
 #[cfg(test)]
 mod tests;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -255,6 +257,11 @@ impl EventId {
     /// Returns the server that created the id, in room versions 1 and 2.
     pub fn server_name(&self) -> Option<&str> {
         self.0.split_once(':').map(|(_, server)| server)
+    }
+
+    /// Returns the id of a hash, as in room versions 4 and later.
+    pub fn of_hash(hash: &[u8; 32]) -> Self {
+        Self::from_hash(&URL_SAFE_NO_PAD.encode(hash))
     }
 
     /// Makes the id of a hash in unpadded base64. Private: callers guarantee the grammar.

@@ -44,6 +44,7 @@ async fn measure(db: Database) {
         forget_on_leave: false,
         sticky_events: true,
         expiring_messages: false,
+        accepted_invites: None,
     });
     let (creator, sender) = (RoomCreator::new(Arc::clone(&writer)), Arc::new(EventSender::new(Arc::clone(&writer))));
     let begun = clock.monotonic();

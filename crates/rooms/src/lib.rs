@@ -22,9 +22,10 @@ pub use actions::membership::{
     MembershipChange, MembershipChanger, MembershipError, RemoteMemberships, RemoteRoomLimit, ThirdPartyInviteClaim,
     Via,
 };
-pub use actions::profile::{ProfileError, Profiles};
+pub use actions::profile::{ProfileError, ProfileScope, Profiles};
 pub use actions::send::{EventSender, NewEvent};
 pub use actions::upgrade;
+pub use model::accepted_invites::AcceptedInvites;
 pub use model::cache_size::CacheSize;
 pub use model::current_state::CurrentState;
 pub use model::erased_users::ErasedUsers;

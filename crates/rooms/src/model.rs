@@ -1,5 +1,6 @@
 //! Rooms in memory.
 
+pub mod accepted_invites;
 pub mod auth_index;
 pub(crate) mod cache_size;
 pub(crate) mod current_state;

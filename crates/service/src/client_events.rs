@@ -3,22 +3,30 @@
 use std::sync::Arc;
 
 use plexus_accounts::Requester;
-use plexus_base::LimitExceeded;
+use plexus_base::{LimitExceeded, Random};
 use plexus_protocol::id::EventId;
 use plexus_rooms::{EventSender, MembershipChanger, NewEvent, SendError};
 use plexus_store::DbError;
 use plexus_sync::Presence;
 
 use crate::member_events::{self, MemberEventError, SendingAccount};
-use crate::{LocalEchoOrder, RateLimits};
+use crate::{LocalEchoOrder, ProfileRules, RateLimits, shadow_ban};
 
 /// Sends events that clients ask for: limited, once per transaction id, and noted as activity of the user.
 pub struct ClientEventSender {
-    sender: Arc<EventSender>,
-    members: Arc<MembershipChanger>,
-    limits: Arc<RateLimits>,
-    echo_order: Arc<LocalEchoOrder>,
-    presence: Arc<Presence>,
+    parts: ClientEventParts,
+}
+
+/// What a [`ClientEventSender`] is made of.
+#[expect(missing_docs, reason = "a field has the name of its type")]
+pub struct ClientEventParts {
+    pub sender: Arc<EventSender>,
+    pub members: Arc<MembershipChanger>,
+    pub limits: Arc<RateLimits>,
+    pub echo_order: Arc<LocalEchoOrder>,
+    pub presence: Arc<Presence>,
+    pub profile_rules: Arc<ProfileRules>,
+    pub random: Random,
 }
 
 /// Why a client's event was not sent.
@@ -41,21 +49,15 @@ pub enum ClientEventError {
 impl ClientEventSender {
     /// Creates the service.
     #[must_use]
-    pub fn new(
-        sender: Arc<EventSender>,
-        members: Arc<MembershipChanger>,
-        limits: Arc<RateLimits>,
-        echo_order: Arc<LocalEchoOrder>,
-        presence: Arc<Presence>,
-    ) -> Self {
-        Self { sender, members, limits, echo_order, presence }
+    pub fn new(parts: ClientEventParts) -> Self {
+        Self { parts }
     }
 
     /// Returns the event that the same request of the requester's device has sent before, if memory still has it. Check
     /// this before what else the request must fulfil: a repeated request gets its response again in any case.
     pub fn replayed(&self, event: &NewEvent) -> Option<EventId> {
         let transaction = event.transaction.as_ref()?;
-        self.sender.replayed(&event.room_id, &event.sender, transaction)
+        self.parts.sender.replayed(&event.room_id, &event.sender, transaction)
     }
 
     /// As [`Self::replayed`], also when memory does not have it any more.
@@ -64,7 +66,7 @@ impl ClientEventSender {
     /// When the database fails.
     pub async fn sent_before(&self, event: &NewEvent) -> Result<Option<EventId>, DbError> {
         let Some(transaction) = &event.transaction else { return Ok(None) };
-        self.sender.sent_before(&event.room_id, &event.sender, transaction).await
+        self.parts.sender.sent_before(&event.room_id, &event.sender, transaction).await
     }
 
     /// Sends the event of the requester.
@@ -72,7 +74,7 @@ impl ClientEventSender {
     /// # Errors
     /// See [`ClientEventError`].
     pub async fn send(&self, requester: &Requester, event: NewEvent) -> Result<EventId, ClientEventError> {
-        let _response_goes_first = event.transaction.as_ref().and_then(|_| self.echo_order.sending(requester));
+        let _response_goes_first = event.transaction.as_ref().and_then(|_| self.parts.echo_order.sending(requester));
         self.send_for(requester.into(), event).await
     }
 
@@ -82,15 +84,22 @@ impl ClientEventSender {
     /// # Errors
     /// See [`ClientEventError`].
     pub async fn send_for(&self, account: SendingAccount, event: NewEvent) -> Result<EventId, ClientEventError> {
-        let sender = event.sender.clone();
-        let event_id = if event.event_type == "m.room.member" && event.state_key.is_some() {
-            self.limits.message.check(&sender)?;
-            member_events::set_membership(&self.members, account, event).await?
+        let ClientEventParts { sender, members, limits, presence, profile_rules, random, .. } = &self.parts;
+        let user = event.sender.clone();
+        let is_member_event = event.event_type == "m.room.member" && event.state_key.is_some();
+        if is_member_event {
+            limits.message.check(&user)?;
         } else {
             self.check_limit(&event).await?;
-            self.sender.send(event).await?.event_id
+        }
+        let event_id = if account.shadow_banned && shadow_ban::withholds(&event) {
+            shadow_ban::event_id(random)
+        } else if is_member_event {
+            member_events::set_membership(members, profile_rules, account, event).await?
+        } else {
+            sender.send(event).await?.event_id
         };
-        self.presence.active(&sender);
+        presence.active(&user);
         Ok(event_id)
     }
 
@@ -99,14 +108,14 @@ impl ClientEventSender {
     /// # Errors
     /// When the database fails.
     pub async fn redacts_own(&self, event: &NewEvent) -> Result<bool, DbError> {
-        self.sender.redacts_own(event).await
+        self.parts.sender.redacts_own(event).await
     }
 
     /// Counts the event against `rc_message`, or against `rc_admin_redaction` where that is set and applies.
     async fn check_limit(&self, event: &NewEvent) -> Result<(), ClientEventError> {
-        match &self.limits.admin_redaction {
-            Some(limit) if self.sender.redacts_another(event).await? => limit.check(&event.sender)?,
-            _ => self.limits.message.check(&event.sender)?,
+        match &self.parts.limits.admin_redaction {
+            Some(limit) if self.parts.sender.redacts_another(event).await? => limit.check(&event.sender)?,
+            _ => self.parts.limits.message.check(&event.sender)?,
         }
         Ok(())
     }

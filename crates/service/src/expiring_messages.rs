@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use plexus_rooms::RoomWriter;
 use plexus_rooms::write::{expiry, expiry_task};
 
-use crate::tasks::{RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
+use crate::tasks::{RunningTask, TaskHandler, TaskOutcome};
 
 /// How many messages expire at the same time. Those of one room do one after the other.
 const MAX_EXPIRING: u32 = 4;
@@ -14,22 +14,13 @@ const MAX_EXPIRING: u32 = 4;
 /// Deletes the content of messages that have expired.
 pub struct ExpiringMessages {
     writer: Arc<RoomWriter>,
-    tasks: Arc<TaskScheduler>,
 }
 
 impl ExpiringMessages {
     /// Creates the service.
     #[must_use]
-    pub fn new(writer: Arc<RoomWriter>, tasks: Arc<TaskScheduler>) -> Self {
-        Self { writer, tasks }
-    }
-
-    /// Has the tasks looked at that are stored with messages, without end.
-    pub async fn run(self: Arc<Self>) {
-        loop {
-            self.writer.rooms().expiring_stored().await;
-            self.tasks.look();
-        }
+    pub fn new(writer: Arc<RoomWriter>) -> Self {
+        Self { writer }
     }
 }
 

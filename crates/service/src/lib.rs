@@ -4,15 +4,18 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `admin_json` | [`UserInfo`], [`DeviceInfo`], [`RegistrationTokenInfo`]: JSON of the admin API and of commands |
+//! | `client_addresses` | [`ClientAddresses`]: forgetting where clients connected from |
 //! | `client_events` | [`ClientEventSender`]: sending events within rate limits |
 //! | [`dehydrated_devices`] | [`DehydratedDevices`]: devices that receive keys while nobody is logged in |
 //! | [`delayed_events`] | [`DelayedEvents`]: events that are sent later |
 //! | `directory_rules` | [`DirectoryRules`]: who may create aliases and publish rooms |
 //! | [`event_json`] | timeline and state events as clients read them outside of /sync |
 //! | `expiring_messages` | [`ExpiringMessages`]: deleting the content of messages that carry their own expiry |
+//! | `invite_accepter` | [`InviteAccepter`]: accepting invites for users |
 //! | `local_echo_order` | [`LocalEchoOrder`]: a device's response before its sync |
 //! | [`media_tasks`] | the scheduled tasks of media |
 //! | `member_events` | [`SendingAccount`], [`MemberEventError`]: member events that set memberships |
+//! | `profile_rules` | [`ProfileRules`]: which avatars users may have, and whether they may differ by room |
 //! | `rate_limits` | [`RateLimits`]: the limiters of `rc_*` |
 //! | `registration` | [`Registration`]: a new account and its first rooms |
 //! | `related_redactions` | [`RelatedRedactions`]: redacting the events that relate to a redacted one |
@@ -25,6 +28,7 @@
 //! | `room_purge` | [`ForgottenRooms`], [`RoomPurge`]: deleting rooms that everybody here has left and forgotten |
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
 //! | [`search`] | finding messages, and their index |
+//! | `shadow_ban` | what shadow-banned users seem to do |
 //! | [`tasks`] | scheduled tasks: work that is done later, also after a restart |
 //! | `timeline_page` | [`TimelineReader`]: pages of a timeline, across gaps |
 //! | `unused_devices` | [`UnusedDevices`]: deleting devices that were not used for a long time |
@@ -33,15 +37,18 @@
 #![warn(missing_docs, unreachable_pub)]
 
 mod admin_json;
+mod client_addresses;
 mod client_events;
 pub mod dehydrated_devices;
 pub mod delayed_events;
 mod directory_rules;
 pub mod event_json;
 mod expiring_messages;
+mod invite_accepter;
 mod local_echo_order;
 pub mod media_tasks;
 mod member_events;
+mod profile_rules;
 mod rate_limits;
 mod registration;
 mod related_redactions;
@@ -54,19 +61,23 @@ mod reports;
 mod room_purge;
 mod room_resolver;
 pub mod search;
+mod shadow_ban;
 pub mod tasks;
 mod timeline_page;
 mod unused_devices;
 mod user_deactivation;
 
 pub use admin_json::{DeviceInfo, RegistrationTokenInfo, UserInfo};
-pub use client_events::{ClientEventError, ClientEventSender};
+pub use client_addresses::ClientAddresses;
+pub use client_events::{ClientEventError, ClientEventParts, ClientEventSender};
 pub use dehydrated_devices::DehydratedDevices;
 pub use delayed_events::DelayedEvents;
 pub use directory_rules::DirectoryRules;
 pub use expiring_messages::ExpiringMessages;
+pub use invite_accepter::InviteAccepter;
 pub use local_echo_order::LocalEchoOrder;
 pub use member_events::{MemberEventError, SendingAccount};
+pub use profile_rules::{ProfileRuleError, ProfileRules};
 pub use rate_limits::RateLimits;
 pub use registration::Registration;
 pub use related_redactions::{RelatedRedaction, RelatedRedactions, RelatedRedactor};

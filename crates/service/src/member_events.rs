@@ -4,6 +4,8 @@ use plexus_accounts::Requester;
 use plexus_protocol::id::{EventId, UserId};
 use plexus_rooms::{Authority, MembershipChange, MembershipChanger, MembershipError, NewEvent};
 
+use crate::profile_rules::{ProfileRuleError, ProfileRules};
+
 /// Why a member event did not change a membership.
 #[derive(Debug, thiserror::Error)]
 pub enum MemberEventError {
@@ -22,6 +24,9 @@ pub enum MemberEventError {
     /// Guests only join and leave.
     #[error("Guest access not allowed")]
     GuestsForbidden,
+    /// The name or avatar is not allowed.
+    #[error(transparent)]
+    Profile(#[from] ProfileRuleError),
     /// The membership cannot be changed so.
     #[error(transparent)]
     Membership(#[from] MembershipError),
@@ -34,19 +39,23 @@ pub struct SendingAccount {
     pub is_guest: bool,
     /// Whether it is a server administrator's.
     pub is_admin: bool,
+    /// Whether it is shadow-banned: its events seem to be sent, and reach nobody.
+    pub shadow_banned: bool,
 }
 
 impl From<&Requester> for SendingAccount {
     fn from(requester: &Requester) -> Self {
-        Self { is_guest: requester.is_guest, is_admin: requester.is_admin }
+        let Requester { is_guest, is_admin, shadow_banned, .. } = *requester;
+        Self { is_guest, is_admin, shadow_banned }
     }
 }
 
 /// Sets the membership that a member event names, with the same effect as the endpoint for that membership.
 pub(crate) async fn set_membership(
     members: &MembershipChanger,
+    profile_rules: &ProfileRules,
     account: SendingAccount,
-    event: NewEvent,
+    mut event: NewEvent,
 ) -> Result<EventId, MemberEventError> {
     let target = UserId::try_from(event.state_key.as_deref().unwrap_or_default())
         .map_err(|error| MemberEventError::StateKey(error.to_string()))?;
@@ -55,6 +64,7 @@ pub(crate) async fn set_membership(
     if account.is_guest && !(own && matches!(&*membership, "join" | "leave")) {
         return Err(MemberEventError::GuestsForbidden);
     }
+    profile_rules.apply_to_member(&mut event.content, account.shadow_banned).await?;
     let change = MembershipChange {
         room_id: event.room_id,
         sender: event.sender,

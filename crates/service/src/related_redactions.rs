@@ -129,7 +129,7 @@ impl RelatedRedactor {
     async fn may_redact(&self, user: &UserId) -> Result<bool, DbError> {
         let user = user.to_string();
         let user = self.db.read(move |tx| repo::users::get(tx, &user)).await?;
-        Ok(user.is_some_and(|user| !user.deactivated && !user.locked && !user.suspended))
+        Ok(user.is_some_and(|user| !user.deactivated && !user.locked && !user.suspended && !user.shadow_banned))
     }
 
     /// Redacts the events, newest first. Those that the sender may not redact are left. Redacted events are not related

@@ -34,7 +34,7 @@ pub(crate) async fn handle(
     }
     let text = alias.as_str().to_owned();
     db.write(move |tx| repo::aliases::delete(tx, &text)).await?;
-    if let (Some(room), true) = (room, powerful) {
+    if let (Some(room), true) = (room, powerful && !requester.shadow_banned) {
         remove_from_canonical(&sender, &room, user, alias.as_str()).await;
     }
     Ok(Empty)

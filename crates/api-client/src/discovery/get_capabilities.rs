@@ -31,6 +31,8 @@ struct Capabilities {
     get_login_token: Enabled,
     #[serde(rename = "m.forget_forced_upon_leave")]
     forget_forced_upon_leave: Enabled,
+    #[serde(rename = "org.matrix.msc4267.forget_forced_upon_leave", skip_serializing_if = "Option::is_none")]
+    unstable_forget_forced_upon_leave: Option<Enabled>,
     #[serde(rename = "m.profile_fields")]
     profile_fields: ProfileFields,
     /// Only for administrators.
@@ -85,6 +87,7 @@ fn capabilities(config: &Config, requester: &Requester, delayed: DelayedEventLim
     let max_scheduled = delayed.max_scheduled;
     let delayed_events =
         delayed.max_delay_ms().map(|max_delay_ms| DelayedEventsCapability { max_delay_ms, max_scheduled });
+    let (experimental, forgets) = (&config.experimental.experimental_features, config.rooms.forget_rooms_on_leave);
     let set_displayname = config.registration.enable_set_displayname;
     let set_avatar_url = config.registration.enable_set_avatar_url;
     let passwords = &config.passwords.password_config;
@@ -106,7 +109,8 @@ fn capabilities(config: &Config, requester: &Requester, delayed: DelayedEventLim
         // This server cannot validate addresses yet.
         third_party_id_changes: Enabled { enabled: false },
         get_login_token: Enabled { enabled: config.sessions.login_via_existing_session.enabled },
-        forget_forced_upon_leave: Enabled { enabled: config.rooms.forget_rooms_on_leave },
+        forget_forced_upon_leave: Enabled { enabled: forgets },
+        unstable_forget_forced_upon_leave: experimental.msc4267_enabled.then_some(Enabled { enabled: forgets }),
         profile_fields: ProfileFields { enabled: true, disallowed },
         account_moderation: requester.is_admin.then_some(AccountModeration { suspend: true, lock: true }),
         delayed_events,

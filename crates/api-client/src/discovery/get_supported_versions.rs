@@ -49,7 +49,7 @@ const UNSTABLE_FEATURES: [&str; 15] = [
 ];
 
 /// Features that Synapse names and this server does not have.
-const MISSING_FEATURES: [&str; 15] = [
+const MISSING_FEATURES: [&str; 13] = [
     // Filters by label.
     "org.matrix.label_based_filtering",
     // The presence `busy`.
@@ -66,12 +66,8 @@ const MISSING_FEATURES: [&str; 15] = [
     "org.matrix.msc3881",
     // Messages by their relations, under the unstable name.
     "org.matrix.msc3874",
-    // Changing a profile without updating rooms.
-    "org.matrix.msc4069",
     // Pushing every encrypted event.
     "org.matrix.msc4028",
-    // Fields of profiles, under the unstable name.
-    "uk.tcpip.msc4133",
     // A topological order of the first sync's timelines.
     "org.matrix.msc4445.initial_sync_timeline_topological_ordering",
     // Reasons of invites to a new room.
@@ -111,6 +107,9 @@ pub(crate) async fn handle(
     unstable_features.insert("io.element.e2ee_forced.public", public_encrypted);
     unstable_features.insert("io.element.e2ee_forced.private", private_encrypted);
     unstable_features.insert("io.element.e2ee_forced.trusted_private", private_encrypted);
+    // Changing a profile without its copies in rooms, and fields of profiles under the unstable path.
+    unstable_features.insert("org.matrix.msc4069", experimental.msc4069_profile_inhibit_propagation);
+    unstable_features.insert("uk.tcpip.msc4133", experimental.msc4133_enabled);
     // Invite filtering.
     unstable_features.insert("org.matrix.msc4155", experimental.msc4155_enabled);
     // Deleting account data.

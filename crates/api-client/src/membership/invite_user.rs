@@ -31,6 +31,9 @@ pub(crate) async fn handle(
             None => ApiError::missing_param("'user_id' is missing"),
         });
     };
+    if requester.shadow_banned {
+        return Ok(Empty);
+    }
     let invited = TargetRequest { user_id: target, reason: request.reason };
     members.invite(invited.into_change(&requester, room_id)).await.map_err(membership_error)?;
     Ok(Empty)

@@ -9,7 +9,7 @@ use plexus_protocol::id::UserId;
 use plexus_rooms::{Profiles, Rooms};
 use plexus_service::RateLimits;
 
-use super::{remote, require_field_name, require_readable, written};
+use super::{remote, require_field_name, require_readable, require_unstable_path, written};
 
 pub(crate) async fn handle(
     MaybeAuth(requester): MaybeAuth,
@@ -35,4 +35,18 @@ pub(crate) async fn handle(
         return Err(ApiError::not_found("The profile has no such field"));
     }
     Ok(written(wanted))
+}
+
+/// GET /_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}
+pub(crate) async fn unstable(
+    auth: MaybeAuth,
+    State(config): State<Arc<Config>>,
+    rooms: State<Arc<Rooms>>,
+    profiles: State<Arc<Profiles>>,
+    others: State<Arc<FederationClient>>,
+    limits: State<Arc<RateLimits>>,
+    path: Path<(UserId, String)>,
+) -> Result<RawJson, ApiError> {
+    require_unstable_path(&config)?;
+    handle(auth, State(config), rooms, profiles, others, limits, path).await
 }

@@ -71,7 +71,7 @@ async fn redact(
             events.send(requester, event).await.map_err(client_event_error)?
         }
     };
-    if !rel_types.is_empty() {
+    if !rel_types.is_empty() && !requester.shadow_banned {
         // Also if the redaction was sent before: that request may have failed here.
         let (sender, redaction_id) = (requester.user_id.clone(), event_id.clone());
         content.remove("redacts");

@@ -17,8 +17,8 @@ use plexus_rooms::{
 use plexus_store::{Database, repo};
 use serde::{Deserialize, Serialize};
 
-use plexus_http::room_errors::{create_error, membership_error};
-use plexus_service::{DirectoryRules, RateLimits};
+use plexus_http::room_errors::{create_error, membership_error, profile_rule_error};
+use plexus_service::{DirectoryRules, ProfileRules, RateLimits};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
@@ -68,10 +68,19 @@ pub(crate) async fn handle(
     State(members): State<Arc<MembershipChanger>>,
     State(config): State<Arc<Config>>,
     State(limits): State<Arc<RateLimits>>,
+    State(profile_rules): State<Arc<ProfileRules>>,
     JsonOrEmpty(request): JsonOrEmpty<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
     require_not_suspended(&requester)?;
-    let new = new_room(&requester, rooms.server_name(), &config, request)?;
+    let mut new = new_room(&requester, rooms.server_name(), &config, request)?;
+    let own_members = new
+        .initial_state
+        .iter_mut()
+        .filter(|it| it.event_type == "m.room.member" && it.state_key == *new.creator.as_str());
+    for own in own_members {
+        let applied = profile_rules.apply_to_member(&mut own.content, requester.shadow_banned);
+        applied.await.map_err(profile_rule_error)?;
+    }
     limits.room_creation.check(&requester.user_id)?;
     if let Some(alias) = &new.alias {
         require_free(&db, alias).await?;
@@ -133,7 +142,8 @@ fn new_room(
     // As in Synapse the room is created, but not listed, if the rules do not let it into the directory.
     let aliases: Vec<&str> = alias.iter().map(RoomAlias::as_str).collect();
     let published = published && DirectoryRules::publication(config).allow(user, &aliases, "");
-    let invite: BTreeSet<_> = request.invite.into_iter().filter(|invited| invited != user).collect();
+    let invited = if requester.shadow_banned { Vec::new() } else { request.invite };
+    let invite: BTreeSet<_> = invited.into_iter().filter(|invited| invited != user).collect();
     if request.initial_state.len() > MAX_INITIAL_STATE {
         return Err(ApiError::too_large(format!(
             "A room begins with at most {MAX_INITIAL_STATE} events of initial_state"

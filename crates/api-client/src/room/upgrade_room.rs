@@ -36,6 +36,11 @@ pub(crate) async fn handle(
     let version = supported_version(&request.new_version)?;
     let room = rooms.get(&room_id).await?.ok_or_else(|| ApiError::not_found("Unknown room"))?;
     limits.room_creation.check(&requester.user_id)?;
+    if requester.shadow_banned {
+        // An id that no room has.
+        let replacement_room = creator.new_room_id().map_err(create_error)?;
+        return Ok(JsonBody(Response { replacement_room }));
+    }
     let additional_creators =
         if version.rules().auth.privileged_creators { request.additional_creators } else { Vec::new() };
     let wanted = Upgrade { room, sender: requester.user_id.clone(), version, additional_creators };

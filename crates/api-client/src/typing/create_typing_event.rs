@@ -34,6 +34,9 @@ pub(crate) async fn handle(
     require_self(&requester, &user)?;
     let room = require_joined(&rooms, &room_id, &user).await?;
     presence.active(&user);
+    if requester.shadow_banned {
+        return Ok(Empty);
+    }
     if request.typing {
         let timeout = request.timeout.unwrap_or(DEFAULT_TIMEOUT).min(MAX_TIMEOUT);
         typing.start(room.nid, &user, Duration::from_millis(timeout));

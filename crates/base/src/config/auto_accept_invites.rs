@@ -4,7 +4,7 @@ options! {
     /// Joining rooms automatically on an invite.
     pub struct AutoAcceptInvitesSection {
         /// Joining rooms automatically on an invite.
-        later auto_accept_invites: AutoAcceptInvites,
+        acts auto_accept_invites: AutoAcceptInvites,
     }
 }
 
@@ -12,11 +12,11 @@ options! {
     /// Joining rooms automatically on an invite.
     pub struct AutoAcceptInvites {
         /// Whether users join automatically.
-        later enabled: bool = false,
+        acts enabled: bool = false,
         /// Whether this is limited to direct chats.
-        later only_for_direct_messages: bool = false,
+        acts only_for_direct_messages: bool = false,
         /// Whether this is limited to invites by local users.
-        later only_from_local_users: bool = false,
+        acts only_from_local_users: bool = false,
         /// The process that does it.
         moot worker_to_run_on: Option<String>,
     }

@@ -40,12 +40,12 @@ options! {
         acts limit_remote_rooms: LimitRemoteRooms,
         /// Whether creating an alias for a room requires membership in it.
         acts require_membership_for_aliases: bool = true,
-        /// Whether users may have a different name or avatar in a room. They always may.
-        later allow_per_room_profiles: bool = true,
-        /// The largest avatar.
-        later max_avatar_size: Option<u64>,
+        /// Whether users may have a different name or avatar in a room.
+        acts allow_per_room_profiles: bool = true,
+        /// The size of the largest avatar that users may set, in bytes.
+        acts max_avatar_size: Option<u64>,
         /// The content types that avatars may have; any when not set.
-        later allowed_avatar_mimetypes: Option<Vec<String>>,
+        acts allowed_avatar_mimetypes: Option<Vec<String>>,
         /// How long the content of redacted events is kept; for ever when null.
         acts redaction_retention_period: Option<Duration> = Some(Duration::from_secs(7 * 86_400)),
         /// For how long after sending an event its sender may redact it; for ever when null. Old events can
@@ -53,8 +53,8 @@ options! {
         later redaction_allowed_period: Option<Duration>,
         /// How long after all its local users forgot a room it is deleted, give or take a day; never when null.
         acts forgotten_room_retention_period: Option<Duration>,
-        /// How long addresses of users are kept; for ever when null.
-        later user_ips_max_age: Option<Duration> = Some(Duration::from_secs(28 * 86_400)),
+        /// How long the addresses and user agents of clients are kept after their last use; for ever when null.
+        acts user_ips_max_age: Option<Duration> = Some(Duration::from_secs(28 * 86_400)),
         /// Whether a request to validate an address hides whether an account has it.
         later request_token_inhibit_3pid_errors: bool = false,
         /// Domains to which the link after a validation may lead; any when null.

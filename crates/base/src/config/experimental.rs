@@ -61,8 +61,8 @@ options! {
         later msc4242_enabled: bool = false,
         /// Notifying about every encrypted event.
         later msc4028_push_encrypted_events: bool = false,
-        /// Changing a profile without updating rooms.
-        later msc4069_profile_inhibit_propagation: bool = false,
+        /// Whether clients can change a profile without its copies in rooms.
+        acts msc4069_profile_inhibit_propagation: bool = false,
         /// Push rules about calls.
         later msc4075_enabled: bool = false,
         /// Logging in by QR code.
@@ -75,28 +75,28 @@ options! {
         later msc4502_enabled: bool = false,
         /// Secure channels for logging in by QR code: `off`, `open` or `authenticated`.
         acts msc4388_mode: SecureChannelMode = SecureChannelMode::Off,
-        /// Custom fields of profiles.
-        later msc4133_enabled: bool = false,
+        /// Whether fields of profiles have the unstable path, too.
+        acts msc4133_enabled: bool = false,
         /// Whether clients find the transports of conferences under the unstable name, too.
         acts msc4143_enabled: bool = false,
-        /// Redactions through the endpoint for sending.
-        later msc4169_enabled: bool = false,
+        /// Redactions through the endpoint for sending, which always works.
+        moot msc4169_enabled: bool = false,
         /// No legacy mentions.
         later msc4210_enabled: bool = false,
-        /// State after the timeline in /sync.
-        later msc4222_enabled: bool = false,
+        /// State after the timeline in /sync, which clients can always request.
+        moot msc4222_enabled: bool = false,
         /// Badges counted by clients.
         later msc4076_enabled: bool = false,
-        /// Responses to reports that reveal nothing.
-        later msc4277_enabled: bool = false,
-        /// The parameter `via` for room hierarchies.
-        later msc4235_enabled: bool = false,
+        /// Whether reports of rooms and events that the user cannot see seem to succeed, too.
+        acts msc4277_enabled: bool = false,
+        /// Whether clients can name the servers that are asked for a hierarchy of rooms.
+        acts msc4235_enabled: bool = false,
         /// Key queries only about users in a common room.
         refused(
             "users could query the keys of everybody; remove it to accept that"
         ) msc4263_limit_key_queries_to_users_who_share_rooms: bool = false,
-        /// Forgetting rooms when leaving them.
-        later msc4267_enabled: bool = false,
+        /// Whether clients learn of `forget_rooms_on_leave` under the unstable name, too.
+        acts msc4267_enabled: bool = false,
         /// Filtering invites by their sender.
         acts msc4155_enabled: bool = false,
         /// Redacting all events of a banned user.

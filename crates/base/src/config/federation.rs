@@ -7,8 +7,8 @@ options! {
     pub struct FederationSection checked by check_federation {
         /// The only servers to communicate with; all when not set, none when empty.
         acts federation_domain_whitelist: Option<Vec<String>>,
-        /// Whether users may read that list.
-        later federation_whitelist_endpoint_enabled: bool = false,
+        /// Whether users may read that list, at `/_synapse/client/v1/config/federation_whitelist`.
+        acts federation_whitelist_endpoint_enabled: bool = false,
         /// Servers for which the age of the last transaction is measured.
         later federation_metrics_domains: Vec<String>,
         /// Whether other servers may read profiles.

@@ -217,7 +217,7 @@ impl RoomCreator {
     }
 
     /// Returns the id of a new room, before room version 12.
-    pub(crate) fn new_room_id(&self) -> Result<RoomId, CreateError> {
+    pub fn new_room_id(&self) -> Result<RoomId, CreateError> {
         let name = self.writer.random.alphanumeric(ROOM_ID_LENGTH);
         RoomId::try_from(format!("!{name}:{}", self.rooms.server_name))
             .map_err(|error| DbError::bad_data("server_name", error).into())

@@ -41,6 +41,15 @@ pub fn is_in_member_events(field: &str) -> bool {
     field == "displayname" || field == "avatar_url"
 }
 
+/// Where a name or avatar changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProfileScope {
+    /// In the profile, and in the rooms that the user is joined to.
+    WithRooms,
+    /// In the profile only.
+    ProfileOnly,
+}
+
 /// A profile was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
@@ -81,12 +90,18 @@ impl Profiles {
         }
     }
 
-    /// Sets or removes a field. A name or avatar is also changed in the rooms that the user is joined to; rooms that do
-    /// not allow it keep the old one.
+    /// Sets or removes a field. Within its scope, a name or avatar is also changed in the rooms that the user is joined
+    /// to; rooms that do not allow it keep the old one.
     ///
     /// # Errors
     /// See [`ProfileError`].
-    pub async fn set(&self, user: &UserId, field: &str, value: Option<Value>) -> Result<(), ProfileError> {
+    pub async fn set(
+        &self,
+        user: &UserId,
+        field: &str,
+        value: Option<Value>,
+        scope: ProfileScope,
+    ) -> Result<(), ProfileError> {
         let text = value.as_ref().and_then(Value::as_str).unwrap_or_default();
         if let Some(longest) = repo::profiles::longest(field).filter(|longest| text.chars().count() > *longest) {
             return Err(ProfileError::FieldTooLong(longest));
@@ -113,7 +128,7 @@ impl Profiles {
                 Ok(true)
             })
             .await?;
-        if changed && is_in_member_events(field) {
+        if changed && is_in_member_events(field) && scope == ProfileScope::WithRooms {
             let (writer, user, field) = (Arc::clone(&self.writer), user.clone(), field.to_owned());
             // A task of its own, so that a dropped request does not leave half of the rooms unchanged.
             let background = self.writer.background.clone();

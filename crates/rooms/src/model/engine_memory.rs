@@ -7,6 +7,7 @@ use plexus_protocol::membership::Membership;
 use plexus_store::repo::state_snapshots;
 use tokio::sync::Notify;
 
+use crate::model::accepted_invites::AcceptedInvites;
 use crate::model::erased_users::ErasedUsers;
 use crate::model::event_cache::EventCache;
 use crate::model::index_progress::IndexProgress;
@@ -28,8 +29,12 @@ pub(crate) struct EngineMemory {
     pub(crate) snapshots: Arc<state_snapshots::Recent>,
     /// Whether users forget a room when they leave it or are kicked or banned.
     pub(crate) forget_on_leave: bool,
-    /// Notified when a message that will expire is stored; `None`: messages do not expire.
-    pub(crate) expiring_stored: Option<Notify>,
+    /// Whether messages can carry their own expiry.
+    pub(crate) expiring_messages: bool,
+    /// The invites that are accepted for users, if any are.
+    pub(crate) accepted_invites: Option<AcceptedInvites>,
+    /// Notified when scheduled tasks are stored with events.
+    pub(crate) tasks_stored: Notify,
     /// Notified when guest access has ended in a room.
     pub(crate) guest_access_ended: Notify,
     /// Notified when a user of this server has joined a room or knocked on one.

@@ -14,6 +14,7 @@ use plexus_store::repo::{self, state_snapshots};
 use plexus_store::{Database, DbError, RoomNid};
 use tokio::sync::Notify;
 
+use crate::model::accepted_invites::AcceptedInvites;
 use crate::model::cache_size::CacheSize;
 use crate::model::engine_memory::EngineMemory;
 use crate::model::erased_users::ErasedUsers;
@@ -70,13 +71,15 @@ pub struct RoomsDeps {
     pub sticky_events: bool,
     /// See [`crate::RoomsOptions`].
     pub expiring_messages: bool,
+    /// See [`crate::RoomsOptions`].
+    pub accepted_invites: Option<AcceptedInvites>,
 }
 
 impl Rooms {
     /// Creates an empty registry, which follows the commits.
     pub fn new(deps: RoomsDeps) -> Self {
         let RoomsDeps { db, clock, server_name, cache_bytes, stripped_state_types, .. } = deps;
-        let RoomsDeps { forget_on_leave, sticky_events, expiring_messages, .. } = deps;
+        let RoomsDeps { forget_on_leave, sticky_events, expiring_messages, accepted_invites, .. } = deps;
         let events = Arc::new(EventCache::new(cache_bytes / 4));
         let memory = Arc::new(EngineMemory {
             server_name: server_name.clone(),
@@ -89,7 +92,9 @@ impl Rooms {
             directory: IndexProgress::default(),
             snapshots: Arc::new(state_snapshots::Recent::new(cache_bytes / 32)),
             forget_on_leave,
-            expiring_stored: expiring_messages.then(Notify::new),
+            expiring_messages,
+            accepted_invites,
+            tasks_stored: Notify::new(),
             guest_access_ended: Notify::new(),
             local_user_entered: Notify::new(),
         });
@@ -113,12 +118,9 @@ impl Rooms {
         self.memory.local_user_entered.notified().await;
     }
 
-    /// Waits until a message that will expire is stored, and forever where messages do not expire. For one caller.
-    pub async fn expiring_stored(&self) {
-        match &self.memory.expiring_stored {
-            Some(stored) => stored.notified().await,
-            None => std::future::pending().await,
-        }
+    /// Waits until scheduled tasks were stored with events since the last call. For one caller.
+    pub async fn tasks_stored(&self) {
+        self.memory.tasks_stored.notified().await;
     }
 
     /// Waits until a room's state is complete, or this server has left it.

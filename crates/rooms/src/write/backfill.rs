@@ -268,9 +268,10 @@ async fn write_past(
     }
     let (nid, memory) = (room.nid, Arc::clone(&writer.rooms.memory));
     let redactions: Vec<_> = past.iter().flat_map(PastEvent::redactions).collect();
-    let expiring: Vec<_> = match &memory.expiring_stored {
-        Some(_) => past.iter().filter_map(|event| event.expiry_task(room)).collect(),
-        None => Vec::new(),
+    let expiring: Vec<_> = if memory.expiring_messages {
+        past.iter().filter_map(|event| event.expiry_task(room)).collect()
+    } else {
+        Vec::new()
     };
     if redactions.is_empty() {
         let written = writer.db.write(move |tx| {

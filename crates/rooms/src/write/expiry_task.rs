@@ -36,14 +36,13 @@ pub(crate) fn task(room: &Room, nid: EventNid, pdu: &Pdu) -> Option<ScheduledTas
     })
 }
 
-/// Stores tasks that [`task`] returned, and has them looked at. That happens in a transaction of its own, which comes
-/// after this one.
+/// Stores tasks, and has them looked at. That happens in a transaction of its own, which comes after this one.
 pub(crate) fn schedule(tx: &mut Tx<'_>, memory: &EngineMemory, tasks: &[ScheduledTask]) -> Result<(), DbError> {
     for task in tasks {
         scheduled_tasks::insert(tx, task)?;
     }
-    if let Some(stored) = memory.expiring_stored.as_ref().filter(|_| !tasks.is_empty()) {
-        stored.notify_one();
+    if !tasks.is_empty() {
+        memory.tasks_stored.notify_one();
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_store::Database;
 
+use crate::model::accepted_invites::AcceptedInvites;
 use crate::model::invite_permissions::InvitePermissionReader;
 use crate::model::limits::MembershipLimits;
 use crate::model::nids::Nids;
@@ -53,6 +54,8 @@ pub struct RoomsOptions {
     pub sticky_events: bool,
     /// Whether messages can carry their own expiry (MSC2228).
     pub expiring_messages: bool,
+    /// The invites that are accepted for users, if any are (`auto_accept_invites`).
+    pub accepted_invites: Option<AcceptedInvites>,
 }
 
 /// Builds, signs and commits events. A server has one.
@@ -92,7 +95,7 @@ impl RoomWriter {
         let RoomsOptions { db, clock, random, background, server_name, signing_key, policy_servers, .. } = options;
         let RoomsOptions { own_policy, remote_aliases, cache_bytes, stripped_state_types, limits, .. } = options;
         let RoomsOptions { invite_filtering, forget_on_leave, sticky_events, .. } = options;
-        let expiring_messages = options.expiring_messages;
+        let RoomsOptions { expiring_messages, accepted_invites, .. } = options;
         let rooms = Arc::new(Rooms::new(RoomsDeps {
             db: db.clone(),
             clock: clock.clone(),
@@ -102,6 +105,7 @@ impl RoomWriter {
             forget_on_leave,
             sticky_events,
             expiring_messages,
+            accepted_invites,
         }));
         Arc::new(Self {
             invite_permissions: InvitePermissionReader::new(db.clone(), server_name.clone(), invite_filtering),

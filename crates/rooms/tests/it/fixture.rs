@@ -49,6 +49,7 @@ impl Fixture {
             forget_on_leave: false,
             sticky_events: true,
             expiring_messages: false,
+            accepted_invites: None,
         });
         Self {
             db,

@@ -80,6 +80,7 @@ fn rooms(db: &Database, server_name: &ServerName, clock: &Clock) -> Rooms {
         forget_on_leave: false,
         sticky_events: true,
         expiring_messages: false,
+        accepted_invites: None,
     })
 }
 

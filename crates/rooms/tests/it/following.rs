@@ -12,7 +12,7 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::actions::profile::Profiles;
 use plexus_rooms::upgrade::{self, Upgrade};
 use plexus_rooms::write::out_of_band;
-use plexus_rooms::{NewEvent, Preset, Room, RoomCreator};
+use plexus_rooms::{NewEvent, Preset, ProfileScope, Room, RoomCreator};
 use plexus_store::repo::log::{LogPage, changes_after};
 use plexus_store::{Change, CommitListener, HandedOver, Position, RoomNid, repo};
 use plexus_testkit::{TestDatabase, account};
@@ -109,7 +109,7 @@ fn a_follower_sees_what_has_no_event() {
 
         // A profile, and who is erased.
         let profiles = Profiles::new(Arc::clone(&writer.writer));
-        profiles.set(&user(BOB), "displayname", Some(Value::from("Bob"))).await.unwrap();
+        profiles.set(&user(BOB), "displayname", Some(Value::from("Bob")), ProfileScope::WithRooms).await.unwrap();
         engines.assert_agree().await;
         assert_eq!(follower.rooms.profiles().of(BOB).await.unwrap().len(), 1);
         database.db().write(|tx| repo::erasure::mark(tx, BOB)).await.unwrap();
@@ -206,7 +206,7 @@ fn a_follower_that_has_missed_too_much_reads_everything_again() {
             .await
             .unwrap();
         let profiles = Profiles::new(Arc::clone(&writer.writer));
-        profiles.set(&user(BOB), "displayname", Some(Value::from("Bob"))).await.unwrap();
+        profiles.set(&user(BOB), "displayname", Some(Value::from("Bob")), ProfileScope::WithRooms).await.unwrap();
         writer.leave(room, BOB).await;
         writer.members.forget(&room.id, &user(BOB)).await.unwrap();
         let upto = database.db().committed();

@@ -1,7 +1,7 @@
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{InitialState, MembershipError, Preset, ProfileError, Profiles, SendError};
+use plexus_rooms::{InitialState, MembershipError, Preset, ProfileError, ProfileScope, Profiles, SendError};
 
 use crate::fixture::{Fixture, change, new_room, run, user};
 
@@ -87,7 +87,7 @@ fn profiles_are_copied_into_member_events() {
     run(|db| async move {
         let fixture = Fixture::new(db);
         let profiles = Profiles::new(fixture.writer.clone());
-        profiles.set(&user(BOB), "displayname", Some("Bob".into())).await.unwrap();
+        profiles.set(&user(BOB), "displayname", Some("Bob".into()), ProfileScope::WithRooms).await.unwrap();
         let room = fixture.room(ALICE, RoomVersion::V12, Preset::PublicChat).await;
         fixture.join(&room, BOB).await;
         let name = || {
@@ -96,13 +96,13 @@ fn profiles_are_copied_into_member_events() {
             room.state_event_in_memory(&entry)?.pdu.content().get_str("displayname").map(str::to_owned)
         };
         assert_eq!(name().as_deref(), Some("Bob"));
-        profiles.set(&user(BOB), "displayname", Some("Robert".into())).await.unwrap();
+        profiles.set(&user(BOB), "displayname", Some("Robert".into()), ProfileScope::WithRooms).await.unwrap();
         assert_eq!(name().as_deref(), Some("Robert"));
         let later = fixture.room(BOB, RoomVersion::V12, Preset::PublicChat).await;
         let entry = later.view().state.get("m.room.member", BOB).unwrap().clone();
         let own = later.state_event_in_memory(&entry).unwrap();
         assert_eq!(own.pdu.content().get_str("displayname"), Some("Robert"));
-        profiles.set(&user(BOB), "displayname", None).await.unwrap();
+        profiles.set(&user(BOB), "displayname", None, ProfileScope::WithRooms).await.unwrap();
         assert_eq!(name(), None);
         assert_eq!(room.view().joined_count, 2);
     });
@@ -114,8 +114,9 @@ fn a_profile_has_a_largest_size() {
     run(|db| async move {
         let fixture = Fixture::new(db);
         let profiles = Profiles::new(fixture.writer.clone());
-        let set =
-            async |field: &str, bytes: usize| profiles.set(&user(BOB), field, Some("x".repeat(bytes).into())).await;
+        let set = async |field: &str, bytes: usize| {
+            profiles.set(&user(BOB), field, Some("x".repeat(bytes).into()), ProfileScope::WithRooms).await
+        };
         // `"a":"",` and `"b":"",` are 14 bytes.
         let rest = 65_536 - 14 - 30_000;
         set("a", 30_000).await.unwrap();

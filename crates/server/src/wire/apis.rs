@@ -28,6 +28,7 @@ impl From<&Engine> for plexus_api_client::Services {
             room_creator: Arc::clone(&rooms.creator),
             membership_changer: Arc::clone(&rooms.members),
             profiles: Arc::clone(&rooms.profiles),
+            profile_rules: Arc::clone(&shared.profile_rules),
             user_directory: Arc::clone(&rooms.user_directory),
             tokens: Arc::clone(&accounts.tokens),
             account_settings: Arc::clone(&accounts.settings),

@@ -6,8 +6,8 @@ use plexus_accounts::{Accounts, AccountsParts};
 use plexus_base::Clock;
 use plexus_rooms::AutoJoin;
 use plexus_service::{
-    ClientEventSender, LocalEchoOrder, RateLimits, Registration, RemoteRoomSummaries, Reports, RoomResolver,
-    UserDeactivation,
+    ClientEventParts, ClientEventSender, LocalEchoOrder, ProfileRules, RateLimits, Registration, RemoteRoomSummaries,
+    Reports, RoomResolver, UserDeactivation,
 };
 use plexus_store::DbError;
 
@@ -40,6 +40,7 @@ pub(super) struct Engine {
 pub(super) struct SharedServices {
     pub(super) rate_limits: Arc<RateLimits>,
     pub(super) local_echo_order: Arc<LocalEchoOrder>,
+    pub(super) profile_rules: Arc<ProfileRules>,
     pub(super) client_events: Arc<ClientEventSender>,
     pub(super) registration: Registration,
     pub(super) deactivation: UserDeactivation,
@@ -120,19 +121,22 @@ impl SharedServices {
         accounts: &Accounts,
         sync: &SyncServices,
     ) -> Result<Self, StartError> {
-        let Foundation { config, clock, server_name, database, background, .. } = foundation;
+        let Foundation { config, clock, random, server_name, database, background, .. } = foundation;
         let RoomServices { rooms, writer, sender, members, .. } = rooms;
         let client = &outgoing.client;
         let rate_limits = Arc::new(RateLimits::new(&config.ratelimits, clock));
         // Not the given clock: it orders two responses on the network.
         let local_echo_order = Arc::new(LocalEchoOrder::new(Clock::system()));
-        let client_events = ClientEventSender::new(
-            Arc::clone(sender),
-            Arc::clone(members),
-            Arc::clone(&rate_limits),
-            Arc::clone(&local_echo_order),
-            Arc::clone(&sync.presence),
-        );
+        let profile_rules = Arc::new(ProfileRules::new(&config.blocking, database.clone(), server_name.clone()));
+        let client_events = ClientEventSender::new(ClientEventParts {
+            sender: Arc::clone(sender),
+            members: Arc::clone(members),
+            limits: Arc::clone(&rate_limits),
+            echo_order: Arc::clone(&local_echo_order),
+            presence: Arc::clone(&sync.presence),
+            profile_rules: Arc::clone(&profile_rules),
+            random: random.clone(),
+        });
         let auto_join = settings::auto_join(config, server_name)?;
         let auto_join = Arc::new(AutoJoin::new(writer, Arc::clone(members), auto_join));
         let resolver = RoomResolver::new(database.clone(), Arc::clone(rooms), Arc::clone(client));
@@ -147,6 +151,7 @@ impl SharedServices {
         Ok(Self {
             rate_limits,
             local_echo_order,
+            profile_rules,
             client_events: Arc::new(client_events),
             registration: Registration::new(accounts.registrar.clone(), auto_join),
             deactivation,

@@ -62,6 +62,7 @@ impl RoomServices {
             invite_filtering: config.experimental.experimental_features.msc4155_enabled,
             forget_on_leave: config.rooms.forget_rooms_on_leave,
             expiring_messages: config.server.enable_ephemeral_messages,
+            accepted_invites: settings::accepted_invites(&config.auto_accept_invites.auto_accept_invites),
             sticky_events: config.experimental.experimental_features.msc4354_enabled,
         });
         let rooms = Arc::clone(writer.rooms());

@@ -7,8 +7,8 @@ use plexus_accounts::settings::{
     GuessSettings, LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
 };
 use plexus_base::config::{
-    self, ApiSection, AutoJoinPreset, Config, IpRange, LimitRemoteRooms, PasswordLogin, PrejoinStateEntry,
-    StorageLocation, ThumbnailMethod, TlsVersion,
+    self, ApiSection, AutoAcceptInvites, AutoJoinPreset, Config, IpRange, LimitRemoteRooms, PasswordLogin,
+    PrejoinStateEntry, StorageLocation, ThumbnailMethod, TlsVersion,
 };
 use plexus_media::{
     DownloadSettings, Downloads, Lifetimes, MediaSettings, MediaStore, Method, ProviderSettings, ThumbnailSize,
@@ -19,7 +19,7 @@ use plexus_net::{AddressGuard, AddressGuards, FederationClient, HttpSettings, Tl
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::{IdError, ServerName, UserId};
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{AutoJoinSettings, Preset, RemoteRoomLimit, RoomDefaults, stripped};
+use plexus_rooms::{AcceptedInvites, AutoJoinSettings, Preset, RemoteRoomLimit, RoomDefaults, stripped};
 
 use crate::open_files::federation_connections;
 use crate::start_error::StartError;
@@ -337,5 +337,13 @@ pub(super) fn remote_room_limit(config: &LimitRemoteRooms) -> Option<RemoteRoomL
         max_complexity: config.complexity,
         error: config.complexity_error.clone(),
         admins_can_join: config.admins_can_join,
+    })
+}
+
+/// Returns the invites that are accepted for users, if any are.
+pub(super) fn accepted_invites(config: &AutoAcceptInvites) -> Option<AcceptedInvites> {
+    config.enabled.then_some(AcceptedInvites {
+        only_direct: config.only_for_direct_messages,
+        only_local: config.only_from_local_users,
     })
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use plexus_accounts::Accounts;
 use plexus_http::room_errors::delayed_send_error;
+use plexus_rooms::Rooms;
 use plexus_service::delayed_events::{
     DelayedEventLimits, DelayedEventSender, DelayedEventsParts, ErrorBody, OvertakenStates,
 };
 use plexus_service::tasks::{TaskHandler, TaskRunner};
 use plexus_service::{
-    ClientEventSender, DelayedEvents, ExpiringMessages, ForgottenRooms, RateLimits, RelatedRedactions, RelatedRedactor,
-    RoomPurge, UnusedDevices,
+    ClientAddresses, ClientEventSender, DelayedEvents, ExpiringMessages, ForgottenRooms, InviteAccepter, RateLimits,
+    RelatedRedactions, RelatedRedactor, RoomPurge, UnusedDevices,
 };
 use plexus_store::DbError;
 
@@ -25,9 +26,12 @@ pub(super) struct TaskServices {
     sender: Arc<DelayedEventSender>,
     overtaken: Arc<OvertakenStates>,
     unused_devices: Arc<UnusedDevices>,
+    client_addresses: Arc<ClientAddresses>,
     expiring: Arc<ExpiringMessages>,
     forgotten_rooms: Arc<ForgottenRooms>,
     room_purge: Arc<RoomPurge>,
+    accepting: Arc<InviteAccepter>,
+    rooms: Arc<Rooms>,
 }
 
 impl TaskServices {
@@ -73,9 +77,11 @@ impl TaskServices {
         let retention = config.blocking.forgotten_room_retention_period;
         let forgotten_rooms = ForgottenRooms::new(db.clone(), clock.clone(), Arc::clone(tasks), retention);
         let room_purge = RoomPurge::new(db.clone(), clock.clone(), Arc::clone(tasks), retention.is_some());
+        let client_addresses =
+            ClientAddresses::new(db.clone(), clock.clone(), Arc::clone(tasks), config.blocking.user_ips_max_age);
         let enabled = config.experimental.experimental_features.msc3912_enabled;
         let related_redactor = RelatedRedactor::new(db.clone(), Arc::clone(&rooms.rooms), Arc::clone(&rooms.sender));
-        let expiring = ExpiringMessages::new(Arc::clone(&rooms.writer), Arc::clone(tasks));
+        let expiring = ExpiringMessages::new(Arc::clone(&rooms.writer));
         Ok(Self {
             events,
             related_redactions: RelatedRedactions::new(db.clone(), clock.clone(), Arc::clone(tasks), enabled),
@@ -83,9 +89,12 @@ impl TaskServices {
             sender,
             overtaken,
             unused_devices: Arc::new(unused_devices),
+            client_addresses: Arc::new(client_addresses),
             expiring: Arc::new(expiring),
             forgotten_rooms: Arc::new(forgotten_rooms),
             room_purge: Arc::new(room_purge),
+            accepting: Arc::new(InviteAccepter::new(db.clone(), Arc::clone(&rooms.rooms), Arc::clone(&rooms.members))),
+            rooms: Arc::clone(&rooms.rooms),
         })
     }
 
@@ -98,18 +107,27 @@ impl TaskServices {
         let Foundation { clock, database, background, tasks, .. } = foundation;
         self.unused_devices.schedule().await?;
         self.forgotten_rooms.schedule().await?;
-        let own: [Arc<dyn TaskHandler>; 6] = [
+        self.client_addresses.schedule().await?;
+        let own: [Arc<dyn TaskHandler>; 8] = [
             Arc::<DelayedEventSender>::clone(&self.sender),
             Arc::<UnusedDevices>::clone(&self.unused_devices),
+            Arc::<ClientAddresses>::clone(&self.client_addresses),
             Arc::<RelatedRedactor>::clone(&self.related_redactor),
             Arc::<ExpiringMessages>::clone(&self.expiring),
             Arc::<ForgottenRooms>::clone(&self.forgotten_rooms),
             Arc::<RoomPurge>::clone(&self.room_purge),
+            Arc::<InviteAccepter>::clone(&self.accepting),
         ];
         let handlers = own.into_iter().chain(others);
         let runner = TaskRunner::new(database.clone(), clock.clone(), Arc::clone(tasks), handlers);
         background.spawn_abortable("scheduled tasks", runner.run());
-        background.spawn_abortable("messages that expire", Arc::clone(&self.expiring).run());
+        let (rooms, scheduler) = (Arc::clone(&self.rooms), Arc::clone(tasks));
+        background.spawn_abortable("tasks stored with events", async move {
+            loop {
+                rooms.tasks_stored().await;
+                scheduler.look();
+            }
+        });
         background.spawn_abortable("overtaken delayed events", Arc::clone(&self.overtaken).run());
         Ok(())
     }

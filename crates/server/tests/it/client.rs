@@ -15,6 +15,7 @@ mod alias {
     mod create_alias;
 }
 mod authenticated_media;
+mod auto_accept_invites;
 mod backup;
 mod config {
     mod delete_global_account_data;
@@ -33,6 +34,7 @@ mod discovery {
     mod claims;
     mod discover_homeserver;
     mod discover_support;
+    mod federation_whitelist;
     mod get_supported_versions;
 }
 mod errors;
@@ -47,7 +49,7 @@ pub(crate) mod keys;
 mod knock {
     mod knock_room;
 }
-mod login_page;
+pub(crate) mod login_page;
 pub(crate) mod media;
 mod media_storage;
 pub(crate) mod membership;
@@ -99,6 +101,7 @@ mod session {
     mod logout;
     mod refresh_token;
 }
+mod shadow_ban;
 mod space {
     mod get_hierarchy;
 }

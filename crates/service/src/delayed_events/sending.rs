@@ -142,7 +142,7 @@ fn sending_account(tx: &mut Tx<'_>, user_id: &str) -> Result<SendingAccount, Del
     if user.suspended {
         return Err(DelayedSendError::Suspended);
     }
-    Ok(SendingAccount { is_guest: user.is_guest, is_admin: user.is_admin })
+    Ok(SendingAccount { is_guest: user.is_guest, is_admin: user.is_admin, shadow_banned: user.shadow_banned })
 }
 
 fn new_event(row: DelayedEvent) -> Result<NewEvent, DbError> {

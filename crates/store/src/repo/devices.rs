@@ -107,6 +107,33 @@ pub fn unused_since(tx: &mut Tx, before_ms: u64, after: &DeviceKey, limit: u32) 
     )
 }
 
+/// Forgets the addresses and user agents of devices that were last used before `before_ms` (Unix ms), among the next
+/// `limit` devices after `after` that have one, in the order of their keys. Returns the last of these; `None` if there
+/// was none.
+pub fn forget_addresses(
+    tx: &mut Tx,
+    before_ms: u64,
+    after: &DeviceKey,
+    limit: u32,
+) -> Result<Option<DeviceKey>, DbError> {
+    let old = tx.query(
+        "SELECT user_id, device_id FROM devices
+         WHERE (user_id, device_id) > ($1, $2) AND last_seen_ts < $3
+           AND (last_seen_ip IS NOT NULL OR last_seen_user_agent IS NOT NULL)
+         ORDER BY user_id, device_id LIMIT $4",
+        &[&after.user_id, &after.device_id, &before_ms, &limit],
+        |row| Ok(DeviceKey { user_id: row.get(0)?, device_id: row.get(1)? }),
+    )?;
+    for device in &old {
+        tx.execute_later(
+            "UPDATE devices SET last_seen_ip = NULL, last_seen_user_agent = NULL
+             WHERE user_id = $1 AND device_id = $2",
+            &[&device.user_id, &device.device_id],
+        )?;
+    }
+    Ok(old.into_iter().next_back())
+}
+
 /// Renames a device. Returns `false` when the user has no such device.
 pub fn rename(tx: &mut Tx, user_id: &str, device_id: &str, display_name: Option<&str>) -> Result<bool, DbError> {
     let renamed = tx.execute(

@@ -164,6 +164,11 @@ pub fn set_suspended(tx: &mut Tx, user_id: &str, suspended: bool) -> Result<bool
     Ok(tx.execute("UPDATE users SET suspended = $2 WHERE user_id = $1", &[&user_id, &suspended])? == 1)
 }
 
+/// Shadow-bans, or ends that. Returns `false` when there is no such user.
+pub fn set_shadow_banned(tx: &mut Tx, user_id: &str, shadow_banned: bool) -> Result<bool, DbError> {
+    Ok(tx.execute("UPDATE users SET shadow_banned = $2 WHERE user_id = $1", &[&user_id, &shadow_banned])? == 1)
+}
+
 /// Deactivates: deletes password and third-party identifiers, and marks the user for leaving all rooms.
 pub fn deactivate(tx: &mut Tx, user_id: &str) -> Result<(), DbError> {
     tx.execute_later("UPDATE users SET deactivated = 1, password_hash = NULL WHERE user_id = $1", &[&user_id])?;

@@ -79,6 +79,7 @@ impl Server {
             forget_on_leave: false,
             sticky_events: true,
             expiring_messages: false,
+            accepted_invites: None,
         });
         let rooms = Arc::clone(writer.rooms());
         let serial = Arc::new(EphemeralSerial::new(clock.now_ms()));

@@ -251,6 +251,7 @@ impl Server {
             forget_on_leave: false,
             sticky_events: true,
             expiring_messages: false,
+            accepted_invites: None,
         });
         let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), wire));
         Self {

@@ -61,7 +61,7 @@ struct Rows {
     redactions: Vec<(EventNid, EventNid)>,
     outgoing: Vec<Outgoing>,
     sticky: Vec<StickyEvent>,
-    expiring: Vec<ScheduledTask>,
+    tasks: Vec<ScheduledTask>,
     /// The current state of each room after its last event so far.
     current: HashMap<RoomNid, Arc<CurrentState>>,
 }
@@ -104,7 +104,7 @@ pub(super) fn batch(
     let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
     repo::federation_out::add(tx, &rows.outgoing)?;
     repo::sticky_events::add(tx, &rows.sticky)?;
-    expiry_task::schedule(tx, memory, &rows.expiring)?;
+    expiry_task::schedule(tx, memory, &rows.tasks)?;
     repo::redactions::add(tx, &redacted, now_ms)?;
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
@@ -303,8 +303,11 @@ impl Rows {
             self.graph.add_relation(tx, lookups, room_nid, event, Some(position))?;
         }
         self.sticky.extend(sticky_event(tx, memory, &append.room, event, position, self.now_ms, lookups)?);
-        if memory.expiring_stored.is_some() && event.in_timeline && event.redacted_by.is_none() {
-            self.expiring.extend(expiry_task::task(&append.room, event.nid, pdu));
+        if let (Some(accepted), Some(position)) = (memory.accepted_invites, position) {
+            self.tasks.extend(accepted.task(memory, &append.room, pdu, &event.changes, position));
+        }
+        if memory.expiring_messages && event.in_timeline && event.redacted_by.is_none() {
+            self.tasks.extend(expiry_task::task(&append.room, event.nid, pdu));
         }
         self.current.insert(room_nid, Arc::clone(&event.current));
         if let Some(redaction) = &event.redacts {

@@ -20,7 +20,8 @@ room_list_publication_rules: [{action: allow}]
 matrix_rtc: {transports: [{type: livekit, livekit_service_url: 'https://rtc.example'}]}
 experimental_features:
   {msc4354_enabled: true, msc4143_enabled: true, msc4155_enabled: true, msc3391_enabled: true, msc4388_mode: open,
-   msc3912_enabled: true, msc4306_enabled: true}
+   msc3912_enabled: true, msc4306_enabled: true, msc4069_profile_inhibit_propagation: true, msc4133_enabled: true,
+   msc4267_enabled: true}
 include_profile_updates_in_sync: true
 admin_contact: 'mailto:admin@test.example'
 ";
@@ -100,7 +101,7 @@ const VERSIONS: [(&str, Option<Proof>); 27] = [
 ];
 
 /// The features that work here.
-const FEATURES: [(&str, Proof); 29] = [
+const FEATURES: [(&str, Proof); 31] = [
     (
         "m.lazy_load_members",
         get(
@@ -238,10 +239,24 @@ const FEATURES: [(&str, Proof); 29] = [
             "M_INVALID_PARAM",
         ),
     ),
+    (
+        "org.matrix.msc4069",
+        refused(
+            Method::PUT,
+            "/_matrix/client/v3/profile/{alice}/displayname?org.matrix.msc4069.propagate=maybe",
+            r#"{"displayname":"A"}"#,
+            400,
+            "M_INVALID_PARAM",
+        ),
+    ),
+    (
+        "uk.tcpip.msc4133",
+        put("/_matrix/client/unstable/uk.tcpip.msc4133/profile/{alice}/org.field", r#"{"org.field":1}"#, ""),
+    ),
 ];
 
 /// The features that Synapse names and that do not work here.
-const MISSING: [&str; 15] = [
+const MISSING: [&str; 13] = [
     "org.matrix.label_based_filtering",
     "org.matrix.msc3026.busy_presence",
     "org.matrix.msc3773",
@@ -250,9 +265,7 @@ const MISSING: [&str; 15] = [
     "org.matrix.msc3882",
     "org.matrix.msc3881",
     "org.matrix.msc3874",
-    "org.matrix.msc4069",
     "org.matrix.msc4028",
-    "uk.tcpip.msc4133",
     "org.matrix.msc4445.initial_sync_timeline_topological_ordering",
     "uk.timedout.msc4491.create_room_invite_reasons",
     "com.beeper.msc4446",
@@ -263,7 +276,7 @@ const MISSING: [&str; 15] = [
 const NOT_TRIED: [&str; 1] = ["org.matrix.msc4108"];
 
 /// The capabilities, each with what it allows. `m.3pid_changes` is false: addresses cannot be validated yet.
-const CAPABILITIES: [(&str, Option<Proof>); 10] = [
+const CAPABILITIES: [(&str, Option<Proof>); 11] = [
     ("m.room_versions", Some(post("/_matrix/client/v3/createRoom", r#"{"room_version":"12"}"#, "/room_id"))),
     (
         "m.change_password",
@@ -291,6 +304,10 @@ const CAPABILITIES: [(&str, Option<Proof>); 10] = [
     ),
     (
         "m.forget_forced_upon_leave",
+        Some(refused(Method::GET, "/_matrix/client/v3/rooms/{left}/messages?dir=b", "", 403, "M_FORBIDDEN")),
+    ),
+    (
+        "org.matrix.msc4267.forget_forced_upon_leave",
         Some(refused(Method::GET, "/_matrix/client/v3/rooms/{left}/messages?dir=b", "", 403, "M_FORBIDDEN")),
     ),
     ("m.profile_fields", Some(put("/_matrix/client/v3/profile/{alice}/org.field", r#"{"org.field":1}"#, ""))),

@@ -9,7 +9,7 @@ use plexus_testkit::server::{TestServer, TestUser};
 use plexus_testkit::{TestPlace, places};
 use serde_json::json;
 
-use crate::client::{join, public_room, room_path, say, two_in_a_room};
+use crate::client::{join, on_each_with, public_room, room_path, say, two_in_a_room};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reports() {
@@ -111,5 +111,21 @@ async fn a_user_has_a_number_of_reports_each_day() {
         assert_eq!(server.post(&room, &bob.token, body.clone()).await.refusal(), (429, "M_LIMIT_EXCEEDED"));
         server.clock().advance(Duration::from_secs(86_401));
         server.post(&room, &bob.token, body).await.ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_tell_nothing_where_that_is_enabled() {
+    for server in on_each_with("experimental_features: {msc4277_enabled: true}").await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = public_room(&server, &alice).await;
+        let event = say(&server, &alice, &room, "rude").await;
+        for path in [
+            room_path(&room, &format!("report/{event}")),
+            room_path(&room, "report/$none"),
+            room_path("!none:test.example", "report"),
+        ] {
+            server.post(&path, &bob.token, json!({ "reason": "rude" })).await.ok();
+        }
     }
 }
