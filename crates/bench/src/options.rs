@@ -22,6 +22,8 @@ pub(crate) enum Scenario {
     WideSend,
     /// Paging backwards through a room's history: pages per second.
     History,
+    /// Searching the messages of a room: searches per second.
+    Search,
     /// Creating a room: milliseconds.
     CreateRoom,
     /// Joining and leaving a room repeatedly: joins and leaves per second.

@@ -14,6 +14,7 @@ mod history;
 mod join_leave;
 mod media;
 mod mixed;
+mod search;
 mod send;
 mod sliding_initial;
 mod sync_idle;
@@ -42,6 +43,7 @@ pub(crate) async fn measure(scenario: Scenario, run: &mut Run) -> Result<(), Tar
         Scenario::Fanout => fanout::measure(run).await,
         Scenario::WideSend => wide_send::measure(run).await,
         Scenario::History => history::measure(run).await,
+        Scenario::Search => search::measure(run).await,
         Scenario::CreateRoom => create_room::measure(run).await,
         Scenario::JoinLeave => join_leave::measure(run).await,
         Scenario::E2ee => e2ee::measure(run).await,

@@ -47,6 +47,7 @@ impl AcceptedInvites {
         pdu: &Pdu,
         changes: &[StateChange],
         position: Position,
+        now_ms: u64,
     ) -> Option<ScheduledTask> {
         let (user, _, _) = changes.iter().filter_map(StateChange::membership).find(|(user, kind, _)| {
             *kind == Membership::Invite && Some(user.as_str()) == pdu.state_key() && pdu.event_type() == "m.room.member"
@@ -63,8 +64,7 @@ impl AcceptedInvites {
             task_id: format!("{ACCEPT_TASK}_{position}"),
             kind: ACCEPT_TASK.to_owned(),
             status: TaskStatus::Scheduled,
-            // Due at once.
-            timestamp_ms: 0,
+            timestamp_ms: now_ms,
             resource_id: Some(user.to_string()),
             parameters: Value::Object(parameters).to_json(),
             result: None,
