@@ -9,8 +9,14 @@ pub(crate) mod get_3pids;
 pub(crate) mod get_username_availability;
 pub(crate) mod password_policy;
 pub(crate) mod register;
+pub(crate) mod request_3pid_management_token_via_email;
+pub(crate) mod request_3pid_management_token_via_msisdn;
 pub(crate) mod request_openid_token;
-pub(crate) mod request_token;
+pub(crate) mod request_password_change_token_via_email;
+pub(crate) mod request_password_change_token_via_msisdn;
+pub(crate) mod request_registration_token_via_email;
+pub(crate) mod request_registration_token_via_msisdn;
+mod request_token;
 pub(crate) mod unbind_3pid;
 pub(crate) mod whoami;
 

@@ -23,7 +23,6 @@ mod filter;
 mod issued_tokens;
 mod keys;
 mod knock;
-mod login_page;
 mod media;
 mod membership;
 mod message;

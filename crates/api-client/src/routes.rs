@@ -7,7 +7,7 @@ use crate::discovery::{
     discover_homeserver, discover_policy_server, discover_support, federation_whitelist, get_capabilities,
     get_supported_versions,
 };
-use crate::{Api, favicon, login_page, rtc, thirdparty, voip, welcome};
+use crate::{Api, favicon, rtc, thirdparty, voip, welcome};
 use crate::{account, admin, authenticated_media, backup, dehydrated_device, device, keys, media, session, uiaa};
 use crate::{
     alias, context, delayed_events, directory, knock, membership, message, profile, redact, relations, reporting, room,
@@ -66,7 +66,7 @@ fn discovery(r: &mut Routes<Api>) {
     r.get(Client::FULL, "/", welcome::handle);
     r.get(Client::FULL, "/favicon.ico", favicon::handle);
     for path in ["/_matrix/static/client/login/", "/_matrix/static/client/login"] {
-        r.get(Client::FULL, path, login_page::handle);
+        r.get(Client::FULL, path, session::login_fallback::handle);
     }
 }
 
@@ -78,7 +78,7 @@ fn media_routes(r: &mut Routes<Api>) {
     r.get(Client::MEDIA, "/download/{server_name}/{media_id}", media::get_content::handle);
     r.get(Client::MEDIA, "/download/{server_name}/{media_id}/{file_name}", media::get_content_as_filename::handle);
     r.get(Client::MEDIA, "/thumbnail/{server_name}/{media_id}", media::get_content_thumbnail::handle);
-    r.get(Client::V1, "/media/config", media::get_media_config::handle);
+    r.get(Client::V1, "/media/config", authenticated_media::get_media_config::handle);
     r.get(Client::V1, "/media/download/{server_name}/{media_id}", authenticated_media::get_content::handle);
     r.get(
         Client::V1,
@@ -93,8 +93,8 @@ const ALL: Prefixes = Client::V3R0_UNSTABLE;
 fn registration(r: &mut Routes<Api>) {
     r.post(ALL, "/register", account::register::handle);
     r.get(ALL, "/register/available", account::get_username_availability::handle);
-    r.post(ALL, "/register/email/requestToken", account::request_token::by_email);
-    r.post(ALL, "/register/msisdn/requestToken", account::request_token::by_msisdn);
+    r.post(ALL, "/register/email/requestToken", account::request_registration_token_via_email::handle);
+    r.post(ALL, "/register/msisdn/requestToken", account::request_registration_token_via_msisdn::handle);
     r.get(
         Client::V1,
         "/register/m.login.registration_token/validity",
@@ -108,16 +108,16 @@ fn registration(r: &mut Routes<Api>) {
 fn account_routes(r: &mut Routes<Api>) {
     r.get(ALL, "/account/whoami", account::whoami::handle);
     r.post(ALL, "/account/password", account::change_password::handle);
-    r.post(ALL, "/account/password/email/requestToken", account::request_token::by_email);
-    r.post(ALL, "/account/password/msisdn/requestToken", account::request_token::by_msisdn);
+    r.post(ALL, "/account/password/email/requestToken", account::request_password_change_token_via_email::handle);
+    r.post(ALL, "/account/password/msisdn/requestToken", account::request_password_change_token_via_msisdn::handle);
     r.post(ALL, "/account/deactivate", account::deactivate::handle);
     r.get(ALL, "/account/3pid", account::get_3pids::handle);
     r.post(ALL, "/account/3pid", account::add_3pid::handle);
     r.post(ALL, "/account/3pid/add", account::add_3pid::handle);
     r.post(ALL, "/account/3pid/delete", account::delete_3pid::handle);
     r.post(ALL, "/account/3pid/unbind", account::unbind_3pid::handle);
-    r.post(ALL, "/account/3pid/email/requestToken", account::request_token::by_email);
-    r.post(ALL, "/account/3pid/msisdn/requestToken", account::request_token::by_msisdn);
+    r.post(ALL, "/account/3pid/email/requestToken", account::request_3pid_management_token_via_email::handle);
+    r.post(ALL, "/account/3pid/msisdn/requestToken", account::request_3pid_management_token_via_msisdn::handle);
     r.post(ALL, "/user/{user_id}/openid/request_token", account::request_openid_token::handle);
 }
 

@@ -108,7 +108,7 @@ impl Inbox {
     /// Returns an inbox whose events `receiver` adds to rooms.
     #[must_use]
     pub fn new(receiver: Arc<PduReceiver>) -> Arc<Self> {
-        let staged = StagedEvents::new(receiver.writer.db.clone(), receiver.writer.clock.clone());
+        let staged = StagedEvents::new(receiver.db.clone(), receiver.clock.clone());
         Arc::new(Self { receiver, queues: Queues::default(), staged, origins: Gates::new(1) })
     }
 
@@ -123,7 +123,7 @@ impl Inbox {
     /// # Errors
     /// When the database fails.
     pub async fn resume(self: &Arc<Self>) -> Result<(), DbError> {
-        let db = &self.receiver.writer.db;
+        let db = &self.receiver.db;
         // Deferred events are tried at once: this version of the program may be able to add them.
         db.write(|tx| repo::received::take_due(tx, i64::MAX.unsigned_abs())).await?;
         for room in db.read(repo::received::staged_rooms).await? {
@@ -152,7 +152,7 @@ impl Inbox {
         edus: impl Future<Output = Result<(), DbError>> + Send,
     ) -> Result<String, InboxError> {
         let _one_at_a_time = self.origins.enter(origin.as_str()).await;
-        let db = &self.receiver.writer.db;
+        let db = &self.receiver.db;
         let (name, txn) = (origin.clone(), txn_id.to_owned());
         if let Some(response) = db.read(move |tx| repo::received::response(tx, name.as_str(), &txn)).await? {
             return Ok(response);
@@ -188,7 +188,7 @@ impl Inbox {
         });
         let staged = staged.collect::<Result<Vec<_>, DbError>>()?;
         let (name, txn, stored) = (origin.clone(), txn_id.to_owned(), response.clone());
-        let now_ms = self.receiver.writer.clock.now_ms();
+        let now_ms = self.receiver.clock.now_ms();
         db.write(move |tx| {
             repo::received::stage(tx, &staged)?;
             repo::received::set_response(tx, name.as_str(), &txn, now_ms, &stored)

@@ -175,7 +175,7 @@ impl RemoteChange {
         decided: Object,
     ) -> Result<Sent, MembershipError> {
         let (change, servers) = (change.clone(), servers.to_vec());
-        let background = self.receiver.writer.background.clone();
+        let background = self.receiver.background.clone();
         let joining = background.spawn("join through another server", async move {
             let mut joins = self.joins.of(&change.room_id, &change.target).await;
             joins.count += 1;
@@ -258,7 +258,7 @@ impl RemoteChange {
         let join = self.joined_event(server, &signed.pdu, received.join.take()).await?;
         let event_id = join.event_id().clone();
         // The auth events of the join are in the state, in the auth chain, or have to be fetched.
-        let deadline = Deadline::of_request(&self.receiver.writer.clock);
+        let deadline = Deadline::of_request(&self.receiver.clock);
         let source = RemoteSource { receiver: &self.receiver, room: &room, server, deadline: &deadline };
         fetch_auth_events(&source, std::slice::from_ref(&join)).await?;
         let entering = room.entering.lock().await;
@@ -320,7 +320,7 @@ impl RemoteChange {
         }
         let (receiver, room) = (Arc::clone(&self.receiver), Arc::clone(room));
         // The user is in the room and may send events: the request to join is complete.
-        self.receiver.writer.background.spawn_abortable("state of a joined room", async move {
+        self.receiver.background.spawn_abortable("state of a joined room", async move {
             if !small
                 && let Err(error) = partial_state::add_state(&receiver.writer, &room, &state, !members_omitted).await
             {
@@ -423,10 +423,10 @@ impl RemoteChange {
             prev_events: before.clone(),
             auth_events: before,
             depth: invite.map_or(1, |pdu| pdu.depth().saturating_add(1)),
-            origin_server_ts: self.receiver.writer.clock.now_ms(),
+            origin_server_ts: self.receiver.clock.now_ms(),
         };
         Ok(pdu
-            .build(room.version, &self.receiver.writer.signing_key, self.rooms.server_name())
+            .build(room.version, &self.receiver.signing_key, self.rooms.server_name())
             .map_err(SendError::from)?)
     }
 
@@ -462,9 +462,9 @@ impl RemoteChange {
             prev_events: checked.prev_events,
             auth_events: checked.auth_events,
             depth: checked.depth,
-            origin_server_ts: self.receiver.writer.clock.now_ms(),
+            origin_server_ts: self.receiver.clock.now_ms(),
         };
-        let pdu = event.build(checked.version, &self.receiver.writer.signing_key, rooms.server_name());
+        let pdu = event.build(checked.version, &self.receiver.signing_key, rooms.server_name());
         Ok(SignedEvent { version: checked.version, pdu: pdu.map_err(SendError::from)? })
     }
 }

@@ -160,7 +160,7 @@ impl PartialStateResync {
             Ok(mut parts) => receive_state(receiver, room, &mut *parts).await?.state,
             Err(error) if error.status().is_some() => {
                 tracing::info!(room = %room.id, "{error}");
-                let deadline = &Deadline::of_queue(&receiver.writer.clock);
+                let deadline = &Deadline::of_queue(&receiver.clock);
                 state_after(&RemoteSource { receiver, room, server, deadline }, join.prev_events()).await?
             }
             Err(error) => return Err(ReceiveStateError::from(error).into()),

@@ -25,7 +25,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use fetch_missing::with_missing;
-use plexus_protocol::event::sign::SignatureError;
+use plexus_base::{Background, Clock, Random};
+use plexus_protocol::event::sign::{SignatureError, SigningKey};
 use plexus_protocol::event::{Pdu, PduError};
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_rooms::model::event_lookup;
@@ -37,8 +38,8 @@ use plexus_rooms::write::graph::{AddOutcome, EventSource, GivenStates, add_all};
 use plexus_rooms::write::writer::RoomWriter;
 use plexus_rooms::write::{outliers, policy};
 use plexus_rooms::{AddError, OwnPolicy};
-use plexus_store::DbError;
 use plexus_store::repo::events::Verdict;
+use plexus_store::{Database, DbError};
 use ready::Separated;
 use state_before::fetch_states;
 use state_fetch_limits::StateFetchLimits;
@@ -61,12 +62,34 @@ const MAX_LARGE_RESPONSES: usize = 8;
 /// The outcomes of adding events, in the order in which they were tried.
 pub(crate) type Outcomes = Vec<(EventId, Result<AddOutcome, ReceiveError>)>;
 
+/// The dependencies of a [`PduReceiver`].
+pub struct ReceiverDeps {
+    /// Writes to rooms.
+    pub writer: Arc<RoomWriter>,
+    /// The other servers.
+    pub peers: Arc<dyn Peers>,
+    /// The database.
+    pub db: Database,
+    /// The clock.
+    pub clock: Clock,
+    /// Randomness, for checking many signatures at once.
+    pub random: Random,
+    /// Runs tasks that go on when their request has ended.
+    pub background: Background,
+    /// The key that this server signs events with.
+    pub signing_key: Arc<SigningKey>,
+}
+
 /// Receives the events that other servers send.
 #[derive(Clone)]
 pub struct PduReceiver {
     pub(crate) rooms: Arc<Rooms>,
     pub(crate) writer: Arc<RoomWriter>,
     pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) db: Database,
+    pub(crate) clock: Clock,
+    pub(crate) background: Background,
+    pub(crate) signing_key: Arc<SigningKey>,
     pub(crate) verifier: PduVerifier,
     /// Notified when this server has joined a room with partial state.
     pub(crate) joined_partially: Arc<Notify>,
@@ -145,16 +168,20 @@ impl From<AddError> for ReceiveError {
 }
 
 impl PduReceiver {
-    /// Returns a receiver of events for the rooms of `writer`.
+    /// Returns a receiver of events for the rooms of a writer.
     #[must_use]
-    pub fn new(writer: Arc<RoomWriter>, peers: Arc<dyn Peers>) -> Self {
-        let verifier = PduVerifier { peers: Arc::clone(&peers), random: writer.random.clone(), db: writer.db.clone() };
+    pub fn new(deps: ReceiverDeps) -> Self {
+        let ReceiverDeps { writer, peers, db, clock, random, background, signing_key } = deps;
         Self {
             rooms: Arc::clone(writer.rooms()),
-            verifier,
-            state_limits: Arc::new(StateFetchLimits::new(&writer.clock)),
+            verifier: PduVerifier { peers: Arc::clone(&peers), random, db: db.clone() },
+            state_limits: Arc::new(StateFetchLimits::new(&clock)),
             writer,
             peers,
+            db,
+            clock,
+            background,
+            signing_key,
             joined_partially: Arc::default(),
             large_responses: Arc::new(Semaphore::new(MAX_LARGE_RESPONSES)),
         }
@@ -163,7 +190,7 @@ impl PduReceiver {
     /// Returns this server as a policy server, if it is one.
     #[must_use]
     pub fn own_policy(&self) -> Option<&Arc<OwnPolicy>> {
-        self.writer.own_policy.as_ref()
+        self.writer.own_policy()
     }
 
     /// Receives the event of a `send_join`, `send_leave` or `send_knock` request of `origin`, which is asked for
@@ -177,7 +204,7 @@ impl PduReceiver {
         // A join of this server's user through another server is sent to the room's servers by that server.
         let event_source =
             if is_own { EventSource::Federation } else { EventSource::Submitted { event: &id, by: origin } };
-        let deadline = &Deadline::of_request(&self.writer.clock);
+        let deadline = &Deadline::of_request(&self.clock);
         let source = RemoteSource { receiver: self, room, server: origin, deadline };
         let outcomes = self.process_from(&source, vec![pdu], event_source).await?;
         match outcomes.into_iter().rev().find(|(event_id, _)| *event_id == id) {
@@ -201,7 +228,7 @@ impl PduReceiver {
 
     /// Returns the outcome of an event that is in the graph already.
     async fn outcome_of(&self, room: &Room, id: &EventId) -> Result<Option<AddOutcome>, DbError> {
-        let known = event_lookup::known(&self.writer.db, std::slice::from_ref(id)).await?;
+        let known = event_lookup::known(&self.db, std::slice::from_ref(id)).await?;
         let placed = known.get(id).filter(|known| known.snapshot_nid.is_some() && known.room_nid == room.nid);
         Ok(placed.map(|known| match known.verdict {
             Verdict::Accepted => AddOutcome::AlreadyAdded,
@@ -217,7 +244,7 @@ impl PduReceiver {
         room: &Arc<Room>,
         pdus: Vec<Pdu>,
     ) -> Result<(Outcomes, Vec<Pdu>), ReceiveError> {
-        let Separated { ready, later } = ready::separate(&self.writer.db, room, pdus).await?;
+        let Separated { ready, later } = ready::separate(&self.db, room, pdus).await?;
         let outcomes = self.add_all(room, &ready, &GivenStates::new(), EventSource::Federation).await?;
         Ok((outcomes, later))
     }
@@ -234,7 +261,7 @@ impl PduReceiver {
         event_source: EventSource<'_>,
     ) -> Result<Outcomes, ReceiveError> {
         let room = source.room;
-        let new = lookup::without_place(&self.writer.db, room.nid, outliers::prev_events_first(pdus)).await?;
+        let new = lookup::without_place(&self.db, room.nid, outliers::prev_events_first(pdus)).await?;
         if new.is_empty() {
             return Ok(Outcomes::new());
         }

@@ -1,22 +1,21 @@
-//! POST .../requestToken: validation of addresses, for registration, password reset and /account/3pid, by email and by
-//! phone. This server can send neither yet, and returns Synapse's error for a server without email.
+//! What the six `.../requestToken` endpoints share. This server can send neither emails nor text messages.
 
-use plexus_http::{ApiError, Empty, Json};
+use plexus_http::{ApiError, Empty};
 use plexus_protocol::json::Object;
 
-/// Every `.../email/requestToken`.
-pub(crate) async fn by_email(Json(body): Json<Object>) -> Result<Empty, ApiError> {
-    check(&body, &["client_secret", "email", "send_attempt"])?;
-    Err(denied("Email validation is not available on this server"))
+/// Returns the response of an endpoint that would send an email.
+pub(crate) fn without_email(body: &Object) -> Result<Empty, ApiError> {
+    check_present(body, &["client_secret", "email", "send_attempt"])?;
+    Err(unsupported("Email validation is not available on this server"))
 }
 
-/// Every `.../msisdn/requestToken`.
-pub(crate) async fn by_msisdn(Json(body): Json<Object>) -> Result<Empty, ApiError> {
-    check(&body, &["client_secret", "country", "phone_number", "send_attempt"])?;
-    Err(denied("Phone number validation is not available on this server"))
+/// Returns the response of an endpoint that would send a text message.
+pub(crate) fn without_text_messages(body: &Object) -> Result<Empty, ApiError> {
+    check_present(body, &["client_secret", "country", "phone_number", "send_attempt"])?;
+    Err(unsupported("Phone number validation is not available on this server"))
 }
 
-fn check(body: &Object, required: &[&str]) -> Result<(), ApiError> {
+fn check_present(body: &Object, required: &[&str]) -> Result<(), ApiError> {
     let missing: Vec<&str> = required.iter().copied().filter(|field| !body.contains_key(field)).collect();
     if missing.is_empty() {
         Ok(())
@@ -25,6 +24,6 @@ fn check(body: &Object, required: &[&str]) -> Result<(), ApiError> {
     }
 }
 
-fn denied(message: &'static str) -> ApiError {
+fn unsupported(message: &'static str) -> ApiError {
     ApiError::bad_request("M_THREEPID_MEDIUM_NOT_SUPPORTED", message)
 }

@@ -1,4 +1,4 @@
-//! GET /_matrix/media/v3/config, GET /_matrix/client/v1/media/config
+//! GET /_matrix/media/v3/config
 
 use std::sync::Arc;
 

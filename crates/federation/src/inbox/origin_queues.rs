@@ -18,7 +18,7 @@ impl Inbox {
         let mut busy = self.queues.busy();
         let of_room = busy.origins.entry(room).or_default();
         if of_room.insert(origin.clone(), true).is_none() {
-            let background = &self.receiver.writer.background;
+            let background = &self.receiver.background;
             background
                 .spawn_abortable("received events of a server in a room", Arc::clone(self).run_origin(room, origin));
         }
@@ -62,7 +62,7 @@ impl Inbox {
         let staged = self.staged.readable(nid, staged).await?;
         if let (Some(room), Ok(origin)) = (rooms.get_nid(nid).await?, ServerName::try_from(origin)) {
             let pdus = staged.iter().filter_map(|event| parse(&room, event)).collect();
-            let deadline = &Deadline::of_queue(&self.receiver.writer.clock);
+            let deadline = &Deadline::of_queue(&self.receiver.clock);
             let source = RemoteSource { receiver: &self.receiver, room: &room, server: &origin, deadline };
             let outcomes = match self.receiver.process(&source, pdus).await {
                 Err(ReceiveError::Db(error)) if error.is_of_one() => {
@@ -85,7 +85,7 @@ impl Inbox {
     ) -> Result<bool, ReceiveError> {
         for event in staged {
             let pdus = parse(room, event).into_iter().collect();
-            let deadline = &Deadline::of_queue(&self.receiver.writer.clock);
+            let deadline = &Deadline::of_queue(&self.receiver.clock);
             let source = RemoteSource { receiver: &self.receiver, room, server: origin, deadline };
             match self.receiver.process(&source, pdus).await {
                 Ok(outcomes) => _ = self.settle(room, vec![event.clone()], &outcomes).await?,

@@ -85,7 +85,7 @@ impl Inbox {
             return;
         }
         if busy.rooms.insert(room, true).is_none() {
-            let background = &self.receiver.writer.background;
+            let background = &self.receiver.background;
             background.spawn_abortable("received events of a room", Arc::clone(self).run_room(room));
         }
     }

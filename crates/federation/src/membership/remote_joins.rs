@@ -84,7 +84,7 @@ impl RemoteChange {
         } else {
             return;
         };
-        let background = self.receiver.writer.background.clone();
+        let background = self.receiver.background.clone();
         background.spawn_abortable("withdrawal of a failed join", async move {
             self.retry_withdrawal(&change, count, pauses).await;
         });
@@ -99,7 +99,7 @@ impl RemoteChange {
     /// Withdraws the user's join number `count`, unless there has been another one since.
     async fn retry_withdrawal(&self, change: &MembershipChange, count: u64, pauses: &[Duration]) {
         for pause in pauses {
-            self.receiver.writer.clock.sleep(*pause).await;
+            self.receiver.clock.sleep(*pause).await;
             let mut joins = self.joins.of(&change.room_id, &change.target).await;
             if joins.count != count || !matches!(self.withdraw_join(change, &mut joins).await, Withdrawal::Failed(_)) {
                 return;

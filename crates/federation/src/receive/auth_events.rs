@@ -13,7 +13,7 @@ use super::{ReceiveError, RemoteSource, lookup};
 /// when it is added.
 pub(crate) async fn fetch_auth_events(source: &RemoteSource<'_>, pdus: &[Pdu]) -> Result<(), ReceiveError> {
     let RemoteSource { receiver, room, server, .. } = *source;
-    let db = &receiver.writer.db;
+    let db = &receiver.db;
     let among: HashSet<EventId> = pdus.iter().map(|pdu| pdu.event_id().clone()).collect();
     if lookup::unknown_auth_events(db, pdus, &among).await?.is_empty() {
         return Ok(());
@@ -43,7 +43,7 @@ pub(crate) async fn fetch_auth_events(source: &RemoteSource<'_>, pdus: &[Pdu]) -
 /// Fetches, one by one, the auth events of `pdu` that are still missing.
 async fn fetch_each(source: &RemoteSource<'_>, pdu: &Pdu, among: &HashSet<EventId>) -> Result<(), ReceiveError> {
     let RemoteSource { receiver, room, server, .. } = *source;
-    for id in lookup::unknown_auth_events(&receiver.writer.db, std::slice::from_ref(pdu), among).await? {
+    for id in lookup::unknown_auth_events(&receiver.db, std::slice::from_ref(pdu), among).await? {
         if let Ok(raw) = source.ask(receiver.peers.event(server, &id)).await {
             let events = receiver.verifier.parse_and_verify(room, vec![raw]).await;
             outliers::store(&receiver.writer, room, events).await?;

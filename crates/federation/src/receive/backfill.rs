@@ -61,14 +61,14 @@ impl PduReceiver {
         let Some(gap) = room.view().gaps.get(gap_nid) else { return Ok(BackfillOutcome::Added) };
         let (receiver, room) = (self.clone(), Arc::clone(room));
         // It continues when the client stops waiting.
-        let background = self.writer.background.clone();
+        let background = self.background.clone();
         let filling = background.spawn_abortable("filling of a gap", async move {
             receiver.fetch_past(&room, BackfillPlace::Gap(gap)).await
         });
         tokio::select! {
             biased;
             filled = filling => filled.unwrap_or(Err(DbError::Closed.into())),
-            () = self.writer.clock.sleep(FILL_TIMEOUT) => Ok(BackfillOutcome::Pending),
+            () = self.clock.sleep(FILL_TIMEOUT) => Ok(BackfillOutcome::Pending),
         }
     }
 
@@ -76,10 +76,10 @@ impl PduReceiver {
         if self.rooms.full_state(room).await.is_err() {
             return Ok(BackfillOutcome::NotFound);
         }
-        let db = &self.writer.db;
+        let db = &self.db;
         let before = backward_extremities(db, room, place).await?.before;
         let mut unfilled = room.backfilling.lock().await;
-        let now = self.writer.clock.monotonic();
+        let now = self.clock.monotonic();
         unfilled.retain(|_, until| *until > now);
         if unfilled.contains_key(&place.number()) {
             return Ok(BackfillOutcome::NotFound);
@@ -104,7 +104,7 @@ impl PduReceiver {
                 .await?;
             return Ok(BackfillOutcome::Added);
         }
-        let deadline = Deadline::of_request(&self.writer.clock);
+        let deadline = Deadline::of_request(&self.clock);
         let mut is_partly_filled = false;
         for server in servers_to_ask(&self.rooms, room, &ends) {
             let source = RemoteSource { receiver: self, room, server: &server, deadline: &deadline };
@@ -118,7 +118,7 @@ impl PduReceiver {
             return Ok(BackfillOutcome::Pending);
         }
         if let BackfillPlace::Gap(gap) = place {
-            unfilled.insert(gap.gap_nid, self.writer.clock.monotonic() + UNFILLED_PAUSE);
+            unfilled.insert(gap.gap_nid, self.clock.monotonic() + UNFILLED_PAUSE);
         }
         Ok(BackfillOutcome::NotFound)
     }
@@ -140,7 +140,7 @@ async fn fetch_past_from(
 ) -> Result<BackfillOutcome, ReceiveError> {
     let RemoteSource { receiver, room, .. } = *source;
     let writer = &receiver.writer;
-    let db = &writer.db;
+    let db = &receiver.db;
     let bounds = match place {
         BackfillPlace::Start => Bounds { events: MAX_EVENTS, min_depth: None },
         BackfillPlace::Gap(gap) => {
@@ -172,8 +172,7 @@ async fn fetch_past_from(
     let (writer, room) = (Arc::clone(writer), Arc::clone(room));
     // It is completed even if the client disconnects.
     let past = BackfilledEvents { place, pdus, given, lacks_states, extremities, older };
-    let background = writer.background.clone();
-    let placing = background.spawn("storing of past events", async move { backfill::add(&writer, &room, past).await });
+    let placing = receiver.background.spawn("storing of past events", async move { backfill::add(&writer, &room, past).await });
     Ok(placing.await.unwrap_or(Err(DbError::Closed.into()))?)
 }
 

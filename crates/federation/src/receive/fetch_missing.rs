@@ -52,7 +52,7 @@ impl WithMissing {
 /// (<https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>).
 pub(super) async fn with_missing(source: &RemoteSource<'_>, new: &[Pdu]) -> Result<WithMissing, ReceiveError> {
     let RemoteSource { receiver, room, .. } = *source;
-    let db = &receiver.writer.db;
+    let db = &receiver.db;
     let last_gap = last_gap(db, room, Position::MAX).await?;
     let bounds = Bounds { events: MAX_EVENTS, min_depth: Some(last_gap.depth) };
     let Fetched { events, older } = walk_back(source, new, bounds).await?;

@@ -34,15 +34,15 @@ pub async fn receive_invite(
     {
         return Err(ReceiveError::NotAnInvite);
     }
-    writer.invite_permissions.check(Authority::User, invite.sender(), [&ours]).await??;
+    writer.invite_permissions().check(Authority::User, invite.sender(), [&ours]).await??;
     if let Some(refusal) = receiver.rooms.entry_refusal(invite.room_id()).await? {
         return Err(refusal.into());
     }
-    let counted = writer.limits.remote_invite(invite.sender(), &ours, invite.room_id())?;
+    let counted = writer.limits().remote_invite(invite.sender(), &ours, invite.room_id())?;
     let mut checked = receiver.verifier.verify(vec![invite]).await;
     let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
     counted.succeeded();
-    let signed = sign::add_signature(&invite, &writer.signing_key, writer.server_name())?;
+    let signed = sign::add_signature(&invite, &receiver.signing_key, writer.server_name())?;
     let room = out_of_band::known_or_new(writer, invite.room_id(), invite.room_version()).await?;
     let view = room.view();
     if room.version != invite.room_version() {

@@ -10,7 +10,6 @@ use plexus_rooms::model::event_lookup;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::state_map::StateEntry;
 use plexus_rooms::write::outliers::{self, JudgedOutliers};
-use plexus_rooms::write::writer::RoomWriter;
 use plexus_store::repo::events::Verdict;
 use plexus_store::{Database, DbError, EventNid, pdu_json};
 use tokio::task::JoinSet;
@@ -100,7 +99,7 @@ pub(crate) async fn receive_state(
     if !has_create {
         return Err(ReceiveStateError::NoCreate);
     }
-    let spool = store(&receiver.writer, room, spool).await?;
+    let spool = store(receiver, room, spool).await?;
     for (entry, first) in spool.state() {
         received.first.extend(first.then_some(entry.nid));
         received.state.push(Arc::new(entry));
@@ -120,7 +119,7 @@ fn is_needed_first(room: &Room, own: &ServerName) -> Box<dyn Fn(&Pdu) -> bool + 
 }
 
 /// Stores the checked events. While a batch is written, the next one is read and judged.
-async fn store(writer: &RoomWriter, room: &Arc<Room>, spool: Spool) -> Result<Spool, ReceiveStateError> {
+async fn store(receiver: &PduReceiver, room: &Arc<Room>, spool: Spool) -> Result<Spool, ReceiveStateError> {
     let ordering = tokio::task::spawn_blocking(move || {
         let order = spool.auth_events_first();
         (spool, order)
@@ -133,9 +132,9 @@ async fn store(writer: &RoomWriter, room: &Arc<Room>, spool: Spool) -> Result<Sp
         let judging = async {
             let Some(numbers) = next else { return Ok((spool, None)) };
             let (spool, pdus) = read(spool, numbers, room.version).await?;
-            Ok((spool, Some(outliers::judge(&writer.db, room, pdus, &judged).await?)))
+            Ok((spool, Some(outliers::judge(&receiver.db, room, pdus, &judged).await?)))
         };
-        let writing = async { Ok(outliers::write_judged(writer, room.nid, Arc::clone(&judged)).await?) };
+        let writing = async { Ok(outliers::write_judged(&receiver.writer, room.nid, Arc::clone(&judged)).await?) };
         let (stored, (read, next)) = tokio::try_join!(writing, judging).map_err(|error: ReceiveStateError| error)?;
         spool = read;
         spool.set_stored(judged.event_ids().zip(stored));

@@ -33,11 +33,11 @@ pub(crate) async fn state_after(
     for event in events {
         let before = fetch_whole_state(source, event).await?;
         let changed = state_event(source, event).await?;
-        let mut state = state_of(&writer.db, room, &before).await?;
-        let changes = state_of(&writer.db, room, changed.as_slice()).await?;
+        let mut state = state_of(&receiver.db, room, &before).await?;
+        let changes = state_of(&receiver.db, room, changed.as_slice()).await?;
         changes.iter().for_each(|entry| _ = state.insert(Arc::clone(entry)));
         // Nothing is stored under this number: it distinguishes the branches.
-        let snapshot = SnapshotRef::extensible(writer.nids.take(1).await?);
+        let snapshot = SnapshotRef::extensible(writer.nids().take(1).await?);
         branches.push(StateAt { snapshot, state });
     }
     if branches.is_empty() {
@@ -49,7 +49,7 @@ pub(crate) async fn state_after(
 /// Returns the number of an event if it is a state event that is not rejected. It is fetched when it is not stored.
 async fn state_event(source: &RemoteSource<'_>, event: &EventId) -> Result<Option<EventNid>, ReceiveError> {
     let RemoteSource { receiver, room, server, .. } = *source;
-    let db = &receiver.writer.db;
+    let db = &receiver.db;
     let id = std::slice::from_ref(event);
     if event_lookup::known(db, id).await?.is_empty() {
         let raw = source.ask(receiver.peers.event(server, event)).await.map_err(|error| {

@@ -36,7 +36,7 @@ pub(super) async fn fetch_states(
     gap_of: impl Fn(&Pdu, &[&EventId]) -> Option<GapRef>,
 ) -> Result<GivenStates, ReceiveError> {
     let RemoteSource { receiver, room, server, .. } = *source;
-    let db = &receiver.writer.db;
+    let db = &receiver.db;
     let unknown = lookup::unknown_prev_events(db, room.nid, pdus).await?;
     let mut given = GivenStates::new();
     if unknown.is_empty() {
@@ -97,7 +97,7 @@ pub(super) async fn fetch_whole_state(
 /// Fetches and stores the state before an event, as far as the server returns it. Rejected events are not part of it.
 async fn fetch_state(source: &RemoteSource<'_>, event: &EventId) -> Result<FetchedState, ReceiveError> {
     let RemoteSource { receiver, room, server, .. } = *source;
-    let db = &receiver.writer.db;
+    let db = &receiver.db;
     let StateIds { state, auth_chain } = match source.ask(receiver.peers.state_ids(server, &room.id, event)).await {
         Ok(ids) => ids,
         Err(error) => {

@@ -58,7 +58,7 @@ impl PduReceiver {
     ) -> Result<Option<NearestEvent>, ReceiveError> {
         let query = TimeQuery { user, ts, direction };
         let here = timeline::event_near(room, ts, direction).await?;
-        if !is_conclusive(&self.writer.db, room, query, here.as_deref()).await? {
+        if !is_conclusive(&self.db, room, query, here.as_deref()).await? {
             let request = ask_other_servers(self, room, query, here.as_deref());
             if let Ok(found) = tokio::time::timeout(REMOTE_TIMEOUT, request).await
                 && let Some(found) = found?
@@ -99,7 +99,7 @@ async fn ask_other_servers(
     here: Option<&TimelineEvent>,
 ) -> Result<Option<NearestEvent>, ReceiveError> {
     let known = here.map(|event| event.pdu.origin_server_ts());
-    for server in servers_to_ask(&receiver.rooms, room, &oldest_events(&receiver.writer.db, room).await?) {
+    for server in servers_to_ask(&receiver.rooms, room, &oldest_events(&receiver.db, room).await?) {
         match receiver.peers.timestamp_to_event(&server, &room.id, query.ts, query.direction).await {
             Ok(near) if query.is_nearer(near.origin_server_ts, known) => {
                 if let Some(found) = fetch_near(receiver, room, query, &server, near, known).await? {

@@ -53,7 +53,7 @@ pub(super) struct Fetched {
 pub(super) async fn walk_back(source: &RemoteSource<'_>, from: &[Pdu], bounds: Bounds) -> Result<Fetched, DbError> {
     let deadline = &source.deadline.half();
     let source = &RemoteSource { deadline, ..*source };
-    let (db, room) = (&source.receiver.writer.db, source.room);
+    let (db, room) = (&source.receiver.db, source.room);
     let mut fetched = Fetched::default();
     let mut all = from.to_vec();
     let mut known: HashSet<EventId> = all.iter().map(|pdu| pdu.event_id().clone()).collect();

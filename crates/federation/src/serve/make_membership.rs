@@ -65,7 +65,7 @@ async fn make(
         return Err(ServeError::IncompatibleVersion(room.version));
     }
     if membership == "join" {
-        receiver.writer.limits.check_join_of_room(&room.id)?;
+        receiver.writer.limits().check_join_of_room(&room.id)?;
     }
     let mut content = Object::from([("membership", membership)]);
     if membership == "join"

@@ -39,7 +39,7 @@ pub async fn policy_signature(
 ) -> Result<Object, PolicySignError> {
     let not_served = || PolicySignError::Refused(PolicyRefusal::NotPolicyServer);
     let event = Object::parse(json).map_err(|error| PolicySignError::BadEvent(error.to_string()))?;
-    let own = receiver.writer.own_policy.as_ref().ok_or_else(not_served)?;
+    let own = receiver.own_policy().ok_or_else(not_served)?;
     let room_id = event.get_str("room_id").and_then(|id| RoomId::try_from(id).ok());
     let room_id = room_id.ok_or_else(|| PolicySignError::BadEvent("room_id is missing or no room id".to_owned()))?;
     let room = receiver.rooms.get(&room_id).await?.ok_or_else(not_served)?;

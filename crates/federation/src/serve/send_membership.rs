@@ -13,7 +13,6 @@ use plexus_rooms::model::event_lookup;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::rooms::Rooms;
 use plexus_rooms::write::graph::AddOutcome;
-use plexus_rooms::write::writer::RoomWriter;
 use plexus_store::repo::events::{Known, Verdict};
 
 use super::admission::room_for_outsider;
@@ -97,7 +96,7 @@ async fn receive(
     let room = room_for_outsider(rooms, origin, room_id).await?;
     let pdu = Pdu::parse_remote(json, room.version)?;
     check(&pdu, &sent, membership)?;
-    let mut pdu = receiver.verifier.verify(vec![authorized(&receiver.writer, &room, pdu).await?]).await;
+    let mut pdu = receiver.verifier.verify(vec![authorized(receiver, &room, pdu).await?]).await;
     let pdu = pdu.pop().ok_or(SentMembershipError::Unfit("the event cannot be checked"))??;
     let servers = room.view().servers.names().map(str::to_owned).collect();
     let is_allowed = match verdict_in_graph(rooms, &room, event_id).await? {
@@ -144,7 +143,7 @@ async fn accept(
     room: &Arc<Room>,
     pdu: &Pdu,
 ) -> Result<bool, SentMembershipError> {
-    let limits = &receiver.writer.limits;
+    let limits = receiver.writer.limits();
     let is_joined = room.view().state.membership(pdu.sender().as_str()) == Some(Membership::Join);
     let is_new_join = Membership::of(pdu) == Some(Membership::Join) && !is_joined;
     let counted = is_new_join.then(|| limits.join_of_room(&room.id)).transpose().map_err(ServeError::from)?;
@@ -159,7 +158,7 @@ async fn accept(
 /// Returns the event. A restricted join that names a user of this server is returned with this server's signature
 /// (<https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms>), if that user is in the room and may invite,
 /// and the joining user satisfies a condition of the join rule where the room requires one.
-async fn authorized(writer: &RoomWriter, room: &Room, pdu: Pdu) -> Result<Pdu, SentMembershipError> {
+async fn authorized(receiver: &PduReceiver, room: &Room, pdu: Pdu) -> Result<Pdu, SentMembershipError> {
     let Some(named) = pdu.content().get("join_authorised_via_users_server") else { return Ok(pdu) };
     if Membership::of(&pdu) != Some(Membership::Join) || !pdu.rules().auth.restricted_joins {
         return Ok(pdu);
@@ -167,12 +166,12 @@ async fn authorized(writer: &RoomWriter, room: &Room, pdu: Pdu) -> Result<Pdu, S
     let refused = |problem| SentMembershipError::from(ServeError::NotAnAuthoriser(problem));
     let named = named.as_str().and_then(|user| UserId::try_from(user).ok());
     let named = named.ok_or_else(|| refused("the authorising user is no user id"))?;
-    if named.server_name() != writer.server_name().as_str() {
+    if named.server_name() != receiver.rooms.server_name().as_str() {
         return Err(refused("this server cannot sign in the name of a user of another server"));
     }
     if !restricted::is_authoriser(&room.view(), &named) {
         return Err(refused("the authorising user cannot let others into the room"));
     }
-    make_membership::authoriser(writer.rooms(), room, pdu.sender()).await?;
-    Ok(sign::add_signature(&pdu, &writer.signing_key, writer.server_name())?)
+    make_membership::authoriser(&receiver.rooms, room, pdu.sender()).await?;
+    Ok(sign::add_signature(&pdu, &receiver.signing_key, receiver.rooms.server_name())?)
 }

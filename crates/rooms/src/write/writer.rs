@@ -61,29 +61,26 @@ pub struct RoomsOptions {
 /// Builds, signs and commits events. A server has one.
 pub struct RoomWriter {
     pub(crate) rooms: Arc<Rooms>,
-    /// The database.
-    pub db: Database,
-    /// The clock.
-    pub clock: Clock,
-    /// Randomness.
-    pub random: Random,
+    pub(crate) db: Database,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
     /// Runs tasks that go on when their request has ended.
-    pub background: Background,
+    pub(crate) background: Background,
     pub(crate) server_name: ServerName,
     /// The key that this server signs events with.
-    pub signing_key: Arc<SigningKey>,
+    pub(crate) signing_key: Arc<SigningKey>,
     pub(crate) policy_servers: Option<Arc<dyn PolicyServers>>,
     /// This server as a policy server, if it is one.
-    pub own_policy: Option<Arc<OwnPolicy>>,
+    pub(crate) own_policy: Option<Arc<OwnPolicy>>,
     pub(crate) remote_aliases: Option<Arc<dyn RemoteAliases>>,
     /// The numbers of new rooms, events and snapshots.
-    pub nids: Nids,
+    pub(crate) nids: Nids,
     pub(crate) persister: Persister,
     pub(crate) transactions: Transactions,
     /// The limits on changes of membership.
-    pub limits: MembershipLimits,
+    pub(crate) limits: MembershipLimits,
     /// Which invites users accept.
-    pub invite_permissions: InvitePermissionReader,
+    pub(crate) invite_permissions: InvitePermissionReader,
     /// When the last room was created, Unix ms.
     pub(crate) last_creation: AtomicU64,
 }
@@ -137,5 +134,28 @@ impl RoomWriter {
     #[must_use]
     pub fn server_name(&self) -> &ServerName {
         &self.server_name
+    }
+    /// Returns this server as a policy server, if it is one.
+    #[must_use]
+    pub fn own_policy(&self) -> Option<&Arc<OwnPolicy>> {
+        self.own_policy.as_ref()
+    }
+
+    /// Returns the limits on changes of membership.
+    #[must_use]
+    pub fn limits(&self) -> &MembershipLimits {
+        &self.limits
+    }
+
+    /// Returns what reads which invites users accept.
+    #[must_use]
+    pub fn invite_permissions(&self) -> &InvitePermissionReader {
+        &self.invite_permissions
+    }
+
+    /// Returns the source of numbers for new snapshots.
+    #[must_use]
+    pub fn nids(&self) -> &Nids {
+        &self.nids
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plexus_federation::inbox::Inbox;
 use plexus_federation::peers::FederationPeers;
-use plexus_federation::{PartialStateResync, PduReceiver, RemoteMembershipChanger};
+use plexus_federation::{PartialStateResync, PduReceiver, ReceiverDeps, RemoteMembershipChanger};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{
     DummyEvents, EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits, OwnPolicy, Profiles,
@@ -68,7 +68,15 @@ impl RoomServices {
         let rooms = Arc::clone(writer.rooms());
         rooms.erased_users().load(database).await?;
         rooms.sticky_events().load(database).await?;
-        let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), peers));
+        let receiver = Arc::new(PduReceiver::new(ReceiverDeps {
+            writer: Arc::clone(&writer),
+            peers,
+            db: database.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            background: background.clone(),
+            signing_key: Arc::clone(signing_key),
+        }));
         let invite_profiles = config.server.include_profile_data_on_invite;
         let remote = Arc::new(RemoteMembershipChanger::new(Arc::clone(&receiver)));
         let members = MembershipChanger::new(Arc::clone(&writer), invite_profiles)

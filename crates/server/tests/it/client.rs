@@ -8,6 +8,7 @@ pub(crate) mod account {
     pub(crate) mod erasure;
     mod register;
     mod request_openid_token;
+    mod request_token;
 }
 pub(crate) mod admin;
 mod aggregations;
@@ -49,7 +50,6 @@ pub(crate) mod keys;
 mod knock {
     mod knock_room;
 }
-pub(crate) mod login_page;
 pub(crate) mod media;
 mod media_storage;
 pub(crate) mod membership;
@@ -98,6 +98,7 @@ mod search {
 mod session {
     mod get_login_token;
     mod login;
+    mod login_fallback;
     mod logout;
     mod refresh_token;
 }

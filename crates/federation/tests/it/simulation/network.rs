@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use plexus_base::{Background, Clock, Random};
 use plexus_federation::inbox::Inbox;
-use plexus_federation::{BackfillOutcome, PduReceiver, RemoteMembershipChanger};
+use plexus_federation::{BackfillOutcome, PduReceiver, ReceiverDeps, RemoteMembershipChanger};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -234,11 +234,12 @@ impl Server {
         let name = ServerName::try_from(format!("server{at}")).unwrap();
         let key = Arc::new(SigningKey::generate(&[at as u8 + 1; 32], "sim"));
         let wire = Arc::new(Wire::new(name.clone(), Arc::clone(network)));
+        let (random, background) = (Random::seeded(at as u64), Background::default());
         let writer = RoomWriter::start(RoomsOptions {
             db: database.db(),
             clock: clock.clone(),
-            random: Random::seeded(at as u64),
-            background: Background::default(),
+            random: random.clone(),
+            background: background.clone(),
             server_name: name.clone(),
             signing_key: Arc::clone(&key),
             policy_servers: Some(Arc::<Wire>::clone(&wire)),
@@ -253,7 +254,15 @@ impl Server {
             expiring_messages: false,
             accepted_invites: None,
         });
-        let receiver = Arc::new(PduReceiver::new(Arc::clone(&writer), wire));
+        let receiver = Arc::new(PduReceiver::new(ReceiverDeps {
+            writer: Arc::clone(&writer),
+            peers: wire,
+            db: database.db(),
+            clock: clock.clone(),
+            random,
+            background,
+            signing_key: Arc::clone(&key),
+        }));
         Self {
             follower: Follower::of(database.place(), &name, clock),
             name,

@@ -58,10 +58,6 @@ impl Asker {
         let auth = json!({
             "type": "m.login.password", "identifier": { "type": "m.id.user", "user": id }, "password": "wrong",
         });
-        let key = json!({ "key": "abc", "signatures": { id: { "ed25519:A": "abc" } } });
-        let session = json!({
-            "first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": { "ciphertext": "x" },
-        });
         let path = path.trim_start_matches("/_matrix/");
         let path = path.split_once("/v3").or_else(|| path.split_once("/v1")).map_or(path, |(_, rest)| rest);
         match path {
@@ -83,6 +79,34 @@ impl Asker {
             }
             "/devices/{device_id}" => json!({ "display_name": "x" }),
             "/delete_devices" => json!({ "devices": ["x"], "auth": auth }),
+            "/user/{user_id}/filter" => json!({ "event_fields": ["type"], "room": { "rooms": [room],
+                "timeline": { "types": ["m.*"], "senders": [id] } } }),
+            "/sendToDevice/{event_type}/{txn_id}" => json!({ "messages": { id: { device: { "body": "x" } } } }),
+            "/presence/{user_id}/status" => json!({ "presence": "online", "status_msg": "x" }),
+            "/pushrules/global/{kind}/{rule_id}" => {
+                json!({ "actions": ["notify", { "set_tweak": "sound", "value": "x" }],
+                "pattern": "x", "conditions": [{ "kind": "event_match", "key": "type", "pattern": "x" }] })
+            }
+            "/pushrules/global/{kind}/{rule_id}/actions" => {
+                json!({ "actions": [{ "set_tweak": "sound", "value": "x" }] })
+            }
+            "/pushers/set" => json!({ "pushkey": "x", "app_id": "x", "kind": "http", "app_display_name": "x",
+                "device_display_name": "x", "profile_tag": "x", "lang": "en",
+                "data": { "url": "https://push.example/_matrix/push/v1/notify", "format": "event_id_only" } }),
+            path if path.starts_with("/keys/") || path.starts_with("/room_keys/") => self.key_body(path, &auth),
+            _ => self.room_body(path),
+        }
+    }
+
+    /// A body that an endpoint about keys takes, or nearly.
+    fn key_body(&self, path: &str, auth: &Value) -> Value {
+        let Self { user, room, .. } = self;
+        let (id, device) = (&user.id, &user.device_id);
+        let key = json!({ "key": "abc", "signatures": { id: { "ed25519:A": "abc" } } });
+        let session = json!({
+            "first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": { "ciphertext": "x" },
+        });
+        match path {
             "/keys/upload" | "/keys/upload/{device_id}" => json!({
                 "device_keys": { "user_id": id, "device_id": device, "algorithms": ["m.olm.v1"],
                     "keys": { format!("ed25519:{device}"): "abc" }, "signatures": { id: { "ed25519:A": "abc" } } },
@@ -108,20 +132,6 @@ impl Asker {
             "/room_keys/keys" => json!({ "rooms": { room: { "sessions": { "x": session } } } }),
             "/room_keys/keys/{room_id}" => json!({ "sessions": { "x": session } }),
             "/room_keys/keys/{room_id}/{session_id}" => session,
-            "/user/{user_id}/filter" => json!({ "event_fields": ["type"], "room": { "rooms": [room],
-                "timeline": { "types": ["m.*"], "senders": [id] } } }),
-            "/sendToDevice/{event_type}/{txn_id}" => json!({ "messages": { id: { device: { "body": "x" } } } }),
-            "/presence/{user_id}/status" => json!({ "presence": "online", "status_msg": "x" }),
-            "/pushrules/global/{kind}/{rule_id}" => {
-                json!({ "actions": ["notify", { "set_tweak": "sound", "value": "x" }],
-                "pattern": "x", "conditions": [{ "kind": "event_match", "key": "type", "pattern": "x" }] })
-            }
-            "/pushrules/global/{kind}/{rule_id}/actions" => {
-                json!({ "actions": [{ "set_tweak": "sound", "value": "x" }] })
-            }
-            "/pushers/set" => json!({ "pushkey": "x", "app_id": "x", "kind": "http", "app_display_name": "x",
-                "device_display_name": "x", "profile_tag": "x", "lang": "en",
-                "data": { "url": "https://push.example/_matrix/push/v1/notify", "format": "event_id_only" } }),
             _ => self.room_body(path),
         }
     }

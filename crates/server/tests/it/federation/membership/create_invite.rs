@@ -93,7 +93,9 @@ async fn invalid_invites_are_refused() {
         let (peer, liar, alice) = (Peer::start().await, Peer::start().await, server.register("alice").await);
         let version = RoomVersion::V12;
         let (room, create) = room_of(&peer, version);
-        let body = |pdu: &Pdu, state: Value| json!({ "room_version": "12", "event": json_of(pdu), "invite_room_state": state });
+        let body = |pdu: &Pdu, state: Value| {
+            json!({ "room_version": "12", "event": json_of(pdu), "invite_room_state": state })
+        };
         let state = json!([json_of(&create)]);
         let pdu = invite(&peer, version, &room, &alice.id);
         let mut unsupported = body(&pdu, state.clone());

@@ -5,7 +5,7 @@
 use http::StatusCode;
 use plexus_http::Page;
 
-const SCRIPT: &str = include_str!("login_page/login.js");
+const SCRIPT: &str = include_str!("login_fallback/login.js");
 
 const BODY: &str = r#"<h1>Log in</h1>
 <p id="feedback" role="alert"></p>

@@ -1,8 +1,9 @@
-//! GET /_matrix/static/client/login/ in a real browser: Chromium, driven by `tests/clients/browser/login_page.mjs`.
+//! GET /_matrix/static/client/login/ in a real browser: Chromium, driven by `tests/clients/browser/login_fallback.mjs`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Method;
 use plexus_testkit::TestPlace;
 use plexus_testkit::server::TestServer;
 use tokio::process::Command;
@@ -44,7 +45,7 @@ async fn people_log_in_on_the_page() {
     let without_passwords =
         TestServer::on(TestPlace::sqlite()).config("password_config: {enabled: false}").start().await;
     server.register("alice").await;
-    let script = clients::scripts().join("browser/login_page.mjs");
+    let script = clients::scripts().join("browser/login_fallback.mjs");
     let browser = Command::new(node)
         .arg(script)
         .arg(chromium)
@@ -53,4 +54,17 @@ async fn people_log_in_on_the_page() {
         .output();
     let output = plexus_testkit::within(TIMEOUT, browser).await.expect("the script ends").expect("node runs");
     clients::assert_whole(&output, &STEPS);
+}
+
+#[tokio::test]
+async fn the_page_may_reach_only_this_server_and_old_clients() {
+    let server = TestServer::sqlite().await;
+    for path in ["/_matrix/static/client/login/", "/_matrix/static/client/login?device_id=x"] {
+        let page = server.request(Method::GET, path, None, None).await;
+        assert_eq!(page.status, 200);
+        assert!(page.headers["content-type"].to_str().unwrap().starts_with("text/html"));
+        let policy = page.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("connect-src 'self'") && policy.contains("frame-src js:"), "{policy}");
+        assert!(String::from_utf8_lossy(&page.bytes).contains("onLogin"), "the page has its script");
+    }
 }

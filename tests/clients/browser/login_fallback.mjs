@@ -1,6 +1,6 @@
 // A person and the apps that show it log in on the page /_matrix/static/client/login/, in headless Chromium.
 //
-//   node login_page.mjs CHROMIUM BASE_URL USER PASSWORD BASE_URL_WITHOUT_PASSWORDS
+//   node login_fallback.mjs CHROMIUM BASE_URL USER PASSWORD BASE_URL_WITHOUT_PASSWORDS
 //
 // Prints "ok - STEP" for each step and exits 0 after the last one; a failure is printed and exits 1. With
 // SCREENSHOTS=FOLDER in the environment, screenshots of the page are written there.
