@@ -425,9 +425,7 @@ impl RemoteChange {
             depth: invite.map_or(1, |pdu| pdu.depth().saturating_add(1)),
             origin_server_ts: self.receiver.clock.now_ms(),
         };
-        Ok(pdu
-            .build(room.version, &self.receiver.signing_key, self.rooms.server_name())
-            .map_err(SendError::from)?)
+        Ok(pdu.build(room.version, &self.receiver.signing_key, self.rooms.server_name()).map_err(SendError::from)?)
     }
 
     /// Fetches a template of the change from `server`, completes and signs it. `decided` is the part of the content

@@ -172,7 +172,8 @@ async fn fetch_past_from(
     let (writer, room) = (Arc::clone(writer), Arc::clone(room));
     // It is completed even if the client disconnects.
     let past = BackfilledEvents { place, pdus, given, lacks_states, extremities, older };
-    let placing = receiver.background.spawn("storing of past events", async move { backfill::add(&writer, &room, past).await });
+    let placing =
+        receiver.background.spawn("storing of past events", async move { backfill::add(&writer, &room, past).await });
     Ok(placing.await.unwrap_or(Err(DbError::Closed.into()))?)
 }
 

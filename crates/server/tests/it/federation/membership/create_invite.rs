@@ -94,7 +94,8 @@ async fn invalid_invites_are_refused() {
         let version = RoomVersion::V12;
         let (room, create) = room_of(&peer, version);
         let body = |pdu: &Pdu, state: Value| {
-            json!({ "room_version": "12", "event": json_of(pdu), "invite_room_state": state })
+            let event = json_of(pdu);
+            json!({ "room_version": "12", "event": event, "invite_room_state": state })
         };
         let state = json!([json_of(&create)]);
         let pdu = invite(&peer, version, &room, &alice.id);
