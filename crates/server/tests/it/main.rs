@@ -12,6 +12,7 @@ mod clients;
 mod configuration;
 mod coverage;
 mod demo;
+mod doctor;
 mod documents;
 mod element_call;
 mod every_endpoint;

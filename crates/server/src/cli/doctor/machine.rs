@@ -39,7 +39,7 @@ pub(super) async fn checks(config: &Config) -> Vec<Check> {
     {
         checks.extend(space("free space for the database", folder));
     }
-    checks.push(open_files());
+    checks.push(open_files(getrlimit(Resource::Nofile).maximum));
     checks
 }
 
@@ -68,17 +68,23 @@ async fn database(config: &Config) -> Check {
 fn space(name: &'static str, folder: &Path) -> Option<Check> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let status = rustix::fs::statvfs(folder).ok()?;
-    let free = status.f_bavail.saturating_mul(status.f_frsize);
-    let found = format!("{} MiB at {}", free >> 20, folder.display());
-    Some(match free {
-        free if free < LITTLE_SPACE => Check::warning(name, found, "free some space, or move the folder"),
-        _ => Check::ok(name, found),
-    })
+    Some(free_space(name, folder, status.f_bavail.saturating_mul(status.f_frsize)))
 }
 
-fn open_files() -> Check {
+/// Judges the free space of a folder, in bytes.
+fn free_space(name: &'static str, folder: &Path, free: u64) -> Check {
+    let found = format!("{} MiB at {}", free >> 20, folder.display());
+    if free < LITTLE_SPACE {
+        Check::warning(name, found, "free some space, or move the folder")
+    } else {
+        Check::ok(name, found)
+    }
+}
+
+/// Judges the limit of open files; `None`: there is none.
+fn open_files(limit: Option<u64>) -> Check {
     const NAME: &str = "limit of open files";
-    match getrlimit(Resource::Nofile).maximum {
+    match limit {
         Some(files) if files < FEW_FILES => Check::warning(
             NAME,
             format!("{files}, of which each connection needs one"),
@@ -109,5 +115,32 @@ impl Doctor<'_> {
     /// Whether the server runs and can be asked.
     pub(super) fn runs(&self) -> bool {
         self.server.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::check::Outcome;
+
+    #[test]
+    fn little_free_space_is_a_warning() {
+        let check = |free| free_space("free space for media", Path::new("/media"), free);
+        let little = check(LITTLE_SPACE - 1);
+        assert_eq!((little.outcome, little.found.as_str()), (Outcome::Warning, "1023 MiB at /media"));
+        let enough = check(LITTLE_SPACE);
+        assert_eq!((enough.outcome, enough.found.as_str()), (Outcome::Ok, "1024 MiB at /media"));
+    }
+
+    #[test]
+    fn a_low_limit_of_open_files_is_a_warning() {
+        for (limit, outcome, found) in [
+            (Some(FEW_FILES - 1), Outcome::Warning, "4095, of which each connection needs one"),
+            (Some(FEW_FILES), Outcome::Ok, "4096"),
+            (None, Outcome::Ok, "none"),
+        ] {
+            let check = open_files(limit);
+            assert_eq!((check.outcome, check.found.as_str()), (outcome, found));
+        }
     }
 }

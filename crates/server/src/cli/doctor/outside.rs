@@ -10,6 +10,7 @@ use plexus_net::dns::SystemNames;
 use plexus_net::federation::{OutsideView, WellKnown};
 use plexus_net::http::{ConnectError, WholeResponse};
 use plexus_net::{HttpError, Purpose, turn};
+use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use serde_json::Value;
 
@@ -22,6 +23,10 @@ const MAX_SKEW: Duration = Duration::from_secs(30);
 const KEYS: &str = "/_matrix/key/v2/server";
 /// The check whether other servers reach this one.
 const REACHED: &str = "reached by other servers";
+/// The check whether the server publishes the key that it signs with.
+const KEYS_CHECK: &str = "published keys";
+/// The check whether the time of day is right.
+const CLOCK: &str = "clock";
 
 impl Doctor<'_> {
     /// Delegation, certificate and keys, as other servers find them.
@@ -56,44 +61,23 @@ impl Doctor<'_> {
     }
 
     fn keys(&self, server: &ServerName, response: &WholeResponse) -> Check {
-        const NAME: &str = "published keys";
-        let advice = "another server answers for this name, or it runs with another signing key (signing_key_path), \
-                      or the proxy does not pass on /_matrix";
-        let Ok(key) = key_file::of(self.config) else {
-            return Check::failed(NAME, "the signing key cannot be read", "see `plexus config check`");
-        };
-        let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-        let published = &body["verify_keys"][key.key_id()]["key"];
-        if response.status != 200 || body["server_name"] != server.as_str() {
-            let found = format!("{KEYS} responds with {}, and not with the keys of {server}", response.status);
-            return Check::failed(NAME, found, advice);
-        }
-        if published.as_str() == Some(key.public_key_base64().as_str()) {
-            Check::ok(NAME, format!("{} is published", key.key_id()))
-        } else {
-            Check::failed(NAME, format!("{} is not among the published keys", key.key_id()), advice)
+        match key_file::of(self.config) {
+            Ok(key) => published(&key, server, response),
+            Err(_) => Check::failed(KEYS_CHECK, "the signing key cannot be read", "see `plexus config check`"),
         }
     }
 
     /// Compares the clock of this machine with that of a trusted key server.
     async fn clocks(&self, view: &OutsideView) -> Check {
-        const NAME: &str = "clock";
         let names = self.config.keys.trusted_key_servers.iter().map(|server| server.server_name.as_str());
         for server in names.filter_map(|name| ServerName::try_from(name).ok()) {
             let (_, authority) = delegation(view.well_known(&server).await, &server);
             let Ok(response) = view.get(&authority, KEYS).await else { continue };
             let date = response.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
             let Some(date) = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok()) else { continue };
-            let now = Duration::from_millis(self.clock.now_ms());
-            let skew = now.abs_diff(date);
-            let found = format!("{} s from that of {server}", skew.as_secs());
-            return if skew <= MAX_SKEW {
-                Check::ok(NAME, found)
-            } else {
-                Check::failed(NAME, found, "set the clock, and keep it right by NTP: other servers refuse what is late")
-            };
+            return clock(Duration::from_millis(self.clock.now_ms()), date, &server);
         }
-        Check::skipped(NAME, "no trusted key server could be asked for the time")
+        Check::skipped(CLOCK, "no trusted key server could be asked for the time")
     }
 
     /// Whether the forward proxies let requests pass.
@@ -151,6 +135,33 @@ impl Doctor<'_> {
     }
 }
 
+/// Judges the response to a request for the keys of `server`, which signs with `key`.
+fn published(key: &SigningKey, server: &ServerName, response: &WholeResponse) -> Check {
+    let advice = "another server answers for this name, or it runs with another signing key (signing_key_path), or the \
+                  proxy does not pass on /_matrix";
+    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    if response.status != 200 || body["server_name"] != server.as_str() {
+        let found = format!("{KEYS} responds with {}, and not with the keys of {server}", response.status);
+        return Check::failed(KEYS_CHECK, found, advice);
+    }
+    if body["verify_keys"][key.key_id()]["key"].as_str() == Some(key.public_key_base64().as_str()) {
+        Check::ok(KEYS_CHECK, format!("{} is published", key.key_id()))
+    } else {
+        Check::failed(KEYS_CHECK, format!("{} is not among the published keys", key.key_id()), advice)
+    }
+}
+
+/// Compares the time of day with that of another server, both since 1970.
+fn clock(here: Duration, there: Duration, server: &ServerName) -> Check {
+    let skew = here.abs_diff(there);
+    let found = format!("{} s from that of {server}", skew.as_secs());
+    if skew <= MAX_SKEW {
+        Check::ok(CLOCK, found)
+    } else {
+        Check::failed(CLOCK, found, "set the clock, and keep it right by NTP: other servers refuse what is late")
+    }
+}
+
 /// What is to be said of a server's delegation, and the name that it is reached as.
 fn delegation(well_known: WellKnown, server: &ServerName) -> (Check, ServerName) {
     const NAME: &str = "delegation";
@@ -172,5 +183,80 @@ fn delegation(well_known: WellKnown, server: &ServerName) -> (Check, ServerName)
             ),
             server.clone(),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::doctor::check::Outcome;
+
+    fn name(text: &str) -> ServerName {
+        ServerName::try_from(text).unwrap()
+    }
+
+    fn said(check: &Check) -> (Outcome, &str) {
+        (check.outcome, &check.found)
+    }
+
+    #[test]
+    fn the_published_keys_are_those_that_the_server_signs_with() {
+        let (key, other) = (SigningKey::generate(&[1; 32], "a"), SigningKey::generate(&[2; 32], "a"));
+        let response = |status: StatusCode, server: &str| {
+            let keys = json!({ key.key_id(): { "key": key.public_key_base64() } });
+            let body = json!({ "server_name": server, "verify_keys": keys }).to_string();
+            WholeResponse { status, headers: HeaderMap::new(), body: body.into() }
+        };
+        let here = name("example.com");
+        let ok = response(StatusCode::OK, "example.com");
+        assert_eq!(said(&published(&key, &here, &ok)), (Outcome::Ok, "ed25519:a is published"));
+        let found = "ed25519:a is not among the published keys";
+        assert_eq!(said(&published(&other, &here, &ok)), (Outcome::Failed, found));
+        let found = "/_matrix/key/v2/server responds with 200 OK, and not with the keys of example.com";
+        let elsewhere = response(StatusCode::OK, "other.example");
+        assert_eq!(said(&published(&key, &here, &elsewhere)), (Outcome::Failed, found));
+        let missing = response(StatusCode::NOT_FOUND, "example.com");
+        assert!(published(&key, &here, &missing).found.contains("responds with 404 Not Found"));
+    }
+
+    #[test]
+    fn a_clock_may_differ_by_half_a_minute() {
+        let (at, server) = (|seconds| Duration::from_secs(1_700_000_000 + seconds), name("matrix.org"));
+        for (here, there, outcome, found) in [
+            (100, 100, Outcome::Ok, "0 s from that of matrix.org"),
+            (130, 100, Outcome::Ok, "30 s from that of matrix.org"),
+            (131, 100, Outcome::Failed, "31 s from that of matrix.org"),
+            (0, 3_600, Outcome::Failed, "3600 s from that of matrix.org"),
+        ] {
+            assert_eq!(said(&clock(at(here), at(there), &server)), (outcome, found));
+        }
+    }
+
+    #[test]
+    fn delegation_that_cannot_be_used_is_a_warning() {
+        let (here, there) = (name("example.com"), name("matrix.example.com:443"));
+        let well_known = "/.well-known/matrix/server of example.com";
+        for (found, outcome, text, authority) in [
+            (WellKnown::NotAsked, Outcome::Ok, "none: example.com says where it is".to_owned(), &here),
+            (
+                WellKnown::Delegates(there.clone()),
+                Outcome::Ok,
+                format!("{well_known} leads to matrix.example.com:443"),
+                &there,
+            ),
+            (WellKnown::Absent, Outcome::Ok, format!("none by {well_known}; SRV records and port 8448 count"), &here),
+            (
+                WellKnown::Unusable("it is not JSON".to_owned()),
+                Outcome::Warning,
+                format!("{well_known}: it is not JSON; SRV records and port 8448 count"),
+                &here,
+            ),
+        ] {
+            let (check, reached_as) = delegation(found, &here);
+            assert_eq!((said(&check), &reached_as), ((outcome, text.as_str()), authority));
+        }
     }
 }
