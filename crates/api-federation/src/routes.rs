@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::FromRef as _;
 use axum::middleware::from_fn_with_state;
 use plexus_http::body::MAX_JSON_BYTES;
-use plexus_http::{BodyIntake, Client, Federation, Routes, SignedRequests, signed};
+use plexus_http::{BodyReader, Client, Federation, Routes, SignedRequests, signed};
 
 use crate::discovery::{
     discover_homeserver, get_remote_server_keys, get_remote_server_keys_batch, get_server_keys, get_server_version,
@@ -107,11 +107,11 @@ fn media(r: &mut Routes<Api>) {
     r.get(Federation::V1, "/media/thumbnail/{media_id}", authenticated_media::get_content_thumbnail::handle);
 }
 
-/// Returns the router of the API, with its services; `intake` reads bodies.
-pub fn router(api: Api, intake: &Arc<BodyIntake>) -> Router {
+/// Returns the router of the API, with its services; `body_reader` reads bodies.
+pub fn router(api: Api, body_reader: &Arc<BodyReader>) -> Router {
     let signed_requests = Arc::<SignedRequests>::from_ref(&api);
     let for_servers = for_servers()
         .wrapped(|route| route.route_layer(from_fn_with_state(Arc::clone(&signed_requests), signed)))
-        .build(api.clone(), intake);
-    open().build(api, intake).merge(for_servers)
+        .build(api.clone(), body_reader);
+    open().build(api, body_reader).merge(for_servers)
 }

@@ -49,7 +49,7 @@ enum Phase {
 }
 
 /// How long a shutdown waits for tasks that it has aborted: a task that never yields does not end.
-const ABORTED_PATIENCE: Duration = Duration::from_secs(5);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A task's future, followed by the guard that removes the task from the list: a task that is aborted before it is
 /// polled drops them in this order, so everything that the future owns is dropped before the task leaves the list.
@@ -123,7 +123,7 @@ impl Background {
                 self.running().join(", ")
             );
             self.enter(Phase::All);
-            if tokio::time::timeout(ABORTED_PATIENCE, self.all_ended()).await.is_err() {
+            if tokio::time::timeout(ABORT_TIMEOUT, self.all_ended()).await.is_err() {
                 tracing::warn!("aborted background tasks did not end: {}", self.running().join(", "));
             }
         }

@@ -11,8 +11,8 @@ use crate::round::Round;
 use crate::target::Target;
 
 /// The interval of checks whether the targets are idle, and their number.
-const LOOK: Duration = Duration::from_millis(200);
-const LOOKS: usize = 300;
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+const MAX_IDLE_CHECKS: usize = 300;
 /// The most processor seconds per interval of an idle process.
 const AT_REST: f64 = 0.02;
 
@@ -30,9 +30,9 @@ impl Run {
     /// one. Gives up after a while.
     pub(crate) async fn rest(&self) {
         let used = || self.targets.iter().filter_map(Target::processor_seconds).sum::<f64>();
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_IDLE_CHECKS {
             let before = used();
-            self.clock.sleep(LOOK).await;
+            self.clock.sleep(IDLE_CHECK_INTERVAL).await;
             if used() - before <= AT_REST {
                 return;
             }

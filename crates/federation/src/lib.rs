@@ -18,4 +18,4 @@ pub mod serve;
 pub use membership::RemoteMembershipChanger;
 pub use partial_state::PartialStateResync;
 pub use plexus_rooms::write::backfill::BackfillOutcome;
-pub use receive::{PduReceiver, ReceiveError, ReceiverDeps, receive_invite};
+pub use receive::{PduReceiver, PduReceiverParts, ReceiveError, receive_invite};

@@ -62,8 +62,8 @@ const MAX_LARGE_RESPONSES: usize = 8;
 /// The outcomes of adding events, in the order in which they were tried.
 pub(crate) type Outcomes = Vec<(EventId, Result<AddOutcome, ReceiveError>)>;
 
-/// The dependencies of a [`PduReceiver`].
-pub struct ReceiverDeps {
+/// The parts of a [`PduReceiver`].
+pub struct PduReceiverParts {
     /// Writes to rooms.
     pub writer: Arc<RoomWriter>,
     /// The other servers.
@@ -170,8 +170,8 @@ impl From<AddError> for ReceiveError {
 impl PduReceiver {
     /// Returns a receiver of events for the rooms of a writer.
     #[must_use]
-    pub fn new(deps: ReceiverDeps) -> Self {
-        let ReceiverDeps { writer, peers, db, clock, random, background, signing_key } = deps;
+    pub fn new(deps: PduReceiverParts) -> Self {
+        let PduReceiverParts { writer, peers, db, clock, random, background, signing_key } = deps;
         Self {
             rooms: Arc::clone(writer.rooms()),
             verifier: PduVerifier { peers: Arc::clone(&peers), random, db: db.clone() },

@@ -1,10 +1,10 @@
 //! JSON in and out.
 //!
-//! Every route says how large its bodies may be ([`Routes`](crate::Routes)); [`BodyIntake`] bounds what all of them
+//! Every route says how large its bodies may be ([`Routes`](crate::Routes)); [`BodyReader`] bounds what all of them
 //! take together.
 
 mod budget;
-mod intake;
+mod reader;
 mod shape;
 
 use axum::extract::{FromRequest, Request};
@@ -20,8 +20,8 @@ use serde_json::value::RawValue;
 use crate::ApiError;
 
 pub use budget::{BudgetSize, ByteBudget, HeldBytes, SMALL_BODY_BYTES, Sender};
-pub use intake::{BodyIntake, MAX_UNKNOWN_BYTES, WholeBody, read};
-pub(crate) use intake::{BodyRead, BodyRule, read_signed};
+pub(crate) use reader::{BodyRead, BodyRule, read_signed};
+pub use reader::{BodyReader, MAX_UNKNOWN_BYTES, WholeBody, read};
 pub use shape::{in_words, wrong_shape};
 
 /// The largest JSON body that any route reads, in bytes: 200 events of the largest size, as in Synapse.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `ambiguous` | requests that a proxy may understand differently |
 //! | [`auth`] | [`Auth`], [`MaybeAuth`], [`Session`], ...: the user who makes the request |
-//! | [`body`] | JSON in ([`Json`], [`JsonText`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); [`BodyIntake`] |
+//! | [`body`] | JSON in ([`Json`], [`JsonText`]) and out ([`JsonBody`], [`RawJson`], [`Empty`]); [`BodyReader`] |
 //! | [`error`] | [`ApiError`], the one error that leaves a handler |
 //! | [`extract`] | [`Path`] and [`Query`]; [`extract::x_matrix`]: the server that makes the request |
 //! | [`federation`] | client errors for requests to other servers that failed |
@@ -41,7 +41,7 @@ pub use plexus_accounts::Requester;
 pub use plexus_base::RateLimiter;
 
 pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth, Session, require_not_suspended};
-pub use body::{BodyIntake, Empty, Json, JsonBody, JsonOrEmpty, JsonText, RawJson};
+pub use body::{BodyReader, Empty, Json, JsonBody, JsonOrEmpty, JsonText, RawJson};
 pub use error::ApiError;
 pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, signed};
 pub use extract::{Path, Query, non_empty};

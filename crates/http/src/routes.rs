@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 use axum::{Extension, Router};
 use http::Method;
 
-use crate::body::{BodyIntake, BodyRule, MAX_UNKNOWN_BYTES};
+use crate::body::{BodyReader, BodyRule, MAX_UNKNOWN_BYTES};
 
 /// The prefixes under which a path is served.
 #[derive(Debug, Clone, Copy)]
@@ -166,13 +166,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         &self.list
     }
 
-    /// Returns the router, with `state` filled in; bodies are read by `intake`.
-    pub fn build(self, state: S, intake: &Arc<BodyIntake>) -> Router {
+    /// Returns the router, with `state` filled in; bodies are read by `body_reader`.
+    pub fn build(self, state: S, body_reader: &Arc<BodyReader>) -> Router {
         let mut paths: BTreeMap<String, MethodRouter<S>> = BTreeMap::new();
         for (route, handler) in self.list.into_iter().zip(self.handlers) {
             let handler = match route.body {
                 BodyLimit::Bytes(limit) => {
-                    handler.route_layer(Extension(BodyRule { limit, intake: Arc::clone(intake) }))
+                    handler.route_layer(Extension(BodyRule { limit, body_reader: Arc::clone(body_reader) }))
                 }
                 BodyLimit::Streamed => handler,
             };

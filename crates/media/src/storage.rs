@@ -42,7 +42,7 @@ const MISSING_RETRY_INTERVAL: Duration = Duration::from_secs(600);
 /// How many files may fail one after the other before the storage is left alone for that long.
 const MAX_FAILURES_IN_A_ROW: u32 = 3;
 /// How long an upload waits for a provider with `store_synchronous`; then the scheduled task goes on.
-const SYNCHRONOUS_PATIENCE: Duration = Duration::from_secs(20);
+const SYNCHRONOUS_TIMEOUT: Duration = Duration::from_secs(20);
 /// The number of locks for files, of each storage.
 const FILE_LOCKS: usize = 64;
 /// The most files that are sent to one provider, or fetched from it, at the same time, with up to 8 MiB of memory each.
@@ -158,7 +158,7 @@ impl Storages {
         let now_ms = self.clock.now_ms();
         for provider in self.providers.iter().filter(|provider| provider.stores(file)) {
             // Who waits for it does it, and the task only if that fails.
-            let patience = if provider.store_synchronous { SYNCHRONOUS_PATIENCE } else { Duration::ZERO };
+            let patience = if provider.store_synchronous { SYNCHRONOUS_TIMEOUT } else { Duration::ZERO };
             let due_ms = now_ms.saturating_add(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
             media_files::enqueue(tx, &provider.name, std::slice::from_ref(file), FileAction::Store, due_ms)?;
             self.tasks.schedule(tx, &provider.name, due_ms)?;
@@ -195,7 +195,7 @@ impl Storages {
         };
         tokio::select! {
             () = all => {}
-            () = self.clock.sleep(SYNCHRONOUS_PATIENCE) => tracing::warn!("an upload was not stored in time: {file:?}"),
+            () = self.clock.sleep(SYNCHRONOUS_TIMEOUT) => tracing::warn!("an upload was not stored in time: {file:?}"),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use crate::dns::{DnsError, Resolve};
 
 /// How long to wait for a response, and then once more after asking again: datagrams get lost.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 const TRIES: u32 = 2;
 /// The first bytes of a STUN message (RFC 8489, section 5): a binding request and its success response.
 const BINDING_REQUEST: [u8; 2] = [0, 1];
@@ -86,7 +86,7 @@ pub async fn reach(uri: &str, names: &dyn Resolve, transaction_id: [u8; 12]) -> 
 
 async fn connect_over_tcp(address: SocketAddr) -> Result<(), TurnError> {
     #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
-    let connected = tokio::time::timeout(PATIENCE * TRIES, TcpStream::connect(address)).await;
+    let connected = tokio::time::timeout(RESPONSE_TIMEOUT * TRIES, TcpStream::connect(address)).await;
     connected.map_err(|_| TurnError::Silent)??;
     Ok(())
 }
@@ -100,7 +100,7 @@ async fn bind_over_udp(address: SocketAddr, transaction_id: [u8; 12]) -> Result<
         socket.send(&request).await?;
         let mut response = [0; 512];
         #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]
-        let received = tokio::time::timeout(PATIENCE, socket.recv(&mut response)).await;
+        let received = tokio::time::timeout(RESPONSE_TIMEOUT, socket.recv(&mut response)).await;
         let Ok(length) = received else { continue };
         let response = response.get(..length?).unwrap_or_default();
         if response.starts_with(&BINDING_RESPONSE) && response.get(8..20) == Some(&transaction_id[..]) {

@@ -19,7 +19,7 @@ use plexus_accounts::{Accounts, AccountsParts};
 use plexus_base::background::AbortOnDrop;
 use plexus_base::config::Config;
 use plexus_base::{Clock, Random};
-use plexus_http::BodyIntake;
+use plexus_http::BodyReader;
 use plexus_protocol::id::ServerName;
 use plexus_store::{Database, DbError, maintenance, repo};
 
@@ -32,14 +32,14 @@ use foundation::open_database;
 pub use foundation::{Parts, database_options};
 
 /// How long a server that stops waits for background work that has begun.
-const BACKGROUND_PATIENCE: Duration = Duration::from_secs(10);
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The program, built: routers and the services behind them.
 pub struct Application {
     /// Every route, without what each listener adds, and the metrics.
     pub routers: Routers,
     /// Reads the bodies of requests.
-    pub bodies: Arc<BodyIntake>,
+    pub bodies: Arc<BodyReader>,
     /// The service with which operators change accounts.
     pub users: Arc<UserAdmin>,
     engine: Engine,
@@ -59,7 +59,7 @@ impl Application {
     pub async fn close(self) {
         let Engine { foundation, accounts, delivery, media, .. } = &self.engine;
         delivery.federation_out.stop().await;
-        foundation.background.shutdown(BACKGROUND_PATIENCE).await;
+        foundation.background.shutdown(BACKGROUND_TIMEOUT).await;
         if let Err(error) = accounts.tokens.flush_last_seen().await {
             tracing::warn!("could not record when devices were last seen: {error}");
         }
@@ -78,7 +78,7 @@ impl Application {
 pub async fn build(parts: Parts) -> Result<Application, StartError> {
     let engine = Engine::start(parts).await?;
     let background = engine.foundation.background.abort_on_drop();
-    let bodies = BodyIntake::new(engine.foundation.clock.clone());
+    let bodies = BodyReader::new(engine.foundation.clock.clone());
     let routers = routers(&engine, &bodies);
     let administration = engine.accounts.administration.clone();
     let closing = Closing::Running(engine.shared.deactivation.clone());
@@ -86,7 +86,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
     Ok(Application { routers, bodies, users, engine, _background: background })
 }
 
-fn routers(engine: &Engine, bodies: &Arc<BodyIntake>) -> Routers {
+fn routers(engine: &Engine, bodies: &Arc<BodyReader>) -> Routers {
     let rooms = &engine.rooms.rooms;
     let client = plexus_api_client::Services::from(engine);
     let admin = plexus_api_admin::Services::from(engine);

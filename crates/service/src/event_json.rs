@@ -54,7 +54,7 @@ pub async fn push_event(
     Ok(())
 }
 
-/// Appends a JSON array of those of the state events that the requester may see.
+/// Appends a JSON array of the state events that the requester may see.
 ///
 /// # Errors
 /// When the database fails.

@@ -37,7 +37,7 @@ impl TaskHandler for ExpiringMessages {
         false
     }
 
-    /// The sender relies on it that the content is deleted, however long the database fails.
+    /// Never: the sender relies on the deletion, however long the database fails.
     fn gives_up(&self) -> bool {
         false
     }

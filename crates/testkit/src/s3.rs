@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How often it is looked whether the server has started.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long it may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The requests that are accepted without a signature: those of [`SETUP`].
 const UNSIGNED_REQUESTS: &str = "4";
 
@@ -81,7 +81,7 @@ impl S3Server {
                 looks.tick().await;
             }
         };
-        crate::within(PATIENCE, listens).await.expect("moto listens");
+        crate::within(START_TIMEOUT, listens).await.expect("moto listens");
         let keys = server.python(SETUP, &[&server.url(), Self::BUCKET]);
         let (id, secret) = keys.trim().split_once(' ').expect("two words");
         (server.access_key_id, server.secret_access_key) = (id.to_owned(), secret.to_owned());

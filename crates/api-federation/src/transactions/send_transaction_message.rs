@@ -15,7 +15,7 @@ const MAX_EDUS: usize = 100;
 /// The longest transaction id that every database can index, in bytes.
 const MAX_TXN_ID: usize = 500;
 /// When a server whose events wait may try again, in ms.
-const LATER: u64 = 10_000;
+const RETRY_AFTER_MS: u64 = 10_000;
 
 #[derive(Deserialize)]
 pub(crate) struct Request {
@@ -42,7 +42,7 @@ pub(crate) async fn handle(
     }
     let others = edus.receive(&origin, request.edus);
     let answer = inbox.receive(&origin, &txn_id, request.pdus, others).await.map_err(|error| match error {
-        InboxError::Full => ApiError::limit_exceeded(LATER),
+        InboxError::Full => ApiError::limit_exceeded(RETRY_AFTER_MS),
         InboxError::Db(error) => error.into(),
     })?;
     Ok(RawJson(Bytes::from(answer)))

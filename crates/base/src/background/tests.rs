@@ -5,7 +5,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The log as text.
 #[derive(Clone, Default)]
@@ -54,7 +54,7 @@ async fn a_panic_is_logged_with_the_name_of_its_task() {
     let text = log.text();
     assert!(text.contains("the background task \"leaving rooms\" panicked: no room 7"), "{text}");
     assert!(background.running().is_empty());
-    background.shutdown(PATIENCE).await;
+    background.shutdown(TIMEOUT).await;
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn shutdown_waits_for_work_that_has_begun() {
         wait.await.unwrap();
         task_done.store(true, Ordering::SeqCst);
     });
-    let mut shutdown = pin!(background.shutdown(PATIENCE));
+    let mut shutdown = pin!(background.shutdown(TIMEOUT));
     assert!(!is_ready(shutdown.as_mut()).await);
     assert_eq!(background.running(), ["storing"]);
     go_on.send(()).unwrap();
@@ -79,7 +79,7 @@ async fn shutdown_waits_for_work_that_has_begun() {
 async fn shutdown_aborts_work_that_may_be_aborted() {
     let background = Background::default();
     let endless = background.spawn_abortable("housekeeping", std::future::pending::<()>());
-    background.shutdown(PATIENCE).await;
+    background.shutdown(TIMEOUT).await;
     assert!(endless.await.unwrap_err().is_cancelled());
 }
 
@@ -100,7 +100,7 @@ async fn a_task_that_never_ran_is_listed_until_its_future_is_dropped() {
         let _probe = probe;
         std::future::pending::<()>().await;
     });
-    background.shutdown(PATIENCE).await;
+    background.shutdown(TIMEOUT).await;
     assert!(listed.load(Ordering::SeqCst));
 }
 
@@ -126,7 +126,7 @@ async fn shutdown_waits_for_tasks_that_tasks_have_spawned() {
             inner_done.store(true, Ordering::SeqCst);
         });
     });
-    background.shutdown(PATIENCE).await;
+    background.shutdown(TIMEOUT).await;
     assert!(done.load(Ordering::SeqCst));
 }
 

@@ -14,9 +14,9 @@ use crate::user::{User, encode};
 /// The number of servers of the members.
 const SERVERS: usize = 10;
 /// The interval of checks for the members.
-const LOOK: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// A server that does not know all members after this many seconds never will.
-const PATIENCE: u64 = 1800;
+const TIMEOUT_S: u64 = 1800;
 
 pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
     let (members, state_events) = (run.options.room_members, run.options.room_state);
@@ -46,13 +46,13 @@ pub(crate) async fn measure(run: &mut Run) -> Result<(), TargetError> {
                 if known > members {
                     break;
                 }
-                if (run.clock.monotonic() - started).as_secs() > PATIENCE {
+                if (run.clock.monotonic() - started).as_secs() > TIMEOUT_S {
                     return Err(TargetError::Late {
                         what: format!("joining, with {known} members,"),
-                        seconds: PATIENCE,
+                        seconds: TIMEOUT_S,
                     });
                 }
-                run.clock.sleep(LOOK).await;
+                run.clock.sleep(CHECK_INTERVAL).await;
             }
             let complete = run.clock.monotonic() - started;
             run.add(&name, ("until all members are known", "s", Better::Less), index, complete.as_secs_f64());

@@ -18,11 +18,11 @@ use super::spent;
 
 const ROOMS: usize = 10;
 /// The most PDUs of a transaction ([Transactions](https://spec.matrix.org/v1.19/server-server-api/#transactions)).
-const MOST: usize = 50;
+const MAX_PDUS: usize = 50;
 /// The interval of checks for an event.
-const LOOK: Duration = Duration::from_millis(5);
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// A server that has not added the last event after this time will not.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A room of the target, and the newest events in it.
 struct Room {
@@ -99,8 +99,8 @@ impl World {
     fn steps(&mut self, count: usize, now_ms: u64) -> Result<Vec<Step>, TargetError> {
         let each = count / self.origins.len();
         let mut steps = Vec::new();
-        for step in 0..each.div_ceil(MOST) {
-            let size = MOST.min(each - step * MOST);
+        for step in 0..each.div_ceil(MAX_PDUS) {
+            let size = MAX_PDUS.min(each - step * MAX_PDUS);
             let mut tips: Vec<Vec<EventId>> = vec![Vec::new(); self.rooms.len()];
             let mut transactions = Vec::new();
             for (origin, members) in &mut self.origins {
@@ -156,8 +156,8 @@ async fn arrival(clock: &Clock, reader: &mut User, path: &str) -> Result<(), Tar
     let started = clock.monotonic();
     loop {
         match reader.get(path).await {
-            Err(TargetError::Refused { status: 404, .. }) if clock.monotonic() - started < PATIENCE => {
-                clock.sleep(LOOK).await;
+            Err(TargetError::Refused { status: 404, .. }) if clock.monotonic() - started < TIMEOUT => {
+                clock.sleep(CHECK_INTERVAL).await;
             }
             other => return other,
         }

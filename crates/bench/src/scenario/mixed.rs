@@ -21,7 +21,7 @@ const MEMBERS: usize = 10;
 /// The timeout of a waiting sync, in milliseconds.
 const WAIT_MS: u64 = 30_000;
 /// The interval of memory samples.
-const LOOK: Duration = Duration::from_secs(1);
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 struct Room {
     id: String,
@@ -123,7 +123,7 @@ async fn live(run: &mut Run, name: &str, index: usize, town: &mut Town) -> Resul
             if let Some(bytes) = target.cache_bytes().await {
                 report.point(name, "caches' own count", "MB", index, (at, bytes / 1e6));
             }
-            clock.sleep(LOOK).await;
+            clock.sleep(SAMPLE_INTERVAL).await;
         }
     };
     let times = tokio::select! {

@@ -265,6 +265,15 @@ mod tests {
     }
 
     #[test]
+    fn cuts_are_compared_by_events_per_state_and_then_by_fewer_states() {
+        let kept = |events, states| Kept { events, states };
+        assert_eq!(kept(9, 3).cmp_yield(&kept(5, 2)), Ordering::Greater);
+        assert_eq!(kept(5, 2).cmp_yield(&kept(9, 3)), Ordering::Less);
+        assert_eq!(kept(4, 2).cmp_yield(&kept(2, 1)), Ordering::Less);
+        assert_eq!(kept(4, 2).cmp_yield(&kept(4, 2)), Ordering::Equal);
+    }
+
+    #[test]
     fn everything_is_kept_when_nothing_is_missing_or_one_state_is() {
         let fetched = vec![event("a", 1, &["old"]), event("b", 2, &["a"]), event("c", 3, &["b"])];
         let last = [event("d", 4, &["c"])];

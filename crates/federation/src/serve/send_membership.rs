@@ -13,7 +13,7 @@ use plexus_rooms::model::event_lookup;
 use plexus_rooms::model::room::Room;
 use plexus_rooms::model::rooms::Rooms;
 use plexus_rooms::write::graph::AddOutcome;
-use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::events::{GraphNode, Verdict};
 
 use super::admission::room_for_outsider;
 use super::{ServeError, make_membership};
@@ -110,7 +110,7 @@ async fn receive(
 /// Returns the verdict on an event that is in the room's graph already.
 async fn verdict_in_graph(rooms: &Rooms, room: &Room, event_id: &EventId) -> Result<Option<Verdict>, ServeError> {
     let known = event_lookup::known(&rooms.db, std::slice::from_ref(event_id)).await?;
-    let placed = |known: &&Known| known.snapshot_nid.is_some() && known.room_nid == room.nid;
+    let placed = |known: &&GraphNode| known.snapshot_nid.is_some() && known.room_nid == room.nid;
     Ok(known.get(event_id).filter(placed).map(|known| known.verdict))
 }
 

@@ -1,4 +1,4 @@
-//! How many bytes of bodies may be in memory at once. Budgets are owned by the [`BodyIntake`](super::BodyIntake).
+//! How many bytes of bodies may be in memory at once. Budgets are owned by the [`BodyReader`](super::BodyReader).
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -121,9 +121,9 @@ impl SignedRequests {
         let keys = self.keys(&origin, &headers, source).await?;
         let (parts, body) = request.into_parts();
         let whole = body::read_signed(Request::from_parts(parts.clone(), body)).await?;
-        let (bytes, intake) = (whole.bytes.clone(), whole.intake());
+        let (bytes, body_reader) = (whole.bytes.clone(), whole.body_reader());
         self.verify(headers, keys, &parts, &origin, whole).await?;
-        let held = intake.hold_for(&origin, bytes.len()).await?;
+        let held = body_reader.hold_for(&origin, bytes.len()).await?;
         self.others.heard_from(&origin);
         let mut request = Request::from_parts(parts, Body::empty());
         request.extensions_mut().insert(Origin(origin.clone()));

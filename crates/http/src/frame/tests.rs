@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::{ApiError, BodyIntake, Json, JsonBody, Path, Prefixes, Query, Routes, frame};
+use crate::{ApiError, BodyReader, Json, JsonBody, Path, Prefixes, Query, Routes, frame};
 
 const TEST: Prefixes = Prefixes(&["/v1", "/r0"]);
 
@@ -51,7 +51,7 @@ fn routes() -> Routes<()> {
 }
 
 async fn ask(method: Method, path: &str, body: impl Into<Body>) -> (StatusCode, http::HeaderMap, Value) {
-    let router = frame(routes().build((), &BodyIntake::new(Clock::manual(0))), Clock::manual(0), probes());
+    let router = frame(routes().build((), &BodyReader::new(Clock::manual(0))), Clock::manual(0), probes());
     let request = Request::builder().method(method).uri(path).body(body.into()).unwrap();
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
@@ -135,7 +135,7 @@ async fn rate_limits_say_when() {
 
 #[tokio::test]
 async fn health() {
-    let router = frame(routes().build((), &BodyIntake::new(Clock::manual(0))), Clock::manual(0), probes());
+    let router = frame(routes().build((), &BodyReader::new(Clock::manual(0))), Clock::manual(0), probes());
     let request = Request::get("/health").body(Body::empty()).unwrap();
     let response = router.oneshot(request).await.unwrap();
     assert_eq!(response.status(), 200);
@@ -189,7 +189,7 @@ fn logged_routes() -> axum::Router {
         Response::new(Body::from_stream(futures_util::stream::iter(pieces)))
     });
     r.get(TEST, "/never", async || std::future::pending::<Response>().await);
-    frame(r.build((), &BodyIntake::new(Clock::manual(0))), Clock::manual(0), probes())
+    frame(r.build((), &BodyReader::new(Clock::manual(0))), Clock::manual(0), probes())
 }
 
 fn request(method: Method, path: &str) -> Request<Body> {

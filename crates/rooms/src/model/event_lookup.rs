@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::id::EventId;
-use plexus_store::repo::events::Known;
+use plexus_store::repo::events::GraphNode;
 use plexus_store::{Database, DbError, event_key, repo};
 
 use crate::model::room::Room;
@@ -12,14 +12,14 @@ use crate::model::stored_events;
 use crate::model::timeline_event::TimelineEvent;
 
 /// Returns the events that are stored, with outliers and rejected events.
-pub async fn known(db: &Database, ids: &[EventId]) -> Result<HashMap<EventId, Known>, DbError> {
+pub async fn known(db: &Database, ids: &[EventId]) -> Result<HashMap<EventId, GraphNode>, DbError> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
     let keys: Vec<Vec<u8>> = ids.iter().map(event_key::encode).collect();
     let wanted = keys.clone();
     let rows = db.read(move |tx| repo::events::known(tx, &wanted)).await?;
-    let mut rows: HashMap<Vec<u8>, Known> = rows.into_iter().map(|row| (row.event_id.clone(), row)).collect();
+    let mut rows: HashMap<Vec<u8>, GraphNode> = rows.into_iter().map(|row| (row.event_id.clone(), row)).collect();
     Ok(ids.iter().zip(keys).filter_map(|(id, key)| Some((id.clone(), rows.remove(&key)?))).collect())
 }
 

@@ -257,13 +257,33 @@ mod tests {
     fn rooms_and_room(db: Database, revision: i64) -> (LoadedRooms, Arc<Room>) {
         let events = Arc::new(EventCache::new(1 << 20));
         let rooms = LoadedRooms::new(Arc::clone(&events), 1 << 20);
-        let identity = (NID, RoomId::try_from("!room:localhost").unwrap(), RoomVersion::V11);
+        (rooms, room(db, events, NID, revision))
+    }
+
+    fn room(db: Database, events: Arc<EventCache>, nid: RoomNid, revision: i64) -> Arc<Room> {
+        let id = RoomId::try_from(format!("!room{nid}:localhost").as_str()).unwrap();
         let redactions = events.redactions();
         let view = RoomView::empty(RoomVersion::V11);
         let (erased, sticky) = (ErasedUsers::default(), StickyEvents::new(false, Clock::manual(0)));
         let shared = SharedMemory { events, erased, sticky };
-        let room = Room::new(db, shared, identity, (revision, redactions), view);
-        (rooms, Arc::new(room))
+        Arc::new(Room::new(db, shared, (nid, id, RoomVersion::V11), (revision, redactions), view))
+    }
+
+    #[test]
+    fn above_the_budget_the_least_recently_used_rooms_go_until_a_tenth_is_free() {
+        for database in plexus_testkit::databases() {
+            let events = Arc::new(EventCache::new(1 << 20));
+            let new = |nid| room(database.db(), Arc::clone(&events), nid, 1);
+            let rooms = LoadedRooms::new(Arc::clone(&events), 10 * weight(&new(0)));
+            let held = new(1);
+            rooms.insert(&held);
+            (2..=10).for_each(|nid| _ = rooms.insert(&new(nid)));
+            assert_eq!(rooms.size().0, 10);
+            rooms.get(2);
+            rooms.insert(&new(11));
+            let gone: Vec<RoomNid> = (1..=11).filter(|nid| rooms.get(*nid).is_none()).collect();
+            assert_eq!(gone, [3, 4], "room 1 is held, and room 2 was used later");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Rooms {
 }
 
 /// The settings and dependencies of [`Rooms`].
-pub struct RoomsDeps {
+pub struct RoomsParts {
     /// The database.
     pub db: Database,
     /// The clock.
@@ -77,9 +77,9 @@ pub struct RoomsDeps {
 
 impl Rooms {
     /// Creates an empty registry, which follows the commits.
-    pub fn new(deps: RoomsDeps) -> Self {
-        let RoomsDeps { db, clock, server_name, cache_bytes, stripped_state_types, .. } = deps;
-        let RoomsDeps { forget_on_leave, sticky_events, expiring_messages, accepted_invites, .. } = deps;
+    pub fn new(deps: RoomsParts) -> Self {
+        let RoomsParts { db, clock, server_name, cache_bytes, stripped_state_types, .. } = deps;
+        let RoomsParts { forget_on_leave, sticky_events, expiring_messages, accepted_invites, .. } = deps;
         let events = Arc::new(EventCache::new(cache_bytes / 4));
         let memory = Arc::new(EngineMemory {
             server_name: server_name.clone(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use plexus_protocol::rules::RoomVersion;
-use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::events::{GraphNode, Verdict};
 use plexus_store::repo::state_snapshots::{self, SnapshotRef};
 use plexus_store::{DbError, EventNid, SnapshotNid, Tx};
 
@@ -26,7 +26,7 @@ pub(crate) fn snapshot_after(event: EventNid) -> SnapshotNid {
 }
 
 /// Returns the number of the snapshot after an event; `None` for an outlier. A rejected event changes no state.
-pub fn snapshot_after_event(event: &Known) -> Option<i64> {
+pub fn snapshot_after_event(event: &GraphNode) -> Option<i64> {
     let before = event.snapshot_nid?;
     Some(if event.is_state && event.verdict != Verdict::Rejected { snapshot_after(event.event_nid) } else { before })
 }

@@ -261,6 +261,15 @@ mod tests {
     }
 
     #[test]
+    fn an_event_may_be_as_large_as_the_limit() {
+        let empty = StrippedState::all(&[topic(0)]).unwrap().bytes;
+        let largest = StrippedState::all(&[topic(MAX_STRIPPED_EVENT_BYTES - empty)]).unwrap();
+        assert_eq!(largest.bytes, MAX_STRIPPED_EVENT_BYTES);
+        let larger = StrippedState::all(&[topic(MAX_STRIPPED_EVENT_BYTES - empty + 1)]);
+        assert_eq!(larger.err(), Some(TooMuchStrippedState::Event));
+    }
+
+    #[test]
     fn stored_stripped_state_can_be_read_again() {
         type Case = (Vec<Box<RawValue>>, Result<usize, TooMuchStrippedState>);
         let nested = |depth: usize| event(&format!(r#"{{"a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth)));

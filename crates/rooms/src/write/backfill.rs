@@ -11,7 +11,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::event::redact::redaction_target;
 use plexus_protocol::id::EventId;
 use plexus_store::repo;
-use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::events::{GraphNode, Verdict};
 use plexus_store::repo::timeline_gaps::{Gap, START};
 use plexus_store::{DbError, EventNid, HandedOver, Position, RoomNid, Tx, event_key};
 
@@ -182,7 +182,7 @@ async fn settle(writer: &RoomWriter, room: &Arc<Room>, backfilled: BackfilledEve
     let is_placed = |id| {
         // The fetched events get their positions now.
         let is_placed =
-            |known: &Known| known.has_place(room.nid) || (fetched.contains(id) && known.is_in_graph(room.nid));
+            |known: &GraphNode| known.has_place(room.nid) || (fetched.contains(id) && known.is_in_graph(room.nid));
         named.get(id).is_some_and(is_placed)
     };
     for pdu in &looked_at {

@@ -15,7 +15,7 @@ use plexus_protocol::auth::AuthEvent;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::event::redact::{self, redaction_target};
 use plexus_protocol::id::{EventId, ServerName};
-use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::events::{GraphNode, Verdict};
 use plexus_store::repo::partial_joins::PartialJoin;
 use plexus_store::{Database, DbError, EventNid, Position};
 
@@ -286,7 +286,7 @@ async fn gap_of_missing(
         return Ok(None);
     }
     let known = event_lookup::known(&writer.db, pdu.prev_events()).await?;
-    let is_placed = |id| known.get(id).is_some_and(|known: &Known| known.has_place(room.nid));
+    let is_placed = |id| known.get(id).is_some_and(|known: &GraphNode| known.has_place(room.nid));
     Ok(given.gap.filter(|_| !pdu.prev_events().iter().all(is_placed)))
 }
 

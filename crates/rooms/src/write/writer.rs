@@ -13,7 +13,7 @@ use crate::model::accepted_invites::AcceptedInvites;
 use crate::model::invite_permissions::InvitePermissionReader;
 use crate::model::limits::MembershipLimits;
 use crate::model::nids::Nids;
-use crate::model::rooms::{Rooms, RoomsDeps};
+use crate::model::rooms::{Rooms, RoomsParts};
 use crate::write::own_policy::OwnPolicy;
 use crate::write::peers::{PolicyServers, RemoteAliases};
 use crate::write::persist::Persister;
@@ -93,7 +93,7 @@ impl RoomWriter {
         let RoomsOptions { own_policy, remote_aliases, cache_bytes, stripped_state_types, limits, .. } = options;
         let RoomsOptions { invite_filtering, forget_on_leave, sticky_events, .. } = options;
         let RoomsOptions { expiring_messages, accepted_invites, .. } = options;
-        let rooms = Arc::new(Rooms::new(RoomsDeps {
+        let rooms = Arc::new(Rooms::new(RoomsParts {
             db: db.clone(),
             clock: clock.clone(),
             server_name: server_name.clone(),

@@ -6,7 +6,7 @@ use plexus_base::Clock;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::power_levels::PowerLevels;
 use plexus_rooms::model::graph_tip::Tip;
-use plexus_rooms::model::rooms::RoomsDeps;
+use plexus_rooms::model::rooms::RoomsParts;
 use plexus_rooms::{RoomMembership, RoomView, Rooms};
 use plexus_store::{Database, Position};
 use plexus_testkit::TestPlace;
@@ -71,7 +71,7 @@ async fn assert_same(what: &str, one: &Rooms, other: &Rooms, room: &RoomId, user
 }
 
 fn rooms(db: &Database, server_name: &ServerName, clock: &Clock) -> Rooms {
-    Rooms::new(RoomsDeps {
+    Rooms::new(RoomsParts {
         db: db.clone(),
         clock: clock.clone(),
         server_name: server_name.clone(),

@@ -24,7 +24,7 @@ const SERVERS: u16 = 3;
 /// The distance from a server's port for clients to that for other servers.
 const FEDERATION: u16 = 400;
 /// How long the conversation may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CONVERSATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Arguments of `plexus demo`.
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ enum DemoError {
     Config(String),
     #[error(
         "the three servers did not hear each other within {} s; their log is in {}",
-        PATIENCE.as_secs(),
+        CONVERSATION_TIMEOUT.as_secs(),
         .0.display()
     )]
     Silence(PathBuf),
@@ -101,7 +101,7 @@ async fn start_and_talk(
         places.push(place);
     }
     #[expect(clippy::disallowed_methods, reason = "people wait in real time")]
-    let talk = tokio::time::timeout(PATIENCE, conversation::hold(&places)).await;
+    let talk = tokio::time::timeout(CONVERSATION_TIMEOUT, conversation::hold(&places)).await;
     talk.unwrap_or_else(|_| Err(DemoError::Silence(log).into()))?;
     if !args.once {
         output::line(format_args!("They run until Ctrl-C; their files are in {}", folder.display()))?;

@@ -16,7 +16,7 @@ const SHARE_OF_ONE_ADDRESS: u32 = 4;
 const LEAST_OF_ONE_ADDRESS: u32 = 32;
 
 /// How long a connection may take to make room until another is asked.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SLOT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a long poll waits at least before its connection can be asked to make room. Clients ask again at once, so
 /// that otherwise more clients than slots would take them from each other without end.
 const LEAST_WAIT: Duration = Duration::from_secs(5);
@@ -156,7 +156,7 @@ impl Slots {
             // The connection that was asked may have much left to send, or have begun another request.
             let patience = async {
                 match made {
-                    Room::Asked => self.clock.sleep(PATIENCE).await,
+                    Room::Asked => self.clock.sleep(SLOT_TIMEOUT).await,
                     Room::Later(left) => self.clock.sleep(left).await,
                     Room::None => std::future::pending().await,
                 }
@@ -389,7 +389,7 @@ mod tests {
         first.end_request();
         assert!(first.use_of.lock().queued.is_none() && slots.table.lock().idle.len() == 1, "it is not asked again");
         assert!(now(second.must_end()).is_none());
-        slots.clock.advance(PATIENCE);
+        slots.clock.advance(SLOT_TIMEOUT);
         assert!(waiting.as_mut().poll(&mut context).is_pending());
         assert!(now(second.must_end()).is_some());
         drop(second);

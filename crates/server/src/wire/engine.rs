@@ -18,7 +18,7 @@ use super::media::MediaServices;
 use super::rooms::RoomServices;
 use super::search::SearchServices;
 use super::tasks::TaskServices;
-use super::{BACKGROUND_PATIENCE, settings};
+use super::{BACKGROUND_TIMEOUT, settings};
 use crate::start_error::StartError;
 
 /// Every service of the server. A service uses only services above it.
@@ -62,7 +62,7 @@ impl Engine {
         };
         let started = started.await;
         if started.is_err() {
-            background.shutdown(BACKGROUND_PATIENCE).await;
+            background.shutdown(BACKGROUND_TIMEOUT).await;
             database.close().await;
         }
         started

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plexus_federation::inbox::Inbox;
 use plexus_federation::peers::FederationPeers;
-use plexus_federation::{PartialStateResync, PduReceiver, ReceiverDeps, RemoteMembershipChanger};
+use plexus_federation::{PartialStateResync, PduReceiver, PduReceiverParts, RemoteMembershipChanger};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{
     DummyEvents, EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits, OwnPolicy, Profiles,
@@ -68,7 +68,7 @@ impl RoomServices {
         let rooms = Arc::clone(writer.rooms());
         rooms.erased_users().load(database).await?;
         rooms.sticky_events().load(database).await?;
-        let receiver = Arc::new(PduReceiver::new(ReceiverDeps {
+        let receiver = Arc::new(PduReceiver::new(PduReceiverParts {
             writer: Arc::clone(&writer),
             peers,
             db: database.clone(),

@@ -31,9 +31,9 @@ use crate::start_error::StartError;
     reason = "a float becomes the nearest size there is"
 )]
 pub(crate) fn room_cache_bytes(config: &Config) -> usize {
-    const AT_FACTOR_1: f64 = 48.0 * 1024.0 * 1024.0;
-    const LEAST: usize = 4 * 1024 * 1024;
-    ((AT_FACTOR_1 * config.caches.caches.global_factor) as usize).max(LEAST)
+    const BYTES_AT_FACTOR_1: f64 = 48.0 * 1024.0 * 1024.0;
+    const MIN_BYTES: usize = 4 * 1024 * 1024;
+    ((BYTES_AT_FACTOR_1 * config.caches.caches.global_factor) as usize).max(MIN_BYTES)
 }
 
 /// Returns the settings of accounts.

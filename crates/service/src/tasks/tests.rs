@@ -18,7 +18,7 @@ use super::{MAX_ATTEMPTS, NewTask, RunningTask, TaskHandler, TaskOutcome, TaskRu
 
 const KIND: &str = "test";
 const START_MS: u64 = 1_000_000;
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reports each run, and ends it as the test says.
 struct Handler {
@@ -110,7 +110,7 @@ impl Stage {
 
     /// The next run.
     async fn run(&mut self) -> RunningTask {
-        within(PATIENCE, self.runs.recv()).await.expect("a task runs").unwrap()
+        within(TIMEOUT, self.runs.recv()).await.expect("a task runs").unwrap()
     }
 
     /// The task, once it has this status.
@@ -126,7 +126,7 @@ impl Stage {
                 ticks.tick().await;
             }
         };
-        within(PATIENCE, wait).await.unwrap_or_else(|_| panic!("the task does not become {status:?}"))
+        within(TIMEOUT, wait).await.unwrap_or_else(|_| panic!("the task does not become {status:?}"))
     }
 
     /// Lets whatever is ready happen, and makes sure that nothing runs.

@@ -1,6 +1,6 @@
 //! Events for other servers, with their place in the room's graph.
 
-use super::events::{Known, known_of, unpacked};
+use super::events::{GraphNode, graph_node, unpacked};
 use crate::db::Any;
 use crate::pdu_json::UnpackError;
 use crate::{DbError, EventNid, Row, Tx};
@@ -8,14 +8,14 @@ use crate::{DbError, EventNid, Row, Tx};
 /// An event and its place in its room's graph.
 #[derive(Debug, Clone)]
 pub struct GraphEvent {
-    pub known: Known,
+    pub known: GraphNode,
     pub redacted_by: Option<EventNid>,
     /// The exact JSON, if it can be read.
     pub json: Result<String, UnpackError>,
 }
 
 fn graph_event(row: &Row<'_>) -> Result<GraphEvent, DbError> {
-    Ok(GraphEvent { known: known_of(row)?, redacted_by: row.get(8)?, json: unpacked(row, 9)? })
+    Ok(GraphEvent { known: graph_node(row)?, redacted_by: row.get(8)?, json: unpacked(row, 9)? })
 }
 
 /// Returns events by stored id (see [`crate::event_key`]), including outliers, in no particular order; unknown ids are

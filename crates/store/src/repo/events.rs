@@ -282,9 +282,9 @@ pub fn find(tx: &mut Tx<'_>, event_id: &[u8]) -> Result<Option<Place>, DbError> 
     )
 }
 
-/// An event's place in its room's graph.
+/// An event as a node of its room's graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct GraphNode {
     pub event_nid: EventNid,
     /// See [`crate::event_key`].
     pub event_id: Vec<u8>,
@@ -297,7 +297,7 @@ pub struct Known {
     pub verdict: Verdict,
 }
 
-impl Known {
+impl GraphNode {
     /// Whether the event is in a room's graph: the state before it is known.
     pub fn is_in_graph(&self, room: RoomNid) -> bool {
         self.snapshot_nid.is_some() && self.room_nid == room
@@ -310,18 +310,18 @@ impl Known {
 }
 
 /// Finds events by their stored ids; unknown ones are ignored.
-pub fn known(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<Known>, DbError> {
+pub fn known(tx: &mut Tx<'_>, event_ids: &[Vec<u8>]) -> Result<Vec<GraphNode>, DbError> {
     tx.query(
         "SELECT event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict
          FROM events WHERE event_id = ANY($1)",
         &[&Any(event_ids)],
-        known_of,
+        graph_node,
     )
 }
 
 /// Reads `event_nid, event_id, room_nid, position, depth, state_key_nid, snapshot_nid, verdict`.
-pub(super) fn known_of(row: &Row<'_>) -> Result<Known, DbError> {
-    Ok(Known {
+pub(super) fn graph_node(row: &Row<'_>) -> Result<GraphNode, DbError> {
+    Ok(GraphNode {
         event_nid: row.get(0)?,
         event_id: row.get(1)?,
         room_nid: row.get(2)?,

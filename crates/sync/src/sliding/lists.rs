@@ -24,7 +24,7 @@ pub(super) struct RelevantRoom {
     pub is_subscribed: bool,
 }
 
-/// What the lists and subscriptions of a request come to.
+/// The rooms that the lists and subscriptions of a request select.
 #[derive(Debug, Default)]
 pub(super) struct Selection {
     /// How many rooms are in each list, whatever its ranges.

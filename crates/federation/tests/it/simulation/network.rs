@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use plexus_base::{Background, Clock, Random};
 use plexus_federation::inbox::Inbox;
-use plexus_federation::{BackfillOutcome, PduReceiver, ReceiverDeps, RemoteMembershipChanger};
+use plexus_federation::{BackfillOutcome, PduReceiver, PduReceiverParts, RemoteMembershipChanger};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::{EventId, RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
@@ -254,7 +254,7 @@ impl Server {
             expiring_messages: false,
             accepted_invites: None,
         });
-        let receiver = Arc::new(PduReceiver::new(ReceiverDeps {
+        let receiver = Arc::new(PduReceiver::new(PduReceiverParts {
             writer: Arc::clone(&writer),
             peers: wire,
             db: database.db(),

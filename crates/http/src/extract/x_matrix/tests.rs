@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::{BodyIntake, Prefixes, Routes};
+use crate::{BodyReader, Prefixes, Routes};
 
 /// One server that is known, another that is not allowed.
 #[derive(Default)]
@@ -73,7 +73,7 @@ struct Answer {
 /// The largest body that the route takes.
 const LIMIT: usize = 300_000;
 
-fn router(known: &Arc<Known>, intake: &Arc<BodyIntake>) -> axum::Router {
+fn router(known: &Arc<Known>, body_reader: &Arc<BodyReader>) -> axum::Router {
     let requests = Arc::new(SignedRequests::new(
         name("here.example"),
         Arc::clone(known) as _,
@@ -85,12 +85,12 @@ fn router(known: &Arc<Known>, intake: &Arc<BodyIntake>) -> axum::Router {
         crate::JsonBody(json!([origin.as_str(), body]))
     };
     routes.put(Prefixes(&[""]), "/{path}", echo).body_up_to(LIMIT);
-    routes.wrapped(|route| route.route_layer(from_fn_with_state(Arc::clone(&requests), signed))).build((), intake)
+    routes.wrapped(|route| route.route_layer(from_fn_with_state(Arc::clone(&requests), signed))).build((), body_reader)
 }
 
 async fn put_with(headers: &[String], body: &str) -> Answer {
     let known = Arc::new(Known::default());
-    let router = router(&known, &BodyIntake::new(Clock::manual(0)));
+    let router = router(&known, &BodyReader::new(Clock::manual(0)));
     let mut request = Request::put("/a%20b?c=%2F");
     for header in headers {
         request = request.header("Authorization", header);
@@ -159,12 +159,12 @@ fn watched(read: &Arc<std::sync::atomic::AtomicBool>) -> Body {
 
 #[tokio::test]
 async fn no_body_is_read_before_the_key_is_found() {
-    let (known, intake) = (Arc::new(Known::default()), BodyIntake::new(Clock::manual(0)));
+    let (known, body_reader) = (Arc::new(Known::default()), BodyReader::new(Clock::manual(0)));
     for (origin, status) in [("other.example", Some(401)), ("busy.example", Some(429)), ("hanging.example", None)] {
         let read = Arc::default();
         let request =
             Request::put("/a%20b?c=%2F").header("Authorization", header(origin, "here.example", &key(), "{}"));
-        let answer = router(&known, &intake).oneshot(request.body(watched(&read)).unwrap());
+        let answer = router(&known, &body_reader).oneshot(request.body(watched(&read)).unwrap());
         let answer = tokio::select! {
             biased;
             answer = answer => Some(answer.unwrap().status().as_u16()),
@@ -206,7 +206,7 @@ async fn a_server_does_not_fill_the_log_with_paths_that_seem_changed() {
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
     let _log = tracing::subscriber::set_default(subscriber);
     let known = Arc::new(Known::default());
-    let router = router(&known, &BodyIntake::new(Clock::manual(0)));
+    let router = router(&known, &BodyReader::new(Clock::manual(0)));
     for _ in 0..20 {
         let header = header("there.example", "here.example", &key(), "{}");
         let request = Request::put("/%61%20b?c=%2F").header("Authorization", header);

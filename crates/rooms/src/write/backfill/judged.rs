@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_protocol::event::redact::redaction_target;
 use plexus_protocol::id::EventId;
-use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::events::{GraphNode, Verdict};
 use plexus_store::repo::scheduled_tasks::ScheduledTask;
 use plexus_store::{RoomNid, event_key};
 
@@ -61,13 +61,13 @@ pub(super) struct JudgedCount {
 pub(super) struct Unwritten {
     pub(super) events: Vec<PastEvent>,
     /// The events as a lookup will find them.
-    pub(super) known: HashMap<EventId, Known>,
+    pub(super) known: HashMap<EventId, GraphNode>,
 }
 
 impl Unwritten {
     pub(super) fn add(&mut self, room: RoomNid, event: PastEvent) {
         let judged = &event.judged;
-        let known = Known {
+        let known = GraphNode {
             event_nid: judged.nid,
             event_id: event_key::encode(judged.pdu.event_id()),
             room_nid: room,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::EventId;
-use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::events::{GraphNode, Verdict};
 use plexus_store::{DbError, EventNid};
 
 use super::candidate::Candidate;
@@ -47,7 +47,7 @@ pub(super) async fn advance(
     } else {
         let ids: Vec<EventId> = extremities.iter().map(|extremity| extremity.event_id.clone()).collect();
         let known = event_lookup::known(&writer.db, &ids).await?;
-        let known: Vec<&Known> = known.values().collect();
+        let known: Vec<&GraphNode> = known.values().collect();
         // The state after the event is not stored yet; the current one is.
         let current = StateAt { snapshot: head.tip.snapshot, state: head.current.state.clone() };
         let mut branches = state_before::states_after(writer, room, &current, &known).await?;

@@ -6,7 +6,7 @@ use plexus_protocol::auth::AuthEvent;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, ServerName};
 use plexus_store::EventNid;
-use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::events::{GraphNode, Verdict};
 
 use crate::model::timeline_event::Transaction;
 use crate::write::pending::Forwarding;
@@ -16,13 +16,13 @@ use crate::write::transactions::TransactionKey;
 pub(crate) struct Candidate<'a> {
     pub(crate) pdu: &'a Pdu,
     /// Its row, if it is stored as an outlier.
-    pub(crate) stored: Option<&'a Known>,
+    pub(crate) stored: Option<&'a GraphNode>,
     /// The verdict by its auth events.
     pub(crate) by_auth_events: Verdict,
     /// Its auth events, among others.
     pub(crate) auth_events: &'a HashMap<EventId, AuthEvent>,
     /// Events of the graph that are not in the database yet; the states before and after them are.
-    pub(crate) unwritten: &'a HashMap<EventId, Known>,
+    pub(crate) unwritten: &'a HashMap<EventId, GraphNode>,
     /// The state before it, if its prev events are missing.
     pub(crate) given: Option<&'a Vec<EventNid>>,
     /// The gap that its missing prev events belong to.

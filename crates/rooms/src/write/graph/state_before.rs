@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use plexus_protocol::event::Pdu;
-use plexus_store::repo::events::{Known, Verdict};
+use plexus_store::repo::events::{GraphNode, Verdict};
 use plexus_store::repo::state_snapshots::{REMOVED, SnapshotRef};
 use plexus_store::{DbError, EventNid};
 
@@ -88,7 +88,7 @@ pub(crate) async fn state_before(
     let mut known = event_lookup::known(&writer.db, prev_events).await?;
     let unwritten = prev_events.iter().filter_map(|id| candidate.unwritten.get_key_value(id));
     known.extend(unwritten.map(|(id, known)| (id.clone(), known.clone())));
-    let placed: Vec<&Known> =
+    let placed: Vec<&GraphNode> =
         known.values().filter(|known| known.room_nid == room.nid && known.snapshot_nid.is_some()).collect();
     let mut new = Vec::new();
     let mut branches = Vec::new();
@@ -114,7 +114,7 @@ pub(super) async fn states_after(
     writer: &RoomWriter,
     room: &Room,
     near: &StateAt,
-    events: &[&Known],
+    events: &[&GraphNode],
 ) -> Result<Vec<StateAt>, DbError> {
     let mut snapshots: Vec<_> = events.iter().filter_map(|known| state_at::snapshot_after_event(known)).collect();
     snapshots.sort_unstable();

@@ -12,9 +12,9 @@ use crate::control_socket::{ControlClient, ControlClientError};
 use crate::wire;
 
 /// With less free space the server soon cannot write, in bytes.
-const LITTLE_SPACE: u64 = 1 << 30;
+const MIN_FREE_BYTES: u64 = 1 << 30;
 /// Fewer open files than these hold up many clients and other servers.
-const FEW_FILES: u64 = 4096;
+const MIN_OPEN_FILES: u64 = 4096;
 
 pub(super) fn configuration(report: &Report) -> Check {
     const NAME: &str = "configuration";
@@ -74,7 +74,7 @@ fn space(name: &'static str, folder: &Path) -> Option<Check> {
 /// Judges the free space of a folder, in bytes.
 fn free_space(name: &'static str, folder: &Path, free: u64) -> Check {
     let found = format!("{} MiB at {}", free >> 20, folder.display());
-    if free < LITTLE_SPACE {
+    if free < MIN_FREE_BYTES {
         Check::warning(name, found, "free some space, or move the folder")
     } else {
         Check::ok(name, found)
@@ -85,7 +85,7 @@ fn free_space(name: &'static str, folder: &Path, free: u64) -> Check {
 fn open_files(limit: Option<u64>) -> Check {
     const NAME: &str = "limit of open files";
     match limit {
-        Some(files) if files < FEW_FILES => Check::warning(
+        Some(files) if files < MIN_OPEN_FILES => Check::warning(
             NAME,
             format!("{files}, of which each connection needs one"),
             "raise it: LimitNOFILE=65536 in the systemd unit, or `ulimit -Hn`",
@@ -126,17 +126,17 @@ mod tests {
     #[test]
     fn little_free_space_is_a_warning() {
         let check = |free| free_space("free space for media", Path::new("/media"), free);
-        let little = check(LITTLE_SPACE - 1);
+        let little = check(MIN_FREE_BYTES - 1);
         assert_eq!((little.outcome, little.found.as_str()), (Outcome::Warning, "1023 MiB at /media"));
-        let enough = check(LITTLE_SPACE);
+        let enough = check(MIN_FREE_BYTES);
         assert_eq!((enough.outcome, enough.found.as_str()), (Outcome::Ok, "1024 MiB at /media"));
     }
 
     #[test]
     fn a_low_limit_of_open_files_is_a_warning() {
         for (limit, outcome, found) in [
-            (Some(FEW_FILES - 1), Outcome::Warning, "4095, of which each connection needs one"),
-            (Some(FEW_FILES), Outcome::Ok, "4096"),
+            (Some(MIN_OPEN_FILES - 1), Outcome::Warning, "4095, of which each connection needs one"),
+            (Some(MIN_OPEN_FILES), Outcome::Ok, "4096"),
             (None, Outcome::Ok, "none"),
         ] {
             let check = open_files(limit);

@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_clock_may_differ_by_half_a_minute() {
-        let (at, server) = (|seconds| Duration::from_secs(1_700_000_000 + seconds), name("matrix.org"));
+        let (at, server) = (|seconds: u64| Duration::from_secs(1_700_000_000 + seconds), name("matrix.org"));
         for (here, there, outcome, found) in [
             (100, 100, Outcome::Ok, "0 s from that of matrix.org"),
             (130, 100, Outcome::Ok, "30 s from that of matrix.org"),

@@ -92,8 +92,8 @@ impl RoomReader<'_> {
         Ok(Some(ReadRoom { update: has_news.then_some(update), sent, has }))
     }
 
-    /// Returns what a user learns who was invited, has knocked or was banned, and has never been in the room: the end
-    /// of that and no more.
+    /// Returns the update for a user who was invited, has knocked or was banned, but has never been in the room: it
+    /// says that this has ended, and no more.
     fn never_joined(
         &self,
         relevant: &RelevantRoom,

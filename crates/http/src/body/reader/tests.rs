@@ -13,7 +13,7 @@ const LIMIT: usize = MIB;
 /// A body that a test sends piece by piece.
 struct Sending {
     pieces: mpsc::UnboundedSender<usize>,
-    intake: Arc<BodyIntake>,
+    body_reader: Arc<BodyReader>,
     clock: Clock,
 }
 
@@ -28,29 +28,30 @@ impl Sending {
     }
 }
 
-fn request(intake: &Arc<BodyIntake>, limit: usize, body: Body) -> Request {
+fn request(body_reader: &Arc<BodyReader>, limit: usize, body: Body) -> Request {
     let mut request = Request::new(body);
-    request.extensions_mut().insert(BodyRule { limit, intake: Arc::clone(intake) });
+    request.extensions_mut().insert(BodyRule { limit, body_reader: Arc::clone(body_reader) });
     request
 }
 
 /// Reads what `send` sends, as from a user.
 async fn reading(send: impl AsyncFnOnce(Sending)) -> Result<usize, u16> {
     let clock = Clock::manual(0);
-    let intake = BodyIntake::new(clock.clone());
+    let body_reader = BodyReader::new(clock.clone());
     let (pieces, received) = mpsc::unbounded_channel::<usize>();
     let body = futures_util::stream::unfold(received, async |mut received| {
         let bytes = received.recv().await?;
         Some((Ok::<_, Infallible>(Bytes::from(vec![b' '; bytes])), received))
     });
-    let mut request = request(&intake, LIMIT, Body::from_stream(body));
+    let mut request = request(&body_reader, LIMIT, Body::from_stream(body));
     request.extensions_mut().insert(Authenticated(UserId::try_from("@a:b.example").unwrap()));
-    let (read, ()) = tokio::join!(read(request), send(Sending { pieces, intake: Arc::clone(&intake), clock }));
+    let (read, ()) =
+        tokio::join!(read(request), send(Sending { pieces, body_reader: Arc::clone(&body_reader), clock }));
     let read = read.map(|whole| {
-        assert_eq!(intake.verified.held(), whole.bytes.len());
+        assert_eq!(body_reader.verified.held(), whole.bytes.len());
         whole.bytes.len()
     });
-    assert_eq!((intake.verified.held(), intake.unverified_bytes()), (0, 0));
+    assert_eq!((body_reader.verified.held(), body_reader.unverified_bytes()), (0, 0));
     read.map_err(|error| error.status().as_u16())
 }
 
@@ -58,15 +59,15 @@ async fn reading(send: impl AsyncFnOnce(Sending)) -> Result<usize, u16> {
 async fn memory_is_taken_as_bytes_arrive() {
     let read = reading(async |sending| {
         sending.piece(1_000).await;
-        assert_eq!(sending.intake.verified.held(), 1_000);
+        assert_eq!(sending.body_reader.verified.held(), 1_000);
         sending.piece(200_000).await;
-        assert_eq!(sending.intake.verified.held(), 201_000);
+        assert_eq!(sending.body_reader.verified.held(), 201_000);
     });
     assert_eq!(read.await, Ok(201_000));
     let read = reading(async |sending| {
         sending.piece(LIMIT).await;
         sending.piece(1).await;
-        assert_eq!(sending.intake.verified.held(), LIMIT);
+        assert_eq!(sending.body_reader.verified.held(), LIMIT);
     });
     assert_eq!(read.await, Err(413));
 }
@@ -79,7 +80,7 @@ async fn a_body_that_trickles_is_given_up() {
             sending.clock.advance(Duration::from_secs(1));
             sending.piece(100).await;
         }
-        assert_eq!(sending.intake.verified.held(), 0);
+        assert_eq!(sending.body_reader.verified.held(), 0);
     });
     assert_eq!(read.await, Err(408));
     let read = reading(async |sending| {
@@ -106,9 +107,9 @@ async fn a_body_that_trickles_is_given_up() {
 
 #[tokio::test]
 async fn an_unknown_sender_sends_little_on_every_route() {
-    let intake = BodyIntake::new(Clock::manual(0));
+    let body_reader = BodyReader::new(Clock::manual(0));
     let status = async |bytes: usize, limit: usize| {
-        let read = read(request(&intake, limit, Body::from(vec![b' '; bytes]))).await;
+        let read = read(request(&body_reader, limit, Body::from(vec![b' '; bytes]))).await;
         read.map(|whole| whole.bytes.len()).map_err(|error| error.status().as_u16())
     };
     assert_eq!(status(MAX_UNKNOWN_BYTES, MIB).await, Ok(MAX_UNKNOWN_BYTES));
@@ -133,13 +134,14 @@ async fn little_of_an_oversized_body_is_read() {
 
 #[tokio::test]
 async fn large_bodies_are_worked_on_elsewhere_and_few_at_a_time() {
-    let intake = BodyIntake::new(Clock::manual(0));
-    let whole = |bytes: usize| WholeBody { bytes: vec![b' '; bytes].into(), intake: Arc::clone(&intake), held: None };
+    let body_reader = BodyReader::new(Clock::manual(0));
+    let whole =
+        |bytes: usize| WholeBody { bytes: vec![b' '; bytes].into(), body_reader: Arc::clone(&body_reader), held: None };
     let here = std::thread::current().id();
     let thread = |_: &[u8]| std::thread::current().id();
     assert_eq!(whole(MAX_INLINE_BYTES).work_on(thread).await.unwrap(), here);
     assert_ne!(whole(MAX_INLINE_BYTES + 1).work_on(thread).await.unwrap(), here);
-    let turns = intake.large_at_once.acquire_many(u32::try_from(LARGE_AT_ONCE).unwrap()).await.unwrap();
+    let turns = body_reader.large_at_once.acquire_many(u32::try_from(LARGE_AT_ONCE).unwrap()).await.unwrap();
     let mut waits = std::pin::pin!(whole(MAX_INLINE_BYTES + 1).work_on(thread));
     tokio::select! {
         biased;

@@ -1,4 +1,4 @@
-//! Reading bodies, within the limits of the route, the sender and the memory. A process has one [`BodyIntake`].
+//! Reading bodies, within the limits of the route, the sender and the memory. A process has one [`BodyReader`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ const LARGE_AT_ONCE: usize = 2;
 
 /// Reads bodies, for all APIs of the process.
 #[derive(Debug)]
-pub struct BodyIntake {
+pub struct BodyReader {
     clock: Clock,
     unverified: Arc<ByteBudget>,
     verified: Arc<ByteBudget>,
@@ -66,7 +66,7 @@ pub struct BodyIntake {
 pub(crate) struct BodyRule {
     /// Bytes.
     pub(crate) limit: usize,
-    pub(crate) intake: Arc<BodyIntake>,
+    pub(crate) body_reader: Arc<BodyReader>,
 }
 
 /// A body that was read before the handler began; among the request's extensions.
@@ -78,13 +78,13 @@ pub(crate) struct BodyRead(pub(crate) Bytes);
 pub struct WholeBody {
     /// The body.
     pub bytes: Bytes,
-    intake: Arc<BodyIntake>,
+    body_reader: Arc<BodyReader>,
     held: Option<HeldBytes>,
 }
 
 impl WholeBody {
-    pub(crate) fn intake(&self) -> Arc<BodyIntake> {
-        Arc::clone(&self.intake)
+    pub(crate) fn body_reader(&self) -> Arc<BodyReader> {
+        Arc::clone(&self.body_reader)
     }
 
     /// Returns the result of `work` on the body, done off the threads that answer requests if it is large. The bytes
@@ -97,7 +97,7 @@ impl WholeBody {
             return Ok(work(&self.bytes));
         }
         // Nobody closes the semaphore.
-        let turn = Arc::clone(&self.intake.large_at_once).acquire_owned().await.ok();
+        let turn = Arc::clone(&self.body_reader.large_at_once).acquire_owned().await.ok();
         let (bytes, held) = (self.bytes, self.held);
         // The work goes on, and keeps its turn, even if nobody waits for it any longer.
         let work = tokio::task::spawn_blocking(move || {
@@ -109,8 +109,8 @@ impl WholeBody {
     }
 }
 
-impl BodyIntake {
-    /// Creates an intake with the budgets of this program.
+impl BodyReader {
+    /// Creates a reader with the budgets of this program.
     pub fn new(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             unverified: ByteBudget::new(UNVERIFIED, clock.clone()),
@@ -139,29 +139,29 @@ impl BodyIntake {
 /// # Errors
 /// `M_TOO_LARGE`; `M_LIMIT_EXCEEDED` when too many bodies are in memory; 408 when it does not arrive in time.
 pub async fn read(mut request: Request) -> Result<WholeBody, ApiError> {
-    let BodyRule { limit, intake } = rule(&request)?;
+    let BodyRule { limit, body_reader } = rule(&request)?;
     if let Some(BodyRead(bytes)) = request.extensions_mut().remove() {
-        return Ok(WholeBody { bytes, intake, held: None });
+        return Ok(WholeBody { bytes, body_reader, held: None });
     }
     match request.extensions().get::<Authenticated>() {
         Some(Authenticated(user)) => {
-            let held = intake.verified.hold(Sender::User(user.clone()));
-            read_within(request, limit, intake, held).await
+            let held = body_reader.verified.hold(Sender::User(user.clone()));
+            read_within(request, limit, body_reader, held).await
         }
-        None => read_unverified(request, limit.min(MAX_UNKNOWN_BYTES), intake).await,
+        None => read_unverified(request, limit.min(MAX_UNKNOWN_BYTES), body_reader).await,
     }
 }
 
 /// Reads the body of a request whose signature is still to be checked with it: as many bytes as the route allows.
 pub(crate) async fn read_signed(request: Request) -> Result<WholeBody, ApiError> {
-    let BodyRule { limit, intake } = rule(&request)?;
-    read_unverified(request, limit, intake).await
+    let BodyRule { limit, body_reader } = rule(&request)?;
+    read_unverified(request, limit, body_reader).await
 }
 
-async fn read_unverified(request: Request, limit: usize, intake: Arc<BodyIntake>) -> Result<WholeBody, ApiError> {
+async fn read_unverified(request: Request, limit: usize, body_reader: Arc<BodyReader>) -> Result<WholeBody, ApiError> {
     let source = peer::source(request.extensions(), request.headers());
-    let held = intake.unverified.hold(Sender::Unknown(source));
-    read_within(request, limit, intake, held).await
+    let held = body_reader.unverified.hold(Sender::Unknown(source));
+    read_within(request, limit, body_reader, held).await
 }
 
 fn rule(request: &Request) -> Result<BodyRule, ApiError> {
@@ -174,17 +174,17 @@ fn rule(request: &Request) -> Result<BodyRule, ApiError> {
 async fn read_within(
     request: Request,
     limit: usize,
-    intake: Arc<BodyIntake>,
+    body_reader: Arc<BodyReader>,
     mut held: HeldBytes,
 ) -> Result<WholeBody, ApiError> {
-    let clock = intake.clock.clone();
+    let clock = body_reader.clock.clone();
     let reading = collect(request, limit, &mut held, &clock);
     let whole = tokio::select! {
         biased;
         whole = reading => whole?,
         () = clock.sleep(BODY_TIMEOUT) => return Err(too_slow()),
     };
-    Ok(WholeBody { bytes: whole.into(), intake, held: Some(held) })
+    Ok(WholeBody { bytes: whole.into(), body_reader, held: Some(held) })
 }
 
 async fn collect(request: Request, limit: usize, held: &mut HeldBytes, clock: &Clock) -> Result<Vec<u8>, ApiError> {
