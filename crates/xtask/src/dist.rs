@@ -184,32 +184,39 @@ mod tests {
     use std::collections::BTreeMap;
     use std::fs;
     use std::io::Read as _;
+    use std::path::Path;
+    use std::process::Command;
 
-    use super::{Error, Options, checksums, run};
+    use super::{Error, Options, checksums, output, run};
     use crate::workspace;
 
     const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/program.sh");
 
-    /// Packs the program and returns the files, by their names.
-    fn packed() -> BTreeMap<String, Vec<u8>> {
+    /// Packs the program from the sources at `root`, and returns the files, by their names.
+    fn packed(root: &Path) -> BTreeMap<String, Vec<u8>> {
         let folder = tempfile::tempdir().unwrap();
-        run(&workspace::root(), &["--binary", PROGRAM, "--output", folder.path().to_str().unwrap()]).unwrap();
+        run(root, &["--binary", PROGRAM, "--output", folder.path().to_str().unwrap()]).unwrap();
         let files = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap());
         files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
     }
 
     #[test]
-    fn the_same_source_gives_the_same_bytes() {
-        let files = packed();
+    fn the_same_source_gives_the_same_bytes_in_every_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let clones = ["a", "with/a longer/name"].map(|name| folder.path().join(name));
+        for clone in &clones {
+            output(Command::new("git").args(["clone", "--quiet"]).arg(workspace::root()).arg(clone)).unwrap();
+        }
+        let files = packed(&clones[0]);
         assert_eq!(files.len(), 4, "{:?}", files.keys());
-        assert!(files == packed());
+        assert!(files == packed(&clones[1]));
 
         let archive = files.iter().find(|(name, _)| name.ends_with(".tar.gz")).unwrap().1;
         let mut text = Vec::new();
         flate2::read::GzDecoder::new(archive.as_slice()).read_to_end(&mut text).unwrap();
         let contains = |wanted: &str| text.windows(wanted.len()).any(|part| part == wanted.as_bytes());
         assert!(contains(".TH plexus 1") && contains("/contrib/systemd/plexus.service"));
-        assert!(!contains(workspace::root().to_str().unwrap()), "a path of this machine is in the archive");
+        assert!(!contains(folder.path().to_str().unwrap()), "a path of this machine is in the archive");
     }
 
     #[test]
