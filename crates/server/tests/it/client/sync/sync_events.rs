@@ -3,8 +3,9 @@
 mod replay;
 
 use plexus_testkit::server::TestServer;
+use serde_json::json;
 
-use crate::client::{CLIENT, next_batch, say, sync, two_in_a_room};
+use crate::client::{CLIENT, join, next_batch, public_room, room_path, say, sync, two_in_a_room};
 
 #[tokio::test]
 async fn a_message_reaches_a_waiting_client() {
@@ -51,6 +52,24 @@ async fn the_previous_batch_leads_into_the_history() {
     let path = format!("{CLIENT}/rooms/{room}/messages?dir=b&limit=1&from={from}");
     let page = server.get(&path, &bob.token).await;
     assert_eq!(page.ok()["chunk"][0]["content"]["body"], "message 9");
+}
+
+#[tokio::test]
+async fn events_carry_the_readers_membership_when_they_were_sent() {
+    for server in TestServer::on_each().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = public_room(&server, &alice).await;
+        say(&server, &alice, &room, "before").await;
+        server.post(&room_path(&room, "invite"), &alice.token, json!({ "user_id": bob.id })).await.ok();
+        say(&server, &alice, &room, "invited").await;
+        join(&server, &bob, &room).await;
+        say(&server, &alice, &room, "joined").await;
+        let answer = sync(&server, &bob, None, "").await;
+        let events = answer["rooms"]["join"][&room]["timeline"]["events"].as_array().unwrap();
+        let messages = events.iter().filter(|event| event["type"] == "m.room.message");
+        let found: Vec<_> = messages.map(|it| [&it["content"]["body"], &it["unsigned"]["membership"]]).collect();
+        assert_eq!(json!(found), json!([["before", "leave"], ["invited", "invite"], ["joined", "join"]]));
+    }
 }
 
 #[tokio::test]
