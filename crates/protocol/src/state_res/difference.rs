@@ -11,6 +11,7 @@ use std::{
 use super::{
     graph::{AuthGraph, ChainMap, Children, Node},
     numbers::NumberMap,
+    passes,
     state::{Conflict, Split, State, StateSet, split},
 };
 
@@ -30,7 +31,7 @@ impl AuthGraph {
     /// Returns the auth difference of `states` states that share the entries of `agreed`.
     pub(super) fn difference(&self, agreed: &State, conflicts: &[Conflict], states: usize) -> Vec<Node> {
         if conflicts.len() * PASSED_PER_DIFFERENCE_EVENT > self.len() {
-            return self.difference_by_passes(agreed, conflicts, states);
+            return passes::difference(self, agreed, conflicts, states);
         }
         let mut descent = Descent {
             graph: self,
@@ -57,7 +58,7 @@ impl AuthGraph {
     /// them leads to.
     pub fn conflicted_subgraph(&self, conflicted: &[Node]) -> Vec<Node> {
         if conflicted.len() * PASSED_PER_SUBGRAPH_EVENT > self.len() {
-            return self.subgraph_by_passes(conflicted);
+            return passes::subgraph(self, conflicted);
         }
         let last = self.reach(conflicted.iter().copied(), conflicted.iter().copied().min());
         let first = self.first_leading_to(conflicted, &last);

@@ -119,12 +119,14 @@ impl ExtensionReader<'_> {
         }
         // What comes while an extension is left out is sent when it is asked for again.
         match &extensions.account_data {
-            Some(wanted) => updates.account_data = Some(self.account_data(&self.rooms(wanted), rooms).await?),
-            None => self.leave_out_account_data(rooms).await?,
+            Some(wanted) => {
+                updates.account_data = Some(account_data::account_data(self, &self.rooms(wanted), rooms).await?)
+            }
+            None => account_data::leave_out_account_data(self, rooms).await?,
         }
         match &extensions.receipts {
-            Some(wanted) => updates.receipts = self.receipts(&self.joined(wanted), rooms).await?,
-            None => self.mark_unsent_receipts(&BTreeSet::new(), rooms),
+            Some(wanted) => updates.receipts = receipts::receipts(self, &self.joined(wanted), rooms).await?,
+            None => receipts::mark_unsent_receipts(self, &BTreeSet::new(), rooms),
         }
         if let Some(wanted) = &extensions.typing {
             updates.typing = self.typing(&self.joined(wanted), rooms);

@@ -66,3 +66,10 @@ pub(super) struct Doctor<'a> {
     pub(super) random: Random,
     pub(super) background: Background,
 }
+
+impl Doctor<'_> {
+    /// Whether the server runs and can be asked.
+    pub(super) fn runs(&self) -> bool {
+        self.server.is_some()
+    }
+}

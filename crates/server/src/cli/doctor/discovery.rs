@@ -16,33 +16,31 @@ const ADVICE: &str = "see docs/reverse-proxies.md, section 3";
 /// Where a client in a browser comes from: any site.
 const SOME_ORIGIN: &str = "https://client.example";
 
-impl Doctor<'_> {
-    /// Looks whether the file at the server's name leads to `public_baseurl`.
-    pub(super) async fn clients_find_it(&self) -> Check {
-        let Ok(server) = ServerName::try_from(self.config.server.server_name.as_str()) else {
-            return Check::skipped(NAME, "the server's name is not valid");
-        };
-        let host = server.host_port().0;
-        if host == "localhost" || matches!(server.host(), Host::Address(_)) {
-            return Check::skipped(NAME, format!("clients do not look for {server}: give them the address"));
+/// Looks whether the file at the server's name leads to `public_baseurl`.
+pub(super) async fn clients_find_it(doctor: &Doctor<'_>) -> Check {
+    let Ok(server) = ServerName::try_from(doctor.config.server.server_name.as_str()) else {
+        return Check::skipped(NAME, "the server's name is not valid");
+    };
+    let host = server.host_port().0;
+    if host == "localhost" || matches!(server.host(), Host::Address(_)) {
+        return Check::skipped(NAME, format!("clients do not look for {server}: give them the address"));
+    }
+    let base = doctor.config.server.base_url();
+    let base = base.trim_end_matches('/');
+    let url = format!("https://{host}/.well-known/matrix/client");
+    let request = Request::get(&url).header(ORIGIN, SOME_ORIGIN).body(Bytes::new());
+    let Ok(request) = request else { return Check::skipped(NAME, format!("{url} is not an address")) };
+    let by_hand = format!("until it does, users have to type {base} into their clients; {ADVICE}");
+    match doctor.http.fetch(Purpose::WellKnown, request).await {
+        Err(error) => Check::warning(NAME, format!("{url} does not respond: {error}"), by_hand),
+        Ok(response) if response.status == StatusCode::OK => match fault(&response, base) {
+            None => Check::ok(NAME, format!("{url} leads to {base}")),
+            Some(fault) => Check::failed(NAME, format!("{url} {fault}"), ADVICE),
+        },
+        Ok(response) if response.status == StatusCode::NOT_FOUND && base == format!("https://{host}") => {
+            Check::ok(NAME, format!("there is no {url}; the server is at its name itself"))
         }
-        let base = self.config.server.base_url();
-        let base = base.trim_end_matches('/');
-        let url = format!("https://{host}/.well-known/matrix/client");
-        let request = Request::get(&url).header(ORIGIN, SOME_ORIGIN).body(Bytes::new());
-        let Ok(request) = request else { return Check::skipped(NAME, format!("{url} is not an address")) };
-        let by_hand = format!("until it does, users have to type {base} into their clients; {ADVICE}");
-        match self.http.fetch(Purpose::WellKnown, request).await {
-            Err(error) => Check::warning(NAME, format!("{url} does not respond: {error}"), by_hand),
-            Ok(response) if response.status == StatusCode::OK => match fault(&response, base) {
-                None => Check::ok(NAME, format!("{url} leads to {base}")),
-                Some(fault) => Check::failed(NAME, format!("{url} {fault}"), ADVICE),
-            },
-            Ok(response) if response.status == StatusCode::NOT_FOUND && base == format!("https://{host}") => {
-                Check::ok(NAME, format!("there is no {url}; the server is at its name itself"))
-            }
-            Ok(response) => Check::warning(NAME, format!("{url} responds with {}", response.status), by_hand),
-        }
+        Ok(response) => Check::warning(NAME, format!("{url} responds with {}", response.status), by_hand),
     }
 }
 

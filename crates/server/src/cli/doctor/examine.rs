@@ -9,7 +9,7 @@ use plexus_net::dns::SystemNames;
 use plexus_net::{AddressGuards, HttpClient, HttpSettings};
 
 use super::check::{Check, Doctor};
-use super::machine;
+use super::{discovery, machine};
 use crate::control_socket::ControlClient;
 use crate::preflight;
 use crate::wire::settings;
@@ -45,7 +45,7 @@ async fn examine_loaded(loaded: &Loaded) -> Vec<Check> {
     checks.extend(doctor.listeners().await);
     checks.extend(doctor.arrival().await);
     checks.extend(doctor.outside().await);
-    checks.push(doctor.clients_find_it().await);
+    checks.push(discovery::clients_find_it(&doctor).await);
     checks.extend(doctor.forward_proxies().await);
     checks.extend(doctor.turn().await);
     checks

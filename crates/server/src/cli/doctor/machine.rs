@@ -7,7 +7,7 @@ use plexus_base::config::{Config, Report};
 use plexus_store::{Options, maintenance};
 use rustix::process::{Resource, getrlimit};
 
-use super::check::{Check, Doctor};
+use super::check::Check;
 use crate::control_socket::{ControlClient, ControlClientError};
 use crate::wire;
 
@@ -108,13 +108,6 @@ pub(super) fn process(server: &Result<Option<ControlClient>, ControlClientError>
         Err(error) => {
             Check::failed(NAME, error.to_string(), "run the command as the user that the server runs as, or as root")
         }
-    }
-}
-
-impl Doctor<'_> {
-    /// Whether the server runs and can be asked.
-    pub(super) fn runs(&self) -> bool {
-        self.server.is_some()
     }
 }
 
