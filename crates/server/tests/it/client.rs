@@ -6,6 +6,7 @@ pub(crate) mod account {
     mod change_password;
     mod deactivate;
     pub(crate) mod erasure;
+    mod password_policy;
     mod register;
     mod request_openid_token;
     mod request_token;

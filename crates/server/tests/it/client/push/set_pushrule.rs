@@ -25,6 +25,10 @@ async fn rules_are_added_ordered_changed_and_deleted() {
         server.put(&format!("{}?before=cake", rule("content", "bread")), &bob.token, body.clone()).await.ok();
         let all = server.get(&format!("{CLIENT}/pushrules/"), &bob.token).await;
         assert_eq!(ids(&all.ok()["global"]["content"])[..3], ["bread", "cake", "tea"]);
+        // Many clients leave the slash out.
+        assert_eq!(server.get(&format!("{CLIENT}/pushrules"), &bob.token).await.ok(), all.ok());
+        let global = server.get(&format!("{CLIENT}/pushrules/global"), &bob.token).await;
+        assert_eq!(global.ok(), &all.ok()["global"]);
         let answer = sync(&server, &bob, Some(next_batch(&first)), "").await;
         assert!(event(&answer["account_data"], "m.push_rules").is_some());
 
