@@ -170,8 +170,8 @@ impl From<AddError> for ReceiveError {
 impl PduReceiver {
     /// Returns a receiver of events for the rooms of a writer.
     #[must_use]
-    pub fn new(deps: PduReceiverParts) -> Self {
-        let PduReceiverParts { writer, peers, db, clock, random, background, signing_key } = deps;
+    pub fn new(parts: PduReceiverParts) -> Self {
+        let PduReceiverParts { writer, peers, db, clock, random, background, signing_key } = parts;
         Self {
             rooms: Arc::clone(writer.rooms()),
             verifier: PduVerifier { peers: Arc::clone(&peers), random, db: db.clone() },

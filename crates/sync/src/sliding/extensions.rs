@@ -120,7 +120,7 @@ impl ExtensionReader<'_> {
         // What comes while an extension is left out is sent when it is asked for again.
         match &extensions.account_data {
             Some(wanted) => {
-                updates.account_data = Some(account_data::account_data(self, &self.rooms(wanted), rooms).await?)
+                updates.account_data = Some(account_data::account_data(self, &self.rooms(wanted), rooms).await?);
             }
             None => account_data::leave_out_account_data(self, rooms).await?,
         }
