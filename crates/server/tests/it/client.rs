@@ -96,10 +96,10 @@ mod rtc {
 mod search {
     mod search_events;
 }
-mod session {
+pub(crate) mod session {
     mod get_login_token;
     mod login;
-    mod login_fallback;
+    pub(crate) mod login_fallback;
     mod logout;
     mod refresh_token;
 }

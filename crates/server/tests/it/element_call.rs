@@ -6,7 +6,7 @@ use plexus_testkit::server::TestServer;
 use plexus_testkit::{places, skip, within};
 use tokio::process::Command;
 
-use crate::client::login_page::chromium;
+use crate::client::session::login_fallback::chromium;
 use crate::{binary, clients};
 
 const TIMEOUT: Duration = Duration::from_secs(300);
