@@ -261,7 +261,7 @@ def measure(runs, servers, full, parts):
         runs.bench("footprint", servers, 3600 if full else 240, "footprint", "--messages", 5000 if full else 1000)
         main = ["send", "send-one-room", "sync-idle", "create-room", "fanout", "sync-initial", "sliding-initial"]
         runs.bench("client", servers, 3600 if full else 150, *main, *pace)
-        more = ["history", "search", "join-leave", "e2ee", "media"]
+        more = ["history", "search", "join-leave", "e2ee", "media", "pushers"]
         runs.bench("more", servers, 3600 if full else 120, *more, *pace, "--messages", 5000 if full else 300)
     if "mixed" in parts:
         runs.bench("mixed", servers, 3600 if full else 400, "mixed", "--rounds", rounds, "--seconds", 60 if full else 8)

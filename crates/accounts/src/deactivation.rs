@@ -46,7 +46,7 @@ impl Deactivation {
                 }
                 account_data::delete_all(tx, user_id.as_str())?;
                 thread_subscriptions::delete_all(tx, user_id.as_str())?;
-                pushers::delete_all(tx, user_id.as_str())?;
+                pushers::delete_all(tx, &user_id)?;
                 delayed_events::delete_all(tx, user_id.as_str())?;
                 key_backup::delete_all(tx, user_id.as_str())
             })

@@ -32,6 +32,8 @@ pub(crate) enum Scenario {
     E2ee,
     /// The mixed load of a real server: many users wait; some type, read, write and look up profiles.
     Mixed,
+    /// A room whose 50 members have pushers: messages per second until the push gateway has all notifications.
+    Pushers,
     /// Thousands of open long polls: memory, and how long wake-ups take.
     Connections,
     /// Uploads and downloads per second.

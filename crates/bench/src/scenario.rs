@@ -14,6 +14,7 @@ mod history;
 mod join_leave;
 mod media;
 mod mixed;
+mod pushers;
 mod search;
 mod send;
 mod sliding_initial;
@@ -48,6 +49,7 @@ pub(crate) async fn measure(scenario: Scenario, run: &mut Run) -> Result<(), Tar
         Scenario::JoinLeave => join_leave::measure(run).await,
         Scenario::E2ee => e2ee::measure(run).await,
         Scenario::Mixed => mixed::measure(run).await,
+        Scenario::Pushers => pushers::measure(run).await,
         Scenario::Connections => connections::measure(run).await,
         Scenario::Media => media::measure(run).await,
         Scenario::FedSend => fed_send::measure(run).await,

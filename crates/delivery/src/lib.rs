@@ -1,7 +1,8 @@
-//! Delivery to other servers, and receiving their EDUs.
+//! Delivery to other servers and push gateways, and receiving other servers' EDUs.
 //!
 //! - [`outbox`]: delivery of the log to destinations of any kind
 //! - [`federation_out`]: delivers events and EDUs to other servers
+//! - [`push_out`]: delivers notifications to push gateways
 //! - [`edu`]: receives EDUs of other servers
 
 #![warn(missing_docs, unreachable_pub)]
@@ -9,6 +10,8 @@
 pub mod edu;
 pub mod federation_out;
 pub mod outbox;
+pub mod push_out;
 
 pub use edu::{EduReceiver, EduReceiverParts};
 pub use federation_out::{FederationOut, FederationOutParts};
+pub use push_out::{PushCounts, PushOut, PushOutParts, PushSettings};

@@ -12,6 +12,7 @@ pub mod dns;
 pub mod federation;
 pub mod http;
 mod percent;
+pub mod push_gateway;
 pub mod turn;
 
 pub use federation::{

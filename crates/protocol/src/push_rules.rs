@@ -15,7 +15,9 @@ mod user_rules;
 
 pub use self::{
     compile::{Actions, CompiledRuleset},
-    defaults::{default_ruleset, default_ruleset_with_legacy_mentions, thread_subscription_rules},
+    defaults::{
+        add_encrypted_event_rule, default_ruleset, default_ruleset_with_legacy_mentions, thread_subscription_rules,
+    },
     evaluate::{Owner, RoomContext},
     event_path::EventView,
     model::{Action, ActionName, Condition, KnownCondition, PushRule, RuleKind, Ruleset, Scalar, SetTweak},

@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use plexus_delivery::PushCounts;
 use plexus_rooms::Rooms;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, text};
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -19,27 +21,40 @@ const PATH: &str = "/_synapse/metrics";
 /// The text format that every version of Prometheus reads. The OpenMetrics text of gauges is also valid in it.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The subjects of the metrics.
+pub(crate) struct Measured {
+    pub(crate) rooms: Arc<Rooms>,
+    /// `None` when nothing is sent to push gateways.
+    pub(crate) pushes: Option<Arc<PushCounts>>,
+    /// Whether the certificates of other servers and services are checked.
+    pub(crate) verifies_certificates: bool,
+}
+
 /// Returns routes that serve the metrics at every path, for listeners of type `metrics`.
-pub(crate) fn everywhere(rooms: Arc<Rooms>, verifies_certificates: bool) -> Router {
-    let registry = Arc::new(registry(rooms, verifies_certificates));
+pub(crate) fn everywhere(measured: &Measured) -> Router {
+    let registry = Arc::new(registry(measured));
     let metrics = async move || respond(&registry);
     Router::new().route("/", get(metrics.clone())).route("/{*path}", get(metrics))
 }
 
 /// Returns the route of the metrics; listeners without the resource `metrics` hide it.
-pub(crate) fn router(rooms: Arc<Rooms>, verifies_certificates: bool) -> Router {
-    let registry = Arc::new(registry(rooms, verifies_certificates));
+pub(crate) fn router(measured: &Measured) -> Router {
+    let registry = Arc::new(registry(measured));
     Router::new().route(PATH, get(async move || respond(&registry)))
 }
 
-fn registry(rooms: Arc<Rooms>, verifies_certificates: bool) -> Registry {
+fn registry(measured: &Measured) -> Registry {
+    let Measured { rooms, pushes, verifies_certificates } = measured;
     let mut registry = Registry::default();
     let gauge = Gauge::<i64>::default();
-    gauge.set(verifies_certificates.into());
+    gauge.set((*verifies_certificates).into());
     let help = "Whether the certificates of other servers and services are checked: 0 with \
                 use_insecure_ssl_client_just_for_testing_do_not_use";
     registry.register("plexus_certificates_verified", help, gauge);
-    registry.register_collector(Box::new(Caches(rooms)));
+    registry.register_collector(Box::new(Caches(Arc::clone(rooms))));
+    if let Some(pushes) = pushes {
+        registry.register_collector(Box::new(Pushes(Arc::clone(pushes))));
+    }
     registry
 }
 
@@ -67,6 +82,26 @@ impl Collector for Caches {
         encode_gauges(&mut encoder, "plexus_cache_entries", "Entries of a cache.", entries)?;
         let bytes = caches.iter().map(|cache| (cache.name, cache.bytes));
         encode_gauges(&mut encoder, "plexus_cache_bytes", "Approximate memory of a cache.", bytes)
+    }
+}
+
+/// Reads the counts of notifications when metrics are requested.
+#[derive(Debug)]
+struct Pushes(Arc<PushCounts>);
+
+impl Collector for Pushes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let PushCounts { sent, failed, badges_sent, badges_failed } = &*self.0;
+        for (name, help, count) in [
+            ("plexus_pushes_sent", "Notifications that push gateways accepted.", sent),
+            ("plexus_pushes_failed", "Attempts to send a notification that failed.", failed),
+            ("plexus_badges_sent", "Updates of badges that push gateways accepted.", badges_sent),
+            ("plexus_badges_failed", "Updates of badges that failed.", badges_failed),
+        ] {
+            let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            counter.encode_counter::<NoLabelSet, _, u64>(&count.load(Ordering::Relaxed), None)?;
+        }
+        Ok(())
     }
 }
 

@@ -58,7 +58,7 @@ impl Application {
     /// Ends the background work, writes data that is only in memory, and closes the database.
     pub async fn close(self) {
         let Engine { foundation, accounts, delivery, media, .. } = &self.engine;
-        delivery.federation_out.stop().await;
+        delivery.stop().await;
         foundation.background.shutdown(BACKGROUND_TIMEOUT).await;
         if let Err(error) = accounts.tokens.flush_last_seen().await {
             tracing::warn!("could not record when devices were last seen: {error}");
@@ -66,7 +66,7 @@ impl Application {
         if let Err(error) = media.store.flush_last_access().await {
             tracing::warn!("could not record when media was last requested: {error}");
         }
-        delivery.federation_out.close().await;
+        delivery.close().await;
         foundation.database.close().await;
     }
 }
@@ -93,13 +93,18 @@ fn routers(engine: &Engine, bodies: &Arc<BodyReader>) -> Routers {
     let federation = plexus_api_federation::Services::from(engine);
     let enable_metrics = engine.foundation.config.metrics.enable_metrics;
     let verifies_certificates = !engine.foundation.config.server.use_insecure_ssl_client_just_for_testing_do_not_use;
-    let metrics = enable_metrics.then(|| metrics::router(Arc::clone(rooms), verifies_certificates));
+    let measured = metrics::Measured {
+        rooms: Arc::clone(rooms),
+        pushes: engine.delivery.push_out.as_ref().map(|push_out| push_out.counts()),
+        verifies_certificates,
+    };
+    let metrics = enable_metrics.then(|| metrics::router(&measured));
     let all = plexus_api_client::routes()
         .build(client.into(), bodies)
         .merge(plexus_api_admin::routes().build(admin.into(), bodies))
         .merge(plexus_api_federation::router(federation.into(), bodies))
         .merge(metrics.unwrap_or_default());
-    Routers { all, metrics: metrics::everywhere(Arc::clone(rooms), verifies_certificates) }
+    Routers { all, metrics: metrics::everywhere(&measured) }
 }
 
 /// Returns the accounts of a server that does not run, and their database, which the caller closes. The database is

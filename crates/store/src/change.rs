@@ -139,6 +139,13 @@ pub enum Change {
         /// The position.
         position: Position,
     },
+    /// The pushers of a user changed.
+    Pushers {
+        /// The user.
+        user: UserId,
+        /// The position.
+        position: Position,
+    },
     /// Access tokens ended, or the accounts that they belong to changed.
     Tokens {
         /// The SHA-256 of each.
@@ -182,6 +189,7 @@ impl Change {
             | Self::DeviceList { position, .. }
             | Self::OneTimeKeys { position, .. }
             | Self::DeviceDeleted { position, .. }
+            | Self::Pushers { position, .. }
             | Self::Tokens { position, .. }
             | Self::Profile { position, .. }
             | Self::Erased { position, .. }

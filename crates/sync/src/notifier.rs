@@ -167,6 +167,7 @@ impl Notifier {
             | Change::Sticky(StickyEvent { soft_failed: true, .. })
             | Change::Forgotten { .. }
             | Change::DeviceDeleted { .. }
+            | Change::Pushers { .. }
             | Change::Tokens { .. }
             | Change::Erased { .. } => {}
         }

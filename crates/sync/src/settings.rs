@@ -8,7 +8,8 @@ use plexus_protocol::id::UserId;
 use plexus_protocol::ignored_users::{IGNORED_USERS_TYPE, ignored_users};
 use plexus_protocol::invite_permission::{InviteDecision, InvitePermissions};
 use plexus_protocol::push_rules::{
-    CompiledRuleset, RuleKind, Ruleset, UserRules, default_ruleset_with_legacy_mentions, thread_subscription_rules,
+    CompiledRuleset, RuleKind, Ruleset, UserRules, add_encrypted_event_rule, default_ruleset_with_legacy_mentions,
+    thread_subscription_rules,
 };
 use plexus_rooms::model::invite_permissions::{INVITE_PERMISSION_TYPES, invite_permissions};
 use plexus_store::repo::account_data::AccountData;
@@ -59,6 +60,8 @@ impl UserSettings {
 pub struct PredefinedRules {
     /// Whether there are rules about subscriptions to threads (`msc4306_enabled`).
     pub thread_subscriptions: bool,
+    /// Whether there is a rule that notifies of all encrypted events (`msc4028_push_encrypted_events`).
+    pub encrypted_events: bool,
 }
 
 impl PredefinedRules {
@@ -68,6 +71,9 @@ impl PredefinedRules {
         let mut rules = default_ruleset_with_legacy_mentions(user);
         if self.thread_subscriptions {
             rules.postcontent = thread_subscription_rules();
+        }
+        if self.encrypted_events {
+            add_encrypted_event_rule(&mut rules);
         }
         rules
     }
@@ -86,6 +92,8 @@ pub struct SettingsFeatures {
     pub invite_filtering: bool,
     /// The predefined push rules.
     pub rules: PredefinedRules,
+    /// Whether nobody is notified of anything, and nothing counts as unread.
+    pub no_notifications: bool,
 }
 
 /// A set of push rules ready for evaluation, identified by a number.
@@ -133,6 +141,11 @@ impl SettingsCache {
         self.features.rules
     }
 
+    /// Whether events can notify users.
+    pub(crate) fn has_notifications(&self) -> bool {
+        !self.features.no_notifications
+    }
+
     /// Returns a user's settings. Read from the database when they are not in memory or have changed.
     pub async fn get(&self, user: &UserId) -> Result<Arc<UserSettings>, DbError> {
         if let Some(settings) = self.users.get(user) {
@@ -143,7 +156,7 @@ impl SettingsCache {
         }
         let read_at = self.db.committed();
         let key = user.to_string();
-        let SettingsFeatures { invite_filtering, rules: predefined } = self.features;
+        let SettingsFeatures { invite_filtering, rules: predefined, .. } = self.features;
         let stored = self
             .db
             .read(move |tx| {
@@ -216,7 +229,8 @@ mod tests {
         let stored =
             r#"{"postcontent":[{"rule_id":"mute","default":false,"enabled":true,"conditions":[],"actions":[]}]}"#;
         for thread_subscriptions in [true, false] {
-            let rules = readable_or_default(&alice, Some(stored), PredefinedRules { thread_subscriptions });
+            let predefined = PredefinedRules { thread_subscriptions, ..PredefinedRules::default() };
+            let rules = readable_or_default(&alice, Some(stored), predefined);
             let has_rule = rules.postcontent.iter().any(|rule| rule.rule_id == "mute");
             assert_eq!((has_rule, rules.postcontent.is_empty()), (thread_subscriptions, !thread_subscriptions));
         }

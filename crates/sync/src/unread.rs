@@ -13,12 +13,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use plexus_base::Background;
 use plexus_protocol::id::UserId;
-use plexus_rooms::{Room, TimelineEvent};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Room, Rooms, TimelineEvent};
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid, repo};
 use quick_cache::sync::Cache;
 
 use crate::history;
+use crate::notifier::{ChangeIndex, MaybeChanged};
 use crate::settings::{SettingsCache, UserSettings};
 pub use evaluate::Outcome;
 pub use notified::Notified;
@@ -76,7 +78,57 @@ impl UnreadCounts {
     ) -> Result<RoomCounts, DbError> {
         let entry = self.entry(user);
         let mut loaded = entry.loaded.lock().await;
-        let Loaded { read, rooms } = self.load(user, &entry, &mut loaded).await?;
+        let loaded = self.load(user, &entry, &mut loaded).await?;
+        self.counts_in(user, room, loaded, member_since, upto).await
+    }
+
+    /// Returns the number that a user's apps show: the rooms to which the user is invited and, of the others, the rooms
+    /// with unread notifications if `by_room`, otherwise these notifications.
+    pub async fn badge(
+        &self,
+        user: &UserId,
+        rooms: &Rooms,
+        index: &ChangeIndex,
+        by_room: bool,
+    ) -> Result<u64, DbError> {
+        let upto = self.db.committed();
+        let entry = self.entry(user);
+        let mut loaded = entry.loaded.lock().await;
+        let loaded = self.load(user, &entry, &mut loaded).await?;
+        let mut badge = 0;
+        for membership in rooms.memberships().of(user).await?.iter() {
+            match membership.kind {
+                Membership::Invite => badge += 1,
+                Membership::Join => {
+                    let is_current = |unread: &&RoomUnread| {
+                        index.event_after(membership.room, unread.evaluated_to()) == MaybeChanged::Known(false)
+                    };
+                    let known = loaded.rooms.get(&membership.room).filter(is_current);
+                    let counts = if let Some(unread) = known {
+                        unread.counts()
+                    } else if let Some(room) = rooms.get_readable_nid(membership.room).await? {
+                        self.counts_in(user, &room, loaded, membership.position, upto).await?
+                    } else {
+                        continue;
+                    };
+                    let unread = counts.total().notifications;
+                    badge += if by_room { unread.min(1) } else { unread };
+                }
+                Membership::Knock | Membership::Leave | Membership::Ban => {}
+            }
+        }
+        Ok(badge)
+    }
+
+    async fn counts_in(
+        &self,
+        user: &UserId,
+        room: &Room,
+        loaded: &mut Loaded,
+        member_since: Position,
+        upto: Position,
+    ) -> Result<RoomCounts, DbError> {
+        let Loaded { read, rooms } = loaded;
         let nobody = ReadUpTo::default();
         let read = read.get(&room.nid).unwrap_or(&nobody);
         let start = if read.unthreaded > 0 { read.unthreaded } else { member_since };

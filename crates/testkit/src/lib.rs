@@ -7,6 +7,7 @@
 //! - `server`: a whole server in the process (feature `server`)
 //! - `client`: a small client for any server (feature `server`)
 //! - [`forward_proxy`]: a forward proxy
+//! - `push_gateway`: a push gateway (feature `peer`)
 //! - [`peer`]: another server, for federation, controlled by the test (feature `peer`)
 //! - [`big_room`]: a room of any size on such another server (feature `peer`)
 //! - [`crowd`]: thousands of such servers (feature `peer`)
@@ -35,6 +36,8 @@ pub mod link;
 pub mod peer;
 #[cfg(feature = "databases")]
 pub mod postgres;
+#[cfg(feature = "peer")]
+pub mod push_gateway;
 #[cfg(feature = "server")]
 pub mod s3;
 #[cfg(feature = "server")]
@@ -59,6 +62,8 @@ pub use forward_proxy::{ForwardProxy, ProxyConduct};
 pub use link::Certificate;
 #[cfg(feature = "peer")]
 pub use peer::{AnyJson, Peer, Received};
+#[cfg(feature = "peer")]
+pub use push_gateway::{GatewayConduct, PushGateway};
 #[cfg(feature = "server")]
 pub use server::{TestServer, TestServerBuilder};
 #[cfg(feature = "server")]

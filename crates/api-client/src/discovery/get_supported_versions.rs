@@ -49,7 +49,7 @@ const UNSTABLE_FEATURES: [&str; 15] = [
 ];
 
 /// Features that Synapse names and this server does not have.
-const MISSING_FEATURES: [&str; 13] = [
+const MISSING_FEATURES: [&str; 11] = [
     // Filters by label.
     "org.matrix.label_based_filtering",
     // The presence `busy`.
@@ -62,12 +62,8 @@ const MISSING_FEATURES: [&str; 13] = [
     "fi.mau.msc2659.stable",
     // Login tokens, under the unstable name.
     "org.matrix.msc3882",
-    // Turning pushers of other devices on and off.
-    "org.matrix.msc3881",
     // Messages by their relations, under the unstable name.
     "org.matrix.msc3874",
-    // Pushing every encrypted event.
-    "org.matrix.msc4028",
     // A topological order of the first sync's timelines.
     "org.matrix.msc4445.initial_sync_timeline_topological_ordering",
     // Reasons of invites to a new room.
@@ -124,6 +120,10 @@ pub(crate) async fn handle(
     }
     // Subscriptions to threads (MSC4306, MSC4308).
     unstable_features.insert("org.matrix.msc4306", experimental.msc4306_enabled);
+    // Turning pushers of other devices on and off.
+    unstable_features.insert("org.matrix.msc3881", experimental.msc3881_enabled);
+    // Pushing every encrypted event.
+    unstable_features.insert("org.matrix.msc4028", experimental.msc4028_push_encrypted_events);
     // Redacting the events that relate to a redacted one.
     unstable_features.insert("org.matrix.msc3912", experimental.msc3912_enabled);
     JsonBody(Response { versions: &VERSIONS, unstable_features })

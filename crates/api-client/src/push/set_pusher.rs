@@ -1,10 +1,14 @@
 //! POST /_matrix/client/v3/pushers/set
 
+use std::sync::Arc;
+
 use plexus_base::Clock;
+use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, Empty, Json, Requester, State};
+use plexus_net::push_gateway::PushGatewayUrl;
 use plexus_store::Database;
 use plexus_store::repo::bounds::BoundError;
-use plexus_store::repo::pushers::{self, Pusher};
+use plexus_store::repo::pushers::{self, Pusher, PusherKey};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -26,6 +30,9 @@ pub(crate) struct Request {
     data: Option<Map<String, Value>>,
     #[serde(default)]
     append: bool,
+    /// Whether it is on (MSC3881).
+    #[serde(rename = "org.matrix.msc3881.enabled")]
+    enabled: Option<bool>,
 }
 
 impl Request {
@@ -45,6 +52,7 @@ pub(crate) async fn handle(
     Auth(requester): Auth,
     State(db): State<Database>,
     State(clock): State<Clock>,
+    State(config): State<Arc<Config>>,
     Json(request): Json<Request>,
 ) -> Result<Empty, ApiError> {
     if request.pushkey.len() > MAX_PUSHKEY || request.app_id.len() > MAX_APP_ID {
@@ -53,19 +61,22 @@ pub(crate) async fn handle(
     if request.contains_nul() {
         return Err(ApiError::invalid_param("a value contains U+0000"));
     }
-    let user = requester.user_id.to_string();
+    let (app_id, pushkey) = (request.app_id.clone(), request.pushkey.clone());
+    let key = PusherKey { user: requester.user_id.clone(), app_id, pushkey };
     let Some(kind) = request.kind.clone() else {
-        db.write(move |tx| pushers::delete(tx, &user, &request.app_id, &request.pushkey)).await?;
+        db.write(move |tx| pushers::delete(tx, &key)).await?;
         return Ok(Empty);
     };
     let append = request.append;
-    let mut pusher = new_pusher(request, kind, &requester, clock.now_ms())?;
-    pusher.pushed_to = db.committed();
+    let can_be_off = config.experimental.experimental_features.msc3881_enabled;
+    let enabled = !can_be_off || request.enabled.unwrap_or(true);
+    let pusher = new_pusher(request, kind, &requester, clock.now_ms())?;
+    let pusher = Pusher { since: db.committed(), enabled, ..pusher };
     db.write(move |tx| {
         if !append {
-            pushers::delete_for_others(tx, &user, &pusher.app_id, &pusher.pushkey)?;
+            pushers::delete_for_others(tx, &key)?;
         }
-        pushers::set(tx, &user, &pusher)?;
+        pushers::set(tx, &key.user, &pusher)?;
         Ok::<_, BoundError>(())
     })
     .await?;
@@ -88,42 +99,20 @@ fn new_pusher(request: Request, kind: String, requester: &Requester, now_ms: u64
         lang: required(request.lang, "lang")?,
         data: Value::Object(data).to_string(),
         device_id: requester.device_id.clone(),
-        created_ts: now_ms,
-        pushed_to: 0,
+        set_ts: now_ms,
+        since: 0,
+        enabled: true,
     })
 }
 
-/// Checks that a pusher's URL has the one path of push gateways, so that it cannot point at anything else.
 fn check_data(kind: &str, data: &Map<String, Value>) -> Result<(), ApiError> {
     match kind {
         "email" => Ok(()),
         "http" => {
             let url = data.get("url").and_then(Value::as_str).unwrap_or_default();
-            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-            let path = rest.and_then(|rest| rest.split_once('/')).map(|(_, path)| path);
-            let path = path.map(|path| path.split(['?', '#']).next().unwrap_or_default());
-            if path == Some("_matrix/push/v1/notify") {
-                return Ok(());
-            }
-            let message = "data.url must be a URL with the path '/_matrix/push/v1/notify'";
-            Err(ApiError::invalid_param(message))
+            let checked = PushGatewayUrl::try_from(url);
+            checked.map(drop).map_err(|error| ApiError::invalid_param(format!("data.url is {error}")))
         }
         other => Err(ApiError::invalid_param(format!("Unknown pusher kind: {other}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn gateways_have_one_path() {
-        let data = |url: &str| Map::from_iter([("url".to_owned(), Value::from(url))]);
-        assert!(check_data("http", &data("https://push.example/_matrix/push/v1/notify")).is_ok());
-        assert!(check_data("http", &data("https://push.example/_matrix/push/v1/notify?a=b")).is_ok());
-        for url in ["", "https://push.example", "https://push.example/x", "ftp://x/_matrix/push/v1/notify"] {
-            assert!(check_data("http", &data(url)).is_err(), "{url}");
-        }
-        assert!(check_data("sms", &Map::new()).is_err());
     }
 }

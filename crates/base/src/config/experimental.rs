@@ -46,7 +46,7 @@ options! {
         /// Approval of new accounts.
         later msc3866: AccountApproval,
         /// Turning notifications of other devices on and off.
-        later msc3881_enabled: bool = false,
+        acts msc3881_enabled: bool = false,
         /// Filtering messages by relation.
         later msc3874_enabled: bool = false,
         /// Notification settings of single devices.
@@ -60,7 +60,7 @@ options! {
         /// State DAGs.
         later msc4242_enabled: bool = false,
         /// Notifying about every encrypted event.
-        later msc4028_push_encrypted_events: bool = false,
+        acts msc4028_push_encrypted_events: bool = false,
         /// Whether clients can change a profile without its copies in rooms.
         acts msc4069_profile_inhibit_propagation: bool = false,
         /// Push rules about calls.

@@ -18,11 +18,11 @@ options! {
         /// Whether unread messages are counted and notified.
         acts enabled: bool = true,
         /// Whether a notification includes the message's content for the push gateway.
-        later include_content: bool = true,
+        acts include_content: bool = true,
         /// Whether the badge counts rooms with unread messages instead of messages.
-        later group_unread_count_by_room: bool = true,
+        acts group_unread_count_by_room: bool = true,
         /// Notifications are delayed by a random time up to this, to hide who reacts to whose messages.
-        later jitter_delay: Duration = Duration::ZERO,
+        acts jitter_delay: Duration = Duration::ZERO,
     }
 }
 

@@ -77,6 +77,17 @@ pub fn thread_subscription_rules() -> Vec<PushRule> {
     ]
 }
 
+/// Adds the predefined rule that notifies of all encrypted events, except where another rule mutes them: only apps can
+/// tell what they mean ([MSC4028](https://github.com/matrix-org/matrix-spec-proposals/pull/4028)).
+pub fn add_encrypted_event_rule(rules: &mut Ruleset) {
+    let encrypted = rule(
+        ".org.matrix.msc4028.encrypted_event",
+        vec![event_match("type", "m.room.encrypted")],
+        vec![Action::NOTIFY],
+    );
+    insert_after(&mut rules.override_, MASTER, encrypted);
+}
+
 fn insert_after(rules: &mut Vec<PushRule>, after: &str, rule: PushRule) {
     let position = rules.iter().position(|r| r.rule_id == after).map_or(rules.len(), |at| at + 1);
     rules.insert(position, rule);

@@ -1,11 +1,14 @@
-//! The services that follow the log: sync, end-to-end encryption, and delivery to other servers.
+//! The services that follow the log: sync, end-to-end encryption, and delivery to other servers and push gateways.
 
 use std::sync::Arc;
 
 use plexus_base::Background;
 use plexus_base::config::{Config, PresenceMode};
-use plexus_delivery::{EduReceiver, EduReceiverParts, FederationOut, FederationOutParts};
+use plexus_delivery::{
+    EduReceiver, EduReceiverParts, FederationOut, FederationOutParts, PushOut, PushOutParts, PushSettings,
+};
 use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups, RemoteDevices, RemoteDevicesParts};
+use plexus_rooms::Rooms;
 use plexus_store::DbError;
 use plexus_sync::ephemeral::EphemeralSerial;
 use plexus_sync::{
@@ -32,6 +35,8 @@ pub(super) struct SyncServices {
     pub(super) thread_subscriptions: ThreadSubscriptions,
     pub(super) predefined_rules: PredefinedRules,
     pub(super) sliding: Arc<SlidingSync>,
+    unread: Arc<UnreadCounts>,
+    settings: Arc<SettingsCache>,
 }
 
 /// Keys of end-to-end encryption.
@@ -42,10 +47,12 @@ pub(super) struct E2eeServices {
     pub(super) remote_devices: Arc<RemoteDevices>,
 }
 
-/// Delivery to other servers, and receiving their EDUs.
+/// Delivery to other servers and push gateways, and receiving other servers' EDUs.
 pub(super) struct DeliveryServices {
     pub(super) edus: Arc<EduReceiver>,
     pub(super) federation_out: Arc<FederationOut>,
+    /// `None` with `push.enabled: false`.
+    pub(super) push_out: Option<Arc<PushOut>>,
 }
 
 impl SyncServices {
@@ -66,7 +73,11 @@ impl SyncServices {
         let experimental = &config.experimental.experimental_features;
         let features = SettingsFeatures {
             invite_filtering: experimental.msc4155_enabled,
-            rules: PredefinedRules { thread_subscriptions: experimental.msc4306_enabled },
+            rules: PredefinedRules {
+                thread_subscriptions: experimental.msc4306_enabled,
+                encrypted_events: experimental.msc4028_push_encrypted_events,
+            },
+            no_notifications: !config.push.push.enabled,
         };
         let settings = Arc::new(SettingsCache::new(db.clone(), Arc::clone(&notifier), features));
         let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), background.clone()));
@@ -82,8 +93,8 @@ impl SyncServices {
                 typing: Arc::clone(&typing),
                 presence: Arc::clone(&presence),
                 receipts: Arc::clone(&receipts),
-                unread,
-                settings,
+                unread: Arc::clone(&unread),
+                settings: Arc::clone(&settings),
                 options: sync_options(config),
             },
             serial: Arc::clone(&serial),
@@ -110,6 +121,8 @@ impl SyncServices {
             thread_subscriptions: ThreadSubscriptions::new(db.clone(), experimental.msc4306_enabled),
             predefined_rules: features.rules,
             sliding: Arc::new(sliding),
+            unread,
+            settings,
         }
     }
 
@@ -179,11 +192,65 @@ impl DeliveryServices {
             tell_device_names: config.federation.allow_device_name_lookup_over_federation,
             receipts_per_second: config.ratelimits.federation_rr_transactions_per_room_per_second,
         });
-        Ok(Self { edus: Arc::new(edus), federation_out: federation_out.await? })
+        let federation_out = federation_out.await?;
+        let push_out = if config.push.push.enabled {
+            Some(PushOut::start(push_out_parts(foundation, outgoing, rooms, sync)).await?)
+        } else {
+            PushOut::skip(db).await?;
+            None
+        };
+        Ok(Self { edus: Arc::new(edus), federation_out, push_out })
     }
 
     pub(super) fn start_background(&self, background: &Background) {
         background.spawn_abortable("delivery to other servers", Arc::clone(&self.federation_out).run());
+        if let Some(push_out) = &self.push_out {
+            background.spawn_abortable("delivery to push gateways", Arc::clone(push_out).run());
+        }
+    }
+
+    /// Starts no more deliveries, and waits a little for those under way.
+    pub(super) async fn stop(&self) {
+        let pushes = async {
+            if let Some(push_out) = &self.push_out {
+                push_out.stop().await;
+            }
+        };
+        tokio::join!(self.federation_out.stop(), pushes);
+    }
+
+    /// Writes the progress, once nothing is delivered any more.
+    pub(super) async fn close(&self) {
+        self.federation_out.close().await;
+        if let Some(push_out) = &self.push_out {
+            push_out.close().await;
+        }
+    }
+}
+
+fn push_out_parts(
+    foundation: &Foundation,
+    outgoing: &Outgoing,
+    rooms: &Arc<Rooms>,
+    sync: &SyncServices,
+) -> PushOutParts {
+    let Foundation { config, clock, random, database, .. } = foundation;
+    let options = &config.push.push;
+    PushOutParts {
+        db: database.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+        rooms: Arc::clone(rooms),
+        notifier: Arc::clone(&sync.notifier),
+        unread: Arc::clone(&sync.unread),
+        settings: Arc::clone(&sync.settings),
+        http: Arc::clone(&outgoing.http),
+        options: PushSettings {
+            include_content: options.include_content,
+            badge_counts_rooms: options.group_unread_count_by_room,
+            jitter: options.jitter_delay,
+            badges_by_app: config.experimental.experimental_features.msc4076_enabled,
+        },
     }
 }
 

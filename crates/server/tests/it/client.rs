@@ -68,6 +68,7 @@ mod presence {
 mod profile {
     mod set_profile_field;
 }
+pub(crate) mod push_gateways;
 pub(crate) mod push {
     mod get_notifications;
     mod set_pusher;

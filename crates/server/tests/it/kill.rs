@@ -10,12 +10,13 @@ use http::{Method, Request};
 use plexus_base::Random;
 use plexus_net::http::send_operator_command;
 use plexus_store::maintenance::check;
-use plexus_testkit::{TestPlace, places};
+use plexus_testkit::{GatewayConduct, PushGateway, TestPlace, places};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::binary::{Installation, Server};
+use crate::client::push_gateways::pusher;
 
 const ROUNDS: u64 = 50;
 const SENDERS: usize = 6;
@@ -281,5 +282,32 @@ async fn nothing_acknowledged_to_a_client_is_lost() {
         let line =
             format!("{backend:?}: {ROUNDS} kills, {events} messages and {keys} one-time keys, none lost or twice\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+/// A gateway fails, the server is killed, and the gateway responds again.
+#[tokio::test]
+async fn no_notification_is_lost() {
+    for place in places() {
+        let victim = Victim::with_settings(place, "ip_range_whitelist: ['127.0.0.0/8']\n");
+        let gateway = PushGateway::start().await;
+        let server = victim.start();
+        let conversation = Conversation::start(&victim.url).await;
+        let pusher = pusher(&gateway, "key");
+        let url = format!("{}/pushers/set", victim.url);
+        call(Method::POST, url, &conversation.users[1].token, pusher).await.unwrap();
+        gateway.conduct(GatewayConduct::Respond(500));
+        let mut sent = Vec::new();
+        for number in 0..30 {
+            let response = conversation.send(0, &format!("m{number}")).await.unwrap();
+            sent.push(text(&response["event_id"]));
+        }
+        drop(server);
+        gateway.conduct(GatewayConduct::Accept);
+        let server = victim.start();
+        for event in sent {
+            assert_eq!(gateway.next().await["event_id"], event);
+        }
+        drop(server);
     }
 }

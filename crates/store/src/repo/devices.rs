@@ -151,7 +151,7 @@ pub fn delete(tx: &mut Tx, user: &UserId, device_id: &str) -> Result<bool, DbErr
     super::device_keys::delete(tx, user_id, device_id)?;
     super::one_time_keys::delete_of_device(tx, user_id, device_id)?;
     super::to_device::delete_device(tx, user_id, device_id)?;
-    super::pushers::delete_of_device(tx, user_id, device_id)?;
+    super::pushers::delete_of_device(tx, user, device_id)?;
     super::sliding_sync::delete_of_device(tx, user_id, device_id)?;
     super::dehydrated_devices::delete(tx, user_id, device_id)?;
     let deleted =

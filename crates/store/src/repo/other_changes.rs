@@ -15,6 +15,7 @@ const ERASED: i64 = 4;
 const FORGOTTEN: i64 = 5;
 const ONE_TIME_KEYS: i64 = 6;
 const DEVICE_DELETED: i64 = 7;
+const PUSHERS: i64 = 8;
 
 const NO_ROOM: RoomNid = 0;
 const NO_DETAIL: &[u8] = &[];
@@ -117,6 +118,14 @@ pub(super) fn record_deleted_device(tx: &mut Tx<'_>, user: &UserId, device: &str
     Ok(())
 }
 
+/// Records and announces that the pushers of a user changed.
+pub(super) fn record_pushers(tx: &mut Tx<'_>, user: &UserId) -> Result<(), DbError> {
+    let position = tx.next_position()?;
+    tx.execute_later(INSERT, &[&position, &PUSHERS, &NO_ROOM, &user.as_str(), &NO_DETAIL])?;
+    tx.announce(Change::Pushers { user: user.clone(), position });
+    Ok(())
+}
+
 /// Whether changes after a position have been deleted.
 pub(super) fn is_trimmed_after(tx: &mut Tx<'_>, position: Position) -> Result<bool, DbError> {
     let trimmed: Option<Position> = tx.query_one(
@@ -154,6 +163,7 @@ fn change(row: &Row<'_>) -> Result<Change, DbError> {
         DEVICE_DELETED => {
             Change::DeviceDeleted { user: user()?, device: row.get_with(4, String::from_utf8)?, position }
         }
+        PUSHERS => Change::Pushers { user: user()?, position },
         _ => return Err(DbError::bad_data(format!("other_changes, position {position}"), "its kind is unknown")),
     })
 }

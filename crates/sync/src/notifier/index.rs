@@ -241,6 +241,7 @@ impl Inner {
             | Change::OutgoingToNewServer { .. }
             | Change::Sticky(StickyEvent { soft_failed: true, .. })
             | Change::Forgotten { .. }
+            | Change::Pushers { .. }
             | Change::Tokens { .. }
             | Change::Erased { .. } => {}
             Change::DeviceList { user, private, position } => {

@@ -33,7 +33,8 @@ impl UnreadCounts {
         event: &TimelineEvent,
     ) -> Result<Outcome, DbError> {
         let pdu = &event.pdu;
-        if pdu.sender() == user
+        if !self.settings.has_notifications()
+            || pdu.sender() == user
             || event.is_redacted
             || event.is_dummy()
             || settings.ignored.contains(pdu.sender().as_str())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
-use plexus_protocol::push_rules::Action;
+use plexus_protocol::push_rules::{Action, Actions};
 use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::{DbError, Position};
 
@@ -24,6 +24,27 @@ pub struct Notified {
 }
 
 impl UnreadCounts {
+    /// Returns the actions of a user's push rules for an event, if it notifies the user and the user has not read it.
+    pub async fn unread_actions(
+        &self,
+        user: &UserId,
+        room: &Room,
+        event: &TimelineEvent,
+    ) -> Result<Option<Actions>, DbError> {
+        let settings = self.settings.get(user).await?;
+        if !self.evaluate(user, room, &settings, event).await?.notify {
+            return Ok(None);
+        }
+        let entry = self.entry(user);
+        let mut loaded = entry.loaded.lock().await;
+        let read = self.load(user, &entry, &mut loaded).await?.read.get(&room.nid);
+        if read.is_some_and(|read| read.covers(evaluate::thread_of(&event.pdu), event.position)) {
+            return Ok(None);
+        }
+        drop(loaded);
+        self.actions(user, room, &settings, event).await.map(Some)
+    }
+
     /// Returns those of the newest `limit` events with `after < position <= upto` that notified the user, oldest
     /// first.
     pub async fn notified(

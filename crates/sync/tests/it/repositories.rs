@@ -1,7 +1,7 @@
 //! The repositories behind delivery.
 
 use plexus_store::repo::bounds::BoundError;
-use plexus_store::repo::pushers::Pusher;
+use plexus_store::repo::pushers::{Pusher, PusherKey};
 use plexus_store::repo::{account_data, filters, presence, pushers, receipts, unread};
 use plexus_store::{Database, DbError, Tx};
 
@@ -63,21 +63,23 @@ fn pushers_are_one_per_key_and_user() {
             lang: "en".into(),
             data: "{}".into(),
             device_id: Some("DEVICE".into()),
-            created_ts: 1,
-            pushed_to: 0,
+            set_ts: 1,
+            since: 0,
+            enabled: true,
         };
+        let key = |owner| PusherKey { user: user(owner), app_id: "app".into(), pushkey: "key".into() };
         let renamed = Pusher { app_display_name: "New".into(), ..pusher.clone() };
         write(&db, move |tx| {
-            pushers::set(tx, ALICE, &pusher)?;
-            pushers::set(tx, BOB, &pusher)?;
-            pushers::set(tx, ALICE, &renamed)
+            pushers::set(tx, &user(ALICE), &pusher)?;
+            pushers::set(tx, &user(BOB), &pusher)?;
+            pushers::set(tx, &user(ALICE), &renamed)
         })
         .await;
         let alices = write(&db, |tx| pushers::of_user(tx, ALICE)).await;
         assert_eq!(alices.iter().map(|pusher| pusher.app_display_name.as_str()).collect::<Vec<_>>(), ["New"]);
-        write(&db, |tx| pushers::delete_for_others(tx, ALICE, "app", "key")).await;
+        write(&db, move |tx| pushers::delete_for_others(tx, &key(ALICE))).await;
         assert!(write(&db, |tx| pushers::of_user(tx, BOB)).await.is_empty());
-        write(&db, |tx| pushers::delete_of_device(tx, ALICE, "DEVICE")).await;
+        write(&db, |tx| pushers::delete_of_device(tx, &user(ALICE), "DEVICE")).await;
         assert!(write(&db, |tx| pushers::of_user(tx, ALICE)).await.is_empty());
     });
 }

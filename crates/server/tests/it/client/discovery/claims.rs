@@ -21,7 +21,7 @@ matrix_rtc: {transports: [{type: livekit, livekit_service_url: 'https://rtc.exam
 experimental_features:
   {msc4354_enabled: true, msc4143_enabled: true, msc4155_enabled: true, msc3391_enabled: true, msc4388_mode: open,
    msc3912_enabled: true, msc4306_enabled: true, msc4069_profile_inhibit_propagation: true, msc4133_enabled: true,
-   msc4267_enabled: true}
+   msc4267_enabled: true, msc3881_enabled: true, msc4028_push_encrypted_events: true}
 include_profile_updates_in_sync: true
 admin_contact: 'mailto:admin@test.example'
 ";
@@ -101,7 +101,12 @@ const VERSIONS: [(&str, Option<Proof>); 27] = [
 ];
 
 /// The features that work here.
-const FEATURES: [(&str, Proof); 31] = [
+const FEATURES: [(&str, Proof); 33] = [
+    ("org.matrix.msc3881", get("/_matrix/client/v3/pushers", "/pushers/0/org.matrix.msc3881.enabled")),
+    (
+        "org.matrix.msc4028",
+        get("/_matrix/client/v3/pushrules/global/override/.org.matrix.msc4028.encrypted_event", "/actions"),
+    ),
     (
         "m.lazy_load_members",
         get(
@@ -256,16 +261,14 @@ const FEATURES: [(&str, Proof); 31] = [
 ];
 
 /// The features that Synapse names and that do not work here.
-const MISSING: [&str; 13] = [
+const MISSING: [&str; 11] = [
     "org.matrix.label_based_filtering",
     "org.matrix.msc3026.busy_presence",
     "org.matrix.msc3773",
     "fi.mau.msc2815",
     "fi.mau.msc2659.stable",
     "org.matrix.msc3882",
-    "org.matrix.msc3881",
     "org.matrix.msc3874",
-    "org.matrix.msc4028",
     "org.matrix.msc4445.initial_sync_timeline_topological_ordering",
     "uk.timedout.msc4491.create_room_invite_reasons",
     "com.beeper.msc4446",
@@ -372,6 +375,12 @@ impl Stage {
             let path = format!("{CLIENT}/user/{}/account_data/{event_type}", user.id);
             server.put(&path, &user.token, permissions).await.ok();
         }
+        let pusher = json!({
+            "app_id": "app", "pushkey": "key", "kind": "http", "app_display_name": "App",
+            "device_display_name": "Phone", "lang": "en",
+            "data": { "url": "http://127.0.0.1:9/_matrix/push/v1/notify" },
+        });
+        server.post(&format!("{CLIENT}/pushers/set"), &alice.token, pusher).await.ok();
         Self { server, alice, bob, room, event, private, trusted, left, blocking }
     }
 

@@ -1,0 +1,189 @@
+//! Delivery of notifications to push gateways (push gateway API,
+//! <https://spec.matrix.org/v1.19/push-gateway-api/>).
+//!
+//! - `owners`: the users who have pushers
+//! - `changes`: collects what may have to be pushed, at no cost while nobody has a pusher
+//! - `log`: whom the events of the log notify
+//! - `pushers`: pushers as destinations of an [`Outbox`]; `badge` is what they get besides the log
+//! - `send`, `notification`: sends a pusher what is due
+//! - `gateways`: which gateways respond, and how many requests each gets at a time
+
+mod badge;
+mod changes;
+mod gateways;
+mod log;
+mod notification;
+mod owners;
+mod pushers;
+mod send;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plexus_base::{Clock, Random};
+use plexus_net::HttpClient;
+use plexus_rooms::Rooms;
+use plexus_store::{Database, DbError, Position, repo};
+use plexus_sync::{Notifier, SettingsCache, UnreadCounts};
+
+use crate::outbox::Outbox;
+use badge::{BadgeUpdate, ShownBadges};
+use changes::{OtherPushChanges, PushChanges};
+use gateways::Gateways;
+use log::PushLog;
+use owners::PushOwners;
+use pushers::{Pushers, SLOTS};
+use send::PushSender;
+
+pub use send::PushCounts;
+
+/// How long to wait when the database fails.
+const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the configuration says about notifications.
+#[derive(Debug, Clone, Copy)]
+pub struct PushSettings {
+    /// Whether notifications have the content of events.
+    pub include_content: bool,
+    /// Whether badges count rooms, instead of notifications.
+    pub badge_counts_rooms: bool,
+    /// The longest random delay of a notification.
+    pub jitter: Duration,
+    /// Whether apps may count by themselves (MSC4076).
+    pub badges_by_app: bool,
+}
+
+/// The services that the delivery to push gateways uses.
+#[expect(missing_docs, reason = "the fields are named for their types")]
+pub struct PushOutParts {
+    pub db: Database,
+    pub clock: Clock,
+    pub random: Random,
+    pub rooms: Arc<Rooms>,
+    pub notifier: Arc<Notifier>,
+    pub unread: Arc<UnreadCounts>,
+    pub settings: Arc<SettingsCache>,
+    pub http: Arc<HttpClient>,
+    pub options: PushSettings,
+}
+
+/// Delivers to push gateways.
+pub struct PushOut {
+    clock: Clock,
+    rooms: Arc<Rooms>,
+    owners: Arc<PushOwners>,
+    changes: Arc<PushChanges>,
+    counts: Arc<PushCounts>,
+    outbox: Arc<Outbox<Pushers>>,
+}
+
+impl PushOut {
+    /// Continues where the last run of the program stopped, once [`Self::run`] runs. To be called before the first
+    /// write.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn start(parts: PushOutParts) -> Result<Arc<Self>, DbError> {
+        let PushOutParts { db, clock, random, rooms, notifier, unread, settings, http, options } = parts;
+        let owners = Arc::new(PushOwners::new(db.clone()));
+        let changes = Arc::new(PushChanges::new(Arc::clone(&owners), db.committed()));
+        let log = PushLog {
+            db: db.clone(),
+            rooms: Arc::clone(&rooms),
+            unread,
+            settings,
+            owners: Arc::clone(&owners),
+            changes: Arc::clone(&changes),
+        };
+        let (gateways, recovered) = Gateways::new(http);
+        let counts = Arc::<PushCounts>::default();
+        let sender = PushSender {
+            db: db.clone(),
+            clock: clock.clone(),
+            random,
+            notifier,
+            log,
+            gateways,
+            settings: options,
+            counts: Arc::clone(&counts),
+            badges: ShownBadges::default(),
+        };
+        let recovered = tokio::sync::Mutex::new(recovered);
+        let pushers = Pushers { db: db.clone(), owners: Arc::clone(&owners), sender, recovered };
+        let outbox = Outbox::start(pushers, clock.clone(), SLOTS).await?;
+        db.add_listener(&changes);
+        Ok(Arc::new(Self { clock, rooms, owners, changes, counts, outbox }))
+    }
+
+    /// Leaves out what the last run of the program did not deliver, because nothing is to be delivered in this one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn skip(db: &Database) -> Result<(), DbError> {
+        let committed = db.committed();
+        db.write(move |tx| repo::pushers::skip_to(tx, committed)).await
+    }
+
+    /// Returns how much was sent.
+    pub fn counts(&self) -> Arc<PushCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// Delivers, without end.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.follow(), Arc::clone(&self.outbox).run());
+    }
+
+    /// Starts no more deliveries, and waits a little for those under way.
+    pub async fn stop(&self) {
+        self.outbox.stop().await;
+    }
+
+    /// Writes how far every pusher has come, once [`Self::run`] has ended.
+    pub async fn close(&self) {
+        self.outbox.close().await;
+    }
+
+    /// Passes changes on to the outbox, without end; first what the last run of the program did not get to.
+    async fn follow(&self) {
+        let mut other = OtherPushChanges::default();
+        loop {
+            other.add(self.changes.take_other());
+            while let Err(error) = self.pass_on(&mut other).await {
+                tracing::warn!("notifications wait: {error}");
+                self.clock.sleep(DATABASE_RETRY_AFTER).await;
+            }
+            self.outbox.wake();
+            if self.owners.is_empty() {
+                self.changes.pause();
+            }
+            self.changes.arrived().await;
+        }
+    }
+
+    /// Passes changes on, and removes those that were.
+    async fn pass_on(&self, other: &mut OtherPushChanges) -> Result<(), DbError> {
+        if other.all_owners {
+            self.owners.load().await?;
+            other.all_owners = false;
+        }
+        while let Some(user) = other.owners.iter().next().cloned() {
+            self.owners.reload(&user).await?;
+            other.owners.remove(&user);
+        }
+        self.outbox.distribute().await?;
+        for reader in std::mem::take(&mut other.readers) {
+            let pushers = self.owners.pushers(&reader, Position::MAX);
+            self.outbox.add_ephemeral(pushers, |update| *update = BadgeUpdate::Always);
+        }
+        for room in std::mem::take(&mut other.redacted) {
+            // One that is not in memory has just been evicted: its badges wait for the next notification.
+            let Some(room) = self.rooms.loaded(room) else { continue };
+            for member in self.owners.in_room(&room.view()) {
+                let pushers = self.owners.pushers(&member, Position::MAX);
+                self.outbox.add_ephemeral(pushers, |update| *update = BadgeUpdate::IfKnown.max(*update));
+            }
+        }
+        Ok(())
+    }
+}

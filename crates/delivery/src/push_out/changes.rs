@@ -1,0 +1,214 @@
+//! Collects the changes that may have to be pushed.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use plexus_protocol::id::UserId;
+use plexus_protocol::membership::Membership;
+use plexus_store::repo::pushers::PushedInvite;
+use plexus_store::{Change, CommitListener, Position, RoomNid};
+use tokio::sync::Notify;
+
+use super::owners::PushOwners;
+
+/// The most events, and the most invites, that are collected; more are read from the database.
+const MAX_COLLECTED: usize = 8_192;
+/// The most rooms with redactions that are collected, and the most users who have read something: of more, badges stay
+/// as they are until the next notification.
+const MAX_BADGE_CHANGES: usize = 8_192;
+
+/// Collects changes. Owned by the process that delivers: it follows the commits. Does nothing while nobody has a pusher.
+pub(super) struct PushChanges {
+    owners: Arc<PushOwners>,
+    is_active: AtomicBool,
+    collected: Mutex<Collected>,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct Collected {
+    /// Up to here nobody had a pusher.
+    idle_until: Position,
+    /// All events and invites after this position are here.
+    complete_after: Position,
+    events: VecDeque<(Position, RoomNid)>,
+    invites: VecDeque<PushedInvite>,
+    other: OtherPushChanges,
+}
+
+/// Changes that are not notifications.
+#[derive(Default)]
+pub(super) struct OtherPushChanges {
+    /// The users whose pushers changed.
+    pub(super) owners: HashSet<UserId>,
+    /// Anybody's pushers may have changed.
+    pub(super) all_owners: bool,
+    /// The users with pushers who have read something.
+    pub(super) readers: HashSet<UserId>,
+    /// The rooms in which something was redacted.
+    pub(super) redacted: BTreeSet<RoomNid>,
+}
+
+impl OtherPushChanges {
+    /// Adds later changes.
+    pub(super) fn add(&mut self, later: Self) {
+        self.owners.extend(later.owners);
+        self.all_owners |= later.all_owners;
+        self.readers.extend(later.readers);
+        self.redacted.extend(later.redacted);
+    }
+}
+
+/// Events and invites at or before `upto`, in the order of their positions.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Pushable {
+    pub(super) events: Vec<(Position, RoomNid)>,
+    pub(super) invites: Vec<PushedInvite>,
+    pub(super) upto: Position,
+}
+
+impl CommitListener for PushChanges {
+    fn apply(&self, changes: &[Change]) {
+        let matters = |change: &Change| matches!(change, Change::Pushers { .. } | Change::Missed { .. });
+        if !self.is_active.load(Ordering::Acquire) && !changes.iter().any(matters) {
+            return;
+        }
+        let mut collected = self.collected.lock();
+        if !self.is_active.swap(true, Ordering::AcqRel) {
+            let before = changes.iter().map(Change::position).min().unwrap_or_default() - 1;
+            collected.idle_until = before.max(collected.idle_until);
+            collected.complete_after = collected.idle_until;
+        }
+        for change in changes {
+            self.collect(&mut collected, change);
+        }
+    }
+
+    fn published(&self, _position: Position, _changes: &[Change]) {
+        if self.is_active.load(Ordering::Acquire) {
+            self.arrived.notify_one();
+        }
+    }
+}
+
+impl PushChanges {
+    /// Collects everything after `committed`, until it is [paused](Self::pause).
+    pub(super) fn new(owners: Arc<PushOwners>, committed: Position) -> Self {
+        let is_active = AtomicBool::new(true);
+        let collected = Mutex::new(Collected { complete_after: committed, ..Collected::default() });
+        Self { owners, is_active, collected, arrived: Notify::new() }
+    }
+
+    /// Waits until something has been committed while somebody has a pusher.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Takes out what is no notification.
+    pub(super) fn take_other(&self) -> OtherPushChanges {
+        std::mem::take(&mut self.collected.lock().other)
+    }
+
+    /// Stops collecting, because nobody has a pusher.
+    pub(super) fn pause(&self) {
+        let mut collected = self.collected.lock();
+        if collected.other.owners.is_empty() && !collected.other.all_owners {
+            self.is_active.store(false, Ordering::Release);
+            *collected = Collected { idle_until: collected.idle_until, ..Collected::default() };
+        }
+    }
+
+    /// Returns the oldest events and invites with `after < position <= upto`, at most `limit` of each; `None` if some
+    /// of them may not have been collected.
+    pub(super) fn between(&self, after: Position, upto: Position, limit: usize) -> Option<Pushable> {
+        let collected = self.collected.lock();
+        if !self.is_active.load(Ordering::Acquire) || upto <= collected.idle_until {
+            return Some(Pushable { upto, ..Pushable::default() });
+        }
+        if after.max(collected.idle_until) < collected.complete_after {
+            return None;
+        }
+        let mut found = Pushable { upto, ..Pushable::default() };
+        let is_between = |position: &Position| *position > after && *position <= upto;
+        found.events.extend(collected.events.iter().filter(|(position, _)| is_between(position)).take(limit));
+        let invites = collected.invites.iter().filter(|invite| is_between(&invite.position));
+        found.invites.extend(invites.take(limit).cloned());
+        found.end_at_limit(limit);
+        Some(found)
+    }
+
+    /// Drops the events and invites at or before `upto`, which have been distributed.
+    pub(super) fn distributed(&self, upto: Position) {
+        let mut collected = self.collected.lock();
+        let Collected { events, invites, .. } = &mut *collected;
+        events.drain(..events.partition_point(|(position, _)| *position <= upto));
+        invites.drain(..invites.partition_point(|invite| invite.position <= upto));
+        collected.complete_after = collected.complete_after.max(upto);
+    }
+
+    fn collect(&self, collected: &mut Collected, change: &Change) {
+        match change {
+            // Events with older positions were added to the past of a room.
+            Change::Event { room, position, .. } if *position > collected.complete_after => {
+                collected.push_event(*position, *room);
+            }
+            Change::Membership { user, membership, .. }
+                if membership.kind == Membership::Invite
+                    && (self.owners.contains(user) || collected.other.owners.contains(user)) =>
+            {
+                if collected.invites.len() == MAX_COLLECTED
+                    && let Some(invite) = collected.invites.pop_front()
+                {
+                    collected.complete_after = collected.complete_after.max(invite.position);
+                }
+                let (room, position) = (membership.room, membership.position);
+                collected.invites.push_back(PushedInvite { user: user.clone(), room, position });
+            }
+            Change::Receipt(receipt)
+                if collected.other.readers.len() < MAX_BADGE_CHANGES && self.owners.contains(&receipt.user) =>
+            {
+                collected.other.readers.insert(receipt.user.clone());
+            }
+            Change::Room { room, redacts: true, .. } if collected.other.redacted.len() < MAX_BADGE_CHANGES => {
+                collected.other.redacted.insert(*room);
+            }
+            Change::Pushers { user, .. } => _ = collected.other.owners.insert(user.clone()),
+            Change::Missed { position } => {
+                collected.complete_after = *position;
+                collected.other.all_owners = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Collected {
+    fn push_event(&mut self, position: Position, room: RoomNid) {
+        let index = self.events.partition_point(|(other, _)| *other < position);
+        if self.events.get(index).is_none_or(|(other, _)| *other != position) {
+            self.events.insert(index, (position, room));
+        }
+        if self.events.len() > MAX_COLLECTED
+            && let Some((dropped, _)) = self.events.pop_front()
+        {
+            self.complete_after = self.complete_after.max(dropped);
+        }
+    }
+}
+
+impl Pushable {
+    /// Leaves out what comes after the last event or invite if there are as many as `limit`: there may be more of them.
+    pub(super) fn end_at_limit(&mut self, limit: usize) {
+        if self.events.len() >= limit {
+            self.upto = self.events.last().map_or(self.upto, |(position, _)| self.upto.min(*position));
+        }
+        if self.invites.len() >= limit {
+            self.upto = self.invites.last().map_or(self.upto, |invite| self.upto.min(invite.position));
+        }
+        let upto = self.upto;
+        self.events.retain(|(position, _)| *position <= upto);
+        self.invites.retain(|invite| invite.position <= upto);
+    }
+}

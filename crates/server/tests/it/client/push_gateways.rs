@@ -1,0 +1,375 @@
+//! What push gateways are sent, and when.
+
+use std::time::Duration;
+
+use http::Method;
+use plexus_base::Clock;
+use plexus_testkit::server::{TestServer, TestUser};
+use plexus_testkit::{GatewayConduct, PushGateway, every, places, within};
+use serde_json::{Value, json};
+
+use crate::client::{CLIENT, create, join, on_each_with, room_path, say, send, two_in_a_room};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns the body that sets a pusher.
+pub(crate) fn pusher(gateway: &PushGateway, pushkey: &str) -> Value {
+    json!({
+        "app_id": "org.example.app", "pushkey": pushkey, "kind": "http", "app_display_name": "App",
+        "device_display_name": "Phone", "lang": "en", "append": true,
+        "data": { "url": gateway.url(), "more": 1 },
+    })
+}
+
+async fn set(server: &TestServer, user: &TestUser, pusher: Value) {
+    server.post(&format!("{CLIENT}/pushers/set"), &user.token, pusher).await.ok();
+}
+
+async fn read(server: &TestServer, user: &TestUser, room: &str, event: &str) {
+    server.post(&room_path(room, &format!("receipt/m.read/{event}")), &user.token, json!({})).await.ok();
+}
+
+async fn pushers(server: &TestServer, user: &TestUser) -> usize {
+    let listed = server.get(&format!("{CLIENT}/pushers"), &user.token).await;
+    listed.ok()["pushers"].as_array().expect("a list").len()
+}
+
+/// Two in a room, the second with a pusher.
+async fn stage(server: &TestServer) -> (TestUser, TestUser, String, PushGateway) {
+    let gateway = PushGateway::start().await;
+    let (alice, bob, room) = two_in_a_room(server).await;
+    set(server, &bob, pusher(&gateway, "bobs")).await;
+    (alice, bob, room, gateway)
+}
+
+#[tokio::test]
+async fn a_message_is_pushed_as_specified() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room, gateway) = stage(&server).await;
+        let name = format!("{CLIENT}/profile/{}/displayname", alice.id);
+        server.put(&name, &alice.token, json!({ "displayname": "Alice" })).await.ok();
+        server.put(&room_path(&room, "state/m.room.name/"), &alice.token, json!({ "name": "The room" })).await.ok();
+        let event = say(&server, &alice, &room, "hello").await;
+        let mut notification = gateway.next().await;
+        let ts = notification["devices"][0]["pushkey_ts"].take();
+        assert!(ts.as_u64().is_some_and(|ts| ts > 1_600_000_000 && ts < 10_000_000_000), "{ts}");
+        assert_eq!(
+            notification,
+            json!({
+                "event_id": event, "id": event, "room_id": room, "type": "m.room.message", "sender": alice.id,
+                "sender_display_name": "Alice", "room_name": "The room", "prio": "high",
+                "content": { "msgtype": "m.text", "body": "hello" }, "counts": { "unread": 1 },
+                "devices": [{
+                    "app_id": "org.example.app", "pushkey": "bobs", "pushkey_ts": null, "data": { "more": 1 },
+                    "tweaks": { "sound": "default", "highlight": false },
+                }],
+            })
+        );
+        // A third member: the message makes no sound.
+        let carol = server.register("carol").await;
+        join(&server, &carol, &room).await;
+        say(&server, &alice, &room, "softly").await;
+        let notification = gateway.next().await;
+        assert_eq!((&notification["prio"], &notification["counts"]["unread"]), (&json!("low"), &json!(1)));
+        send(&server, &alice, &room, "m.room.encrypted", json!({ "algorithm": "x" })).await.ok();
+        assert_eq!(gateway.next().await["prio"], "high");
+        say(&server, &alice, &room, "hello bob").await;
+        let notification = gateway.next().await;
+        assert_eq!(notification["devices"][0]["tweaks"], json!({ "sound": "default", "highlight": true }));
+        let metrics = server.request(Method::GET, "/_synapse/metrics", None, None).await;
+        assert_eq!(metrics.status, 404, "off by default");
+        assert_eq!(pushers(&server, &bob).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn configured_and_chosen_forms_of_notifications() {
+    let config = "push: {include_content: false, group_unread_count_by_room: false}
+enable_metrics: true
+listeners:
+  - {port: 8008, bind_addresses: ['127.0.0.1'], type: http, resources: [{names: [client, federation, metrics]}]}";
+    for server in on_each_with(config).await {
+        let (alice, bob, room, gateway) = stage(&server).await;
+        say(&server, &alice, &room, "one").await;
+        let notification = gateway.next().await;
+        assert!(notification.get("content").is_none(), "{notification}");
+        assert_eq!(notification["counts"]["unread"], 1);
+        let mut ids_only = pusher(&gateway, "bobs");
+        ids_only["data"]["format"] = json!("event_id_only");
+        set(&server, &bob, ids_only).await;
+        let event = say(&server, &alice, &room, "two").await;
+        let mut notification = gateway.next().await;
+        notification["devices"][0]["pushkey_ts"].take();
+        assert_eq!(
+            notification,
+            json!({
+                "event_id": event, "room_id": room, "counts": { "unread": 2 }, "prio": "high",
+                "devices": [{
+                    "app_id": "org.example.app", "pushkey": "bobs", "pushkey_ts": null,
+                    "data": { "more": 1, "format": "event_id_only" },
+                }],
+            })
+        );
+        let metrics = server.request(Method::GET, "/_synapse/metrics", None, None).await;
+        let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+        assert!(text.contains("plexus_pushes_sent_total 2"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_pushed() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room, gateway) = stage(&server).await;
+        let (muted, left) = (create(&server, &alice, json!({ "preset": "public_chat" })).await, room.clone());
+        let other = create(&server, &alice, json!({ "preset": "public_chat" })).await;
+        for room in [&muted, &other] {
+            join(&server, &bob, room).await;
+        }
+        let mute = json!({ "actions": [], "conditions":
+            [{ "kind": "event_match", "key": "room_id", "pattern": muted }] });
+        server.put(&format!("{CLIENT}/pushrules/global/override/{muted}"), &bob.token, mute).await.ok();
+        say(&server, &bob, &room, "my own").await;
+        say(&server, &alice, &muted, "in a muted room").await;
+        server.post(&room_path(&left, "leave"), &bob.token, json!({})).await.ok();
+        say(&server, &alice, &left, "after bob left").await;
+        let pushed = say(&server, &alice, &other, "this one").await;
+        assert_eq!(gateway.next().await["event_id"], pushed.as_str());
+        // Off, and on again.
+        set(&server, &bob, json!({ "app_id": "org.example.app", "pushkey": "bobs", "kind": null })).await;
+        say(&server, &alice, &other, "without a pusher").await;
+        set(&server, &bob, pusher(&gateway, "new")).await;
+        let pushed = say(&server, &alice, &other, "with another").await;
+        let notification = gateway.next().await;
+        assert_eq!(notification["event_id"], pushed.as_str());
+        assert_eq!(notification["devices"][0]["pushkey"], "new");
+    }
+}
+
+#[tokio::test]
+async fn pushers_can_be_turned_off() {
+    for server in on_each_with("experimental_features: {msc3881_enabled: true}").await {
+        let (alice, bob, room, gateway) = stage(&server).await;
+        let mut off = pusher(&gateway, "bobs");
+        off["org.matrix.msc3881.enabled"] = json!(false);
+        set(&server, &bob, off).await;
+        say(&server, &alice, &room, "unheard").await;
+        let listed = server.get(&format!("{CLIENT}/pushers"), &bob.token).await;
+        assert_eq!(listed.ok()["pushers"][0]["org.matrix.msc3881.enabled"], false);
+        assert_eq!(listed.ok()["pushers"][0]["org.matrix.msc3881.device_id"], bob.device_id.as_str());
+        set(&server, &bob, pusher(&gateway, "bobs")).await;
+        let pushed = say(&server, &alice, &room, "heard").await;
+        assert_eq!(gateway.next().await["event_id"], pushed.as_str());
+    }
+}
+
+#[tokio::test]
+async fn badges_follow_receipts_and_redactions() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room, gateway) = stage(&server).await;
+        let first = say(&server, &alice, &room, "one").await;
+        gateway.next().await;
+        read(&server, &bob, &room, &first).await;
+        let mut badge = gateway.next().await;
+        badge["devices"][0]["pushkey_ts"].take();
+        assert_eq!(
+            badge,
+            json!({
+                "id": "", "type": null, "sender": "", "counts": { "unread": 0 },
+                "devices": [{ "app_id": "org.example.app", "pushkey": "bobs", "pushkey_ts": null,
+                              "data": { "more": 1 } }],
+            })
+        );
+        let second = say(&server, &alice, &room, "two").await;
+        assert_eq!(gateway.next().await["counts"]["unread"], 1);
+        server.put(&room_path(&room, &format!("redact/{second}/1")), &alice.token, json!({})).await.ok();
+        assert_eq!(gateway.next().await["counts"]["unread"], 0);
+        // Nothing has changed, so nothing is sent.
+        read(&server, &bob, &room, &second).await;
+        let third = say(&server, &alice, &room, "three").await;
+        assert_eq!(gateway.next().await["event_id"], third.as_str());
+    }
+}
+
+#[tokio::test]
+async fn invites_are_pushed() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, _, gateway) = stage(&server).await;
+        let room = create(&server, &alice, json!({ "name": "Private", "invite": [bob.id] })).await;
+        let invite = gateway.next().await;
+        assert_eq!(invite["room_id"], room.as_str());
+        assert_eq!(invite["type"], "m.room.member");
+        assert_eq!((&invite["membership"], &invite["user_is_target"]), (&json!("invite"), &json!(true)));
+        assert_eq!((&invite["room_name"], &invite["counts"]["unread"]), (&json!("Private"), &json!(1)));
+        assert_eq!(invite["devices"][0]["tweaks"]["sound"], "default");
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_or_redacted_meanwhile_is_not_pushed_and_the_order_is_kept() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let server = TestServer::on(place).clock(clock.clone()).start().await;
+        let (alice, bob, room, gateway) = stage(&server).await;
+        gateway.conduct(GatewayConduct::Respond(502));
+        let mut events = Vec::new();
+        for text in ["one", "two", "three", "four", "five"] {
+            events.push(say(&server, &alice, &room, text).await);
+        }
+        gateway.requested(1).await;
+        read(&server, &bob, &room, &events[1]).await;
+        server.put(&room_path(&room, &format!("redact/{}/1", events[3])), &alice.token, json!({})).await.ok();
+        gateway.conduct(GatewayConduct::Accept);
+        let pushed = async {
+            let mut looks = every(Duration::from_millis(50));
+            while gateway.requests() < 3 {
+                looks.tick().await;
+                clock.advance(Duration::from_secs(1));
+            }
+        };
+        within(PATIENCE, pushed).await.expect("it is tried again");
+        assert_eq!(gateway.next().await["event_id"], events[2].as_str());
+        assert_eq!(gateway.next().await["event_id"], events[4].as_str());
+    }
+}
+
+#[tokio::test]
+async fn notifications_are_tried_for_hours_and_survive_a_restart() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
+        let (alice, _bob, room, gateway) = stage(&server).await;
+        gateway.conduct(GatewayConduct::Respond(500));
+        let first = say(&server, &alice, &room, "one").await;
+        gateway.requested(1).await;
+        let tried = async {
+            let mut looks = every(Duration::from_millis(20));
+            while gateway.requests() < 4 {
+                looks.tick().await;
+                clock.advance(Duration::from_secs(2));
+            }
+        };
+        within(PATIENCE, tried).await.expect("it is tried again");
+        server.restart().await;
+        let second = say(&server, &alice, &room, "two").await;
+        gateway.conduct(GatewayConduct::Accept);
+        let hours = async {
+            let mut looks = every(Duration::from_millis(20));
+            loop {
+                looks.tick().await;
+                clock.advance(Duration::from_secs(60));
+            }
+        };
+        let both = async { (gateway.next().await, gateway.next().await) };
+        let (one, two) = tokio::select! { both = both => both, () = hours => unreachable!("it has no end") };
+        assert_eq!((&one["event_id"], &two["event_id"]), (&json!(first), &json!(second)));
+        // What has waited for a day is not pushed any more.
+        gateway.conduct(GatewayConduct::Respond(500));
+        let before = gateway.requests();
+        say(&server, &alice, &room, "stale").await;
+        gateway.requested(before + 1).await;
+        clock.advance(Duration::from_secs(25 * 3_600));
+        gateway.conduct(GatewayConduct::Accept);
+        let fresh = say(&server, &alice, &room, "fresh").await;
+        let hours = async {
+            let mut looks = every(Duration::from_millis(20));
+            loop {
+                looks.tick().await;
+                clock.advance(Duration::from_secs(60));
+            }
+        };
+        let next = tokio::select! { next = gateway.next() => next, () = hours => unreachable!("it has no end") };
+        assert_eq!(next["event_id"], fresh.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_rejected_pushkey_ends_its_pusher() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room, gateway) = stage(&server).await;
+        gateway.conduct(GatewayConduct::Reject);
+        say(&server, &alice, &room, "one").await;
+        let deleted = async {
+            let mut looks = every(Duration::from_millis(20));
+            while pushers(&server, &bob).await > 0 {
+                looks.tick().await;
+            }
+        };
+        within(PATIENCE, deleted).await.expect("the pusher is deleted");
+    }
+}
+
+#[tokio::test]
+async fn a_session_takes_its_pushers_with_it() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room, gateway) = stage(&server).await;
+        let other = server.log_in("bob").await;
+        set(&server, &other, pusher(&gateway, "others")).await;
+        server.post(&format!("{CLIENT}/logout"), &bob.token, json!({})).await.ok();
+        let event = say(&server, &alice, &room, "one").await;
+        let notification = gateway.next().await;
+        assert_eq!(
+            (&notification["event_id"], &notification["devices"][0]["pushkey"]),
+            (&json!(event), &json!("others"))
+        );
+        assert_eq!(pushers(&server, &other).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_hangs_delays_no_other() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room, hanging) = stage(&server).await;
+        let carol = server.register("carol").await;
+        join(&server, &carol, &room).await;
+        for number in 0..499 {
+            set(&server, &bob, pusher(&hanging, &format!("key{number}"))).await;
+        }
+        hanging.conduct(GatewayConduct::Hang);
+        let gateway = PushGateway::start().await;
+        set(&server, &carol, pusher(&gateway, "carols")).await;
+        for text in ["one", "two"] {
+            let event = say(&server, &alice, &room, text).await;
+            let notification = within(Duration::from_secs(5), gateway.next()).await.expect("nothing delays it");
+            assert_eq!(notification["event_id"], event.as_str());
+        }
+        assert!(hanging.requests() < 500, "one gateway gets only some connections");
+        hanging.conduct(GatewayConduct::Accept);
+        for _ in 0..1_000 {
+            hanging.next().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_pushed_where_that_is_off() {
+    for server in on_each_with("push: {enabled: false}").await {
+        let (alice, bob, room, gateway) = stage(&server).await;
+        say(&server, &alice, &room, "one").await;
+        let synced = crate::client::sync(&server, &bob, None, "").await;
+        assert_eq!(synced["rooms"]["join"][&room]["unread_notifications"]["notification_count"], 0);
+        assert_eq!((gateway.requests(), gateway.rest().await.len()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn gateways_at_guarded_addresses_get_nothing() {
+    let guarded = "ip_range_blacklist: ['127.0.0.0/8']\nip_range_whitelist: []";
+    let metrics = "listeners: [{port: 8008, bind_addresses: ['127.0.0.1'], type: http, \
+                   resources: [{names: [client, metrics]}]}]";
+    for server in on_each_with(&format!("{guarded}\nenable_metrics: true\n{metrics}")).await {
+        let (alice, _bob, room, gateway) = stage(&server).await;
+        say(&server, &alice, &room, "one").await;
+        let failed = async {
+            let mut looks = every(Duration::from_millis(20));
+            loop {
+                let metrics = server.request(Method::GET, "/_synapse/metrics", None, None).await;
+                if !String::from_utf8_lossy(&metrics.bytes).contains("plexus_pushes_failed_total 0") {
+                    break;
+                }
+                looks.tick().await;
+            }
+        };
+        within(PATIENCE, failed).await.expect("the attempt fails");
+        assert_eq!(gateway.requests(), 0);
+    }
+}
