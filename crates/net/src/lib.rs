@@ -3,6 +3,7 @@
 //! - [`http`]: all outgoing HTTP, and what decides about it
 //! - [`federation`]: requests to other servers, signed, and the keys that theirs are signed with
 //! - [`dns`]: names into addresses
+//! - [`push_gateway`]: notifications to push gateways
 //! - [`turn`]: whether TURN servers can be reached
 //! - [`percent_encode`], [`percent_decode`]: texts in URLs
 

@@ -232,7 +232,7 @@ impl HttpClient {
             Ok(sender.map_err(ConnectError::from)?)
         };
         let place = format!("{}://{name}:{port}", if is_encrypted { "https" } else { "http" });
-        let may_repeat = request.method().is_idempotent();
+        let may_repeat = purpose.may_repeat(request.method());
         self.exchange(purpose, &place, open, request, may_repeat).await
     }
 
@@ -250,7 +250,7 @@ impl HttpClient {
             Ok(sender.map_err(ConnectError::from)?)
         };
         let place = format!("proxy {}", proxy.name());
-        let may_repeat = request.method().is_idempotent();
+        let may_repeat = purpose.may_repeat(request.method());
         let (response, lease) = self.exchange(purpose, &place, open, request, may_repeat).await?;
         proxy.note_status(response.status())?;
         Ok((response, lease))

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::Method;
+
 /// The most redirects that are followed where any are.
 const MAX_REDIRECTS: usize = 10;
 
@@ -100,6 +102,12 @@ pub(crate) enum Certificates {
 }
 
 impl Purpose {
+    /// Whether a request may be carried out twice. Then it may use an idle connection, which can turn out to be broken.
+    pub(crate) fn may_repeat(self, method: &Method) -> bool {
+        // A notification without a response is sent again in any case.
+        method.is_idempotent() || self == Self::PushGateway
+    }
+
     /// The table: one row for each purpose.
     pub(crate) const fn policy(self) -> Policy {
         const FEDERATION: Policy = Policy {
