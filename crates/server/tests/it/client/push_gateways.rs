@@ -361,9 +361,9 @@ async fn nothing_is_pushed_where_that_is_off() {
 #[tokio::test]
 async fn gateways_at_guarded_addresses_get_nothing() {
     let guarded = "ip_range_blacklist: ['127.0.0.0/8']\nip_range_whitelist: []";
-    let metrics = "listeners: [{port: 8008, bind_addresses: ['127.0.0.1'], type: http, \
+    let listeners = "listeners: [{port: 8008, bind_addresses: ['127.0.0.1'], type: http, \
                    resources: [{names: [client, metrics]}]}]";
-    for server in on_each_with(&format!("{guarded}\nenable_metrics: true\n{metrics}")).await {
+    for server in on_each_with(&format!("{guarded}\nenable_metrics: true\n{listeners}")).await {
         let (alice, _bob, room, gateway) = stage(&server).await;
         say(&server, &alice, &room, "one").await;
         let failed = async {
