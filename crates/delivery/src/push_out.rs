@@ -28,7 +28,7 @@ use plexus_sync::{Notifier, SettingsCache, UnreadCounts};
 
 use crate::outbox::Outbox;
 use badge::{BadgeUpdate, ShownBadges};
-use changes::{OtherPushChanges, PushChanges};
+use changes::{BadgeChanges, PushChanges};
 use gateways::Gateways;
 use log::PushLog;
 use owners::PushOwners;
@@ -146,13 +146,12 @@ impl PushOut {
 
     /// Passes changes on to the outbox, without end; first what the last run of the program did not get to.
     async fn follow(&self) {
-        let mut other = OtherPushChanges::default();
         loop {
-            other.add(self.changes.take_other());
-            while let Err(error) = self.pass_on(&mut other).await {
+            while let Err(error) = self.outbox.distribute().await {
                 tracing::warn!("notifications wait: {error}");
                 self.clock.sleep(DATABASE_RETRY_AFTER).await;
             }
+            self.update_badges(self.changes.take_badges());
             self.outbox.wake();
             if self.owners.is_empty() {
                 self.changes.pause();
@@ -161,22 +160,12 @@ impl PushOut {
         }
     }
 
-    /// Passes changes on, and removes those that were.
-    async fn pass_on(&self, other: &mut OtherPushChanges) -> Result<(), DbError> {
-        if other.all_owners {
-            self.owners.load().await?;
-            other.all_owners = false;
-        }
-        while let Some(user) = other.owners.iter().next().cloned() {
-            self.owners.reload(&user).await?;
-            other.owners.remove(&user);
-        }
-        self.outbox.distribute().await?;
-        for reader in std::mem::take(&mut other.readers) {
+    fn update_badges(&self, changes: BadgeChanges) {
+        for reader in changes.readers {
             let pushers = self.owners.pushers(&reader, Position::MAX);
             self.outbox.add_ephemeral(pushers, |update| *update = BadgeUpdate::Always);
         }
-        for room in std::mem::take(&mut other.redacted) {
+        for room in changes.redacted {
             // One that is not in memory has just been evicted: its badges wait for the next notification.
             let Some(room) = self.rooms.loaded(room) else { continue };
             for member in self.owners.in_room(&room.view()) {
@@ -184,6 +173,5 @@ impl PushOut {
                 self.outbox.add_ephemeral(pushers, |update| *update = BadgeUpdate::IfKnown.max(*update));
             }
         }
-        Ok(())
     }
 }

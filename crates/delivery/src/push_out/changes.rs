@@ -35,30 +35,26 @@ struct Collected {
     complete_after: Position,
     events: VecDeque<(Position, RoomNid)>,
     invites: VecDeque<PushedInvite>,
-    other: OtherPushChanges,
+    /// The users whose pushers changed.
+    owners: HashSet<UserId>,
+    /// Anybody's pushers may have changed.
+    all_owners: bool,
+    badges: BadgeChanges,
 }
 
-/// Changes that are not notifications.
+/// The pushers that may have changed.
+pub(super) enum ChangedPushers {
+    All,
+    Of(UserId),
+}
+
+/// What may change badges, besides notifications.
 #[derive(Default)]
-pub(super) struct OtherPushChanges {
-    /// The users whose pushers changed.
-    pub(super) owners: HashSet<UserId>,
-    /// Anybody's pushers may have changed.
-    pub(super) all_owners: bool,
+pub(super) struct BadgeChanges {
     /// The users with pushers who have read something.
     pub(super) readers: HashSet<UserId>,
     /// The rooms in which something was redacted.
     pub(super) redacted: BTreeSet<RoomNid>,
-}
-
-impl OtherPushChanges {
-    /// Adds later changes.
-    pub(super) fn add(&mut self, later: Self) {
-        self.owners.extend(later.owners);
-        self.all_owners |= later.all_owners;
-        self.readers.extend(later.readers);
-        self.redacted.extend(later.redacted);
-    }
 }
 
 /// Events and invites at or before `upto`, in the order of their positions.
@@ -106,15 +102,35 @@ impl PushChanges {
         self.arrived.notified().await;
     }
 
-    /// Takes out what is no notification.
-    pub(super) fn take_other(&self) -> OtherPushChanges {
-        std::mem::take(&mut self.collected.lock().other)
+    /// Takes out what may change badges.
+    pub(super) fn take_badges(&self) -> BadgeChanges {
+        std::mem::take(&mut self.collected.lock().badges)
+    }
+
+    /// Takes out a change of pushers; `None` if there are no more.
+    pub(super) fn take_changed_pushers(&self) -> Option<ChangedPushers> {
+        let mut collected = self.collected.lock();
+        if std::mem::take(&mut collected.all_owners) {
+            return Some(ChangedPushers::All);
+        }
+        let user = collected.owners.iter().next()?.clone();
+        collected.owners.remove(&user);
+        Some(ChangedPushers::Of(user))
+    }
+
+    /// Puts back a change of pushers, which could not be followed.
+    pub(super) fn put_back(&self, changed: ChangedPushers) {
+        let mut collected = self.collected.lock();
+        match changed {
+            ChangedPushers::All => collected.all_owners = true,
+            ChangedPushers::Of(user) => _ = collected.owners.insert(user),
+        }
     }
 
     /// Stops collecting, because nobody has a pusher.
     pub(super) fn pause(&self) {
         let mut collected = self.collected.lock();
-        if collected.other.owners.is_empty() && !collected.other.all_owners {
+        if collected.owners.is_empty() && !collected.all_owners {
             self.is_active.store(false, Ordering::Release);
             *collected = Collected { idle_until: collected.idle_until, ..Collected::default() };
         }
@@ -156,7 +172,7 @@ impl PushChanges {
             }
             Change::Membership { user, membership, .. }
                 if membership.kind == Membership::Invite
-                    && (self.owners.contains(user) || collected.other.owners.contains(user)) =>
+                    && (self.owners.contains(user) || collected.owners.contains(user)) =>
             {
                 if collected.invites.len() == MAX_COLLECTED
                     && let Some(invite) = collected.invites.pop_front()
@@ -167,17 +183,17 @@ impl PushChanges {
                 collected.invites.push_back(PushedInvite { user: user.clone(), room, position });
             }
             Change::Receipt(receipt)
-                if collected.other.readers.len() < MAX_BADGE_CHANGES && self.owners.contains(&receipt.user) =>
+                if collected.badges.readers.len() < MAX_BADGE_CHANGES && self.owners.contains(&receipt.user) =>
             {
-                collected.other.readers.insert(receipt.user.clone());
+                collected.badges.readers.insert(receipt.user.clone());
             }
-            Change::Room { room, redacts: true, .. } if collected.other.redacted.len() < MAX_BADGE_CHANGES => {
-                collected.other.redacted.insert(*room);
+            Change::Room { room, redacts: true, .. } if collected.badges.redacted.len() < MAX_BADGE_CHANGES => {
+                collected.badges.redacted.insert(*room);
             }
-            Change::Pushers { user, .. } => _ = collected.other.owners.insert(user.clone()),
+            Change::Pushers { user, .. } => _ = collected.owners.insert(user.clone()),
             Change::Missed { position } => {
                 collected.complete_after = *position;
-                collected.other.all_owners = true;
+                collected.all_owners = true;
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ use plexus_store::repo::pushers::{self, PusherKey};
 use plexus_store::{Database, DbError, Position, RoomNid, Tx, repo};
 use plexus_sync::{SettingsCache, UnreadCounts};
 
-use super::changes::{PushChanges, Pushable};
+use super::changes::{ChangedPushers, PushChanges, Pushable};
 use super::owners::PushOwners;
 use crate::outbox::{Content, Due, LogChunk, LogEntry, Recipients};
 
@@ -67,6 +67,8 @@ type Chunk = LogChunk<PushedEvent, PushRecipients>;
 impl PushLog {
     /// Reads the log after `after` up to `upto`, or less of it, and finds out whom each event notifies.
     pub(super) async fn read(&self, after: Position, upto: Position) -> Result<Chunk, DbError> {
+        // First: an event may follow the pusher that gets it at once.
+        self.follow_owners().await?;
         let pushable = match self.changes.between(after, upto, MAX_ROWS) {
             Some(pushable) => pushable,
             None => self.stored(after, upto).await?,
@@ -93,6 +95,21 @@ impl PushLog {
         entries.sort_by_key(|entry| entry.position);
         self.changes.distributed(pushable.upto);
         Ok(LogChunk { entries, upto: pushable.upto })
+    }
+
+    /// Reads the pushers that have changed.
+    async fn follow_owners(&self) -> Result<(), DbError> {
+        while let Some(changed) = self.changes.take_changed_pushers() {
+            let read = match &changed {
+                ChangedPushers::All => self.owners.load().await.map(drop),
+                ChangedPushers::Of(user) => self.owners.reload(user).await,
+            };
+            if let Err(error) = read {
+                self.changes.put_back(changed);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     fn entry(
