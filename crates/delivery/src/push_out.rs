@@ -3,7 +3,7 @@
 //!
 //! - `owners`: the users who have pushers
 //! - `changes`: collects what may have to be pushed, at no cost while nobody has a pusher
-//! - `log`: whom the events of the log notify
+//! - `log`: the events of the log, with the users that they notify
 //! - `pushers`: pushers as destinations of an [`Outbox`]; `badge` is what they get besides the log
 //! - `send`, `notification`: sends a pusher what is due
 //! - `gateways`: which gateways respond, and how many requests each gets at a time

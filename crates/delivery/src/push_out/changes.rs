@@ -19,7 +19,7 @@ const MAX_COLLECTED: usize = 8_192;
 /// as they are until the next notification.
 const MAX_BADGE_CHANGES: usize = 8_192;
 
-/// Collects changes. Owned by the process that delivers: it follows the commits. Does nothing while nobody has a pusher.
+/// Collects changes, while anybody has a pusher. Owned by the process that delivers: it follows the commits.
 pub(super) struct PushChanges {
     owners: Arc<PushOwners>,
     is_active: AtomicBool,

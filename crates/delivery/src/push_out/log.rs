@@ -65,7 +65,7 @@ pub(super) struct PushLog {
 type Chunk = LogChunk<PushedEvent, PushRecipients>;
 
 impl PushLog {
-    /// Reads the log after `after` up to `upto`, or less of it, and finds out whom each event notifies.
+    /// Reads the log after `after` up to `upto`, or less of it, and finds the users that each event notifies.
     pub(super) async fn read(&self, after: Position, upto: Position) -> Result<Chunk, DbError> {
         // First: an event may follow the pusher that gets it at once.
         self.follow_owners().await?;

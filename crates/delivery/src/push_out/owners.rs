@@ -9,8 +9,8 @@ use plexus_rooms::RoomView;
 use plexus_store::repo::pushers::{self, ActivePusher, PusherKey};
 use plexus_store::{Database, DbError, Position};
 
-/// The users who have pushers for push gateways, with the keys of these. Owned by the process that delivers, which reads
-/// a user's pushers again when they have changed.
+/// The users who have pushers for push gateways, with the keys of these. Owned by the process that delivers: it follows
+/// the commits, and reads the pushers that have changed.
 pub(super) struct PushOwners {
     db: Database,
     users: RwLock<HashMap<UserId, Vec<OwnedPusher>>>,

@@ -16,7 +16,7 @@ use crate::outbox::{
     Behind, CameBack, Cursors, DestinationKind, Due, LogChunk, Outcome, Progress, Retry, SlotLimits, Turn,
 };
 
-/// How many pushers have a turn at the same time. Requests to gateways, for which turns wait, are bounded by `gateways`.
+/// How many pushers have a turn at the same time. The requests to gateways are bounded by `gateways`.
 pub(super) const SLOTS: SlotLimits = SlotLimits { fast: 1_024, slow: 4_096 };
 /// The most events that are looked at in one turn.
 const MAX_EVENTS: usize = 20;

@@ -173,8 +173,8 @@ pub fn position(tx: &mut Tx<'_>) -> Result<Position, DbError> {
     tx.query_one("SELECT position FROM push_position WHERE id = 1", &[], first)
 }
 
-/// Stores the progress: `position` of the pushers that are not behind, `behind` of those that are; pushers in
-/// `caught_up` are behind no longer.
+/// Stores the progress: up to `position`, and the positions of the pushers in `behind`. Pushers in `caught_up` are
+/// behind no longer.
 pub fn set_progress(
     tx: &mut Tx<'_>,
     position: Position,

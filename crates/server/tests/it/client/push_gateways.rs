@@ -193,7 +193,15 @@ async fn badges_follow_receipts_and_redactions() {
         // Nothing has changed, so nothing is sent.
         read(&server, &bob, &room, &second).await;
         let third = say(&server, &alice, &room, "three").await;
-        assert_eq!(gateway.next().await["event_id"], third.as_str());
+        let next = loop {
+            let next = gateway.next().await;
+            if next["id"] != "" {
+                break next;
+            }
+            // The badge of the third message may come before the message.
+            assert_eq!(next["counts"]["unread"], 1);
+        };
+        assert_eq!(next["event_id"], third.as_str());
     }
 }
 
