@@ -2,8 +2,10 @@
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{RoomId, ServerName};
+use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::json::Object;
 use plexus_rooms::PolicyRefusal;
+use plexus_rooms::model::room_view::RoomView;
 use plexus_store::DbError;
 
 use crate::receive::PduReceiver;
@@ -14,7 +16,7 @@ pub enum PolicySignError {
     /// The room's `m.room.server_acl` denies the requesting server.
     #[error("the room's access control list denies your server")]
     DeniedByAcl,
-    /// The body is not an event of the room's version.
+    /// The body is not an event of the room's version, or its sender's server has not signed it.
     #[error("not an event of the room's version: {0}")]
     BadEvent(String),
     /// This server refuses.
@@ -28,7 +30,9 @@ impl From<DbError> for PolicySignError {
     }
 }
 
-/// `POST /_matrix/policy/v1/sign`: returns this server's signature of an event, given as JSON.
+/// `POST /_matrix/policy/v1/sign`: returns this server's signature of an event, given as JSON. Servers in the room can
+/// ask about any event: others may have sent it without asking. A server outside can ask about the event by which its
+/// user enters; otherwise it does not learn whether the room is known.
 ///
 /// # Errors
 /// See [`PolicySignError`].
@@ -43,9 +47,26 @@ pub async fn policy_signature(
     let room_id = event.get_str("room_id").and_then(|id| RoomId::try_from(id).ok());
     let room_id = room_id.ok_or_else(|| PolicySignError::BadEvent("room_id is missing or no room id".to_owned()))?;
     let room = receiver.rooms.get(&room_id).await?.ok_or_else(not_served)?;
-    if !room.view().allows_server(origin) {
+    let (view, parsed) = (room.view(), Pdu::parse_remote(json, room.version));
+    let is_allowed = view.allows_server(origin);
+    let may_enter = is_allowed && parsed.as_ref().is_ok_and(|pdu| enters(&view, origin, pdu));
+    if !(may_enter || view.servers.contains(origin.as_str())) {
+        return Err(not_served());
+    }
+    if !is_allowed {
         return Err(PolicySignError::DeniedByAcl);
     }
-    let pdu = Pdu::parse_remote(json, room.version).map_err(|error| PolicySignError::BadEvent(error.to_string()))?;
+    let pdu = parsed.map_err(|error| PolicySignError::BadEvent(error.to_string()))?;
+    let verified = receiver.verifier.verify(vec![pdu]).await.pop();
+    let verified = verified.ok_or_else(|| PolicySignError::BadEvent("it cannot be checked".to_owned()))?;
+    let pdu = verified.map_err(|error| PolicySignError::BadEvent(error.to_string()))?;
     Ok(own.recommend(&receiver.rooms, &room, &pdu).await?)
+}
+
+/// Whether a user of `origin` enters the room, or leaves it, by their own event, and perhaps may.
+fn enters(view: &RoomView, origin: &ServerName, pdu: &Pdu) -> bool {
+    let user = pdu.sender();
+    let is_own = user.server_name() == origin.as_str() && pdu.is_state("m.room.member", user.as_str());
+    let is_open = !matches!(view.join_rule, JoinRule::Invite | JoinRule::Private | JoinRule::Unknown);
+    is_own && (is_open || view.state.membership(user.as_str()).is_some())
 }

@@ -120,7 +120,9 @@ impl OwnPolicy {
     }
 }
 
-/// Whether a user leaves a room, which nobody is kept from.
+/// Whether a user leaves a room, which nobody is kept from, and says nothing else.
 fn is_own_leave(pdu: &Pdu) -> bool {
-    pdu.is_state("m.room.member", pdu.sender().as_str()) && Membership::of(pdu) == Some(Membership::Leave)
+    pdu.is_state("m.room.member", pdu.sender().as_str())
+        && Membership::of(pdu) == Some(Membership::Leave)
+        && pdu.content().len() == 1
 }

@@ -107,6 +107,49 @@ async fn malformed_requests_are_refused() {
 }
 
 #[tokio::test]
+async fn servers_outside_learn_nothing_of_the_room() {
+    for (server, admin, _) in policy_servers().await {
+        let (peer, stranger) = (Peer::start().await, Peer::start().await);
+        let room = shared(&server, &peer, &admin).await;
+        let policy = json!({ "via": server.name(), "public_keys": { "ed25519": public_key(&server).await } });
+        set(&server, &admin, &room, "m.room.policy", policy).await;
+        // Any server in the room may ask about any event, one outside about none but its user's join.
+        let pdu = message(&server, &peer, &room, &peer.user("bob")).await;
+        sign(&server, &peer, &pdu).await.ok();
+        assert_eq!(sign(&server, &stranger, &pdu).await.refusal(), (404, "M_NOT_FOUND"));
+        let malformed = json!({ "room_id": room, "type": "m.a" });
+        assert_eq!(stranger.post(&server, PATH, malformed).await.refusal(), (404, "M_NOT_FOUND"));
+        let join = signed(&stranger, &make(&server, &stranger, "join", &room, &stranger.user("eve")).await, |_| {});
+        sign(&server, &stranger, &join).await.ok();
+        set(&server, &admin, &room, "m.room.join_rules", json!({ "join_rule": "invite" })).await;
+        assert_eq!(sign(&server, &stranger, &join).await.refusal(), (404, "M_NOT_FOUND"));
+        set(&server, &admin, &room, "m.room.join_rules", json!({ "join_rule": "public" })).await;
+        set(&server, &admin, &room, "m.room.server_acl", json!({ "allow": ["test.example"] })).await;
+        assert_eq!(sign(&server, &stranger, &join).await.refusal(), (404, "M_NOT_FOUND"));
+    }
+}
+
+#[tokio::test]
+async fn events_are_signed_by_their_senders_servers_first() {
+    for (server, admin, rules) in policy_servers().await {
+        let peer = Peer::start().await;
+        let room = shared(&server, &peer, &admin).await;
+        let policy = json!({ "via": server.name(), "public_keys": { "ed25519": public_key(&server).await } });
+        set(&server, &admin, &room, "m.room.policy", policy).await;
+        let bob = peer.user("bob");
+        let made = make(&server, &peer, "leave", &room, &bob).await;
+        let forged = signed(&peer, &made, |event| event["sender"] = json!(admin.id));
+        assert_eq!(sign(&server, &peer, &forged).await.refusal(), (400, "M_BAD_JSON"));
+
+        // Nobody is kept from leaving; but a banned user says nothing else with it.
+        ban(&server, &admin, &rules, &bob).await;
+        sign(&server, &peer, &signed(&peer, &made, |_| {})).await.ok();
+        let speech = signed(&peer, &made, |event| event["content"]["reason"] = json!("spam"));
+        assert_eq!(sign(&server, &peer, &speech).await.refusal(), (400, "M_FORBIDDEN"));
+    }
+}
+
+#[tokio::test]
 async fn other_servers_are_no_policy_servers() {
     let (server, peer) = (TestServer::sqlite().await, Peer::start().await);
     let event: Value = json!({ "room_id": "!r:test.example" });
