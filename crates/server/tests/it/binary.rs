@@ -1,12 +1,16 @@
 //! The real binary, in a folder of its own, on a port of its own.
 
 use std::fs;
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use plexus_testkit::{TestPlace, unique_name};
 
 /// A folder with a configuration made by `plexus generate-config`.
@@ -15,10 +19,21 @@ pub(crate) struct Installation {
     pub port: u16,
 }
 
-/// A running `plexus serve`, killed when dropped.
+/// How much of what a server prints is kept of each stream, in bytes: the last part.
+const MAX_KEPT_BYTES: usize = 1024 * 1024;
+
+/// A running `plexus serve`, killed when dropped. If the test has failed, it prints then what the server has printed.
 pub(crate) struct Server {
     child: Child,
     notify: UnixDatagram,
+    stdout: Printed,
+    stderr: Printed,
+}
+
+/// The last part of what a process prints. A thread reads it: a pipe holds 64 KiB, and whoever writes more waits.
+struct Printed {
+    kept: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 /// The command, quiet about the terminal.
@@ -145,9 +160,10 @@ impl Server {
         let socket = folder.join(format!("notify-{}", unique_name()));
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let child =
+        let mut child =
             command.env("NOTIFY_SOCKET", &socket).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let server = Self { child, notify };
+        let (stdout, stderr) = (Printed::of(child.stdout.take().unwrap()), Printed::of(child.stderr.take().unwrap()));
+        let server = Self { child, notify, stdout, stderr };
         assert_eq!(server.notification().lines().next(), Some("READY=1"));
         server
     }
@@ -184,8 +200,8 @@ impl Server {
     }
 
     pub(crate) fn wait(mut self) -> Output {
-        let child = std::mem::replace(&mut self.child, dead());
-        child.wait_with_output().unwrap()
+        let status = self.child.wait().unwrap();
+        Output { status, stdout: self.stdout.whole(), stderr: self.stderr.whole() }
     }
 }
 
@@ -194,10 +210,37 @@ impl Drop for Server {
         // Gone already is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            for (name, printed) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+                eprintln!("{name} of the server:\n{}", String::from_utf8_lossy(&printed.kept.lock()));
+            }
+        }
     }
 }
 
-/// A child that has ended, to stand in for one that was moved away.
-fn dead() -> Child {
-    plexus().arg("--version").stdout(Stdio::null()).spawn().unwrap()
+impl Printed {
+    fn of(mut stream: impl Read + Send + 'static) -> Self {
+        let kept = Arc::<Mutex<Vec<u8>>>::default();
+        let ours = Arc::clone(&kept);
+        let read = move || {
+            let mut chunk = [0; 8192];
+            while let Ok(length @ 1..) = stream.read(&mut chunk) {
+                let mut kept = ours.lock();
+                kept.extend_from_slice(&chunk[..length]);
+                if kept.len() > 2 * MAX_KEPT_BYTES {
+                    let excess = kept.len() - MAX_KEPT_BYTES;
+                    kept.drain(..excess);
+                }
+            }
+        };
+        Self { kept, reader: Some(std::thread::spawn(read)) }
+    }
+
+    /// Waits until nothing more can be printed.
+    fn whole(&mut self) -> Vec<u8> {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        std::mem::take(&mut *self.kept.lock())
+    }
 }

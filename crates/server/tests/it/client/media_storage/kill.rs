@@ -20,13 +20,6 @@ use crate::kill::{Victim, call, text};
 const ROUNDS: usize = 6;
 const UPLOADERS: usize = 4;
 
-/// Nobody reads what the server prints, and a pipe holds only 64 KiB.
-const QUIET: &str = "
-version: 1
-handlers: {console: {class: logging.StreamHandler}}
-root: {level: ERROR, handlers: [console]}
-";
-
 async fn send(method: Method, url: &str, token: &str, body: Bytes) -> Result<(u16, Bytes), HttpError> {
     let request = Request::builder().method(method).uri(url).header("Authorization", format!("Bearer {token}"));
     let answer = send_operator_command(request.body(body).unwrap()).await?;
@@ -47,10 +40,8 @@ fn ids(folder: &Path) -> Vec<String> {
 async fn uploads_survive_and_leave_nothing_else() {
     for place in places() {
         let folder = temporary_folder();
-        let log = folder.join("log.yaml");
-        std::fs::write(&log, QUIET).unwrap();
         let store = folder.join("store");
-        let settings = format!("media_store_path: '{}'\nlog_config: '{}'\n", store.display(), log.display());
+        let settings = format!("media_store_path: '{}'\n", store.display());
         let victim = Victim::with_settings(place, &settings);
         let host = victim.url.replace("/_matrix/client/v3", "");
         let server = victim.start();
