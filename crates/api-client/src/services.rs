@@ -21,7 +21,7 @@ use plexus_service::{
 };
 use plexus_store::Database;
 use plexus_sync::{
-    EventStream, Filters, Notifications, PredefinedRules, Presence, Receipts, SlidingSync, SyncEngine,
+    EventStream, Filters, Notifications, PredefinedRules, Presence, Receipts, SettingsCache, SlidingSync, SyncEngine,
     ThreadSubscriptions, ToDevice, Typing,
 };
 
@@ -69,6 +69,7 @@ plexus_http::services! {
         pub sync: Arc<SyncEngine>,
         pub event_stream: Arc<EventStream>,
         pub thread_subscriptions: ThreadSubscriptions,
+        pub settings: Arc<SettingsCache>,
         pub predefined_rules: PredefinedRules,
         pub sliding_sync: Arc<SlidingSync>,
         pub filters: Arc<Filters>,

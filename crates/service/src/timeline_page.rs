@@ -8,6 +8,7 @@ use plexus_protocol::id::UserId;
 use plexus_rooms::timeline::{self, Direction, VisibleEvent};
 use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::{DbError, EventNid, Position};
+use plexus_sync::UserSettings;
 use plexus_sync::filter::RoomEventFilter;
 
 /// How many times a strict filter may make the server read events for one page.
@@ -41,6 +42,8 @@ pub struct TimelineReader<'a> {
     pub room: &'a Arc<Room>,
     /// The user whose view of the room counts.
     pub user: &'a UserId,
+    /// The user's settings: messages of users that they ignore are left out.
+    pub settings: &'a UserSettings,
     /// The events that the client wants.
     pub filter: &'a RoomEventFilter,
     /// Fetches events that this server lacks. Without it a page ends where they are missing.
@@ -89,7 +92,8 @@ impl TimelineReader<'_> {
 
     fn allows(&self, event: &TimelineEvent) -> bool {
         let pdu = &event.pdu;
-        self.filter.allows(pdu.event_type(), pdu.sender().as_str(), || pdu.content().get_str("url").is_some())
+        self.settings.shows_event(pdu)
+            && self.filter.allows(pdu.event_type(), pdu.sender().as_str(), || pdu.content().get_str("url").is_some())
     }
 
     /// Fetches events that are missing from a gap of the timeline.

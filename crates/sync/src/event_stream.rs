@@ -204,10 +204,7 @@ impl Page {
         if read.len() == MAX_EVENTS {
             self.end = read.last().map_or(self.end, |last| self.end.min(last.position));
         }
-        // Ignored users' state is sent all the same.
-        let is_shown = |event: &Arc<TimelineEvent>| {
-            event.pdu.state_key().is_some() || !settings.ignored.contains(event.pdu.sender().as_str())
-        };
+        let is_shown = |event: &Arc<TimelineEvent>| settings.shows_event(&event.pdu);
         let shown = timeline::visible(user, room, read.into_iter().filter(is_shown).collect()).await?;
         self.events.extend(shown.into_iter().map(|visible| (visible.event.position, visible)));
         self.bound();

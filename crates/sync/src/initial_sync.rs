@@ -52,6 +52,7 @@ impl SyncEngine {
             full_state: true,
             state_after: true,
             profiles: ProfileFields::None,
+            sticky: false,
         };
         let parts = self.deltas().parts();
         let now_ms = parts.clock.now_ms();

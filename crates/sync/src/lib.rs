@@ -42,7 +42,7 @@ pub use notifications::Notifications;
 pub use notifier::Notifier;
 pub use presence::{Presence, PresenceSettings, PresenceState};
 pub use receipts::{NewReceipt, ReceiptType, Receipts};
-pub use settings::{PredefinedRules, SettingsCache, SettingsFeatures};
+pub use settings::{PredefinedRules, SettingsCache, SettingsFeatures, UserSettings};
 pub use sliding::{SlidingRequest, SlidingSync, SlidingSyncError, SlidingSyncParts};
 pub use thread_subscriptions::ThreadSubscriptions;
 pub use to_device::{ToDevice, ToDeviceError};

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
 use plexus_protocol::ignored_users::{IGNORED_USERS_TYPE, ignored_users};
 use plexus_protocol::invite_permission::{InviteDecision, InvitePermissions};
@@ -45,6 +46,13 @@ impl UserSettings {
     #[must_use]
     pub fn shows_invite_by(&self, sender: &UserId) -> bool {
         !self.ignored.contains(sender.as_str()) && self.invites.decide(sender) == InviteDecision::Allow
+    }
+
+    /// Whether the user sees an event, as far as its sender is concerned: the state that ignored users set is shown
+    /// (<https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>).
+    #[must_use]
+    pub fn shows_event(&self, pdu: &Pdu) -> bool {
+        pdu.state_key().is_some() || !self.ignored.contains(pdu.sender().as_str())
     }
 
     /// Whether the user had subscribed to a thread at an event; `None` where subscriptions are not in use.

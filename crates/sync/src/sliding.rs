@@ -187,6 +187,8 @@ impl SlidingSync {
             full_state: false,
             state_after: true,
             profiles: self.profile_fields(request),
+            // An extension of its own has them.
+            sticky: false,
         }
     }
 

@@ -102,7 +102,7 @@ impl SyncEngine {
         let followed: &[String] =
             if self.reader.parts().options.include_profile_updates { &filter.profile_fields.ids } else { &[] };
         let profiles = ProfileFields::named(followed);
-        let mut request = DeltaRequest { user, device, since, filter, full_state, state_after, profiles };
+        let mut request = DeltaRequest { user, device, since, filter, full_state, state_after, profiles, sticky: true };
         let device = request.device.clone().unwrap_or_default();
         let _connected = presence.sync_started(&request.user, &device, set_presence);
         if let Some(since) = &request.since {

@@ -10,6 +10,7 @@ use plexus_rooms::{Rooms, TimelineEvent};
 use plexus_service::event_json::{client_format, members_of_senders, push_event, push_events, push_state};
 use plexus_service::{TimelineRange, TimelineReader};
 use plexus_store::Position;
+use plexus_sync::SettingsCache;
 use serde::Deserialize;
 
 use crate::access::readable_room;
@@ -28,6 +29,7 @@ pub(crate) struct Request {
 pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
+    State(settings): State<Arc<SettingsCache>>,
     State(clock): State<Clock>,
     Path((room_id, event_id)): Path<(RoomId, EventId)>,
     Query(request): Query<Request>,
@@ -44,7 +46,8 @@ pub(crate) async fn handle(
     let last = access.upto(room.view().position);
     let older = TimelineRange { after: Position::MIN, upto: at - 1, limit: limit / 2, direction: Direction::Backward };
     let newer = TimelineRange { after: at, upto: last, limit: limit - limit / 2, direction: Direction::Forward };
-    let reader = TimelineReader { room: &room, user, filter: &filter, history: None };
+    let settings = settings.get(user).await?;
+    let reader = TimelineReader { room: &room, user, settings: &settings, filter: &filter, history: None };
     let before = reader.read(older).await?;
     let after = reader.read(newer).await?;
 

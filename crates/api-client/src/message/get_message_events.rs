@@ -12,6 +12,7 @@ use plexus_rooms::timeline::Direction;
 use plexus_service::event_json::{client_format, members_of_senders, push_events, push_state};
 use plexus_service::{TimelinePage, TimelineRange, TimelineReader};
 use plexus_store::Position;
+use plexus_sync::SettingsCache;
 use plexus_sync::filter::RoomEventFilter;
 use serde::Deserialize;
 
@@ -36,6 +37,7 @@ pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(rooms): State<Arc<Rooms>>,
     State(receiver): State<Arc<PduReceiver>>,
+    State(settings): State<Arc<SettingsCache>>,
     State(clock): State<Clock>,
     Path(room_id): Path<RoomId>,
     Query(request): Query<Request>,
@@ -58,8 +60,9 @@ pub(crate) async fn handle(
     let page = match limit.min(MAX_LIMIT) {
         0 => TimelinePage { events: Vec::new(), end: Some(from) },
         limit => {
+            let settings = settings.get(&requester.user_id).await?;
             let (user, history) = (&requester.user_id, Some(&*receiver));
-            let reader = TimelineReader { room: &room, user, filter: &filter, history };
+            let reader = TimelineReader { room: &room, user, settings: &settings, filter: &filter, history };
             reader.read(TimelineRange { after, upto, limit, direction }).await?
         }
     };

@@ -13,6 +13,7 @@ use plexus_rooms::timeline::{self, Direction};
 use plexus_service::event_json::{client_format, push_state};
 use plexus_service::{TimelineRange, TimelineReader};
 use plexus_store::{Database, DbError, Position, repo};
+use plexus_sync::SettingsCache;
 use plexus_sync::filter::RoomEventFilter;
 use serde::Deserialize;
 
@@ -31,6 +32,7 @@ pub(crate) async fn handle(
     AuthGuest(requester): AuthGuest,
     State(db): State<Database>,
     State(rooms): State<Arc<Rooms>>,
+    State(settings): State<Arc<SettingsCache>>,
     State(clock): State<Clock>,
     Path(room_id): Path<RoomId>,
     Query(request): Query<Request>,
@@ -42,7 +44,8 @@ pub(crate) async fn handle(
     let membership = room.view().state.membership(user.as_str());
     let limit = request.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let filter = RoomEventFilter::default();
-    let reader = TimelineReader { room: &room, user, filter: &filter, history: None };
+    let settings = settings.get(user).await?;
+    let reader = TimelineReader { room: &room, user, settings: &settings, filter: &filter, history: None };
     let range = TimelineRange { after: Position::MIN, upto: last, limit, direction: Direction::Backward };
     let mut events = if limit == 0 { Vec::new() } else { reader.read(range).await?.events };
     events.reverse();

@@ -62,6 +62,7 @@ pub(crate) async fn handle(
     };
     let group_room = batch.and_then(|batch| batch.room);
     let format = client_format(&requester, clock.now_ms());
-    let response = Response { criteria: &criteria, format, group_room: group_room.as_ref() };
+    let settings = turn.settings();
+    let response = Response { criteria: &criteria, settings, format, group_room: group_room.as_ref() };
     Ok(RawJson(response.write(page).await?.into()))
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use plexus_api_federation::{BroughtInvites, OwnKeys};
 use plexus_http::SignedRequests;
 use plexus_service::DehydratedDevices;
-use plexus_service::rendezvous::RendezvousSessions;
 
 use super::engine::Engine;
 use super::federation::KnownServers;
@@ -45,6 +44,7 @@ impl From<&Engine> for plexus_api_client::Services {
             sync: Arc::clone(&sync.engine),
             event_stream: Arc::clone(&sync.event_stream),
             thread_subscriptions: sync.thread_subscriptions.clone(),
+            settings: Arc::clone(&sync.settings),
             predefined_rules: sync.predefined_rules,
             sliding_sync: Arc::clone(&sync.sliding),
             filters: Arc::clone(&sync.filters),
@@ -65,7 +65,7 @@ impl From<&Engine> for plexus_api_client::Services {
             registration: shared.registration.clone(),
             deactivation: shared.deactivation.clone(),
             reports: shared.reports.clone(),
-            rendezvous: Arc::new(RendezvousSessions::new(foundation.clock.clone(), foundation.random.clone())),
+            rendezvous: Arc::clone(&shared.rendezvous),
             room_resolver: Arc::clone(&shared.room_resolver),
             remote_room_summaries: Arc::clone(&shared.remote_room_summaries),
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plexus_accounts::{Accounts, AccountsParts};
 use plexus_base::Clock;
 use plexus_rooms::AutoJoin;
+use plexus_service::rendezvous::RendezvousSessions;
 use plexus_service::{
     ClientEventParts, ClientEventSender, LocalEchoOrder, ProfileRules, RateLimits, Registration, RemoteRoomSummaries,
     Reports, RoomResolver, UserDeactivation,
@@ -47,6 +48,7 @@ pub(super) struct SharedServices {
     pub(super) reports: Reports,
     pub(super) room_resolver: Arc<RoomResolver>,
     pub(super) remote_room_summaries: Arc<RemoteRoomSummaries>,
+    pub(super) rendezvous: Arc<RendezvousSessions>,
 }
 
 impl Engine {
@@ -80,7 +82,7 @@ impl Engine {
         let shared = SharedServices::build(&foundation, &outgoing, &rooms, &accounts, &sync)?;
         let SharedServices { rate_limits, client_events, .. } = &shared;
         let tasks = TaskServices::build(&foundation, &rooms, &accounts, rate_limits, client_events).await?;
-        let search = SearchServices::build(&foundation, &rooms);
+        let search = SearchServices::build(&foundation, &rooms, &sync);
         Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, tasks, search })
     }
 
@@ -158,6 +160,7 @@ impl SharedServices {
             reports: Reports::new(database.clone(), clock.clone()),
             room_resolver: Arc::new(resolver),
             remote_room_summaries: Arc::new(summaries),
+            rendezvous: Arc::new(RendezvousSessions::new(clock.clone(), random.clone())),
         })
     }
 }

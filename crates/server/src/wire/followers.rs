@@ -33,10 +33,10 @@ pub(super) struct SyncServices {
     pub(super) engine: Arc<SyncEngine>,
     pub(super) event_stream: Arc<EventStream>,
     pub(super) thread_subscriptions: ThreadSubscriptions,
+    pub(super) settings: Arc<SettingsCache>,
     pub(super) predefined_rules: PredefinedRules,
     pub(super) sliding: Arc<SlidingSync>,
     unread: Arc<UnreadCounts>,
-    settings: Arc<SettingsCache>,
 }
 
 /// Keys of end-to-end encryption.
@@ -119,10 +119,10 @@ impl SyncServices {
             engine,
             event_stream,
             thread_subscriptions: ThreadSubscriptions::new(db.clone(), experimental.msc4306_enabled),
+            settings,
             predefined_rules: features.rules,
             sliding: Arc::new(sliding),
             unread,
-            settings,
         }
     }
 

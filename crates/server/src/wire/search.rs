@@ -7,6 +7,7 @@ use plexus_service::search::{self, Search, SearchIndex, SearchIndexBuild};
 use plexus_service::tasks::TaskHandler;
 use plexus_store::{Database, DbError};
 
+use super::followers::SyncServices;
 use super::foundation::Foundation;
 use super::rooms::RoomServices;
 
@@ -18,13 +19,14 @@ pub(super) struct SearchServices {
 }
 
 impl SearchServices {
-    pub(super) fn build(foundation: &Foundation, rooms: &RoomServices) -> Self {
+    pub(super) fn build(foundation: &Foundation, rooms: &RoomServices, sync: &SyncServices) -> Self {
         let Foundation { config, clock, tasks, database: db, .. } = foundation;
         let is_on = config.server.enable_search;
         let index = is_on.then(|| SearchIndex::new(db.clone(), clock.clone(), Arc::clone(tasks)));
-        let search = index
-            .as_ref()
-            .map(|index| Arc::new(Search::new(Arc::clone(&rooms.rooms), Arc::clone(index), clock.clone())));
+        let search = index.as_ref().map(|index| {
+            let (rooms, settings) = (Arc::clone(&rooms.rooms), Arc::clone(&sync.settings));
+            Arc::new(Search::new(rooms, Arc::clone(index), settings, clock.clone()))
+        });
         let build = Arc::new(SearchIndexBuild::new(db.clone(), index.clone()));
         Self { search, build, index }
     }

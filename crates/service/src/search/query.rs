@@ -14,6 +14,7 @@ use plexus_store::repo::search_documents::{self, Hit};
 use plexus_store::repo::search_sources::{self, EditTarget};
 use plexus_store::{DbError, EventNid, RoomNid, event_key};
 use plexus_sync::filter::RoomEventFilter;
+use plexus_sync::{SettingsCache, UserSettings};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::index::SearchIndex;
@@ -130,6 +131,7 @@ impl FoundPage {
 pub struct Search {
     pub(super) rooms: Arc<Rooms>,
     index: Arc<SearchIndex>,
+    settings: Arc<SettingsCache>,
     clock: Clock,
     permits: Semaphore,
     by_user: Gates,
@@ -139,6 +141,7 @@ pub struct Search {
 pub struct SearchTurn<'s> {
     pub(super) search: &'s Search,
     pub(super) user: &'s UserId,
+    settings: Arc<UserSettings>,
     _permit: SemaphorePermit<'s>,
     _pass: Pass,
 }
@@ -156,24 +159,31 @@ struct Matches {
 impl Search {
     /// Creates the service.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>, index: Arc<SearchIndex>, clock: Clock) -> Self {
+    pub fn new(rooms: Arc<Rooms>, index: Arc<SearchIndex>, settings: Arc<SettingsCache>, clock: Clock) -> Self {
         let permits = Semaphore::new(CONCURRENT_SEARCHES);
-        Self { rooms, index, clock, permits, by_user: Gates::new(CONCURRENT_SEARCHES_PER_USER) }
+        Self { rooms, index, settings, clock, permits, by_user: Gates::new(CONCURRENT_SEARCHES_PER_USER) }
     }
 
     /// Waits until a user may search what has been sent before.
     ///
     /// # Errors
-    /// When the server is stopping.
+    /// When the database fails, or the server is stopping.
     pub async fn turn<'s>(&'s self, user: &'s UserId) -> Result<SearchTurn<'s>, DbError> {
         let pass = self.by_user.enter(user.as_str()).await;
         self.index.catch_up(MAX_INDEX_WAIT).await;
         let permit = self.permits.acquire().await.map_err(|_| DbError::Closed)?;
-        Ok(SearchTurn { search: self, user, _permit: permit, _pass: pass })
+        let settings = self.settings.get(user).await?;
+        Ok(SearchTurn { search: self, user, settings, _permit: permit, _pass: pass })
     }
 }
 
 impl SearchTurn<'_> {
+    /// Returns the user's settings. Messages of users that they ignore are not found.
+    #[must_use]
+    pub fn settings(&self) -> &UserSettings {
+        &self.settings
+    }
+
     /// Returns a page of the events that the user may see and that match. Events that they may not see make no
     /// difference to it, unless there are thousands: then the page may end early.
     ///
@@ -263,7 +273,7 @@ impl SearchTurn<'_> {
         let mut found: HashMap<EventNid, FoundEvent> = HashMap::new();
         for (nid, documents) in by_room {
             if let Some((room, access)) = self.open(nid, open).await? {
-                found.extend(matching(self.user, query, &room, access, &documents).await?);
+                found.extend(self.matching(query, &room, access, &documents).await?);
             }
         }
         Ok(hits.iter().filter_map(|hit| found.remove(&hit.event_nid)).collect())
@@ -280,45 +290,50 @@ impl SearchTurn<'_> {
         open.insert(nid, found.clone());
         Ok(found)
     }
-}
 
-/// Returns those of a room's events, which have these documents, whose texts match, as the user sees them.
-async fn matching(
-    user: &UserId,
-    query: &SearchQuery,
-    room: &Arc<Room>,
-    access: Access,
-    documents: &HashMap<EventNid, i64>,
-) -> Result<HashMap<EventNid, FoundEvent>, DbError> {
-    let last = access.upto(room.view().position);
-    let mut events = timeline::by_nids(room, documents.keys().copied().collect()).await?;
-    events.retain(|event| event.position != 0 && event.position <= last && !event.is_redacted);
-    events.retain(|event| {
-        let pdu = &event.pdu;
-        query.filter.allows(pdu.event_type(), pdu.sender().as_str(), || pdu.content().get_str("url").is_some())
-    });
-    let visible = timeline::visible(user, room, events).await?;
-    let edits = edits(user, room, &visible).await?;
-    let mut found = HashMap::new();
-    for event in visible {
-        let Some(&document_nid) = documents.get(&event.event.nid) else { continue };
-        let pdu = &event.event.pdu;
-        let Some((key, own)) = SearchKey::text_of(pdu.event_type(), pdu.state_key(), pdu.content()) else { continue };
-        if !query.keys.is_empty() && !query.keys.contains(&key) {
-            continue;
+    /// Returns those of a room's events, which have these documents, whose texts match, as the user sees them.
+    async fn matching(
+        &self,
+        query: &SearchQuery,
+        room: &Arc<Room>,
+        access: Access,
+        documents: &HashMap<EventNid, i64>,
+    ) -> Result<HashMap<EventNid, FoundEvent>, DbError> {
+        let last = access.upto(room.view().position);
+        let mut events = timeline::by_nids(room, documents.keys().copied().collect()).await?;
+        events.retain(|event| event.position != 0 && event.position <= last && !event.is_redacted);
+        events.retain(|event| {
+            let pdu = &event.pdu;
+            self.settings.shows_event(pdu)
+                && query
+                    .filter
+                    .allows(pdu.event_type(), pdu.sender().as_str(), || pdu.content().get_str("url").is_some())
+        });
+        let visible = timeline::visible(self.user, room, events).await?;
+        let edits = edits(self.user, room, &visible).await?;
+        let mut found = HashMap::new();
+        for event in visible {
+            let Some(&document_nid) = documents.get(&event.event.nid) else { continue };
+            let pdu = &event.event.pdu;
+            let Some((key, own)) = SearchKey::text_of(pdu.event_type(), pdu.state_key(), pdu.content()) else {
+                continue;
+            };
+            if !query.keys.is_empty() && !query.keys.contains(&key) {
+                continue;
+            }
+            let text = match edits.get(&event.event.nid) {
+                None => Some(own),
+                Some(Some(edit)) => Some(SearchKey::edited_text(edit.pdu.content()).unwrap_or(own)),
+                // Nobody finds it by its old text, and this reader does not see the new one.
+                Some(None) => None,
+            };
+            if let Some(matched) = text.and_then(|text| query.pattern.matches(text)) {
+                let (room, rank, highlights) = (Arc::clone(room), matched.rank, matched.highlights);
+                found.insert(event.event.nid, FoundEvent { room, access, event, rank, document_nid, highlights });
+            }
         }
-        let text = match edits.get(&event.event.nid) {
-            None => Some(own),
-            Some(Some(edit)) => Some(SearchKey::edited_text(edit.pdu.content()).unwrap_or(own)),
-            // Nobody finds it by its old text, and this reader does not see the new one.
-            Some(None) => None,
-        };
-        if let Some(matched) = text.and_then(|text| query.pattern.matches(text)) {
-            let (room, rank, highlights) = (Arc::clone(room), matched.rank, matched.highlights);
-            found.insert(event.event.nid, FoundEvent { room, access, event, rank, document_nid, highlights });
-        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// Returns the newest edits of events; `None` for edits that the user may not see.

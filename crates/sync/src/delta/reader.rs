@@ -15,6 +15,7 @@ use super::profiles::{self, ProfileUpdates};
 use super::request::{DeltaParts, DeltaRequest, Now};
 use super::rooms::{self, RoomDeltas, RoomSink};
 use super::sent_members::{NewMembers, SentMembers};
+use super::sticky::StickyPage;
 use super::to_device::{self, MessagesDelta};
 use super::{account_data, has_changes, presence, sticky};
 use crate::presence::PresenceView;
@@ -99,7 +100,11 @@ impl DeltaReader {
         }
         let after = request.since.map_or(0, |since| since.sticky_position().min(context.now.position));
         let is_wanted = |room: &Room| context.allows_room(room);
-        let page = sticky::page(&context, after, sticky::MAX_STICKY_EVENTS, is_wanted).await?;
+        let page = if request.sticky {
+            sticky::page(&context, after, sticky::MAX_STICKY_EVENTS, is_wanted).await?
+        } else {
+            StickyPage::default()
+        };
         context.sticky = page.rooms;
         let account_data = account_data::changed(&context).await?;
         let users = rooms::changed(&context, account_data.rooms, &mut rooms).await?;

@@ -77,6 +77,8 @@ pub struct DeltaRequest {
     pub state_after: bool,
     /// The fields of profiles that the client follows.
     pub profiles: ProfileFields,
+    /// Whether sticky events are wanted beside the timelines.
+    pub sticky: bool,
 }
 
 impl DeltaRequest {

@@ -122,11 +122,8 @@ pub(crate) async fn read_limited(
 
 fn is_wanted(context: &Context<'_>, pdu: &Pdu) -> bool {
     let sender = pdu.sender().as_str();
-    // Ignored users' state is sent all the same
-    // (<https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>).
-    let ignored = pdu.state_key().is_none() && context.settings.ignored.contains(sender);
     let has_url = || pdu.content().get("url").is_some();
-    !ignored && context.filter().room.timeline.allows(pdu.event_type(), sender, has_url)
+    context.settings.shows_event(pdu) && context.filter().room.timeline.allows(pdu.event_type(), sender, has_url)
 }
 
 impl Timeline {

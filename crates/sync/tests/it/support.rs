@@ -266,8 +266,16 @@ impl Client<'_> {
     pub async fn delta_to<R: RoomSink>(&self, rooms: R) -> SyncDelta<R> {
         let SyncRequest { user, device, since, filter, full_state, state_after, .. } =
             self.next_request(Duration::ZERO);
-        let request =
-            DeltaRequest { user, device, since, filter, full_state, state_after, profiles: ProfileFields::None };
+        let request = DeltaRequest {
+            user,
+            device,
+            since,
+            filter,
+            full_state,
+            state_after,
+            profiles: ProfileFields::None,
+            sticky: true,
+        };
         let engine = &self.server.engine;
         engine.deltas().read(&request, engine.now(), rooms).await.expect("a delta")
     }

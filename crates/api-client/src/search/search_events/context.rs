@@ -10,6 +10,7 @@ use plexus_service::event_json::push_events;
 use plexus_service::search::FoundEvent;
 use plexus_service::{TimelineRange, TimelineReader};
 use plexus_store::Position;
+use plexus_sync::UserSettings;
 use plexus_sync::filter::RoomEventFilter;
 
 use super::request::ContextSize;
@@ -19,6 +20,7 @@ use crate::paging_token::token;
 pub(super) async fn push_context(
     out: &mut String,
     found: &FoundEvent,
+    settings: &UserSettings,
     format: &ClientFormat<'_>,
     size: ContextSize,
 ) -> Result<(), ApiError> {
@@ -26,7 +28,7 @@ pub(super) async fn push_context(
     let at = event.event.position;
     let last = access.upto(room.view().position);
     let filter = RoomEventFilter::default();
-    let reader = TimelineReader { room, user: format.user, filter: &filter, history: None };
+    let reader = TimelineReader { room, user: format.user, settings, filter: &filter, history: None };
     let older =
         TimelineRange { after: Position::MIN, upto: at - 1, limit: size.before, direction: Direction::Backward };
     let newer = TimelineRange { after: at, upto: last, limit: size.after, direction: Direction::Forward };

@@ -10,6 +10,8 @@ use plexus_rooms::timeline;
 use plexus_service::event_json::{push_event, push_state};
 use plexus_service::search::{FoundEvent, FoundPage, SearchOrder};
 
+use plexus_sync::UserSettings;
+
 use super::context::push_context;
 use super::request::{Batch, Criteria};
 
@@ -19,6 +21,7 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The parts of the response.
 pub(super) struct Response<'a> {
     pub(super) criteria: &'a Criteria,
+    pub(super) settings: &'a UserSettings,
     pub(super) format: ClientFormat<'a>,
     /// The group that is paged.
     pub(super) group_room: Option<&'a RoomId>,
@@ -68,7 +71,7 @@ impl Response<'_> {
             result.number("rank", found.rank);
             push_event(result.key("result"), &found.room, &self.format, &found.event).await?;
             if let Some(size) = self.criteria.context {
-                push_context(result.key("context"), found, &self.format, size).await?;
+                push_context(result.key("context"), found, self.settings, &self.format, size).await?;
             }
             result.close();
             if self.criteria.include_state && !states.contains_key(&found.room.id) {

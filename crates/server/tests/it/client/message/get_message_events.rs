@@ -1,9 +1,9 @@
 //! `GET /rooms/{room_id}/messages`.
 
-use plexus_testkit::server::TestServer;
+use plexus_testkit::server::{TestServer, TestUser};
 use serde_json::{Value, json};
 
-use crate::client::{bodies, create, join, public_room, room_path, say, send};
+use crate::client::{CLIENT, bodies, create, join, public_room, room_path, say, send, two_in_a_room};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn paging_meets_every_event_once() {
@@ -140,4 +140,28 @@ async fn a_page_of_nothing_begins_where_the_next_one_does() {
             assert_eq!(refused.refusal(), (400, "M_INVALID_PARAM"), "{path}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_ignored_users_are_left_out() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let ids = [say(&server, &bob, &room, "1").await, say(&server, &alice, &room, "2").await];
+        set_name(&server, &alice, &room).await;
+        let ignored = json!({ "ignored_users": { &alice.id: {} } });
+        let path = format!("{CLIENT}/user/{}/account_data/m.ignored_user_list", bob.id);
+        server.put(&path, &bob.token, ignored).await.ok();
+        let messages = server.get(&room_path(&room, "messages?dir=b"), &bob.token).await;
+        assert_eq!(bodies(&messages.ok()["chunk"]), ["1"]);
+        // The state that they set is shown.
+        assert_eq!(messages.body["chunk"][0]["type"], "m.room.name");
+        let context = server.get(&room_path(&room, &format!("context/{}", ids[0])), &bob.token).await;
+        assert_eq!(bodies(&context.ok()["events_after"]), Vec::<&str>::new());
+        let initial = server.get(&room_path(&room, "initialSync"), &bob.token).await;
+        assert_eq!(bodies(&initial.ok()["messages"]["chunk"]), ["1"]);
+    }
+}
+
+async fn set_name(server: &TestServer, user: &TestUser, room: &str) {
+    server.put(&room_path(room, "state/m.room.name/"), &user.token, json!({ "name": "Club" })).await.ok();
 }

@@ -206,6 +206,37 @@ async fn filters_select_rooms_senders_and_types() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_of_ignored_users_are_neither_found_nor_shown_around_others() {
+    for server in TestServer::on_each().await {
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let carol = server.register("carol").await;
+        join(&server, &carol, &room).await;
+        say(&server, &bob, &room, "before").await;
+        for (user, text) in [(&carol, "fox one"), (&bob, "fox two"), (&carol, "fox three")] {
+            say(&server, user, &room, text).await;
+        }
+        say(&server, &bob, &room, "after").await;
+        let ignored = json!({ "ignored_users": { &carol.id: {} } });
+        let path = format!("{CLIENT}/user/{}/account_data/m.ignored_user_list", alice.id);
+        server.put(&path, &alice.token, ignored).await.ok();
+
+        let around = json!({ "before_limit": 1, "after_limit": 1 });
+        for (order, limit) in [("recent", 1), ("recent", 10), ("rank", 1)] {
+            let criteria = json!({
+                "search_term": "fox", "order_by": order, "event_context": around, "filter": { "limit": limit },
+            });
+            let results = search(&server, &alice, criteria).await;
+            assert_eq!(texts(&results), ["fox two"]);
+            assert_eq!((&results["count"], &results["next_batch"]), (&json!(1), &Value::Null));
+            let context = &results["results"][0]["context"];
+            assert_eq!(context["events_before"][0]["content"]["body"], "before");
+            assert_eq!(context["events_after"][0]["content"]["body"], "after");
+        }
+        assert_eq!(found(&server, &bob, "fox").await, ["fox three", "fox two", "fox one"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_found_by_words_that_were_edited_or_redacted_away() {
     for server in TestServer::on_each().await {
         let (alice, bob, room) = two_in_a_room(&server).await;
