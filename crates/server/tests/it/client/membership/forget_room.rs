@@ -171,16 +171,27 @@ async fn assert_one_room_is_left(server: &mut TestServer) {
 }
 
 /// Advances the clock until the room is closed: nobody can enter it.
-async fn closed(server: &TestServer, room: &str, clock: &Clock) {
+async fn closed(server: &TestServer, admin: &str, room: &str, clock: &Clock) {
+    let tasks = "/_synapse/admin/v1/scheduled_tasks?action_name=purge_room&status=scheduled";
+    let scheduled = format!("{tasks}&resource_id={room}");
     let db = Database::open_follower(server.place().options()).unwrap();
     let mut ticks = plexus_testkit::every(Duration::from_millis(20));
     let closing = async {
-        loop {
-            let id = room.to_owned();
-            if db.read(move |tx| room_purges::get(tx, &id)).await.unwrap().is_some() {
-                return;
+        // It closes the room two days after the task was made, which must not be far behind the clock then.
+        let due_ms = loop {
+            let list = server.get(&scheduled, admin).await;
+            if let Some(due_ms) = list.ok()["scheduled_tasks"][0]["timestamp_ms"].as_u64() {
+                break due_ms;
             }
             clock.advance(Duration::from_secs(1_200));
+            ticks.tick().await;
+        };
+        clock.advance(Duration::from_millis(due_ms.saturating_sub(clock.now_ms())));
+        let is_closed = async || {
+            let id = room.to_owned();
+            db.read(move |tx| room_purges::get(tx, &id)).await.unwrap().is_some()
+        };
+        while !is_closed().await {
             ticks.tick().await;
         }
     };
@@ -200,7 +211,7 @@ async fn an_interrupted_deletion_is_resumed() {
         for user in [&alice, &bob] {
             leave_and_forget(&server, user, &room).await;
         }
-        closed(&server, &room, &clock).await;
+        closed(&server, &admin, &room, &clock).await;
         let join = server.post(&room_path(&room, "join"), &carol.token, json!({})).await;
         assert_eq!(join.refusal(), (503, "M_UNKNOWN"));
 
