@@ -17,6 +17,12 @@ pub fn is_valid_media_id(media_id: &str) -> bool {
         && media_id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
+/// The folders of content in a storage.
+pub const CONTENT_FOLDERS: [&str; 2] = [LOCAL_CONTENT, REMOTE_CONTENT];
+
+const LOCAL_CONTENT: &str = "local_content";
+const REMOTE_CONTENT: &str = "remote_content";
+
 fn folder(root: &Path, kind: &str, media_id: &str) -> Option<PathBuf> {
     if !is_valid_media_id(media_id) {
         return None;
@@ -28,7 +34,7 @@ fn folder(root: &Path, kind: &str, media_id: &str) -> Option<PathBuf> {
 
 /// Returns the file of local content; `None` if the id cannot be a file's name.
 pub fn content(root: &Path, media_id: &str) -> Option<PathBuf> {
-    folder(root, "local_content", media_id)
+    folder(root, LOCAL_CONTENT, media_id)
 }
 
 /// Returns the folder of the thumbnails of local content; `None` if the id cannot be a file's name.
@@ -38,7 +44,7 @@ pub fn thumbnails(root: &Path, media_id: &str) -> Option<PathBuf> {
 
 /// Returns the file of another server's content; `None` if the names cannot be in a path.
 pub fn remote_content(root: &Path, server: &str, file_id: &str) -> Option<PathBuf> {
-    of_server(root, "remote_content", server, file_id)
+    of_server(root, REMOTE_CONTENT, server, file_id)
 }
 
 /// Returns the folder of the thumbnails of another server's content; `None` if the names cannot be in a path.

@@ -5,6 +5,7 @@ mod failures;
 mod fetch;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,6 +142,24 @@ impl Downloads {
             Err(MediaError::NotFound | MediaError::Storage(_)) if wanted.allow_remote => {
                 let known = self.fetched(server.clone(), wanted).await?;
                 self.local.open_file(&file(&server, &known), &known.content).await
+            }
+            open => open,
+        }
+    }
+
+    /// Returns a part of the content, opened at its first byte, with the headers of the whole.
+    ///
+    /// # Errors
+    /// See [`MediaError`].
+    pub async fn part(self: &Arc<Self>, wanted: Wanted<'_>, part: Range<u64>) -> Result<OpenMedia, MediaError> {
+        if wanted.server_name == self.server_name.as_str() {
+            return self.local.part(wanted.media_id, wanted.timeout, part).await;
+        }
+        let (server, known) = self.remote(wanted).await?;
+        match self.local.open_part(&file(&server, &known), &known.content, part.clone()).await {
+            Err(MediaError::NotFound | MediaError::Storage(_)) if wanted.allow_remote => {
+                let known = self.fetched(server.clone(), wanted).await?;
+                self.local.open_part(&file(&server, &known), &known.content, part).await
             }
             open => open,
         }

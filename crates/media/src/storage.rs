@@ -4,9 +4,11 @@
 //! done by a scheduled task for each storage: one that cannot be reached does not delay the others.
 //!
 //! - `file_system`: a folder
+//! - `parts`: reading parts of files
 //! - `s3`: a bucket of an S3 server
 
 mod file_system;
+mod parts;
 mod s3;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ use crate::upload::{UploadFolder, move_file};
 
 use file_system::FileSystem;
 use s3::S3;
+
+pub(crate) use parts::OpenPart;
 
 /// The name of the media store's folder among the storages.
 pub const FOLDER: &str = "";
@@ -83,6 +87,8 @@ pub struct Storages {
     tasks: Arc<dyn FileTasks>,
     /// Locks files that are brought back to the folder, or deleted from it: one that is deleted is not brought back.
     files: KeyedLocks,
+    /// The space for parts of files that clients are reading.
+    space_for_parts: Arc<Semaphore>,
 }
 
 /// The parts from which [`Storages`] are built.
@@ -145,6 +151,7 @@ impl Storages {
             background,
             tasks,
             files: KeyedLocks::new(FILE_LOCKS),
+            space_for_parts: Arc::new(Semaphore::new(parts::MAX_UNITS)),
         }
     }
 
@@ -222,7 +229,7 @@ impl Storages {
         if !self.names().any(|name| name == storage) {
             return Ok(None);
         }
-        let mut failures_in_a_row = 0;
+        let mut failures_in_a_row = if self.abort_earlier(storage).await { 0 } else { MAX_FAILURES_IN_A_ROW };
         while failures_in_a_row < MAX_FAILURES_IN_A_ROW {
             let (name, now_ms) = (storage.to_owned(), self.clock.now_ms());
             let due = self.database.read(move |tx| media_files::due(tx, &name, now_ms, QUEUE_PAGE)).await?;
@@ -253,7 +260,18 @@ impl Storages {
         let next_ms = self.database.read(move |tx| media_files::next_due(tx, &name)).await?;
         let retry_ms = self.clock.now_ms().saturating_add(RETRY_INTERVAL.as_secs() * 1_000);
         let failing = failures_in_a_row >= MAX_FAILURES_IN_A_ROW;
-        Ok(next_ms.map(|next_ms| if failing { next_ms.max(retry_ms) } else { next_ms }))
+        Ok(if failing { Some(next_ms.map_or(retry_ms, |next_ms| next_ms.max(retry_ms))) } else { next_ms })
+    }
+
+    /// Deletes what an earlier process has stored in part in a bucket. Returns false if that is to be tried again.
+    async fn abort_earlier(&self, storage: &str) -> bool {
+        let provider = self.providers.iter().find(|provider| provider.name == storage);
+        let Some(Backend::S3(bucket)) = provider.map(|provider| &provider.backend) else { return true };
+        let aborted = bucket.abort_earlier().await;
+        if let Err(error) = &aborted {
+            tracing::warn!(storage, "unfinished uploads are not deleted yet: {error}");
+        }
+        aborted.is_ok()
     }
 
     async fn postpone(&self, storage: &str, file: MediaFile, interval: Duration) -> Result<(), DbError> {
@@ -378,8 +396,8 @@ impl Storages {
         failure.map_or(Ok(false), Err)
     }
 
-    /// Schedules the tasks of the storages that have something to do, and logs those that are not configured any more:
-    /// called at the start of the server, for storages that were not configured before.
+    /// Schedules the tasks of the storages that have something to do, and of all buckets, where uploads may be
+    /// unfinished. Logs those that are not configured any more. Called at the start of the server.
     ///
     /// # Errors
     /// When the database fails.
@@ -395,6 +413,10 @@ impl Storages {
                     "files are to be stored in or deleted from a storage that media_storage_providers does not name"
                 );
             }
+        }
+        for provider in self.providers.iter().filter(|provider| matches!(provider.backend, Backend::S3(_))) {
+            let (storages, storage, now_ms) = (Arc::clone(self), provider.name.clone(), self.clock.now_ms());
+            self.database.write(move |tx| storages.tasks.schedule(tx, &storage, now_ms)).await?;
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ mod leftovers;
 mod quota;
 mod thumbnails;
 
-use std::io;
+use std::io::{self, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,15 @@ use plexus_store::repo::media::{self, Content, Filled};
 use plexus_store::repo::media_files::{self, MediaFile};
 use plexus_store::{Database, DbError};
 use tokio::fs::{self, File};
-use tokio::sync::Notify;
+use tokio::io::AsyncSeekExt as _;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::error::{MediaError, UploadError};
 use crate::last_access::LastAccess;
 use crate::paths;
 use crate::settings::MediaSettings;
 use crate::space::{FreeSpace, Storing};
-use crate::storage::Storages;
+use crate::storage::{OpenPart, Storages};
 use crate::thumbnail::ThumbnailRequest;
 use crate::upload::{Description, Sealed, Upload, UploadFolder, move_file};
 use thumbnails::{Place, Thumbnails};
@@ -72,7 +74,7 @@ pub struct ReservedMediaId {
 }
 
 /// The headers with which content is served.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct MediaHead {
     /// The uploader's content type, or a default.
     pub content_type: String,
@@ -89,8 +91,10 @@ pub struct MediaHead {
 pub struct OpenMedia {
     /// Its headers.
     pub head: MediaHead,
-    /// The open file, at its beginning.
+    /// The open file, at its beginning, or at that of the part that is wanted.
     pub file: File,
+    /// The space on the disk that a part takes, until this is dropped.
+    pub space: Option<OwnedSemaphorePermit>,
 }
 
 impl MediaHead {
@@ -336,6 +340,17 @@ impl MediaStore {
         self.open_file(&MediaFile::local(media_id), &content).await
     }
 
+    /// Returns a part of `media_id`: see [`Self::open_part`].
+    pub(crate) async fn part(
+        &self,
+        media_id: &str,
+        timeout: Duration,
+        part: Range<u64>,
+    ) -> Result<OpenMedia, MediaError> {
+        let content = self.content(media_id, timeout).await?;
+        self.open_part(&MediaFile::local(media_id), &content, part).await
+    }
+
     /// Returns the headers of `media_id`, as [`Self::get`] does. Its file may be missing.
     pub(crate) async fn head(&self, media_id: &str, timeout: Duration) -> Result<MediaHead, MediaError> {
         Ok(MediaHead::new(&self.content(media_id, timeout).await?))
@@ -353,23 +368,51 @@ impl MediaStore {
         }
     }
 
+    /// Returns a part of a file, opened at its first byte, with the headers of the whole. A file that only a storage
+    /// provider has is not brought back for it.
+    pub(crate) async fn open_part(
+        &self,
+        file: &MediaFile,
+        content: &Content,
+        part: Range<u64>,
+    ) -> Result<OpenMedia, MediaError> {
+        let path = self.path(file)?;
+        if self.storages.has_providers()
+            && !self.is_in_folder(file, &path).await
+            && let Some(OpenPart { file, space }) =
+                self.storages.open_part(file, content, part.clone(), &self.uploads).await?
+        {
+            return Ok(OpenMedia { head: MediaHead::new(content), file, space });
+        }
+        let mut open = self.open_file(file, content).await?;
+        let at_part = open.file.seek(SeekFrom::Start(part.start)).await;
+        at_part.map_err(|error| MediaError::Io { path, error })?;
+        Ok(open)
+    }
+
+    /// Whether a file is in the folder. An upload is moved to its place after its row is written: waits for that, or
+    /// does it.
+    async fn is_in_folder(&self, file: &MediaFile, path: &Path) -> bool {
+        if fs::try_exists(path).await.unwrap_or(false) {
+            return true;
+        }
+        if file.server_name.is_some() {
+            return false;
+        }
+        drop(self.filling.lock(&*file.file_id).await);
+        let upload = self.uploads.path.join(paths::upload_name(&file.file_id));
+        let is_there = fs::try_exists(&upload).await.unwrap_or(false);
+        (is_there && move_file(&upload, path).await.is_ok()) || fs::try_exists(path).await.unwrap_or(false)
+    }
+
     /// Waits until a file is in the folder.
     ///
     /// # Errors
     /// [`MediaError::NotFound`] if it is in no storage.
     pub(crate) async fn bring_back(&self, file: &MediaFile, content: &Content) -> Result<(), MediaError> {
         let path = self.path(file)?;
-        if fs::try_exists(&path).await.unwrap_or(false) {
+        if self.is_in_folder(file, &path).await {
             return Ok(());
-        }
-        if file.server_name.is_none() {
-            // An upload is moved to its place after its row is written.
-            drop(self.filling.lock(&*file.file_id).await);
-            let upload = self.uploads.path.join(paths::upload_name(&file.file_id));
-            let is_there = fs::try_exists(&upload).await.unwrap_or(false);
-            if (is_there && move_file(&upload, &path).await.is_ok()) || fs::try_exists(&path).await.unwrap_or(false) {
-                return Ok(());
-            }
         }
         if self.storages.has_providers() && self.storages.restore(file, content, &self.uploads).await? {
             return Ok(());
@@ -436,7 +479,7 @@ impl MediaStore {
 
 /// Returns the content at `path`, ready to be served.
 pub(crate) async fn opened(path: &Path, content: &Content) -> Result<OpenMedia, MediaError> {
-    Ok(OpenMedia { head: MediaHead::new(content), file: open(path).await? })
+    Ok(OpenMedia { head: MediaHead::new(content), file: open(path).await?, space: None })
 }
 
 async fn open(path: &Path) -> Result<File, MediaError> {

@@ -172,6 +172,12 @@ impl Upload {
         kept.await.map_err(|error| UploadError::Io { path: target.to_owned(), error })
     }
 
+    /// Returns what was written as an open file without a name, which the file system frees when it is closed.
+    pub(crate) async fn into_temporary(mut self) -> Result<File, UploadError> {
+        self.file.flush().await.map_err(|error| self.io(error))?;
+        File::open(&self.path).await.map_err(|error| self.io(error))
+    }
+
     /// Whether this has the name of local content that is sealed.
     fn is_local(&self) -> bool {
         self.path.file_name().and_then(|name| paths::id_of_upload(name.to_str()?)).is_some()

@@ -39,6 +39,18 @@ for found in s3.list_objects_v2(Bucket=sys.argv[2]).get("Contents", []):
     print(found["Size"], found["StorageClass"], found["Key"])
 "#;
 
+/// Begins to store an object in parts, with one part, if a key is given, and prints the keys of all unfinished ones.
+const UNFINISHED: &str = r#"
+import boto3, sys
+s3 = boto3.client("s3", endpoint_url=sys.argv[1], region_name="us-east-1", aws_access_key_id=sys.argv[3],
+                  aws_secret_access_key=sys.argv[4])
+if len(sys.argv) > 5:
+    upload = s3.create_multipart_upload(Bucket=sys.argv[2], Key=sys.argv[5])["UploadId"]
+    s3.upload_part(Bucket=sys.argv[2], Key=sys.argv[5], UploadId=upload, PartNumber=1, Body=b"x")
+for found in s3.list_multipart_uploads(Bucket=sys.argv[2]).get("Uploads", []):
+    print(found["Key"])
+"#;
+
 /// An S3 server with one bucket.
 pub struct S3Server {
     python: PathBuf,
@@ -108,18 +120,28 @@ impl S3Server {
 
     /// Makes an object.
     pub fn put(&self, key: &str) {
-        self.objects_script(&[key]);
+        self.script(OBJECTS, &[key]);
     }
 
     /// Returns the size in bytes, the storage class and the key of every object, a line each.
     pub fn objects(&self) -> Vec<String> {
-        self.objects_script(&[]).lines().map(str::to_owned).collect()
+        self.script(OBJECTS, &[]).lines().map(str::to_owned).collect()
     }
 
-    fn objects_script(&self, more: &[&str]) -> String {
+    /// Begins to store an object in parts, as somebody does who never ends it.
+    pub fn begin_parts(&self, key: &str) {
+        self.script(UNFINISHED, &[key]);
+    }
+
+    /// Returns the keys of the objects that somebody has begun to store in parts.
+    pub fn unfinished(&self) -> Vec<String> {
+        self.script(UNFINISHED, &[]).lines().map(str::to_owned).collect()
+    }
+
+    fn script(&self, script: &str, more: &[&str]) -> String {
         let url = self.url();
         let args = [url.as_str(), Self::BUCKET, &self.access_key_id, &self.secret_access_key];
-        self.python(OBJECTS, &[&args, more].concat())
+        self.python(script, &[&args, more].concat())
     }
 
     fn python(&self, script: &str, args: &[&str]) -> String {

@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
@@ -18,9 +18,8 @@ use plexus_base::config::Config;
 use plexus_http::ApiError;
 use plexus_http::media::{DownloadQuery, ThumbnailQuery, media_error};
 use plexus_media::{ByteRange, Downloader, Downloads, MediaHead, OpenMedia, Wanted, serving};
-use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
+use tokio_util::io::{InspectReader, ReaderStream};
 
 /// How many bytes of a file are read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -46,11 +45,19 @@ pub(crate) async fn content(
 ) -> Result<Response, ApiError> {
     let (timeout, allow_remote) = (query.timeout(), query.allow_remote());
     let wanted = Wanted { server_name, media_id, timeout, allow_remote, downloader };
-    if conditions.may_need_no_content() {
-        // A storage provider may have the content: it is not fetched for the headers.
+    if conditions.may_need_less() {
+        // A storage provider may have the content: it is not fetched for the headers, nor the whole for a part.
         let mut head = media.head(wanted).await.map_err(media_error)?;
         head.upload_name = file_name.clone().or(head.upload_name);
         if let Some(response) = without_content(&head, conditions) {
+            return Ok(response);
+        }
+        if let ByteRange::Part { first, last } = conditions.part(&head)
+            && last - first + 1 < head.length
+        {
+            let open = media.part(wanted, first..last + 1).await.map_err(media_error)?;
+            let mut response = part(open, first..=last);
+            insert_headers(&mut response, &head);
             return Ok(response);
         }
     }
@@ -76,6 +83,8 @@ pub(crate) async fn thumbnail(
 /// What a request says about the content that it wants, besides naming it.
 pub(crate) struct Conditions {
     is_head: bool,
+    /// If-Match.
+    wanted_tags: Option<String>,
     /// If-None-Match.
     known_tags: Option<String>,
     /// Range; `None` if the method has no ranges.
@@ -89,9 +98,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Conditions {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        // Several lines are one list.
+        let list = |name| {
+            let lines: Vec<&str> = parts.headers.get_all(name).iter().filter_map(|line| line.to_str().ok()).collect();
+            (!lines.is_empty()).then(|| lines.join(","))
+        };
         Ok(Self {
             is_head: parts.method == Method::HEAD,
-            known_tags: header(IF_NONE_MATCH),
+            wanted_tags: list(IF_MATCH),
+            known_tags: list(IF_NONE_MATCH),
             range: header(RANGE).filter(|_| parts.method == Method::GET),
             range_of: header(IF_RANGE),
         })
@@ -99,9 +114,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Conditions {
 }
 
 impl Conditions {
-    /// Whether the headers may be enough.
-    fn may_need_no_content(&self) -> bool {
-        self.is_head || self.known_tags.is_some()
+    /// Whether the headers may be enough, or a part of the content.
+    fn may_need_less(&self) -> bool {
+        self.is_head || self.wanted_tags.is_some() || self.known_tags.is_some() || self.range.is_some()
+    }
+
+    /// Whether the client wants the content only if it has another tag (RFC 9110, section 13.1.1).
+    fn wants_another(&self, tag: &str) -> bool {
+        let is_wanted = |wanted: &str| wanted == "*" || wanted == tag;
+        self.wanted_tags.as_deref().is_some_and(|tags| !tags.split(',').any(|wanted| is_wanted(wanted.trim())))
     }
 
     /// Whether the client has the content with this tag (RFC 9110, section 13.1.2).
@@ -112,39 +133,48 @@ impl Conditions {
 
     /// Returns the part that is wanted. With If-Range it is wanted only of the content with that tag; a date is that of
     /// no content (section 13.1.5).
-    fn part(&self, tag: &str, length: u64) -> ByteRange {
+    fn part(&self, head: &MediaHead) -> ByteRange {
         match &self.range {
-            Some(range) if self.range_of.as_ref().is_none_or(|wanted| wanted.trim() == tag) => {
-                ByteRange::select(range, length)
+            Some(range) if self.range_of.as_ref().is_none_or(|wanted| wanted.trim() == etag(head)) => {
+                ByteRange::select(range, head.length)
             }
             _ => ByteRange::Whole,
         }
     }
 }
 
-async fn respond(open: OpenMedia, conditions: &Conditions) -> Result<Response, ApiError> {
-    let OpenMedia { head, file } = open;
-    if let Some(response) = without_content(&head, conditions) {
+async fn respond(mut open: OpenMedia, conditions: &Conditions) -> Result<Response, ApiError> {
+    if let Some(response) = without_content(&open.head, conditions) {
         return Ok(response);
     }
-    let length = head.length;
-    let mut response = match conditions.part(&etag(&head), length) {
-        ByteRange::Unsatisfiable => return Ok(unsatisfiable(length)),
-        ByteRange::Whole => whole(file, length),
-        ByteRange::Part { first, last } => part(file, first..=last, length).await?,
+    let head = open.head.clone();
+    let mut response = match conditions.part(&head) {
+        ByteRange::Part { first, last } => {
+            open.file.seek(SeekFrom::Start(first)).await.map_err(|error| ApiError::internal(&error))?;
+            part(open, first..=last)
+        }
+        _ => whole(open),
     };
     insert_headers(&mut response, &head);
     Ok(response)
 }
 
-/// Returns the response to a request that needs no content, because of its method or because the client has it.
+/// Returns the response to a request that needs no content: because of its method, because the client has it or wants
+/// another, or because it does not have the part that is wanted.
 fn without_content(head: &MediaHead, conditions: &Conditions) -> Option<Response> {
-    let mut response = if conditions.is_known(&etag(head)) {
+    let tag = etag(head);
+    if conditions.wants_another(&tag) {
+        let error = "The content does not have the entity tag that the request names";
+        return Some(ApiError::new(StatusCode::PRECONDITION_FAILED, "M_UNKNOWN", error).into_response());
+    }
+    let mut response = if conditions.is_known(&tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else if conditions.is_head {
         let mut response = Response::new(Body::empty());
         response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(head.length));
         response
+    } else if conditions.part(head) == ByteRange::Unsatisfiable {
+        return Some(unsatisfiable(head.length));
     } else {
         return None;
     };
@@ -176,24 +206,25 @@ fn insert_headers(response: &mut Response, head: &MediaHead) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=86400, s-maxage=0, immutable"));
 }
 
-/// Returns a response with the whole file.
-fn whole(file: File, length: u64) -> Response {
-    let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(file, CHUNK_BYTES)));
-    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+/// Returns a response with the whole content.
+fn whole(open: OpenMedia) -> Response {
+    let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(open.file, CHUNK_BYTES)));
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(open.head.length));
     response
 }
 
-/// Returns a response with a part of a file of `length` bytes.
-async fn part(mut file: File, range: RangeInclusive<u64>, length: u64) -> Result<Response, ApiError> {
-    let (first, last) = range.into_inner();
-    file.seek(SeekFrom::Start(first)).await.map_err(|error| ApiError::internal(&error))?;
-    let part_length = last.saturating_sub(first).saturating_add(1);
-    let mut response =
-        Response::new(Body::from_stream(ReaderStream::with_capacity(file.take(part_length), CHUNK_BYTES)));
+/// Returns a response with the part of the content at whose beginning the file is open.
+fn part(open: OpenMedia, part: RangeInclusive<u64>) -> Response {
+    let OpenMedia { head, file, space } = open;
+    let (first, last) = part.into_inner();
+    let length = last.saturating_sub(first).saturating_add(1);
+    // It holds the space until the response is sent.
+    let content = InspectReader::new(file.take(length), move |_| _ = &space);
+    let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(content, CHUNK_BYTES)));
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(part_length));
-    insert_content_range(&mut response, &format!("bytes {first}-{last}/{length}"));
-    Ok(response)
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    insert_content_range(&mut response, &format!("bytes {first}-{last}/{}", head.length));
+    response
 }
 
 /// 416: the part that is wanted is after the end.

@@ -93,14 +93,20 @@ impl FileSystem {
         sync_folder(target.parent()).await.map_err(io_error(&target))
     }
 
+    /// Opens a file. Returns `None` if there is none.
+    pub(super) async fn open(&self, file: &MediaFile) -> Result<Option<File>, StorageError> {
+        let (source, _) = places(&self.root, file)?;
+        self.has_marker().await?;
+        match File::open(&source).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => Ok(Some(opened.map_err(io_error(&source))?)),
+        }
+    }
+
     /// Appends a file to `upload`. Returns false if there is none.
     pub(super) async fn fetch(&self, file: &MediaFile, upload: &mut Upload) -> Result<bool, StorageError> {
         let (source, _) = places(&self.root, file)?;
-        self.has_marker().await?;
-        let mut from = match File::open(&source).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened.map_err(io_error(&source))?,
-        };
+        let Some(mut from) = self.open(file).await? else { return Ok(false) };
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
             let length = from.read(&mut buffer).await.map_err(io_error(&source))?;

@@ -5,6 +5,7 @@ mod sign;
 mod xml;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,10 @@ use plexus_net::http::WholeResponse;
 use plexus_net::{HttpClient, Limits, Purpose, percent_encode};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::OnceCell;
 
 use crate::error::StorageError;
+use crate::paths;
 use crate::upload::Upload;
 use sign::{Credentials, Signer};
 
@@ -30,7 +33,8 @@ const FETCH_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_RESPONSE_BYTES: usize = 5 * 1024 * 1024;
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// The most lists of 1,000 thumbnails that are deleted with one file; the storage's next attempt deletes more.
+/// The most lists of 1,000 names at a time: of thumbnails that are deleted with one file, or of unfinished uploads. The
+/// next attempt deletes more.
 const MAX_LISTS: usize = 8;
 
 /// Returns the URL of a bucket. Amazon's buckets are host names, unless their names have dots, for which its
@@ -50,6 +54,8 @@ pub(super) struct S3 {
     url: String,
     http: Arc<HttpClient>,
     clock: Clock,
+    /// Set when the parts that an earlier process left are deleted.
+    is_without_earlier: OnceCell<()>,
 }
 
 /// A request to be signed.
@@ -66,7 +72,7 @@ struct Call<'a> {
 impl S3 {
     pub(super) fn new(location: S3Location, http: Arc<HttpClient>, clock: Clock) -> Self {
         let url = url(&location);
-        Self { location, url, http, clock }
+        Self { location, url, http, clock, is_without_earlier: OnceCell::new() }
     }
 
     /// Stores the file at `source` as the object `key`.
@@ -79,7 +85,7 @@ impl S3 {
             let put = Call { method: Method::PUT, key, query: &[], headers: &headers, body: first };
             return self.send(put).await.map(drop);
         }
-        self.abort_earlier(key).await;
+        self.abort_earlier().await?;
         let upload_id = self.begin_parts(key).await?;
         let parts = async {
             let mut tags = Vec::new();
@@ -97,20 +103,44 @@ impl S3 {
         stored
     }
 
-    /// Deletes the parts of earlier attempts to store `key`, which ended with the process: they cost money.
-    async fn abort_earlier(&self, key: &str) {
-        let name = format!("{}{key}", self.location.prefix);
-        let query = [("prefix", name.as_str()), ("uploads", "")];
-        let list = Call { method: Method::GET, key: "", query: &query, headers: &[], body: Bytes::new() };
-        let body = match self.send(list).await {
-            Ok(response) => response.body,
-            // The key need not have the permission to list them.
-            Err(error) => return tracing::debug!("earlier uploads of {key} could not be listed: {error}"),
+    /// Deletes the parts of files that an earlier process was sending when it ended: they cost money. Without effect if
+    /// that has been done: these are this process's own.
+    pub(super) async fn abort_earlier(&self) -> Result<(), StorageError> {
+        let abort = async {
+            for folder in paths::CONTENT_FOLDERS {
+                self.abort_below(&format!("{}{folder}/", self.location.prefix)).await?;
+            }
+            Ok::<_, StorageError>(())
         };
-        let uploads = xml::elements(&body, "Key").into_iter().zip(xml::elements(&body, "UploadId"));
-        for (_, upload_id) in uploads.filter(|(found, _)| *found == name) {
-            self.abort_parts(key, &upload_id).await;
+        self.is_without_earlier.get_or_try_init(|| abort).await?;
+        Ok(())
+    }
+
+    /// Deletes the parts of all objects whose names begin with `prefix`.
+    async fn abort_below(&self, prefix: &str) -> Result<(), StorageError> {
+        for _ in 0..MAX_LISTS {
+            let query = [("prefix", prefix), ("uploads", "")];
+            let list = Call { method: Method::GET, key: "", query: &query, headers: &[], body: Bytes::new() };
+            let body = match self.send(list).await {
+                Ok(response) => response.body,
+                // The access key need not have the permission to list them.
+                Err(StorageError::Refused { status, code }) if status.is_client_error() => {
+                    tracing::debug!("unfinished uploads below {prefix} are not listed: {status} {code}");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
+            let uploads = xml::elements(&body, "Key").into_iter().zip(xml::elements(&body, "UploadId"));
+            let uploads: Vec<_> = uploads.filter(|(name, _)| name.starts_with(prefix)).collect();
+            if uploads.is_empty() {
+                return Ok(());
+            }
+            for (name, upload_id) in uploads {
+                let key = name.strip_prefix(&self.location.prefix).unwrap_or(&name);
+                self.abort_parts(key, &upload_id).await;
+            }
         }
+        Ok(())
     }
 
     async fn abort_parts(&self, key: &str, upload_id: &str) {
@@ -156,23 +186,40 @@ impl S3 {
 
     /// Appends the object `key`, which has `length` bytes, to `upload`. Returns false if there is no such object.
     pub(super) async fn fetch(&self, key: &str, length: u64, upload: &mut Upload) -> Result<bool, StorageError> {
-        let mut first = 0;
-        loop {
-            // An empty object has no range.
-            let last = (first + FETCH_BYTES).min(length.max(1)) - 1;
-            let range = [("range", format!("bytes={first}-{last}"))];
-            let headers = if length > FETCH_BYTES { &range[..] } else { &[] };
-            let get = Call { method: Method::GET, key, query: &[], headers, body: Bytes::new() };
+        if length > FETCH_BYTES {
+            return self.fetch_part(key, 0..length, upload).await;
+        }
+        // An empty object has no range.
+        let get = Call { method: Method::GET, key, query: &[], headers: &[], body: Bytes::new() };
+        match self.send(get).await {
+            Ok(response) => upload.write(&response.body).await?,
+            Err(StorageError::Refused { status: StatusCode::NOT_FOUND, .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// Appends a part of the object `key` to `upload`. Returns false if there is no such object.
+    pub(super) async fn fetch_part(
+        &self,
+        key: &str,
+        part: Range<u64>,
+        upload: &mut Upload,
+    ) -> Result<bool, StorageError> {
+        let mut first = part.start;
+        while first < part.end {
+            let end = (first + FETCH_BYTES).min(part.end);
+            let range = [("range", format!("bytes={first}-{}", end - 1))];
+            let get = Call { method: Method::GET, key, query: &[], headers: &range, body: Bytes::new() };
             match self.send(get).await {
-                Ok(response) => upload.write(&response.body).await?,
+                Ok(response) if response.body.len() as u64 == end - first => upload.write(&response.body).await?,
+                Ok(_) => return Err(StorageError::Response("the bytes that were requested")),
                 Err(StorageError::Refused { status: StatusCode::NOT_FOUND, .. }) => return Ok(false),
                 Err(error) => return Err(error),
             }
-            first = last + 1;
-            if first >= length {
-                return Ok(true);
-            }
+            first = end;
         }
+        Ok(true)
     }
 
     /// Deletes the object `key`, and all whose names begin with `thumbnails`.

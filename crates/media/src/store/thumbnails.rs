@@ -120,7 +120,7 @@ impl Thumbnails {
                 length,
                 tag: format!("{hash}-{}-{}-{}-{}", size.width, size.height, size.method.as_str(), format.subtype()),
             };
-            return Ok(OpenMedia { head, file });
+            return Ok(OpenMedia { head, file, space: None });
         }
         Err(ThumbnailError::NotAnImage.into())
     }

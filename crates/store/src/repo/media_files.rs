@@ -1,10 +1,7 @@
 //! The files of media, and what storages still have to do with them.
 
-use super::events::unpacked;
-use super::interned;
 use crate::db::ToSql as _;
-use crate::pdu_json::UnpackError;
-use crate::{Any, DbError, RoomNid, Row, Tx, first};
+use crate::{DbError, Row, Tx, first};
 
 /// How many files with the same content are looked for: one of them is likely to be in the folder.
 const MAX_TWINS: u32 = 4;
@@ -190,40 +187,4 @@ pub fn set_last_access(tx: &mut Tx<'_>, accesses: &[(MediaFile, u64)]) -> Result
         remote.map(|(file, at_ms)| [file.server().to_param(), file.file_id.to_param(), at_ms.to_param()]),
     )?;
     Ok(())
-}
-
-/// The avatars of some rooms.
-#[derive(Debug)]
-pub struct RoomAvatars {
-    /// The JSON of the events that set them, where it can be read.
-    pub events: Vec<Result<String, UnpackError>>,
-    /// The last of the rooms; `None` if there are no more.
-    pub last_room: Option<RoomNid>,
-}
-
-/// Returns the avatars of the `page` rooms after `after`.
-pub fn room_avatars(tx: &mut Tx<'_>, after: RoomNid, page: u32) -> Result<RoomAvatars, DbError> {
-    let rooms: Vec<RoomNid> =
-        tx.query("SELECT room_nid FROM rooms WHERE room_nid > $1 ORDER BY room_nid LIMIT $2", &[&after, &page], first)?;
-    let last_room = rooms.last().copied();
-    let (Some(avatar), Some(key)) = (interned::find_type(tx, "m.room.avatar")?, interned::find_state_key(tx, "")?)
-    else {
-        return Ok(RoomAvatars { events: Vec::new(), last_room: None });
-    };
-    let events = tx.query(
-        "SELECT e.json FROM current_state c JOIN events e ON e.event_nid = c.event_nid
-         WHERE c.room_nid = ANY($1) AND c.type_nid = $2 AND c.state_key_nid = $3",
-        &[&Any(&rooms), &avatar, &key],
-        |row| unpacked(row, 0),
-    )?;
-    Ok(RoomAvatars { events, last_room })
-}
-
-/// Returns those of the JSON strings `urls` that are the avatar of a user of this server.
-pub fn user_avatars(tx: &mut Tx<'_>, urls: &[String]) -> Result<Vec<String>, DbError> {
-    tx.query(
-        "SELECT DISTINCT value FROM profile_fields WHERE field = 'avatar_url' AND value = ANY($1)",
-        &[&Any(urls)],
-        first,
-    )
 }

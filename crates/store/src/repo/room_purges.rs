@@ -9,7 +9,7 @@ use crate::db::ToSql;
 use crate::{Any, DbError, EventNid, RoomNid, SnapshotNid, Tx, UserNid, first};
 
 /// The most rows of one table that one transaction deletes: other writes wait for it.
-const MAX_ROWS: u64 = 500;
+const MAX_ROWS: u64 = 200;
 
 /// A room that is being deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub struct RoomTable {
 }
 
 /// The tables with rows of a room, other than those of its events, snapshots and members.
-const ROOM_TABLES: [&str; 14] = [
+const ROOM_TABLES: [&str; 15] = [
     "DELETE FROM room_aliases WHERE alias IN (SELECT alias FROM room_aliases WHERE room_nid = $1 LIMIT $2)",
     "DELETE FROM staged_pdus WHERE staged_nid IN (SELECT staged_nid FROM staged_pdus WHERE room_nid = $1 LIMIT $2)",
     "DELETE FROM outgoing_events WHERE position IN
@@ -153,6 +153,7 @@ const ROOM_TABLES: [&str; 14] = [
          (SELECT type_nid, state_key_nid FROM current_state WHERE room_nid = $1 LIMIT $2)",
     "DELETE FROM current_state_deltas WHERE room_nid = $1 AND (type_nid, state_key_nid, position) IN
          (SELECT type_nid, state_key_nid, position FROM current_state_deltas WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM room_avatars WHERE room_nid IN (SELECT room_nid FROM room_avatars WHERE room_nid = $1 LIMIT $2)",
     "DELETE FROM reports WHERE report_id IN (SELECT report_id FROM reports WHERE room_nid = $1 LIMIT $2)",
 ];
 

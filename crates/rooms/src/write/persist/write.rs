@@ -92,6 +92,7 @@ pub(super) fn batch(
     }
     note_end_of_guest_access(tx, (appends, &memory.server_name), &positions, &rows.current)?;
     set_open_rooms(tx, appends, &rows.current)?;
+    note_avatars(tx, appends)?;
     // First, so that events built on an outdated room are stale, even if another writer has built an identical event on
     // it.
     let mut moves = moves(appends, &positions)?;
@@ -165,6 +166,16 @@ fn set_open_rooms(
         let enters_or_leaves = append.room.view().local_joined.is_empty() != after.local_joined.is_empty();
         if enters_or_leaves || append.events.iter().flat_map(|event| &event.changes).any(decides) {
             repo::user_directory::set_open(tx, append.room.nid, after.shows_members_to_all())?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes the rooms whose avatars may have changed.
+fn note_avatars(tx: &mut Tx<'_>, appends: &[Arc<Append>]) -> Result<(), DbError> {
+    for append in appends {
+        if append.events.iter().flat_map(|event| &event.changes).any(|change| &*change.event_type == "m.room.avatar") {
+            repo::avatars::note_change(tx, append.room.nid)?;
         }
     }
     Ok(())

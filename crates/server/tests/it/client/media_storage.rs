@@ -16,8 +16,10 @@ use plexus_base::Clock;
 use plexus_testkit::s3::S3Server;
 use plexus_testkit::server::{TestServer, TestUser};
 use plexus_testkit::{Peer, every, places, within};
+use serde_json::{Value, json};
 
 use crate::client::media::{GIF, place};
+use crate::client::{create, room_path};
 
 const START_MS: u64 = 1_796_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -102,6 +104,104 @@ async fn an_s3_server_keeps_copies_until_the_media_expires() {
         until("all files are deleted", || files(&folder.join("local_content")) == 0).await;
         until("all thumbnails are deleted", || files(&folder.join("local_thumbnails")) == 0).await;
         assert_eq!(server.get(&download(&image), &alice.token).await.refusal(), (404, "M_NOT_FOUND"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_are_read_without_the_whole() {
+    let Some(s3) = S3Server::start().await else { return };
+    let copies = temporary_folder();
+    let in_folder = format!(
+        "{{module: file_system, store_local: true, store_synchronous: true, config: {{directory: '{}'}}}}",
+        copies.display()
+    );
+    for provider in [s3.provider("parts/", "store_local: true, store_synchronous: true"), in_folder] {
+        for place in places() {
+            let config = format!("media_storage_providers: [{provider}]");
+            let server = TestServer::on(place).config(&config).clock(Clock::manual(START_MS)).start().await;
+            let alice = server.register("alice").await;
+            let film: Bytes = (0..FILM_BYTES).map(|at| u8::try_from(at % 251).unwrap()).collect::<Vec<u8>>().into();
+            let path = download(&upload(&server, &alice, "video/mp4", film.clone()).await);
+            let store = server.config().media.media_store_path.clone();
+            std::fs::remove_dir_all(store.join("local_content")).expect("deleted");
+            let last = FILM_BYTES - 1;
+            for (range, first, last) in [
+                ("bytes=0-0", 0, 0),
+                ("bytes=1000000-6500000", 1_000_000, 6_500_000),
+                ("bytes=-7", FILM_BYTES - 7, last),
+                ("bytes=1-", 1, last),
+            ] {
+                let part = server.send(Method::GET, &path, Some(&alice.token), &[("Range", range)], Bytes::new()).await;
+                assert_eq!((part.status, part.bytes.len()), (206, last - first + 1), "{range}");
+                assert!(part.bytes == film[first..=last], "{range}");
+            }
+            assert_eq!(files(&store.join("local_content")) + files(&store.join("incoming")), 0);
+            // All of it is a part that is brought back.
+            let range = [("Range", "bytes=0-")];
+            let whole = server.send(Method::GET, &path, Some(&alice.token), &range, Bytes::new()).await;
+            assert!(whole.status == 206 && whole.bytes == film);
+            assert_eq!(files(&store.join("local_content")), 1);
+        }
+    }
+    let _ = std::fs::remove_dir_all(copies);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_uploads_are_deleted_at_the_start() {
+    let Some(s3) = S3Server::start().await else { return };
+    for (number, place) in places().into_iter().enumerate() {
+        let prefix = format!("unfinished{number}/");
+        let (own, foreign) = (format!("{prefix}local_content/Ab/Cd/efgh"), format!("{prefix}backups/local_content/x"));
+        let provider = s3.provider(&prefix, "store_local: true");
+        s3.begin_parts(&own);
+        s3.begin_parts(&format!("{prefix}remote_content/a.example/Ab/Cd/efgh"));
+        s3.begin_parts(&foreign);
+        let config = format!("media_storage_providers: [{provider}]");
+        let _server = TestServer::on(place).config(&config).start().await;
+        until("only what others store is left", || {
+            let left: Vec<String> = s3.unfinished().into_iter().filter(|key| key.starts_with(&prefix)).collect();
+            left == [foreign.as_str()]
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn avatars_stay() {
+    for place in places() {
+        let config = "media_retention: {local_media_lifetime: 30d}";
+        let server = TestServer::on(place).config(config).clock(Clock::manual(START_MS)).start().await;
+        let alice = server.register("alice").await;
+        let room = create(&server, &alice, json!({})).await;
+        let mut images = Vec::new();
+        for content_type in ["image/gif", "image/png", "image/jpeg", "image/webp"] {
+            images.push(upload(&server, &alice, content_type, Bytes::from_static(GIF)).await);
+        }
+        let [of_room, of_user, earlier, unused] = images.as_slice() else { panic!("four images") };
+        let set = async |event_type: &str, content: Value| {
+            server.put(&room_path(&room, &format!("state/{event_type}")), &alice.token, content).await.ok();
+        };
+        let uri = |place: &str| format!("mxc://{place}");
+        set("m.room.avatar/", json!({ "url": uri(earlier) })).await;
+        set("m.room.avatar/", json!({ "url": uri(of_room) })).await;
+        let profile = format!("/_matrix/client/v3/profile/{}/avatar_url", alice.id);
+        server.put(&profile, &alice.token, json!({ "avatar_url": uri(of_user) })).await.ok();
+        let folder = server.config().media.media_store_path.join("local_content");
+        for _ in 0..2 {
+            server.clock().advance(31 * DAY);
+            until("what nobody uses is deleted", || files(&folder) == 2).await;
+        }
+        for (place, status) in [(of_room, 200), (of_user, 200), (earlier, 404), (unused, 404)] {
+            assert_eq!(server.get(&download(place), &alice.token).await.status, status, "{place}");
+        }
+        // Another avatar takes its place.
+        let image = upload(&server, &alice, "image/gif", Bytes::from_static(GIF)).await;
+        set("m.room.avatar/", json!({ "url": uri(&image) })).await;
+        server.clock().advance(31 * DAY);
+        until("what was the avatar is deleted", || files(&folder) == 2).await;
+        for (place, status) in [(of_room, 404), (&image, 200)] {
+            assert_eq!(server.get(&download(place), &alice.token).await.status, status, "{place}");
+        }
     }
 }
 

@@ -80,10 +80,17 @@ async fn conditions_come_before_parts() {
         ("If-None-Match", &weak, 304),
         ("If-None-Match", "*", 304),
         ("If-None-Match", "\"another\"", 206),
+        ("If-Match", &tag, 206),
+        ("If-Match", "*", 206),
+        ("If-Match", &weak, 412),
+        ("If-Match", "\"another\", \"one\"", 412),
     ] {
         let answer = get(&server, &alice, &path, &[("Range", "bytes=0-9"), (name, value)]).await;
         assert_eq!(answer.status, status, "{name}: {value}");
     }
+    // Several lines are one list.
+    let lines = [("If-None-Match", "\"another\""), ("If-None-Match", tag.as_str())];
+    assert_eq!(get(&server, &alice, &path, &lines).await.status, 304);
 }
 
 #[tokio::test(flavor = "multi_thread")]
