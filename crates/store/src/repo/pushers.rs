@@ -198,7 +198,7 @@ pub fn set_progress(
 /// Leaves out everything at or before a position: nothing was pushed for a time.
 pub fn skip_to(tx: &mut Tx<'_>, position: Position) -> Result<(), DbError> {
     tx.execute_later("UPDATE push_position SET position = $1 WHERE id = 1", &[&position])?;
-    tx.execute("UPDATE pushers SET behind_at = NULL WHERE behind_at IS NOT NULL", &[])?;
+    tx.execute_later("UPDATE pushers SET behind_at = NULL WHERE behind_at <= $1", &[&position])?;
     Ok(())
 }
 
