@@ -101,6 +101,23 @@ pub(super) fn postgres_each(sql: &str, many: bool) -> String {
     )
 }
 
+/// Returns the indices of the parameters that name the row that `INSERT .. ON CONFLICT (..) DO UPDATE ..` writes; `None`
+/// for other statements, and where more than parameters name it.
+pub(super) fn upsert_key(sql: &str) -> Option<Vec<usize>> {
+    let (head, values, tail) = values_group(sql)?;
+    let (key, action) = tail.trim_start().strip_prefix("ON CONFLICT (")?.split_once(')')?;
+    if !action.trim_start().starts_with("DO UPDATE") || values.contains('(') {
+        return None;
+    }
+    let columns: Vec<&str> = head.split_once('(')?.1.split_once(')')?.0.split(',').map(str::trim).collect();
+    let values: Vec<&str> = values.split(',').map(str::trim).collect();
+    let parameter = |column: &str| {
+        let at = columns.iter().position(|name| *name == column.trim())?;
+        values.get(at)?.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+    };
+    key.split(',').map(parameter).collect()
+}
+
 /// Splits `INSERT INTO t (a, b) VALUES ($1, $2) ON CONFLICT ...` around its group of values.
 fn values_group(sql: &str) -> Option<(&str, &str, &str)> {
     let at = find_outside(sql, "VALUES")?;
@@ -174,6 +191,20 @@ mod tests {
             sqlite_statement("SELECT a FROM t WHERE t.words @@ CAST($1 AS TSQUERY) AND c = $2"),
             "SELECT a FROM t WHERE t MATCH CAST(?1 AS TEXT) AND c = ?2"
         );
+    }
+
+    #[test]
+    fn the_row_that_is_written_is_named_by_parameters() {
+        let key = |key: &str, action: &str| {
+            upsert_key(&format!("INSERT INTO t (a, b,\n c) VALUES ($1, $3,\n $2) ON CONFLICT ({key}) {action}"))
+        };
+        assert_eq!(key("a", "DO UPDATE SET b = excluded.b"), Some(vec![0]));
+        assert_eq!(key("c, b", "DO UPDATE SET a = excluded.a"), Some(vec![1, 2]));
+        assert_eq!(key("a", "DO NOTHING"), None);
+        assert_eq!(key("d", "DO UPDATE SET a = excluded.a"), None);
+        assert_eq!(upsert_key("INSERT INTO t (a) VALUES ($1)"), None);
+        assert_eq!(upsert_key("INSERT INTO t (a) VALUES (lower($1)) ON CONFLICT (a) DO UPDATE SET a = 1"), None);
+        assert_eq!(upsert_key("UPDATE t SET a = $1 WHERE b = $2"), None);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! One transaction: the argument of the closures of [`Database::read`](super::Database::read) and
 //! [`Database::write`](super::Database::write).
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 
 use super::connection::{Connection, Sent};
 use super::value::Param;
-use super::{Backend, DbError, Row, ToSql};
+use super::{Backend, DbError, Row, ToSql, dialect};
 use crate::Position;
 use crate::change::Change;
 
@@ -149,7 +150,8 @@ impl<'c> Tx<'c> {
     /// Runs one statement for many rows; returns the number of changed rows.
     ///
     /// `INSERT INTO .. VALUES (..)`, `UPDATE .. SET .. WHERE ..` and `DELETE FROM .. WHERE ..` are one statement and
-    /// one round trip on PostgreSQL: there no two of `rows` may change the same row of the table.
+    /// one round trip on PostgreSQL: there no two of `rows` may change the same row of the table. In debug builds an
+    /// `ON CONFLICT .. DO UPDATE` that would do so fails on SQLite, too.
     ///
     /// ```ignore
     /// tx.insert_many(
@@ -351,7 +353,24 @@ fn bind_rows<'p, const N: usize>(
         }
         bound.push(row);
     }
+    if cfg!(debug_assertions) && bound.len() > 1 {
+        check_distinct(sql, &bound)?;
+    }
     Ok(bound)
+}
+
+/// Fails if a statement would write one row of a table twice. PostgreSQL refuses that and SQLite does not: a test on
+/// either database finds it.
+fn check_distinct<const N: usize>(sql: &str, rows: &[[Param<'_>; N]]) -> Result<(), DbError> {
+    let Some(key) = dialect::upsert_key(sql) else { return Ok(()) };
+    let mut seen = HashSet::new();
+    let mut is_new =
+        |row: &[Param<'_>; N]| seen.insert(key.iter().map(|at| format!("{:?}", row.get(*at))).collect::<Vec<_>>());
+    if rows.iter().all(&mut is_new) {
+        return Ok(());
+    }
+    let index = key.first().map_or(1, |at| at + 1);
+    Err(DbError::Parameter { sql: sql.to_owned(), index, problem: "is the key of two rows" })
 }
 
 fn check<'p>(sql: &str, index: usize, param: Param<'p>) -> Result<Param<'p>, DbError> {

@@ -53,3 +53,15 @@ async fn what_fails_waits_until_its_time_has_come_and_keeps_nobody_waiting() {
         assert_eq!(without.iter().map(|event| event.event_id[0]).collect::<Vec<_>>(), [2, 3]);
     }
 }
+
+#[tokio::test]
+async fn an_event_is_staged_once_in_a_statement_on_both_databases() {
+    for db in databases() {
+        let twice = [staged(1, "a"), staged(2, "a"), staged(1, "a")];
+        let result = db.write(move |tx| received::stage(tx, &twice)).await;
+        assert!(matches!(result, Err(DbError::Parameter { index: 3, .. })), "{result:?}");
+        let once = [staged(1, "a"), staged(2, "a")];
+        db.write(move |tx| received::stage(tx, &once)).await.unwrap();
+        assert_eq!(db.read(|tx| received::count_of(tx, "a", 50)).await.unwrap(), 2);
+    }
+}
