@@ -101,8 +101,8 @@ pub(super) fn postgres_each(sql: &str, many: bool) -> String {
     )
 }
 
-/// Returns the indices of the parameters that name the row that `INSERT .. ON CONFLICT (..) DO UPDATE ..` writes; `None`
-/// for other statements, and where more than parameters name it.
+/// Returns the indices of the parameters that name the row that `INSERT .. ON CONFLICT (..) DO UPDATE ..` writes;
+/// `None` for other statements, and where more than parameters name it.
 pub(super) fn upsert_key(sql: &str) -> Option<Vec<usize>> {
     let (head, values, tail) = values_group(sql)?;
     let (key, action) = tail.trim_start().strip_prefix("ON CONFLICT (")?.split_once(')')?;
