@@ -9,6 +9,7 @@ pub(crate) mod content;
 pub mod draft;
 pub mod error;
 pub(crate) mod event_rows;
+pub(crate) mod event_tasks;
 pub mod expiry;
 pub mod expiry_task;
 pub(crate) mod follower;

@@ -32,7 +32,7 @@ use crate::write::pending::{Forwarding, JudgedEvent};
 use crate::write::persist::apply_redactions;
 use crate::write::redactions::{self, PendingRedaction};
 use crate::write::writer::RoomWriter;
-use crate::write::{auth_state, expiry_task, head_lock, outliers};
+use crate::write::{auth_state, event_tasks, head_lock, outliers};
 
 /// The number of events that are judged and written under one lock, while others wait to send to the room.
 const EVENTS_PER_LOCK: usize = 50;
@@ -275,7 +275,7 @@ async fn write_past(
     };
     if redactions.is_empty() {
         let written = writer.db.write(move |tx| {
-            expiry_task::schedule(tx, &memory, &expiring)?;
+            event_tasks::schedule(tx, &memory, &expiring)?;
             write(tx, nid, &past, memory.interner.lookups())
         });
         let texts = written.await?;
@@ -296,7 +296,7 @@ async fn write_past(
         .db
         .write(move |tx| {
             let texts = write(tx, nid, &past, memory.interner.lookups())?;
-            expiry_task::schedule(tx, &memory, &expiring)?;
+            event_tasks::schedule(tx, &memory, &expiring)?;
             for (redaction, because) in &pending {
                 repo::events::set_redacted(tx, redaction.target.nid, because.nid)?;
                 repo::redactions::add(tx, &[redaction.target.nid], now_ms)?;

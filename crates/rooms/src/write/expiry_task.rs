@@ -2,10 +2,9 @@
 
 use plexus_protocol::event::Pdu;
 use plexus_protocol::json::{Object, Value};
-use plexus_store::repo::scheduled_tasks::{self, ScheduledTask, TaskStatus};
-use plexus_store::{DbError, EventNid, Tx};
+use plexus_store::EventNid;
+use plexus_store::repo::scheduled_tasks::{ScheduledTask, TaskStatus};
 
-use crate::model::engine_memory::EngineMemory;
 use crate::model::room::Room;
 
 /// The kind of the scheduled tasks that delete the content.
@@ -34,15 +33,4 @@ pub(crate) fn task(room: &Room, nid: EventNid, pdu: &Pdu) -> Option<ScheduledTas
         error: None,
         attempts: 0,
     })
-}
-
-/// Stores tasks, and has them looked at. That happens in a transaction of its own, which comes after this one.
-pub(crate) fn schedule(tx: &mut Tx<'_>, memory: &EngineMemory, tasks: &[ScheduledTask]) -> Result<(), DbError> {
-    for task in tasks {
-        scheduled_tasks::insert(tx, task)?;
-    }
-    if !tasks.is_empty() {
-        memory.tasks_stored.notify_one();
-    }
-    Ok(())
 }

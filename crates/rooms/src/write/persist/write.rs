@@ -25,8 +25,8 @@ use crate::model::room_view::RoomView;
 use crate::model::state_map::StateMap;
 use crate::write::error::PersistError;
 use crate::write::event_rows::{self, GraphRows};
-use crate::write::expiry_task;
 use crate::write::pending::{Append, PendingEvent};
+use crate::write::{event_tasks, expiry_task};
 
 /// A batch that has been written, but is not committed yet.
 pub(crate) struct Written {
@@ -105,7 +105,7 @@ pub(super) fn batch(
     let redacted: Vec<EventNid> = rows.redactions.iter().map(|(event, _)| *event).collect();
     repo::federation_out::add(tx, &rows.outgoing)?;
     repo::sticky_events::add(tx, &rows.sticky)?;
-    expiry_task::schedule(tx, memory, &rows.tasks)?;
+    event_tasks::schedule(tx, memory, &rows.tasks)?;
     repo::redactions::add(tx, &redacted, now_ms)?;
     for (event, redaction) in rows.redactions {
         repo::events::set_redacted(tx, event, redaction)?;
