@@ -1,4 +1,5 @@
-//! Accepts invites for users (`auto_accept_invites`): scheduled tasks, which are stored with the invites, join the rooms.
+//! Accepts invites for users (`auto_accept_invites`): scheduled tasks, which are stored with the invites, join the
+//! rooms.
 
 use std::sync::Arc;
 

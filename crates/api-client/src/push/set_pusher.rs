@@ -107,7 +107,7 @@ fn new_pusher(request: Request, kind: String, requester: &Requester, now_ms: u64
 
 fn check_data(kind: &str, data: &Map<String, Value>) -> Result<(), ApiError> {
     match kind {
-        "email" => Ok(()),
+        "email" => Err(ApiError::invalid_param("This server sends no notifications by mail")),
         "http" => {
             let url = data.get("url").and_then(Value::as_str).unwrap_or_default();
             let checked = PushGatewayUrl::try_from(url);

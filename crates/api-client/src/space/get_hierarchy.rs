@@ -33,7 +33,8 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Returns the beginning of the tokens of such requests: `max_depth` and `suggested_only` are the same for all pages.
+    /// Returns the beginning of the tokens of such requests: `max_depth` and `suggested_only` are the same for all
+    /// pages.
     fn walked(&self) -> String {
         let depth = self.max_depth.map(|depth| depth.to_string()).unwrap_or_default();
         format!("{}{depth}_", if self.suggested_only { "s" } else { "h" })

@@ -86,7 +86,7 @@ options! {
         /// State after the timeline in /sync, which clients can always request.
         moot msc4222_enabled: bool = false,
         /// Badges counted by clients.
-        later msc4076_enabled: bool = false,
+        acts msc4076_enabled: bool = false,
         /// Whether reports of rooms and events that the user cannot see seem to succeed, too.
         acts msc4277_enabled: bool = false,
         /// Whether clients can name the servers that are asked for a hierarchy of rooms.

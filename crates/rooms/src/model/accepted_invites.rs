@@ -1,14 +1,13 @@
 //! The scheduled tasks that accept invites for users (`auto_accept_invites`).
 
 use plexus_protocol::event::Pdu;
-use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::membership::Membership;
 use plexus_store::Position;
 use plexus_store::repo::scheduled_tasks::{ScheduledTask, TaskStatus};
 
 use crate::model::current_state::StateChange;
-use crate::model::engine_memory::EngineMemory;
 use crate::model::room::Room;
 
 /// The kind of the scheduled tasks that accept invites. The resource is the invited user.
@@ -42,7 +41,7 @@ impl AcceptedInvites {
     /// Returns the task that accepts an invite at `position`, if the event is such an invite and `changes` the state.
     pub(crate) fn task(
         self,
-        memory: &EngineMemory,
+        own_server: &ServerName,
         room: &Room,
         pdu: &Pdu,
         changes: &[StateChange],
@@ -52,7 +51,7 @@ impl AcceptedInvites {
         let (user, _, _) = changes.iter().filter_map(StateChange::membership).find(|(user, kind, _)| {
             *kind == Membership::Invite && Some(user.as_str()) == pdu.state_key() && pdu.event_type() == "m.room.member"
         })?;
-        let is_local = |user: &UserId| user.server_name() == memory.server_name.as_str();
+        let is_local = |user: &UserId| user.server_name() == own_server.as_str();
         let is_direct = pdu.content().get_bool(IS_DIRECT) == Some(true);
         if !is_local(&user) || (self.only_local && !is_local(pdu.sender())) || (self.only_direct && !is_direct) {
             return None;

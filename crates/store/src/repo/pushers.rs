@@ -22,7 +22,7 @@ const MAX_PUSHERS_OF_USER: u64 = 500;
 pub struct Pusher {
     pub app_id: String,
     pub pushkey: String,
-    /// `http` or `email`.
+    /// `http`.
     pub kind: String,
     pub app_display_name: String,
     pub device_display_name: String,

@@ -315,7 +315,14 @@ impl Rows {
         }
         self.sticky.extend(sticky_event(tx, memory, &append.room, event, position, self.now_ms, lookups)?);
         if let (Some(accepted), Some(position)) = (memory.accepted_invites, position) {
-            self.tasks.extend(accepted.task(memory, &append.room, pdu, &event.changes, position, self.now_ms));
+            self.tasks.extend(accepted.task(
+                &memory.server_name,
+                &append.room,
+                pdu,
+                &event.changes,
+                position,
+                self.now_ms,
+            ));
         }
         if memory.expiring_messages && event.in_timeline && event.redacted_by.is_none() {
             self.tasks.extend(expiry_task::task(&append.room, event.nid, pdu));

@@ -22,8 +22,16 @@ async fn pushers_are_set_and_listed() {
         let delete = json!({ "app_id": "app", "pushkey": "key", "kind": null });
         server.post(&set, &alice.token, delete).await.ok();
         assert_eq!(server.get(&list, &alice.token).await.ok(), &json!({ "pushers": [] }));
-        let mut wrong = pusher;
-        wrong["data"]["url"] = json!("https://push.example/elsewhere");
-        assert_eq!(server.post(&set, &bob.token, wrong).await.refusal(), (400, "M_INVALID_PARAM"));
+        let wrong = [
+            ("/data/url", json!("https://push.example/elsewhere")),
+            // Nothing would be sent.
+            ("/kind", json!("email")),
+            ("/kind", json!("pigeon")),
+        ];
+        for (member, value) in wrong {
+            let mut pusher = pusher.clone();
+            *pusher.pointer_mut(member).expect("a member of the pusher") = value;
+            assert_eq!(server.post(&set, &bob.token, pusher).await.refusal(), (400, "M_INVALID_PARAM"), "{member}");
+        }
     }
 }
