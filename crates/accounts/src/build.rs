@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use plexus_base::{Clock, Random};
+use plexus_base::{AppServices, Clock, Random};
 use plexus_store::Database;
 
 use crate::guesses::GuessLimits;
@@ -16,6 +16,7 @@ pub struct AccountsParts {
     pub clock: Clock,
     pub random: Random,
     pub settings: Settings,
+    pub app_services: Arc<AppServices>,
 }
 
 /// Every service of this crate. Endpoints take the single services.
@@ -39,9 +40,11 @@ impl Accounts {
     /// Builds the services.
     #[must_use]
     pub fn new(parts: AccountsParts) -> Self {
-        let AccountsParts { db, clock, random, settings } = parts;
+        let AccountsParts { db, clock, random, settings, app_services } = parts;
         let settings = Arc::new(settings);
-        let tokens = Arc::new(TokenChecker::new(db.clone(), clock.clone()));
+        let records_app_services = settings.sessions.track_appservice_user_ips;
+        let tokens = TokenChecker::new(db.clone(), clock.clone(), Arc::clone(&app_services), records_app_services);
+        let tokens = Arc::new(tokens);
         let hasher = PasswordHasher::new(&settings.password.pepper, random.clone());
         let sessions = Sessions::new(db.clone(), clock.clone(), random.clone(), settings.clone());
         let guesses = Arc::new(GuessLimits::new(settings.guesses, &clock));
@@ -63,15 +66,16 @@ impl Accounts {
                 devices.clone(),
                 settings.clone(),
             ),
-            registrar: Registrar::new(
-                db.clone(),
-                clock.clone(),
-                random.clone(),
-                hasher.clone(),
-                sessions.clone(),
-                settings.clone(),
-                Arc::clone(&guesses),
-            ),
+            registrar: Registrar {
+                db: db.clone(),
+                clock: clock.clone(),
+                random: random.clone(),
+                hasher: hasher.clone(),
+                sessions: sessions.clone(),
+                settings: settings.clone(),
+                guesses: Arc::clone(&guesses),
+                app_services,
+            },
             uia: UserInteractiveAuth::new(
                 db.clone(),
                 clock.clone(),

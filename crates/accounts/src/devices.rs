@@ -17,6 +17,9 @@ pub enum RenameError {
     /// 404 `M_NOT_FOUND`
     #[error("No such device")]
     NotFound,
+    /// 400 `M_INVALID_PARAM`
+    #[error("device_id must have 1 to 512 bytes without NUL")]
+    InvalidId,
     /// 400 `M_TOO_LARGE`
     #[error("Device display name is too long (max 100)")]
     TooLong,
@@ -140,6 +143,32 @@ impl Devices {
                 Ok(())
             })
             .await
+    }
+
+    /// Creates a device without a session, or renames the device with this id (MSC4190). Returns whether it is new.
+    ///
+    /// # Errors
+    /// See [`RenameError`], and `InvalidId`.
+    pub async fn create_or_rename(
+        &self,
+        user_id: &UserId,
+        device_id: &str,
+        name: Option<&str>,
+    ) -> Result<bool, RenameError> {
+        if name.is_some_and(|name| name.chars().count() > MAX_DEVICE_DISPLAY_NAME) {
+            return Err(RenameError::TooLong);
+        }
+        if device_id.is_empty() || device_id.len() > MAX_DEVICE_ID || device_id.contains('\0') {
+            return Err(RenameError::InvalidId);
+        }
+        let (sessions, user, device) = (self.sessions.clone(), user_id.clone(), device_id.to_owned());
+        let display_name = name.map(sessions::shortened);
+        let created: bool =
+            self.db.write::<_, DbError, _>(move |tx| sessions.create_device(tx, &user, &device, display_name)).await?;
+        if let (Some(name), false) = (name, created) {
+            self.rename(user_id, device_id, name).await?;
+        }
+        Ok(created)
     }
 
     /// Replaces the user's dehydrated device (MSC3814), if there is one, with its keys and messages.

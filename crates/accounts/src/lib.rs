@@ -3,7 +3,7 @@
 //!
 //! | service | what it does |
 //! |---|---|
-//! | [`TokenChecker`] | finds the user of an access token, in memory |
+//! | [`TokenChecker`] | finds the user of an access token, in memory, and that of an application service's request |
 //! | [`Registrar`], [`SharedSecret`] | register accounts |
 //! | [`registration_tokens`] | tokens that let strangers register |
 //! | [`Logins`] | check logins: passwords, login tokens |
@@ -17,6 +17,7 @@
 #![warn(missing_docs, unreachable_pub)]
 
 mod administration;
+mod app_service_requests;
 mod build;
 mod deactivation;
 mod devices;
@@ -37,6 +38,7 @@ pub mod uia;
 mod username;
 
 pub use administration::{Administration, AdministrationError, PAGE_ACCOUNTS};
+pub use app_service_requests::{ActingAs, ActingError};
 pub use build::{Accounts, AccountsParts};
 pub use deactivation::Deactivation;
 pub use devices::{DehydrationError, DeletedDevices, Devices, NewDehydratedDevice, RenameError};

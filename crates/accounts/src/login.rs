@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plexus_base::{Clock, LimitExceeded, Reservation};
+use plexus_base::{AppService, Clock, LimitExceeded, Reservation};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::{tokens, users};
 use plexus_store::{Database, DbError};
@@ -23,6 +23,9 @@ pub enum LoginError {
     /// 403 `M_FORBIDDEN`
     #[error("Invalid login token")]
     WrongToken,
+    /// 403 `M_FORBIDDEN`
+    #[error("The user is not one of this application service")]
+    NotItsUser,
     /// 403 `M_USER_DEACTIVATED`
     #[error("This account has been deactivated")]
     Deactivated,
@@ -219,6 +222,21 @@ impl Logins {
         let (user_id, _) = taken.filter(|(_, until)| now < *until).ok_or(LoginError::WrongToken)?;
         self.check_active(&user_id).await?;
         Ok(user_id)
+    }
+
+    /// Returns the account of an application service that a client names.
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub async fn by_app_service(&self, service: &AppService, user: &str) -> Result<UserId, LoginError> {
+        let user_id = self.qualified(user).ok_or(LoginError::NotItsUser)?;
+        if !service.is_interested_in_user(user_id.as_str()) {
+            return Err(LoginError::NotItsUser);
+        }
+        match self.check_active(&user_id).await {
+            Err(LoginError::WrongPassword) => Err(LoginError::NotItsUser),
+            checked => checked.map(|()| user_id),
+        }
     }
 
     /// Checks that an account exists and may log in.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use plexus_base::{Clock, LimitExceeded, Random};
+use plexus_base::{AppService, AppServices, Clock, LimitExceeded, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Value;
 use plexus_store::repo::profiles;
@@ -28,6 +28,12 @@ pub enum RegisterError {
     /// `M_USER_IN_USE`
     #[error("User ID already taken.")]
     UserInUse,
+    /// `M_EXCLUSIVE`
+    #[error("This user ID is reserved by an application service.")]
+    Reserved,
+    /// `M_EXCLUSIVE`
+    #[error("Invalid user localpart for this application service.")]
+    NotItsUser,
     /// `M_INVALID_PARAM`: the name is longer than this many characters.
     #[error("displayname is too long (max {0})")]
     DisplayName(usize),
@@ -82,6 +88,8 @@ pub struct NewAccount {
     pub session: Option<NewSession>,
     /// Whether to skip the password policy: for administrators.
     pub any_password: bool,
+    /// The application service that registers the account.
+    pub app_service: Option<Arc<AppService>>,
 }
 
 /// The new account, and the session if one was asked for.
@@ -97,35 +105,31 @@ pub struct Registered {
 /// or the shared secret.
 #[derive(Clone)]
 pub struct Registrar {
-    db: Database,
-    clock: Clock,
-    random: Random,
-    hasher: PasswordHasher,
-    sessions: Sessions,
-    settings: Arc<Settings>,
-    guesses: Arc<GuessLimits>,
+    pub(crate) db: Database,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) hasher: PasswordHasher,
+    /// Starts the sessions of new accounts.
+    pub(crate) sessions: Sessions,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) guesses: Arc<GuessLimits>,
+    pub(crate) app_services: Arc<AppServices>,
 }
 
 impl Registrar {
-    /// Creates the service. `sessions` starts the sessions of new accounts.
-    pub(crate) fn new(
-        db: Database,
-        clock: Clock,
-        random: Random,
-        hasher: PasswordHasher,
-        sessions: Sessions,
-        settings: Arc<Settings>,
-        guesses: Arc<GuessLimits>,
-    ) -> Self {
-        Self { db, clock, random, hasher, sessions, settings, guesses }
-    }
-
     /// Returns the user id that a username stands for, if it is valid and free.
     ///
     /// # Errors
-    /// `Username`, `UserInUse`, or the database's.
+    /// `Username`, `Reserved`, `UserInUse`, or the database's.
     pub async fn check_username(&self, username: &str) -> Result<UserId, RegisterError> {
         let user_id = self.user_id(username)?;
+        if self.app_services.is_user_reserved(user_id.as_str(), None) {
+            return Err(RegisterError::Reserved);
+        }
+        self.require_free(user_id).await
+    }
+
+    async fn require_free(&self, user_id: UserId) -> Result<UserId, RegisterError> {
         let wanted = user_id.clone();
         let taken: bool = self
             .db
@@ -137,6 +141,39 @@ impl Registrar {
     fn user_id(&self, username: &str) -> Result<UserId, UsernameError> {
         let allow_underscore = self.settings.registration.allow_underscore_prefixed_registration;
         username::new_user_id(username, &self.settings.server_name, allow_underscore)
+    }
+
+    /// Returns the user that a service may register by this name. Its names need not follow the rules for people's.
+    fn user_of_service(&self, service: &AppService, username: &str) -> Result<UserId, RegisterError> {
+        if username.is_empty() {
+            return Err(UsernameError::Empty.into());
+        }
+        let user_id = UserId::new(username, &self.settings.server_name).map_err(|_| UsernameError::Characters)?;
+        if !service.is_interested_in_user(user_id.as_str()) {
+            return Err(RegisterError::NotItsUser);
+        }
+        if self.app_services.is_user_reserved(user_id.as_str(), Some(&service.id)) {
+            return Err(RegisterError::Reserved);
+        }
+        Ok(user_id)
+    }
+
+    /// Registers the own users of application services that have none yet.
+    ///
+    /// # Errors
+    /// See [`RegisterError`].
+    pub async fn register_senders(&self) -> Result<(), RegisterError> {
+        let Some(services) = self.app_services.current() else { return Ok(()) };
+        for service in services.all() {
+            let Ok(user_id) = UserId::try_from(service.sender.as_str()) else { continue };
+            let account = NewAccount { app_service: Some(Arc::clone(service)), ..NewAccount::default() };
+            match self.require_free(user_id).await {
+                Ok(user_id) => _ = self.store(user_id, None, &account, false).await?,
+                Err(RegisterError::UserInUse) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Whether a registration token would be accepted now. Every query from `address` counts.
@@ -183,6 +220,11 @@ impl Registrar {
         };
         if let Some(guest) = &account.guest {
             return self.store(guest.clone(), password_hash, &account, false).await;
+        }
+        if let Some(service) = &account.app_service {
+            let user_id = self.user_of_service(service, account.username.as_deref().unwrap_or_default())?;
+            let user_id = self.require_free(user_id).await?;
+            return self.store(user_id, password_hash, &account, false).await;
         }
         if let Some(username) = &account.username {
             let user_id = self.check_username(username).await?;
@@ -242,7 +284,7 @@ impl Registrar {
             is_guest,
             is_admin: account.is_admin,
             user_type: account.user_type.clone(),
-            appservice_id: None,
+            appservice_id: account.app_service.as_ref().map(|service| service.id.clone()),
             deactivated: false,
             erased: false,
             locked: false,

@@ -133,18 +133,32 @@ impl Sessions {
     /// Stores a planned session: earlier tokens of the device end. A dehydrated device becomes an ordinary one.
     pub(crate) fn store(&self, tx: &mut Tx, plan: &Plan) -> Result<(), DbError> {
         let (user_id, device_id) = (plan.session.user_id.as_str(), plan.session.device_id.as_str());
-        if devices::create(tx, user_id, device_id, plan.display_name.as_deref(), plan.now)? {
-            if let Some(unused) = devices::least_recently_used_beyond(tx, user_id, MAX_DEVICES)? {
-                self.delete_device(tx, &plan.session.user_id, &unused)?;
-                tracing::info!("device {unused} of {user_id} is deleted: the user has {MAX_DEVICES} others");
-            }
-        } else {
+        if !self.create_device(tx, &plan.session.user_id, device_id, plan.display_name.clone())? {
             let ended = tokens::delete_of_device(tx, user_id, device_id)?;
             other_changes::record_tokens(tx, ended)?;
             dehydrated_devices::delete(tx, user_id, device_id)?;
         }
         self.store_tokens(tx, plan)?;
         Ok(())
+    }
+
+    /// Creates a device. A user with too many loses the one that was used least recently. Returns `false`, and changes
+    /// nothing, if there is one with this id.
+    pub(crate) fn create_device(
+        &self,
+        tx: &mut Tx,
+        user_id: &UserId,
+        device_id: &str,
+        display_name: Option<String>,
+    ) -> Result<bool, DbError> {
+        if !devices::create(tx, user_id.as_str(), device_id, display_name.as_deref(), self.clock.now_ms())? {
+            return Ok(false);
+        }
+        if let Some(unused) = devices::least_recently_used_beyond(tx, user_id.as_str(), MAX_DEVICES)? {
+            self.delete_device(tx, user_id, &unused)?;
+            tracing::info!("device {unused} of {user_id} is deleted: the user has {MAX_DEVICES} others");
+        }
+        Ok(true)
     }
 
     /// Stores the tokens. Returns the id of the refresh token.

@@ -54,7 +54,7 @@ impl Default for PasswordSettings {
     }
 }
 
-/// Lifetimes of tokens; `None` is without end.
+/// Sessions. Lifetimes of tokens that are `None` are without end.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are named as their options")]
 pub struct SessionSettings {
@@ -64,6 +64,7 @@ pub struct SessionSettings {
     pub refreshable_access_token_lifetime: Option<Duration>,
     pub refresh_token_lifetime: Option<Duration>,
     pub nonrefreshable_access_token_lifetime: Option<Duration>,
+    pub track_appservice_user_ips: bool,
 }
 
 impl Default for SessionSettings {
@@ -73,6 +74,7 @@ impl Default for SessionSettings {
             refreshable_access_token_lifetime: Some(Duration::from_secs(300)),
             refresh_token_lifetime: None,
             nonrefreshable_access_token_lifetime: None,
+            track_appservice_user_ips: false,
         }
     }
 }

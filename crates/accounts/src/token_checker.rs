@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use plexus_base::Clock;
+use plexus_base::{AppServices, Clock};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::tokens::{self, AccessToken, TokenHash};
 use plexus_store::repo::{devices, other_changes};
@@ -102,20 +102,25 @@ impl CommitListener for TokenCache {
 
 /// Checks access tokens.
 pub struct TokenChecker {
-    db: Database,
-    clock: Clock,
+    pub(crate) db: Database,
+    pub(crate) clock: Clock,
     cache: Arc<TokenCache>,
-    last_seen: LastSeenBuffer,
+    pub(crate) last_seen: LastSeenBuffer,
+    pub(crate) app_services: Arc<AppServices>,
+    /// Whether the last uses of devices by application services are recorded.
+    pub(crate) records_app_services: bool,
     hasher: RandomState,
 }
 
 impl TokenChecker {
-    /// Creates a checker with no token in memory.
+    /// Creates a checker with no token in memory. With `records_app_services`, it records when application services use
+    /// devices.
     #[must_use]
-    pub fn new(db: Database, clock: Clock) -> Self {
+    pub fn new(db: Database, clock: Clock, app_services: Arc<AppServices>, records_app_services: bool) -> Self {
         let cache = Arc::new(TokenCache::default());
         db.add_listener(&cache);
-        Self { db, clock, cache, last_seen: LastSeenBuffer::default(), hasher: RandomState::new() }
+        let (last_seen, hasher) = (LastSeenBuffer::default(), RandomState::new());
+        Self { db, clock, cache, last_seen, app_services, records_app_services, hasher }
     }
 
     /// Returns the user of a token, and records that the device was used.
@@ -145,6 +150,9 @@ impl TokenChecker {
     /// # Errors
     /// See [`TokenError`].
     pub async fn check_after_wait(&self, token: &str, requester: &Requester) -> Result<(), TokenError> {
+        if requester.acting_service.is_some() {
+            return self.app_service(token).map(drop).ok_or(TokenError::Unknown);
+        }
         let hash = secret::hash(token);
         let entry = match self.cache.entries.get(&hash) {
             Some(entry) => Ok(entry),
@@ -250,6 +258,7 @@ fn entry(token: AccessToken) -> Entry {
         is_guest: token.is_guest,
         is_admin: token.is_admin,
         appservice_id: token.appservice_id,
+        acting_service: None,
         suspended: token.suspended,
         shadow_banned: token.shadow_banned,
         puppeted_by: token.puppeted_by,

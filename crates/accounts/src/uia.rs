@@ -413,9 +413,11 @@ impl From<LoginError> for UiaError {
             LoginError::Hash(error) => Self::Hash(error),
             LoginError::Database(error) => Self::Database(error),
             LoginError::Limited(refused) => Self::Limited(refused),
-            LoginError::WrongPassword | LoginError::WrongToken | LoginError::Deactivated | LoginError::Locked => {
-                Self::NoFlow
-            }
+            LoginError::WrongPassword
+            | LoginError::WrongToken
+            | LoginError::NotItsUser
+            | LoginError::Deactivated
+            | LoginError::Locked => Self::NoFlow,
         }
     }
 }

@@ -82,6 +82,7 @@ pub(crate) async fn register(
         ui_auth_session: None,
         session,
         any_password: true,
+        app_service: None,
     };
     let Registered { user_id, session } = registration.register(account).await.map_err(failed)?;
     let (access_token, device_id) = session.map(|session| (session.tokens.access_token, session.device_id)).unzip();
@@ -104,6 +105,7 @@ fn failed(error: RegisterError) -> ApiError {
     match &error {
         RegisterError::Username(_) => bad_request("M_INVALID_USERNAME"),
         RegisterError::UserInUse => bad_request("M_USER_IN_USE"),
+        RegisterError::Reserved | RegisterError::NotItsUser => bad_request("M_EXCLUSIVE"),
         RegisterError::Password(_) => bad_request("M_WEAK_PASSWORD"),
         RegisterError::DisplayName(_) => bad_request("M_INVALID_PARAM"),
         RegisterError::Session(plexus_accounts::SessionError::InvalidDeviceId) => bad_request("M_INVALID_PARAM"),

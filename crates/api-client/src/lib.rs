@@ -9,6 +9,7 @@ mod access;
 mod account;
 mod admin;
 mod alias;
+mod appservice;
 mod authenticated_media;
 mod backup;
 mod config;

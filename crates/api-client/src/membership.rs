@@ -16,7 +16,8 @@ pub(crate) mod unban_user;
 use plexus_http::Requester;
 use plexus_protocol::id::{RoomId, ServerName, UserId};
 use plexus_protocol::json::Object;
-use plexus_rooms::{Authority, MembershipChange};
+use plexus_rooms::MembershipChange;
+use plexus_service::SendingAccount;
 use serde::Deserialize;
 
 /// Servers that may be in a room. `server_name` is the old name of `via`.
@@ -63,7 +64,7 @@ impl TargetRequest {
             content: Object::new(),
             via: Vec::new(),
             transaction: None,
-            authority: Authority::of_user(requester.is_admin),
+            authority: SendingAccount::from(requester).authority(),
         }
     }
 }
@@ -78,7 +79,7 @@ impl OwnRequest {
             content: Object::new(),
             via: Vec::new(),
             transaction: None,
-            authority: Authority::of_user(requester.is_admin),
+            authority: SendingAccount::from(requester).authority(),
         }
     }
 }

@@ -8,7 +8,9 @@ use crate::discovery::{
     get_supported_versions,
 };
 use crate::{Api, favicon, rtc, thirdparty, voip, welcome};
-use crate::{account, admin, authenticated_media, backup, dehydrated_device, device, keys, media, session, uiaa};
+use crate::{
+    account, admin, appservice, authenticated_media, backup, dehydrated_device, device, keys, media, session, uiaa,
+};
 use crate::{
     alias, context, delayed_events, directory, knock, membership, message, profile, redact, relations, reporting, room,
     space,
@@ -260,6 +262,7 @@ fn pushing(r: &mut Routes<Api>) {
 }
 
 fn third_party_networks(r: &mut Routes<Api>) {
+    r.post(Client::V1, "/appservice/{appservice_id}/ping", appservice::request_ping::handle);
     r.get(ALL, "/thirdparty/protocols", thirdparty::get_protocols::handle);
     r.get(ALL, "/thirdparty/protocol/{protocol}", thirdparty::get_protocol::handle);
     r.get(ALL, "/thirdparty/user", thirdparty::get_user_for_user_id::handle);
@@ -362,6 +365,7 @@ fn room_addresses(r: &mut Routes<Api>) {
     r.get(ALL, "/directory/room/{room_alias}", alias::get_alias::handle);
     r.put(ALL, "/directory/room/{room_alias}", alias::create_alias::handle);
     r.delete(ALL, "/directory/room/{room_alias}", alias::delete_alias::handle);
+    r.put(ALL, "/directory/list/appservice/{network_id}/{room_id}", appservice::set_room_visibility::handle);
     r.get(ALL, "/directory/list/room/{room_id}", directory::get_room_visibility::handle);
     r.put(ALL, "/directory/list/room/{room_id}", directory::set_room_visibility::handle);
     r.get(ALL, "/publicRooms", directory::get_public_rooms::handle);

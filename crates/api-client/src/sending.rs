@@ -8,6 +8,9 @@ use plexus_store::repo::transactions::MAX_TXN_ID_BYTES;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// The largest integer of canonical JSON.
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
 /// The response of endpoints that send events.
 #[derive(Debug, Serialize)]
 pub(crate) struct EventSent {
@@ -49,9 +52,32 @@ impl Sticky {
     }
 }
 
-/// Returns the transaction that a request's path names; `None` for tokens without a device.
+/// The timestamp that an application service gives to an event, in Unix ms (application service API, "Timestamp
+/// massaging").
+#[derive(Debug, Deserialize)]
+pub(crate) struct Timestamp {
+    #[serde(default, deserialize_with = "number")]
+    ts: Option<i64>,
+}
+
+impl Timestamp {
+    /// Returns the timestamp, if the requester may choose it.
+    pub(crate) fn of(&self, requester: &Requester) -> Result<Option<u64>, ApiError> {
+        let Some(ts) = self.ts.filter(|_| requester.acting_service.is_some()) else { return Ok(None) };
+        let allowed = u64::try_from(ts).ok().filter(|ts| *ts <= MAX_SAFE_INTEGER);
+        allowed.map(Some).ok_or_else(|| ApiError::invalid_param("ts must be a time in milliseconds since 1970"))
+    }
+}
+
+/// Returns the transaction that a request's path names; `None` for administrators who act as a user. Application
+/// services have one device for each user, in place of none.
 pub(crate) fn transaction(requester: &Requester, txn_id: String) -> Result<Option<Transaction>, ApiError> {
-    let Some(device_id) = requester.device_id.as_deref() else { return Ok(None) };
+    let device_id = match (&requester.device_id, &requester.acting_service) {
+        (Some(device_id), _) => device_id.clone(),
+        // No other device has this id: the ids of services contain no such character.
+        (None, Some(service)) => format!("application service|{}", service.id),
+        (None, None) => return Ok(None),
+    };
     if txn_id.len() > MAX_TXN_ID_BYTES {
         return Err(ApiError::invalid_param(format!("The transaction id is longer than {MAX_TXN_ID_BYTES} bytes")));
     }

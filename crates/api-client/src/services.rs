@@ -6,15 +6,17 @@ use plexus_accounts::{
     Administration, Devices, Logins, Registrar, Sessions, Settings, TokenChecker, UserInteractiveAuth,
 };
 use plexus_base::config::Config;
-use plexus_base::{Clock, Random, Shutdown};
+use plexus_base::{AppServices, Clock, Random, Shutdown};
+use plexus_delivery::AppServiceOut;
 use plexus_e2ee::RemoteDevices;
 use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups};
 use plexus_federation::PduReceiver;
 use plexus_media::{Downloads, MediaStore};
-use plexus_net::FederationClient;
+use plexus_net::{AppServiceClient, FederationClient};
 use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms, UserDirectory};
 use plexus_service::rendezvous::RendezvousSessions;
 use plexus_service::search::Search;
+use plexus_service::third_party_networks::ThirdPartyNetworks;
 use plexus_service::{
     ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, ProfileRules, RateLimits, Registration,
     RelatedRedactions, RemoteRoomSummaries, Reports, RoomResolver, UserDeactivation,
@@ -33,6 +35,10 @@ plexus_http::services! {
         pub clock: Clock,
         pub random: Random,
         pub database: Database,
+        pub app_services: Arc<AppServices>,
+        pub app_service_client: AppServiceClient,
+        pub app_service_out: Arc<AppServiceOut>,
+        pub third_party_networks: Arc<ThirdPartyNetworks>,
         pub tokens: Arc<TokenChecker>,
         pub account_settings: Arc<Settings>,
         pub sessions: Sessions,

@@ -1,5 +1,4 @@
-//! Networks behind bridges (client-server API, "Third-party networks"). Application services name the networks; as long
-//! as this server has none, there are no networks, and no users or rooms in them.
+//! Networks behind bridges (client-server API, "Third-party networks").
 
 pub(crate) mod get_location_for_protocol;
 pub(crate) mod get_location_for_room_alias;
@@ -7,3 +6,11 @@ pub(crate) mod get_protocol;
 pub(crate) mod get_protocols;
 pub(crate) mod get_user_for_protocol;
 pub(crate) mod get_user_for_user_id;
+
+use plexus_service::third_party_networks::Fields;
+
+/// Returns the parameters of a query without those that say who makes the request.
+fn searched(mut fields: Fields) -> Fields {
+    fields.retain(|(name, _)| !matches!(&**name, "access_token" | "user_id" | "device_id"));
+    fields
+}

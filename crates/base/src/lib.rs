@@ -1,5 +1,6 @@
 //! Foundations of every other crate: time, randomness, configuration, logging and background work.
 //!
+//! - [`appservices`]: application services, from their registration files
 //! - [`background`]: supervised background tasks
 //! - [`clock`]: the time of day and elapsed time, as an argument
 //! - [`config`]: homeserver.yaml, with all options of Synapse
@@ -16,6 +17,7 @@
 
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod appservices;
 pub mod background;
 pub mod clock;
 pub mod config;
@@ -31,6 +33,7 @@ pub mod telemetry;
 pub mod tls;
 pub mod yaml;
 
+pub use appservices::{AppService, AppServices, Registrations};
 pub use background::Background;
 pub use clock::Clock;
 pub use keyed_locks::KeyedLocks;

@@ -6,7 +6,8 @@ use axum::extract::{FromRef, FromRequestParts};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, USER_AGENT};
 use http::request::Parts;
-use plexus_accounts::{Requester, Seen, TokenChecker, TokenError};
+use plexus_accounts::{ActingAs, ActingError, Requester, Seen, TokenChecker, TokenError};
+use plexus_base::AppService;
 use plexus_protocol::id::UserId;
 
 use crate::{ApiError, peer};
@@ -30,6 +31,40 @@ pub struct AuthEvenLocked(pub Arc<Requester>);
 /// A registered user, a guest, or nobody (no token given). A wrong token is still an error.
 #[derive(Debug)]
 pub struct MaybeAuth(pub Option<Arc<Requester>>);
+
+/// The application service whose token the request has, whoever it acts as.
+#[derive(Debug)]
+pub struct AppServiceToken {
+    service: Option<Arc<AppService>>,
+    has_token: bool,
+}
+
+impl AppServiceToken {
+    /// Returns the application service.
+    ///
+    /// # Errors
+    /// `M_MISSING_TOKEN`, and `M_UNKNOWN_TOKEN` for other tokens.
+    pub fn require(self) -> Result<Arc<AppService>, ApiError> {
+        let error = if self.has_token { ApiError::unknown_token(false) } else { ApiError::missing_token() };
+        self.service.ok_or(error)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AppServiceToken
+where
+    Arc<TokenChecker>: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // A request that names two tokens names none of an application service.
+        let token = access_token(parts).ok().flatten();
+        let checker = Arc::<TokenChecker>::from_ref(state);
+        let service = token.as_deref().and_then(|token| checker.app_service(token));
+        let service = service.filter(|service| service.may_connect_from(peer::of(parts)));
+        Ok(Self { service, has_token: token.is_some() })
+    }
+}
 
 /// The session of a registered user or a guest, for a request that waits before it responds.
 pub struct Session {
@@ -81,7 +116,13 @@ where
             return Ok(Self(None));
         };
         let checker = Arc::<TokenChecker>::from_ref(state);
-        let requester = checker.check(&token, seen(parts)).await.map_err(token_error)?;
+        let requester = match checker.app_service(&token) {
+            Some(service) => {
+                let checked = checker.check_app_service(&service, acting_as(parts), seen(parts)).await;
+                checked.map_err(acting_error)?
+            }
+            None => checker.check(&token, seen(parts)).await.map_err(token_error)?,
+        };
         note(parts, &requester);
         Ok(Self(Some(requester)))
     }
@@ -96,9 +137,15 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let token = access_token(parts)?.ok_or_else(ApiError::missing_token)?;
         let checker = Arc::<TokenChecker>::from_ref(state);
-        let requester = match checker.check(&token, seen(parts)).await {
-            Ok(requester) | Err(TokenError::Locked(requester)) => requester,
-            Err(error) => return Err(token_error(error)),
+        let requester = match checker.app_service(&token) {
+            Some(service) => match checker.check_app_service(&service, acting_as(parts), seen(parts)).await {
+                Ok(requester) | Err(ActingError::Locked(requester)) => requester,
+                Err(error) => return Err(acting_error(error)),
+            },
+            None => match checker.check(&token, seen(parts)).await {
+                Ok(requester) | Err(TokenError::Locked(requester)) => requester,
+                Err(error) => return Err(token_error(error)),
+            },
         };
         note(parts, &requester);
         Ok(Self(requester))
@@ -183,6 +230,25 @@ pub fn token_error(error: TokenError) -> ApiError {
     }
 }
 
+/// Returns the error for a request that an application service may not make.
+fn acting_error(error: ActingError) -> ApiError {
+    match error {
+        ActingError::Address => ApiError::unknown_token(false),
+        ActingError::NotItsUser(_) | ActingError::NotRegistered(_) => ApiError::forbidden(error.to_string()),
+        ActingError::UnknownDevice { .. } => ApiError::bad_request("M_UNKNOWN_DEVICE", error.to_string()),
+        ActingError::Locked(_) => locked(),
+        ActingError::Database(error) => error.into(),
+    }
+}
+
+/// Returns the user and device that an application service makes the request for. The unstable name of the device's
+/// parameter is that of MSC3202.
+fn acting_as(parts: &Parts) -> ActingAs {
+    let query = parts.uri.query().unwrap_or_default();
+    let of = |name: &str| query_parameter(query, name);
+    ActingAs { user_id: of("user_id"), device_id: of("device_id").or_else(|| of("org.matrix.msc3202.device_id")) }
+}
+
 /// 403 for suspended users, who may read and leave but not write (client-server API, "Account suspension").
 pub fn require_not_suspended(requester: &Requester) -> Result<(), ApiError> {
     if requester.suspended { Err(suspended()) } else { Ok(()) }
@@ -224,7 +290,12 @@ fn access_token(parts: &Parts) -> Result<Option<String>, ApiError> {
 }
 
 fn query_token(query: &str) -> Option<String> {
-    let raw = query.split('&').find_map(|pair| pair.strip_prefix("access_token="))?;
-    let decoded = plexus_net::percent_decode(raw).decode_utf8().ok()?;
-    (!decoded.is_empty()).then(|| decoded.into_owned())
+    query_parameter(query, "access_token").filter(|token| !token.is_empty())
+}
+
+fn query_parameter(query: &str, name: &str) -> Option<String> {
+    let raw = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    // A form's space is a plus sign.
+    let raw = raw.replace('+', " ");
+    plexus_net::percent_decode(&raw).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }

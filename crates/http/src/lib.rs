@@ -40,7 +40,9 @@ pub use axum::extract::State;
 pub use plexus_accounts::Requester;
 pub use plexus_base::RateLimiter;
 
-pub use auth::{Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth, Session, require_not_suspended};
+pub use auth::{
+    AppServiceToken, Auth, AuthAdmin, AuthEvenLocked, AuthGuest, MaybeAuth, Session, require_not_suspended,
+};
 pub use body::{BodyReader, Empty, Json, JsonBody, JsonOrEmpty, JsonText, RawJson};
 pub use error::ApiError;
 pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, signed};

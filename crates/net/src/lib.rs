@@ -2,6 +2,7 @@
 //!
 //! - [`http`]: all outgoing HTTP, and what decides about it
 //! - [`federation`]: requests to other servers, signed, and the keys that theirs are signed with
+//! - [`app_services`]: requests to application services
 //! - [`dns`]: names into addresses
 //! - [`push_gateway`]: notifications to push gateways
 //! - [`turn`]: whether TURN servers can be reached
@@ -9,6 +10,7 @@
 
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod app_services;
 pub mod dns;
 pub mod federation;
 pub mod http;
@@ -16,6 +18,7 @@ mod percent;
 pub mod push_gateway;
 pub mod turn;
 
+pub use app_services::{AppServiceClient, AppServiceError, AppServiceRequest};
 pub use federation::{
     Call, CameBack, FederationClient, FederationError, Gates, KeyRing, NotSigned, Pass, Patience, StreamedResponse,
     TooManySearches, WantedKey,

@@ -6,6 +6,7 @@ mod places;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use plexus_base::Registrations;
 use plexus_base::config::{self, Config, Listener, ListenerType, Loaded, Options, Problem, Report};
 use plexus_base::forward_proxy::ProxyVariables;
 use plexus_base::telemetry::{Destination, LogConfig};
@@ -49,6 +50,7 @@ pub fn problems(loaded: &Loaded) -> Vec<Problem> {
     preflight.database();
     preflight.folders();
     preflight.log_config();
+    preflight.app_services();
     // An invalid option has its default value, which nobody asked for.
     let outermost = |option: &str| option.split(['.', '[']).next().unwrap_or_default().to_owned();
     let wrong: Vec<String> = loaded.report.errors.iter().map(|error| outermost(&error.option)).collect();
@@ -228,6 +230,13 @@ impl Preflight<'_> {
         self.add_if("media_store_path", folder_problem(&self.config.media.media_store_path));
         if self.config.server.daemonize {
             self.add_if("pid_file", file_problem(&crate::pid_file::path(self.config)));
+        }
+    }
+
+    fn app_services(&mut self) {
+        let files = &self.config.api.app_service_config_files;
+        if let Err(problems) = Registrations::load(files, &self.config.server.server_name) {
+            self.found.extend(problems);
         }
     }
 

@@ -1,6 +1,7 @@
 //! A running server, from its configuration to its end.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,15 @@ impl Running {
                 Ok(()) => tracing::info!("SIGHUP: reread the TLS certificate {}", certificates.path().display()),
                 Err(error) => tracing::error!("SIGHUP: the TLS certificate in use stays: {error}"),
             }
+        }
+    }
+
+    /// Rereads the registration files of application services.
+    pub async fn reload_app_services(&self, files: &[PathBuf]) {
+        match self.application.replace_app_services(files).await {
+            Ok(()) if files.is_empty() => {}
+            Ok(()) => tracing::info!("SIGHUP: reread the registrations of {} application services", files.len()),
+            Err(error) => tracing::error!("SIGHUP: {error}"),
         }
     }
 

@@ -147,7 +147,7 @@ async fn serve(args: &ServeArgs, loaded: Loaded, clock: Clock) -> Result<(), Com
     let started = Started { paths: data_dir::paths(&args.config), options, written, log_config };
     while let Signal::Reload = signals.next_or(&stop).await {
         notifier.reloading();
-        reload::reload(&running, &telemetry, &started);
+        reload::reload(&running, &telemetry, &started).await;
         notifier.ready();
     }
     tracing::info!("stopping");

@@ -30,6 +30,9 @@ pub enum StartError {
     /// The database failed after it was opened.
     #[error(transparent)]
     Db(#[from] plexus_store::DbError),
+    /// An application service's own user cannot be registered.
+    #[error("the user of an application service cannot be registered: {0}")]
+    AppServiceUser(#[from] plexus_accounts::RegisterError),
     /// The database belongs to another server.
     #[error("the database belongs to {stored}, but server_name is {configured}: a server's name cannot be changed")]
     ServerName {
@@ -44,6 +47,9 @@ pub enum StartError {
     /// The room of the policy server's rules is not valid.
     #[error("policy_server_rules_room: {0}")]
     PolicyRulesRoom(String),
+    /// A registration file of an application service has mistakes.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    AppServices(Vec<plexus_base::config::Problem>),
     /// The certificate authorities for other servers cannot be read.
     #[error(transparent)]
     CertificateAuthorities(#[from] plexus_net::TlsSetupError),

@@ -12,13 +12,14 @@ mod search;
 pub(crate) mod settings;
 mod tasks;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_accounts::{Accounts, AccountsParts};
 use plexus_base::background::AbortOnDrop;
 use plexus_base::config::Config;
-use plexus_base::{Clock, Random};
+use plexus_base::{Clock, Random, Registrations};
 use plexus_http::BodyReader;
 use plexus_protocol::id::ServerName;
 use plexus_store::{Database, DbError, maintenance, repo};
@@ -53,6 +54,20 @@ impl Application {
     /// When the database fails.
     pub async fn is_empty(&self) -> Result<bool, DbError> {
         self.engine.foundation.database.read(|tx| Ok(repo::users::count_active(tx)? == 0)).await
+    }
+
+    /// Replaces the application services by those of other registration files.
+    ///
+    /// # Errors
+    /// When one of the files has mistakes, and nothing is replaced; when the user of a service cannot be registered.
+    pub async fn replace_app_services(&self, files: &[PathBuf]) -> Result<(), StartError> {
+        let Engine { foundation, accounts, delivery, .. } = &self.engine;
+        let registrations = Registrations::load(files, foundation.server_name.as_str());
+        let registrations = registrations.map_err(StartError::AppServices)?;
+        let ids = registrations.all().iter().map(|service| service.id.clone()).collect();
+        delivery.app_service_out.prepare_for(ids).await?;
+        foundation.app_services.replace(registrations);
+        Ok(accounts.registrar.register_senders().await?)
     }
 
     /// Ends the background work, writes data that is only in memory, and closes the database.
@@ -122,6 +137,7 @@ pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), Sta
         clock: Clock::system(),
         random: Random::system(),
         settings: settings::accounts(config, ServerName::try_from(config.server.server_name.as_str())?),
+        app_services: Arc::new(foundation::app_services(config)?),
     });
     Ok((database, UserAdmin::new(accounts.administration, Closing::Stopped(accounts.deactivation))))
 }

@@ -87,9 +87,9 @@ impl ClientEventSender {
         let ClientEventParts { sender, members, limits, presence, profile_rules, random, .. } = &self.parts;
         let user = event.sender.clone();
         let is_member_event = event.event_type == "m.room.member" && event.state_key.is_some();
-        if is_member_event {
+        if account.is_rate_limited && is_member_event {
             limits.message.check(&user)?;
-        } else {
+        } else if account.is_rate_limited {
             self.check_limit(&event).await?;
         }
         let event_id = if account.shadow_banned && shadow_ban::withholds(&event) {

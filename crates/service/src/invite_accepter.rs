@@ -50,7 +50,7 @@ impl InviteAccepter {
                     content: Object::new(),
                     via: Vec::new(),
                     transaction: None,
-                    authority: Authority::of_user(account.is_admin),
+                    authority: if account.is_admin { Authority::Administrator } else { Authority::User },
                 };
                 self.members.join(change, account.is_guest).await?;
             }

@@ -32,6 +32,7 @@
 //! | [`tasks`] | scheduled tasks: work that is done later, also after a restart |
 //! | `timeline_page` | [`TimelineReader`]: pages of a timeline, across gaps |
 //! | `unused_devices` | [`UnusedDevices`]: deleting devices that were not used for a long time |
+//! | [`third_party_networks`] | users and rooms of networks behind bridges |
 //! | `user_deactivation` | [`UserDeactivation`]: closing an account and leaving its rooms |
 
 #![warn(missing_docs, unreachable_pub)]
@@ -63,6 +64,7 @@ mod room_resolver;
 pub mod search;
 mod shadow_ban;
 pub mod tasks;
+pub mod third_party_networks;
 mod timeline_page;
 mod unused_devices;
 mod user_deactivation;
@@ -78,7 +80,7 @@ pub use invite_accepter::InviteAccepter;
 pub use local_echo_order::LocalEchoOrder;
 pub use member_events::{MemberEventError, SendingAccount};
 pub use profile_rules::{ProfileRuleError, ProfileRules};
-pub use rate_limits::RateLimits;
+pub use rate_limits::{RateLimits, check_limit};
 pub use registration::Registration;
 pub use related_redactions::{RelatedRedaction, RelatedRedactions, RelatedRedactor};
 pub use remote_keys::{KeyFailures, claim_remote_keys, key_failure, remote_key_timeout};

@@ -146,6 +146,7 @@ mod tests {
             is_guest: false,
             is_admin: false,
             appservice_id: None,
+            acting_service: None,
             suspended: false,
             shadow_banned: false,
             puppeted_by: None,

@@ -41,12 +41,26 @@ pub struct SendingAccount {
     pub is_admin: bool,
     /// Whether it is shadow-banned: its events seem to be sent, and reach nobody.
     pub shadow_banned: bool,
+    /// Whether the rate limits of users apply.
+    pub is_rate_limited: bool,
+}
+
+impl SendingAccount {
+    /// Returns the authority by which the account changes memberships.
+    #[must_use]
+    pub fn authority(self) -> Authority {
+        match self {
+            Self { is_rate_limited: false, .. } => Authority::UnlimitedUser,
+            Self { is_admin: true, .. } => Authority::Administrator,
+            Self { .. } => Authority::User,
+        }
+    }
 }
 
 impl From<&Requester> for SendingAccount {
     fn from(requester: &Requester) -> Self {
         let Requester { is_guest, is_admin, shadow_banned, .. } = *requester;
-        Self { is_guest, is_admin, shadow_banned }
+        Self { is_guest, is_admin, shadow_banned, is_rate_limited: requester.is_rate_limited() }
     }
 }
 
@@ -73,7 +87,7 @@ pub(crate) async fn set_membership(
         content: event.content,
         via: Vec::new(),
         transaction: event.transaction,
-        authority: Authority::of_user(account.is_admin),
+        authority: account.authority(),
     };
     let changed = match &*membership {
         "join" if own => members.join(change, account.is_guest).await,

@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
+use plexus_accounts::Requester;
 use plexus_base::config::{RateLimit, RatelimitsSection};
-use plexus_base::{Clock, RateLimiter};
+use plexus_base::{Clock, LimitExceeded, RateLimiter};
 use plexus_protocol::id::UserId;
 
 /// The limiters, each named for its option. Wrong guesses at secrets are counted where the secret is checked, in the
@@ -64,6 +65,14 @@ impl RateLimits {
             rendezvous_creation: limiter(RateLimit::new(0.1, 20), clock),
         }
     }
+}
+
+/// Counts a request of a user for a limit, if the limits apply to it.
+///
+/// # Errors
+/// When the limit is exceeded.
+pub fn check_limit(limiter: &RateLimiter<UserId>, requester: &Requester) -> Result<(), LimitExceeded> {
+    if requester.is_rate_limited() { limiter.check(&requester.user_id) } else { Ok(()) }
 }
 
 fn limiter<K: std::hash::Hash + ?Sized>(limit: RateLimit, clock: &Clock) -> RateLimiter<K> {

@@ -15,7 +15,7 @@ pub async fn remote_public_rooms(
     server: &ServerName,
     query: DirectoryQuery,
 ) -> Result<Object, FederationError> {
-    let DirectoryQuery { limit, since, filter } = query;
+    let DirectoryQuery { limit, since, filter, .. } = query;
     if filter.generic_search_term.is_none() && filter.room_types.is_none() {
         return get_public_rooms::call(client, server, limit, since.as_deref()).await;
     }

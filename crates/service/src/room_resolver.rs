@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use plexus_base::AppServices;
 use plexus_net::federation::api::query::get_room_information;
-use plexus_net::{FederationClient, FederationError};
+use plexus_net::{AppServiceClient, FederationClient, FederationError};
 use plexus_protocol::id::{IdError, RoomAlias, RoomId, ServerName};
 use plexus_rooms::directory::servers_in;
 use plexus_rooms::{Room, Rooms};
@@ -49,13 +50,21 @@ pub struct RoomResolver {
     db: Database,
     rooms: Arc<Rooms>,
     client: Arc<FederationClient>,
+    app_services: Arc<AppServices>,
+    app_service_client: AppServiceClient,
 }
 
 impl RoomResolver {
     /// Creates the service.
     #[must_use]
-    pub fn new(db: Database, rooms: Arc<Rooms>, client: Arc<FederationClient>) -> Self {
-        Self { db, rooms, client }
+    pub fn new(
+        db: Database,
+        rooms: Arc<Rooms>,
+        client: Arc<FederationClient>,
+        app_services: Arc<AppServices>,
+        app_service_client: AppServiceClient,
+    ) -> Self {
+        Self { db, rooms, client, app_services, app_service_client }
     }
 
     /// Resolves a room id or an alias. The servers are `via`; where that is empty, those that came with the alias.
@@ -81,8 +90,25 @@ impl RoomResolver {
         if alias.server_name() != own.as_str() {
             return self.resolve_remote(alias).await;
         }
-        let room = self.local_room(alias).await?.ok_or_else(|| ResolveError::UnknownAlias(alias.clone()))?;
+        let room = match self.local_room(alias).await? {
+            None if self.is_made_by_service(alias).await => self.local_room(alias).await?,
+            found => found,
+        };
+        let room = room.ok_or_else(|| ResolveError::UnknownAlias(alias.clone()))?;
         Ok(ResolvedRoom { room_id: room.id.clone(), servers: servers_in(&room, own) })
+    }
+
+    /// Asks the application services that claim an alias, whether they have it now.
+    async fn is_made_by_service(&self, alias: &RoomAlias) -> bool {
+        let Some(services) = self.app_services.current() else { return false };
+        for number in services.of_alias(alias.as_str()) {
+            if let Some(service) = services.all().get(number)
+                && self.app_service_client.has_alias(service, alias.as_str()).await
+            {
+                return true;
+            }
+        }
+        false
     }
 
     /// Returns the room that an alias of this server points to.

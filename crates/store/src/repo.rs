@@ -6,6 +6,7 @@
 
 pub mod account_data;
 pub mod aliases;
+pub mod app_service_out;
 pub mod avatars;
 pub mod blocked_rooms;
 pub mod bounds;

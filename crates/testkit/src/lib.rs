@@ -4,6 +4,7 @@
 //!   default)
 //! - [`account()`]: the row of a user (feature `databases`)
 //! - [`postgres`]: the private PostgreSQL cluster behind that
+//! - `app_service`: an application service, controlled by the test (feature `server`)
 //! - `server`: a whole server in the process (feature `server`)
 //! - `client`: a small client for any server (feature `server`)
 //! - [`forward_proxy`]: a forward proxy
@@ -21,6 +22,8 @@
 
 #[cfg(feature = "databases")]
 mod account;
+#[cfg(feature = "server")]
+pub mod app_service;
 #[cfg(feature = "peer")]
 pub mod big_room;
 #[cfg(feature = "server")]
@@ -49,6 +52,8 @@ pub mod synapse;
 
 #[cfg(feature = "databases")]
 pub use account::account;
+#[cfg(feature = "server")]
+pub use app_service::{AppServiceRequest, AppServiceStub};
 #[cfg(feature = "peer")]
 pub use big_room::{BigRoom, HostedRoom, RoomHost};
 #[cfg(feature = "server")]

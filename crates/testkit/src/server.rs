@@ -73,9 +73,18 @@ pub struct TestServerBuilder {
     overrides: String,
     connections: ConnectionLimits,
     link: Option<Link>,
+    /// The registration files of application services.
+    app_services: Vec<String>,
 }
 
 impl TestServerBuilder {
+    /// Adds an application service by its registration file.
+    #[must_use]
+    pub fn app_service(mut self, registration: String) -> Self {
+        self.app_services.push(registration);
+        self
+    }
+
     /// Limits the number of open connections.
     #[must_use]
     pub fn connections(mut self, limits: ConnectionLimits) -> Self {
@@ -128,7 +137,16 @@ room_list_publication_rules: [{action: allow}]
     pub async fn start(self) -> TestServer {
         let folder = std::env::temp_dir().join(format!("plexus-server-{}", unique_name()));
         fs::create_dir_all(&folder).expect("the temporary folder can be written");
-        let config = load(&folder, &self.place, &self.overrides);
+        let mut overrides = self.overrides;
+        if !self.app_services.is_empty() {
+            let paths = (0..self.app_services.len()).map(|number| folder.join(format!("app-service-{number}.yaml")));
+            let paths: Vec<PathBuf> = paths.collect();
+            for (path, registration) in paths.iter().zip(&self.app_services) {
+                fs::write(path, registration).expect("the temporary folder can be written");
+            }
+            overrides.push_str(&format!("app_service_config_files: {}\n", json!(paths)));
+        }
+        let config = load(&folder, &self.place, &overrides);
         key_file::write(&config.signing_key_path(), &key_file::make(&self.random)).expect("a key can be written");
         let mut server = TestServer {
             running: None,
@@ -186,6 +204,7 @@ impl TestServer {
             overrides: String::new(),
             connections: ConnectionLimits::of(MANY_CONNECTIONS),
             link: None,
+            app_services: Vec::new(),
         }
     }
 

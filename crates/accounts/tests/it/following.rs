@@ -1,5 +1,7 @@
 //! Another process, which only follows the log, knows which tokens are good.
 
+use std::sync::Arc;
+
 use plexus_accounts::{NewSession, Seen, TokenChecker, TokenError};
 use plexus_base::Clock;
 use plexus_store::repo::users;
@@ -15,7 +17,7 @@ async fn tokens_that_end_elsewhere_are_not_accepted_any_more() {
         let there = server.accounts.sessions.start(&here.user_id, NewSession::default()).await.unwrap();
         let other = server.user("bob").await;
         let follower = Database::open_follower(db.place().options()).unwrap();
-        let checker = TokenChecker::new(follower.clone(), Clock::manual(START));
+        let checker = TokenChecker::new(follower.clone(), Clock::manual(START), Arc::default(), false);
         let check = async |token: &str| checker.check(token, Seen::default()).await;
         let [here_token, there_token, other_token] =
             [&here, &there, &other].map(|session| session.tokens.access_token.as_str());

@@ -9,6 +9,7 @@ mod registration;
 mod tokens;
 mod uia;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_accounts::{Accounts, AccountsParts, NewAccount, NewSession, Session, Settings};
@@ -30,8 +31,13 @@ fn server(db: &Database, change: impl FnOnce(&mut Settings)) -> Server {
     let mut settings = Settings::new("example.org".parse().unwrap());
     change(&mut settings);
     let clock = Clock::manual(START);
-    let accounts =
-        Accounts::new(AccountsParts { db: db.clone(), clock: clock.clone(), random: Random::seeded(7), settings });
+    let accounts = Accounts::new(AccountsParts {
+        db: db.clone(),
+        clock: clock.clone(),
+        random: Random::seeded(7),
+        settings,
+        app_services: Arc::default(),
+    });
     Server { accounts, clock, db: db.clone() }
 }
 

@@ -36,7 +36,7 @@ pub(crate) async fn handle(
         settings.password.policy.check(password).map_err(weak_password)?;
     }
     let operation = "POST /account/password".to_owned();
-    let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
+    let request = uiaa::Request { operation, requester: &requester, body, can_skip: false, is_exempt: false };
     authorised(&uia, request, async |params: Params| {
         let Some(new_password) = params.new_password else {
             return Err(ApiError::missing_param("new_password"));

@@ -26,7 +26,8 @@ pub(crate) async fn handle(
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let operation = "POST /account/deactivate".to_owned();
-    let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
+    let is_exempt = requester.acting_service.is_some();
+    let request = uiaa::Request { operation, requester: &requester, body, can_skip: false, is_exempt };
     authorised(&uia, request, async |params: Params| {
         let deactivated = deactivation.deactivate(&requester.user_id, params.erase).await;
         deactivated.map_err(|error| ApiError::internal(&error))

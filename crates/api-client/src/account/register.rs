@@ -10,13 +10,14 @@ use plexus_accounts::{
 };
 use plexus_base::LimitExceeded;
 use plexus_http::auth::token_error;
-use plexus_http::{ApiError, JsonBody, JsonOrEmpty, Query, State};
+use plexus_http::{ApiError, AppServiceToken, JsonBody, JsonOrEmpty, Query, State};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_service::{RateLimits, Registration};
 use serde::{Deserialize, Serialize};
 
 use super::{register_error, weak_password};
+use crate::appservice::APP_SERVICE;
 use crate::issued_tokens::{TokenFields, session_error};
 use crate::rate_limited::{self, WithinLimit};
 use crate::session::login::login_error;
@@ -47,6 +48,12 @@ struct Params {
     refresh_token: bool,
     /// The access token of the guest whose account is to become the user's.
     guest_access_token: Option<String>,
+}
+
+/// How application services name the username; `username` is accepted, too.
+#[derive(Debug, Deserialize)]
+struct ServiceParams {
+    user: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,11 +91,13 @@ pub(crate) async fn handle(
     State(uia): State<UserInteractiveAuth>,
     State(tokens): State<Arc<TokenChecker>>,
     State(limits): State<Arc<RateLimits>>,
+    app_service: AppServiceToken,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let register = Register { settings, registrar, registration, sessions, logins, uia, tokens, address };
     let registered = match query.kind {
         Kind::Guest => register.guest(&body, || limits.registration.check(&address)).await?,
+        Kind::User if body.get_str("type") == Some(APP_SERVICE) => register.user_of_service(app_service, &body).await?,
         Kind::User => register.user(body, || limits.registration.check(&address)).await?,
     };
     Ok(JsonBody(response(registered)))
@@ -118,6 +127,25 @@ impl Register {
         let session =
             NewSession { initial_device_display_name: params.initial_device_display_name, ..NewSession::default() };
         self.registration.register_guest(session).await.map_err(register_error)
+    }
+
+    /// Registers a user of an application service, which may do that whether or not registration is open. Services that
+    /// manage devices themselves get no session (MSC4190).
+    async fn user_of_service(&self, token: AppServiceToken, body: &Object) -> Result<Registered, ApiError> {
+        let service = token.require()?;
+        let params: Params = parse(body)?;
+        let username = parse::<ServiceParams>(body)?.user.or(params.username);
+        let username =
+            username.ok_or_else(|| ApiError::missing_param("Desired Username is missing or not a string"))?;
+        let session = NewSession {
+            device_id: params.device_id,
+            initial_device_display_name: params.initial_device_display_name,
+            refresh_token: params.refresh_token,
+        };
+        let session = (!params.inhibit_login && !service.msc4190).then_some(session);
+        let account =
+            NewAccount { username: Some(username), session, app_service: Some(service), ..NewAccount::default() };
+        self.registrar.register(account).await.map_err(register_error)
     }
 
     async fn user(

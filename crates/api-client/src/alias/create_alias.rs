@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use plexus_base::AppServices;
 use plexus_base::config::Config;
 use plexus_http::room_errors::limit_error;
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State, require_not_suspended};
@@ -13,7 +14,7 @@ use plexus_store::repo::bounds::BoundError;
 use plexus_store::{Database, repo};
 use serde::Deserialize;
 
-use super::require_local;
+use super::{require_alias_allowed, require_local};
 use crate::access::require_joined;
 
 #[derive(Debug, Deserialize)]
@@ -26,18 +27,22 @@ pub(crate) async fn handle(
     State(rooms): State<Arc<Rooms>>,
     State(db): State<Database>,
     State(config): State<Arc<Config>>,
+    State(app_services): State<Arc<AppServices>>,
     Path(alias): Path<RoomAlias>,
     Json(request): Json<Request>,
 ) -> Result<Empty, ApiError> {
     require_not_suspended(&requester)?;
     require_local(&alias, rooms.server_name())?;
+    require_alias_allowed(&app_services, &requester, &alias)?;
     let Some(room) = rooms.get(&request.room_id).await? else {
         return Err(ApiError::not_found("Unknown room"));
     };
-    if config.blocking.require_membership_for_aliases && !requester.is_admin {
+    let is_service = requester.acting_service.is_some();
+    if config.blocking.require_membership_for_aliases && !requester.is_admin && !is_service {
         require_joined(&rooms, &request.room_id, &requester.user_id).await?;
     }
-    if !DirectoryRules::alias_creation(&config).allow(&requester.user_id, &[alias.as_str()], room.id.as_str()) {
+    let rules = DirectoryRules::alias_creation(&config);
+    if !is_service && !rules.allow(&requester.user_id, &[alias.as_str()], room.id.as_str()) {
         return Err(ApiError::forbidden("Not allowed to create alias"));
     }
     if let Some(refusal) = rooms.entry_refusal(&room.id).await? {

@@ -2,23 +2,26 @@
 
 use std::sync::Arc;
 
+use plexus_base::AppServices;
 use plexus_http::{ApiError, Auth, Empty, Path, State, require_not_suspended};
 use plexus_protocol::id::{RoomAlias, UserId};
 use plexus_protocol::json::{Object, Value};
 use plexus_rooms::{EventSender, NewEvent, Room, Rooms};
 use plexus_store::{Database, repo};
 
-use super::require_local;
+use super::{require_alias_allowed, require_local};
 
 pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(db): State<Database>,
     State(sender): State<Arc<EventSender>>,
+    State(app_services): State<Arc<AppServices>>,
     Path(alias): Path<RoomAlias>,
 ) -> Result<Empty, ApiError> {
     require_not_suspended(&requester)?;
     require_local(&alias, rooms.server_name())?;
+    require_alias_allowed(&app_services, &requester, &alias)?;
     let text = alias.as_str().to_owned();
     let found = db.read(move |tx| repo::aliases::get(tx, &text)).await?;
     let found = found.ok_or_else(|| ApiError::not_found(format!("Room alias {alias} not found.")))?;
@@ -29,7 +32,8 @@ pub(crate) async fn handle(
         let view = room.view();
         view.power_levels.user(user) >= view.power_levels.event("m.room.canonical_alias", true)
     });
-    if found.creator != user.as_str() && !requester.is_admin && !powerful {
+    let is_service = requester.acting_service.is_some();
+    if found.creator != user.as_str() && !requester.is_admin && !powerful && !is_service {
         return Err(ApiError::forbidden("You don't have permission to delete the alias."));
     }
     let text = alias.as_str().to_owned();

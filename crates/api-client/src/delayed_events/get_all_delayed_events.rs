@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plexus_http::{ApiError, AuthGuest, JsonBody, State};
-use plexus_service::{DelayedEvents, RateLimits};
+use plexus_service::{DelayedEvents, RateLimits, check_limit};
 use serde::Serialize;
 
 use crate::delayed_events::UnstableInfo;
@@ -19,7 +19,7 @@ pub(crate) async fn handle(
     State(delayed): State<DelayedEvents>,
     State(limits): State<Arc<RateLimits>>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    limits.delayed_event_mgmt.check(&requester.user_id)?;
+    check_limit(&limits.delayed_event_mgmt, &requester)?;
     let scheduled = delayed.scheduled(&requester.user_id).await?;
     let events = scheduled.into_iter().map(UnstableInfo::try_from);
     Ok(JsonBody(Response { delayed_events: events.collect::<Result<_, _>>()? }))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plexus_http::{ApiError, AuthGuest, JsonBody, Path, Requester, State};
-use plexus_service::{DelayedEvents, RateLimits};
+use plexus_service::{DelayedEvents, RateLimits, check_limit};
 use plexus_store::repo::delayed_events::DelayedEvent;
 
 use crate::access::require_text;
@@ -35,7 +35,7 @@ async fn get(
     delay_id: String,
 ) -> Result<DelayedEvent, ApiError> {
     require_text("delayId", &delay_id)?;
-    limits.delayed_event_mgmt.check(&requester.user_id)?;
+    check_limit(&limits.delayed_event_mgmt, requester)?;
     let event = delayed.get(&requester.user_id, delay_id).await;
     event.map_err(|error| delayed_event_error(error, Form::Stable))
 }

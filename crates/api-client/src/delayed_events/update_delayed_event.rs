@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_base::rate_limiter::network;
 use plexus_http::{ApiError, AuthGuest, ClientIp, Empty, Json, MaybeAuth, Path, State};
 use plexus_protocol::id::UserId;
-use plexus_service::{DelayedEvents, RateLimits};
+use plexus_service::{DelayedEvents, RateLimits, check_limit};
 use serde::Deserialize;
 
 use crate::access::require_text;
@@ -37,7 +37,7 @@ pub(crate) async fn handle(
     Path((delay_id, action)): Path<(String, String)>,
 ) -> Result<Empty, ApiError> {
     let action = Action::from_name(&action).ok_or_else(ApiError::unrecognized)?;
-    limits.delayed_event_mgmt.check(&requester.user_id)?;
+    check_limit(&limits.delayed_event_mgmt, &requester)?;
     update(&delayed, Some(requester.user_id.clone()), delay_id, action, Form::Stable).await
 }
 
@@ -51,7 +51,7 @@ pub(crate) async fn unstable(
     Path((delay_id, action)): Path<(String, String)>,
 ) -> Result<Empty, ApiError> {
     let action = Action::from_name(&action).ok_or_else(ApiError::unrecognized)?;
-    check_limit(&limits, &auth, &ip)?;
+    count(&limits, &auth, &ip)?;
     update(&delayed, None, delay_id, action, Form::Unstable).await
 }
 
@@ -71,14 +71,14 @@ pub(crate) async fn by_body(
 ) -> Result<Empty, ApiError> {
     let action = Action::from_name(&request.action);
     let action = action.ok_or_else(|| ApiError::invalid_param("'action' is not one of 'cancel', 'restart', 'send'"))?;
-    check_limit(&limits, &auth, &ip)?;
+    count(&limits, &auth, &ip)?;
     update(&delayed, None, delay_id, action, Form::Unstable).await
 }
 
 /// Counts the request against `rc_delayed_event_mgmt`.
-fn check_limit(limits: &RateLimits, MaybeAuth(requester): &MaybeAuth, ip: &ClientIp) -> Result<(), ApiError> {
+fn count(limits: &RateLimits, MaybeAuth(requester): &MaybeAuth, ip: &ClientIp) -> Result<(), ApiError> {
     match requester {
-        Some(requester) => limits.delayed_event_mgmt.check(&requester.user_id)?,
+        Some(requester) => check_limit(&limits.delayed_event_mgmt, requester)?,
         None => limits.delayed_event_mgmt_address.check(&network(ip.0))?,
     }
     Ok(())

@@ -17,7 +17,8 @@ pub(crate) async fn handle(
         return Ok(Empty);
     }
     let operation = format!("DELETE /devices/{device_id}");
-    let request = uiaa::Request { operation, requester: &requester, body, can_skip: true };
+    let is_exempt = requester.manages_devices();
+    let request = uiaa::Request { operation, requester: &requester, body, can_skip: true, is_exempt };
     authorised(&uia, request, async |_: Object| {
         devices.delete(&requester.user_id, vec![device_id]).await.map_err(|error| ApiError::internal(&error))?;
         Ok(Empty)

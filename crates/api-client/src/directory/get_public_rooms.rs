@@ -7,7 +7,7 @@ use plexus_base::config::Config;
 use plexus_http::{ApiError, MaybeAuth, Query, State};
 use plexus_net::FederationClient;
 use plexus_rooms::Rooms;
-use plexus_rooms::directory::{DirectoryFilter, DirectoryQuery};
+use plexus_rooms::directory::DirectoryQuery;
 use serde::Deserialize;
 
 use super::page;
@@ -29,6 +29,6 @@ pub(crate) async fn handle(
     if requester.is_none() && !config.server.allow_public_rooms_without_auth {
         return Err(ApiError::missing_token());
     }
-    let query = DirectoryQuery { limit: request.limit, since: request.since, filter: DirectoryFilter::default() };
+    let query = DirectoryQuery { limit: request.limit, since: request.since, ..DirectoryQuery::default() };
     page(&rooms, &config, &others, request.server.as_deref(), query).await
 }

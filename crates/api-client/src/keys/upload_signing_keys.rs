@@ -50,7 +50,8 @@ pub(crate) async fn handle(
     };
     match state {
         CrossSigningState::Replaces { allowed_without_auth: false } => {
-            let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
+            let is_exempt = requester.manages_devices();
+            let request = uiaa::Request { operation, requester: &requester, body, can_skip: false, is_exempt };
             authorised(&uia, request, async |params: Params| store(params.into()).await).await
         }
         // The first keys, or keys that an administrator allowed to replace: no authentication (MSC3967).

@@ -9,7 +9,7 @@ use plexus_media::MediaStore;
 use plexus_protocol::id::UserId;
 use serde::Serialize;
 
-use plexus_service::RateLimits;
+use plexus_service::{RateLimits, check_limit};
 
 #[derive(Serialize)]
 pub(crate) struct Response {
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     State(limits): State<Arc<RateLimits>>,
 ) -> Result<JsonBody<Response>, ApiError> {
     let user_id: &UserId = &requester.user_id;
-    limits.media_create.check(user_id)?;
+    check_limit(&limits.media_create, &requester)?;
     let reserved = media.reserve(user_id).await.map_err(media_error)?;
     Ok(JsonBody(Response {
         content_uri: format!("mxc://{}/{}", config.server.server_name, reserved.media_id),

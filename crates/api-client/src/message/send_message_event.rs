@@ -11,7 +11,7 @@ use plexus_service::{ClientEventSender, DelayedEvents};
 use serde::Deserialize;
 
 use crate::delayed_events::{Delay, delayed_by};
-use crate::sending::{Sent, Sticky, transaction};
+use crate::sending::{Sent, Sticky, Timestamp, transaction};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Parameters {
@@ -19,6 +19,8 @@ pub(crate) struct Parameters {
     delay: Delay,
     #[serde(flatten)]
     sticky: Sticky,
+    #[serde(flatten)]
+    timestamp: Timestamp,
 }
 
 pub(crate) async fn handle(
@@ -32,7 +34,11 @@ pub(crate) async fn handle(
 ) -> Result<JsonBody<Sent>, ApiError> {
     let transaction = transaction(&requester, txn_id)?;
     let event = new_event(&requester, (room_id, event_type), content, transaction);
-    let event = NewEvent { sticky_duration_ms: parameters.sticky.duration_ms(&rooms)?, ..event };
+    let event = NewEvent {
+        sticky_duration_ms: parameters.sticky.duration_ms(&rooms)?,
+        origin_server_ts: parameters.timestamp.of(&requester)?,
+        ..event
+    };
     if let Some(delay_ms) = parameters.delay.ms()? {
         return delayed_by(&requester, &delayed, event, delay_ms).await;
     }
@@ -51,7 +57,11 @@ pub(crate) async fn without_transaction(
     Json(content): Json<Object>,
 ) -> Result<JsonBody<Sent>, ApiError> {
     let event = new_event(&requester, path, content, None);
-    let event = NewEvent { sticky_duration_ms: parameters.sticky.duration_ms(&rooms)?, ..event };
+    let event = NewEvent {
+        sticky_duration_ms: parameters.sticky.duration_ms(&rooms)?,
+        origin_server_ts: parameters.timestamp.of(&requester)?,
+        ..event
+    };
     if let Some(delay_ms) = parameters.delay.ms()? {
         return delayed_by(&requester, &delayed, event, delay_ms).await;
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::id::UserId;
-use plexus_service::RateLimits;
+use plexus_service::{RateLimits, check_limit};
 use plexus_sync::{Presence, PresenceState};
 use serde::Deserialize;
 
@@ -29,7 +29,7 @@ pub(crate) async fn handle(
     if request.status_msg.as_ref().is_some_and(|text| text.contains('\0')) {
         return Err(ApiError::invalid_param("status_msg must not contain U+0000"));
     }
-    limits.presence.check(&user)?;
+    check_limit(&limits.presence, &requester)?;
     presence.set(&user, state, request.status_msg.filter(|text| !text.is_empty()))?;
     Ok(Empty)
 }

@@ -7,7 +7,7 @@ use plexus_http::{ApiError, MaybeAuth, Path, RawJson, State};
 use plexus_net::FederationClient;
 use plexus_protocol::id::UserId;
 use plexus_rooms::{Profiles, Rooms};
-use plexus_service::RateLimits;
+use plexus_service::{RateLimits, check_limit};
 
 use super::{remote, require_field_name, require_readable, require_unstable_path, written};
 
@@ -22,7 +22,7 @@ pub(crate) async fn handle(
 ) -> Result<RawJson, ApiError> {
     require_field_name(&field)?;
     if let Some(requester) = &requester {
-        limits.profile.check(&requester.user_id)?;
+        check_limit(&limits.profile, requester)?;
     }
     require_readable(&config, &rooms, requester.as_deref(), &user).await?;
     if user.server_name() != rooms.server_name().as_str() {

@@ -6,7 +6,7 @@ use plexus_http::{ApiError, Auth, Empty, Json, Path, State};
 use plexus_protocol::id::UserId;
 use serde::Deserialize;
 
-use plexus_service::{NewReport, RateLimits, Reported, Reports};
+use plexus_service::{NewReport, RateLimits, Reported, Reports, check_limit};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
@@ -20,7 +20,7 @@ pub(crate) async fn handle(
     Path(user): Path<UserId>,
     Json(request): Json<Request>,
 ) -> Result<Empty, ApiError> {
-    limits.reports.check(&requester.user_id)?;
+    check_limit(&limits.reports, &requester)?;
     let report = NewReport {
         reporter: requester.user_id.clone(),
         reported: Reported::User(user),

@@ -6,6 +6,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use plexus_base::AppServices;
 use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, Requester, State, require_not_suspended};
 use plexus_protocol::id::{RoomAlias, RoomId, ServerName, UserId};
@@ -18,7 +19,9 @@ use plexus_store::{Database, repo};
 use serde::{Deserialize, Serialize};
 
 use plexus_http::room_errors::{create_error, membership_error, profile_rule_error};
-use plexus_service::{DirectoryRules, ProfileRules, RateLimits};
+use plexus_service::{DirectoryRules, ProfileRules, RateLimits, SendingAccount, check_limit};
+
+use crate::alias::require_alias_allowed;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
@@ -67,6 +70,7 @@ pub(crate) async fn handle(
     State(creator): State<Arc<RoomCreator>>,
     State(members): State<Arc<MembershipChanger>>,
     State(config): State<Arc<Config>>,
+    State(app_services): State<Arc<AppServices>>,
     State(limits): State<Arc<RateLimits>>,
     State(profile_rules): State<Arc<ProfileRules>>,
     JsonOrEmpty(request): JsonOrEmpty<Request>,
@@ -81,8 +85,9 @@ pub(crate) async fn handle(
         let applied = profile_rules.apply_to_member(&mut own.content, requester.shadow_banned);
         applied.await.map_err(profile_rule_error)?;
     }
-    limits.room_creation.check(&requester.user_id)?;
+    check_limit(&limits.room_creation, &requester)?;
     if let Some(alias) = &new.alias {
+        require_alias_allowed(&app_services, &requester, alias)?;
         require_free(&db, alias).await?;
     }
     let room_alias = new.alias.clone();
@@ -175,7 +180,7 @@ fn new_room(
         is_direct: request.is_direct,
         encrypted: defaults.encrypted,
         invite_profiles: config.server.include_profile_data_on_invite,
-        authority: Authority::of_user(requester.is_admin),
+        authority: SendingAccount::from(requester).authority(),
     })
 }
 

@@ -6,7 +6,7 @@ use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, Requester, State};
 use plexus_protocol::id::{EventId, RoomId};
 use plexus_rooms::{Room, Rooms, timeline};
-use plexus_service::{NewReport, RateLimits, Reported, Reports};
+use plexus_service::{NewReport, RateLimits, Reported, Reports, check_limit};
 use plexus_store::EventNid;
 use serde::Deserialize;
 
@@ -29,7 +29,7 @@ pub(crate) async fn handle(
     Path((room_id, event_id)): Path<(RoomId, EventId)>,
     JsonOrEmpty(request): JsonOrEmpty<Request>,
 ) -> Result<Empty, ApiError> {
-    limits.reports.check(&requester.user_id)?;
+    check_limit(&limits.reports, &requester)?;
     let Some((room, event)) = visible_event(&rooms, &requester, &room_id, &event_id).await? else {
         let text = "Unable to report event: it does not exist or you aren't able to see it.";
         return unknown(&config, ApiError::not_found(text));

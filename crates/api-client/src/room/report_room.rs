@@ -8,7 +8,7 @@ use plexus_protocol::id::RoomId;
 use plexus_rooms::Rooms;
 use serde::Deserialize;
 
-use plexus_service::{NewReport, RateLimits, Reported, Reports};
+use plexus_service::{NewReport, RateLimits, Reported, Reports, check_limit};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
@@ -24,7 +24,7 @@ pub(crate) async fn handle(
     Path(room_id): Path<RoomId>,
     Json(request): Json<Request>,
 ) -> Result<Empty, ApiError> {
-    limits.reports.check(&requester.user_id)?;
+    check_limit(&limits.reports, &requester)?;
     let Some(room) = rooms.get(&room_id).await? else {
         return unknown(&config, ApiError::not_found("Room does not exist"));
     };

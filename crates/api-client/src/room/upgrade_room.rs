@@ -7,7 +7,7 @@ use plexus_http::{ApiError, Auth, Json, JsonBody, Path, State, require_not_suspe
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_rooms::upgrade::{Upgrade, upgrade};
 use plexus_rooms::{RoomCreator, Rooms};
-use plexus_service::RateLimits;
+use plexus_service::{RateLimits, check_limit};
 use serde::{Deserialize, Serialize};
 
 use super::create_room::supported_version;
@@ -35,7 +35,7 @@ pub(crate) async fn handle(
     require_not_suspended(&requester)?;
     let version = supported_version(&request.new_version)?;
     let room = rooms.get(&room_id).await?.ok_or_else(|| ApiError::not_found("Unknown room"))?;
-    limits.room_creation.check(&requester.user_id)?;
+    check_limit(&limits.room_creation, &requester)?;
     if requester.shadow_banned {
         // An id that no room has.
         let replacement_room = creator.new_room_id().map_err(create_error)?;

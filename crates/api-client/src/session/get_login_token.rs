@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_accounts::{Sessions, Settings, UserInteractiveAuth};
 use plexus_http::{ApiError, Auth, JsonBody, JsonOrEmpty, State};
 use plexus_protocol::json::Object;
-use plexus_service::RateLimits;
+use plexus_service::{RateLimits, check_limit};
 use serde::Serialize;
 
 use crate::uiaa::{self, authorised};
@@ -28,7 +28,7 @@ pub(crate) async fn handle(
         return Err(ApiError::unrecognized());
     }
     let issue = async |_: Object| {
-        limits.login_token.check(&requester.user_id)?;
+        check_limit(&limits.login_token, &requester)?;
         let (login_token, timeout) =
             sessions.issue_login_token(&requester.user_id).await.map_err(|error| ApiError::internal(&error))?;
         Ok(JsonBody(Response { login_token, expires_in_ms: timeout.as_millis() as u64 }))
@@ -37,6 +37,6 @@ pub(crate) async fn handle(
         return issue(body).await;
     }
     let operation = "POST /login/get_token".to_owned();
-    let request = uiaa::Request { operation, requester: &requester, body, can_skip: false };
+    let request = uiaa::Request { operation, requester: &requester, body, can_skip: false, is_exempt: false };
     authorised(&uia, request, issue).await
 }

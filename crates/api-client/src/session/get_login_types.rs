@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use plexus_accounts::Settings;
+use plexus_base::AppServices;
 use plexus_http::{JsonBody, State};
 use serde::Serialize;
+
+use crate::appservice::APP_SERVICE;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Response {
@@ -18,13 +21,19 @@ struct Flow {
     get_login_token: Option<bool>,
 }
 
-pub(crate) async fn handle(State(settings): State<Arc<Settings>>) -> JsonBody<Response> {
+pub(crate) async fn handle(
+    State(settings): State<Arc<Settings>>,
+    State(services): State<Arc<AppServices>>,
+) -> JsonBody<Response> {
     let mut flows = Vec::new();
     if settings.login_via_existing_session.enabled {
         flows.push(Flow { r#type: "m.login.token", get_login_token: Some(true) });
     }
     if settings.password.for_login {
         flows.push(Flow { r#type: "m.login.password", get_login_token: None });
+    }
+    if services.current().is_some() {
+        flows.push(Flow { r#type: APP_SERVICE, get_login_token: None });
     }
     JsonBody(Response { flows })
 }

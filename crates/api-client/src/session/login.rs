@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use plexus_accounts::{Identifier, LoginError, Logins, NewSession, Sessions, Settings};
+use plexus_base::AppService;
 use plexus_base::config::Config;
-use plexus_http::{ApiError, Json, JsonBody, State};
+use plexus_http::{ApiError, AppServiceToken, Json, JsonBody, State};
 use plexus_protocol::id::UserId;
 use plexus_service::RateLimits;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::appservice::APP_SERVICE;
 use crate::issued_tokens::{TokenFields, session_error};
 use crate::rate_limited::{self, WithinLimit};
 
@@ -58,6 +60,7 @@ pub(crate) struct Response {
     well_known: Option<Value>,
 }
 
+#[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
 pub(crate) async fn handle(
     WithinLimit { address: ip, .. }: WithinLimit<rate_limited::Login>,
     State(config): State<Arc<Config>>,
@@ -65,8 +68,10 @@ pub(crate) async fn handle(
     State(logins): State<Logins>,
     State(sessions): State<Sessions>,
     State(limits): State<Arc<RateLimits>>,
+    app_service: AppServiceToken,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
+    let mut is_limited = true;
     let user_id = match request.r#type.as_deref() {
         Some("m.login.password") if settings.password.for_login => by_password(&logins, &limits, ip, &request).await?,
         Some("m.login.token") if settings.login_via_existing_session.enabled => {
@@ -74,10 +79,17 @@ pub(crate) async fn handle(
             let token = request.token.as_deref().ok_or_else(|| missing("token"))?;
             logins.by_token(token).await.map_err(login_error)?
         }
+        Some(APP_SERVICE) => {
+            let service = app_service.require()?;
+            is_limited = service.rate_limited;
+            by_app_service(&logins, &service, &request).await?
+        }
         Some(other) => return Err(ApiError::unknown(format!("Unknown login type {other}"))),
         None => return Err(missing("type")),
     };
-    limits.login_account.check(user_id.as_str().to_lowercase().as_str())?;
+    if is_limited {
+        limits.login_account.check(user_id.as_str().to_lowercase().as_str())?;
+    }
     let session = NewSession {
         device_id: request.device_id,
         initial_device_display_name: request.initial_device_display_name,
@@ -99,6 +111,13 @@ async fn by_password(logins: &Logins, limits: &RateLimits, ip: IpAddr, request: 
     let password = request.password.as_deref().ok_or_else(|| missing("password"))?;
     limits.login_address.check(&ip)?;
     logins.by_password(&who, password).await.map_err(login_error)
+}
+
+async fn by_app_service(logins: &Logins, service: &AppService, request: &Request) -> Result<UserId, ApiError> {
+    match named(request)? {
+        Identifier::User(user) => logins.by_app_service(service, &user).await.map_err(login_error),
+        Identifier::ThirdParty { .. } => Err(ApiError::unknown("Unknown login identifier type")),
+    }
 }
 
 fn named(request: &Request) -> Result<Identifier, ApiError> {
@@ -141,6 +160,7 @@ fn missing(field: &str) -> ApiError {
 pub(crate) fn login_error(error: LoginError) -> ApiError {
     match error {
         LoginError::WrongPassword => ApiError::forbidden("Invalid username or password"),
+        LoginError::NotItsUser => ApiError::forbidden(error.to_string()),
         LoginError::WrongToken => ApiError::forbidden("Invalid login token"),
         LoginError::Deactivated => {
             ApiError::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", "This account has been deactivated")

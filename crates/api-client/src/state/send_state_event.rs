@@ -11,7 +11,7 @@ use plexus_service::{ClientEventSender, DelayedEvents};
 use serde::Deserialize;
 
 use crate::delayed_events::{Delay, delayed_by};
-use crate::sending::{Sent, Sticky};
+use crate::sending::{Sent, Sticky, Timestamp};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Parameters {
@@ -19,6 +19,8 @@ pub(crate) struct Parameters {
     delay: Delay,
     #[serde(flatten)]
     sticky: Sticky,
+    #[serde(flatten)]
+    timestamp: Timestamp,
 }
 
 pub(crate) async fn handle(
@@ -37,7 +39,7 @@ pub(crate) async fn handle(
         state_key: Some(state_key),
         content,
         redacts: None,
-        origin_server_ts: None,
+        origin_server_ts: parameters.timestamp.of(&requester)?,
         sticky_duration_ms: parameters.sticky.duration_ms(&rooms)?,
         transaction: None,
     };

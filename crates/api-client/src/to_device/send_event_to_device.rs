@@ -54,7 +54,7 @@ fn drop_key_requests_over_the_limit(limits: &RateLimits, requester: &Requester, 
     let sender = &requester.user_id;
     let key = (sender.clone(), requester.device_id.clone());
     messages.retain(|user, _| {
-        let allowed = user == sender || limits.key_requests.check(&key).is_ok();
+        let allowed = user == sender || !requester.is_rate_limited() || limits.key_requests.check(&key).is_ok();
         if !allowed {
             tracing::info!(%sender, %user, "a room key request over rc_key_requests is dropped");
         }

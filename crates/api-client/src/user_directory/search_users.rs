@@ -8,7 +8,7 @@ use plexus_rooms::{FoundUser, UserDirectory, UserSearch};
 use plexus_store::repo::user_directory::Scope;
 use serde::{Deserialize, Serialize};
 
-use plexus_service::RateLimits;
+use plexus_service::{RateLimits, check_limit};
 
 const DEFAULT_LIMIT: usize = 10;
 const MAX_LIMIT: usize = 50;
@@ -47,7 +47,7 @@ pub(crate) async fn handle(
     State(limits): State<Arc<RateLimits>>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    limits.user_directory.check(&requester.user_id)?;
+    check_limit(&limits.user_directory, &requester)?;
     let options = &config.rooms.user_directory;
     if !options.enabled {
         return Ok(JsonBody(Response { results: Vec::new(), limited: false }));

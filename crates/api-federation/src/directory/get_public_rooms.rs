@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_base::config::Config;
 use plexus_http::{ApiError, JsonBody, Query, State};
 use plexus_rooms::Rooms;
-use plexus_rooms::directory::{DirectoryFilter, DirectoryPage, DirectoryQuery};
+use plexus_rooms::directory::{DirectoryPage, DirectoryQuery};
 use serde::Deserialize;
 
 use super::page;
@@ -21,6 +21,6 @@ pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     Query(request): Query<Request>,
 ) -> Result<JsonBody<DirectoryPage>, ApiError> {
-    let query = DirectoryQuery { limit: request.limit, since: request.since, filter: DirectoryFilter::default() };
+    let query = DirectoryQuery { limit: request.limit, since: request.since, ..DirectoryQuery::default() };
     page(&rooms, &config, query).await
 }

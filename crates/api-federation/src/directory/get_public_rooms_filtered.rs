@@ -23,6 +23,11 @@ pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<DirectoryPage>, ApiError> {
-    let query = DirectoryQuery { limit: request.limit, since: request.since, filter: request.filter };
+    let query = DirectoryQuery {
+        limit: request.limit,
+        since: request.since,
+        filter: request.filter,
+        ..DirectoryQuery::default()
+    };
     page(&rooms, &config, query).await
 }

@@ -13,15 +13,12 @@ options! {
         acts room_invite_state_types: Option<Vec<String>>,
         /// Whether the addresses of administrators are recorded for the users they act as.
         later track_puppeted_user_ips: bool = false,
-        /// The registration files of application services.
-        refused(
-            "anybody could register the user names that application services reserve; set \
-             enable_registration to false, or remove it"
-        ) app_service_config_files: Vec<PathBuf>,
-        /// Whether the addresses of application services are recorded for the users they act as.
-        later track_appservice_user_ips: bool = false,
+        /// The registration files of application services. They are reread when the server gets SIGHUP.
+        acts app_service_config_files: Vec<PathBuf>,
+        /// Whether the addresses of application services are recorded for the devices they act as.
+        acts track_appservice_user_ips: bool = false,
         /// Whether the token for an application service is also sent in the query.
-        later use_appservice_legacy_authorization: bool = false,
+        acts use_appservice_legacy_authorization: bool = false,
         /// Whether account validity is part of an account's status.
         later use_account_validity_in_account_status: bool = false,
         /// The secret with which Synapse makes short-lived tokens. Here tokens are random and stored in the database,

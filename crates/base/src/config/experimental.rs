@@ -20,9 +20,9 @@ options! {
         /// Dehydrated devices.
         acts msc3814_enabled: bool = false,
         /// Messages between devices for application services.
-        later msc2409_to_device_messages_enabled: bool = false,
+        acts msc2409_to_device_messages_enabled: bool = false,
         /// Device lists and key counts for application services.
-        later msc3202_transaction_extensions: bool = false,
+        acts msc3202_transaction_extensions: bool = false,
         /// Claiming one-time keys from application services.
         later msc3983_appservice_otk_claims: bool = false,
         /// Querying keys of application services.

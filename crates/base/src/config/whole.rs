@@ -39,7 +39,7 @@ impl Config {
 /// Whether a refused option would have no effect in Synapse either, because of another option.
 pub(super) fn is_idle(config: &Config, option: &str) -> bool {
     match option {
-        "app_service_config_files" | "user_consent.require_at_registration" => !config.registration.enable_registration,
+        "user_consent.require_at_registration" => !config.registration.enable_registration,
         "worker_app" => config.workers.worker_app.as_deref() == Some("synapse.app.homeserver"),
         _ => false,
     }

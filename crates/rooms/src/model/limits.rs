@@ -12,15 +12,16 @@ pub enum Authority {
     User,
     /// A server administrator: `block_non_admin_invites` does not apply.
     Administrator,
+    /// A user of an application service that is not rate limited; otherwise like a user.
+    UnlimitedUser,
     /// This server: no limit applies. Also used for requests whose invites have been counted as a whole.
     Server,
 }
 
 impl Authority {
-    /// Returns the authority of a user.
-    #[must_use]
-    pub fn of_user(is_admin: bool) -> Self {
-        if is_admin { Self::Administrator } else { Self::User }
+    /// Whether the `rc_*` options apply.
+    fn is_rate_limited(self) -> bool {
+        matches!(self, Self::User | Self::Administrator)
     }
 }
 
@@ -155,7 +156,7 @@ impl MembershipLimits {
         room: &RoomId,
         remotely: bool,
     ) -> Result<Counted<'_>, LimitError> {
-        if authority == Authority::Server {
+        if !authority.is_rate_limited() {
             return Ok(Counted::default());
         }
         let of_user = if remotely { &self.joins_remote } else { &self.joins_local };
@@ -175,7 +176,7 @@ impl MembershipLimits {
 
     /// Counts a local user's knock together with the user's joins.
     pub fn knock(&self, authority: Authority, user: &UserId) -> Result<(), LimitError> {
-        if authority != Authority::Server {
+        if authority.is_rate_limited() {
             self.joins_local.check(user)?;
         }
         Ok(())
@@ -211,8 +212,8 @@ impl MembershipLimits {
     ) -> Result<Counted<'_>, LimitError> {
         match authority {
             _ if targets.is_empty() => Ok(Counted::default()),
-            Authority::Server => Ok(Counted::default()),
-            Authority::User if self.invites_blocked => Err(LimitError::InvitesBlocked),
+            Authority::User | Authority::UnlimitedUser if self.invites_blocked => Err(LimitError::InvitesBlocked),
+            Authority::Server | Authority::UnlimitedUser => Ok(Counted::default()),
             Authority::User | Authority::Administrator => Ok(self.invites_local.count(sender, targets, room)?),
         }
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::room::Room;
 use crate::model::room_summary::RoomSummary;
 use crate::model::rooms::Rooms;
+pub use crate::read::summary::DirectoryNetworks;
 use crate::read::summary::published_rooms;
 
 /// The maximum number of rooms of a page.
@@ -39,6 +40,8 @@ pub struct DirectoryQuery {
     pub since: Option<String>,
     /// The filter of rooms.
     pub filter: DirectoryFilter,
+    /// The networks of the rooms.
+    pub networks: DirectoryNetworks,
 }
 
 /// A page of the directory, as the specification writes it.
@@ -86,7 +89,7 @@ impl DirectoryPage {
                 since.strip_prefix('o').and_then(|offset| offset.parse().ok()).ok_or(DirectoryError::Since)?
             }
         };
-        let mut chunk = published_rooms(rooms).await?;
+        let mut chunk = published_rooms(rooms, query.networks).await?;
         let term = query.filter.generic_search_term.unwrap_or_default().to_lowercase();
         let types = query.filter.room_types;
         chunk

@@ -8,6 +8,7 @@ use plexus_protocol::join_rule::JoinRule;
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::membership::Membership;
 use plexus_protocol::visibility::HistoryVisibility;
+use plexus_store::repo::rooms::Network;
 use plexus_store::{DbError, RoomNid, repo};
 use serde::Serialize;
 
@@ -85,12 +86,28 @@ fn allow_rules(view: &RoomView) -> impl Iterator<Item = &Object> {
     rules.and_then(|pdu| pdu.content().get_array("allow")).into_iter().flatten().filter_map(Value::as_object)
 }
 
-/// Returns all published rooms that have members, those with the most members first.
+/// The networks whose rooms are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DirectoryNetworks {
+    /// The rooms that are under no network.
+    #[default]
+    None,
+    /// All rooms.
+    All,
+    /// The rooms that an application service lists under one of its networks.
+    One(Network),
+}
+
+/// Returns the published rooms of some networks that have members, those with the most members first.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn published_rooms(rooms: &Rooms) -> Result<Vec<RoomSummary>, DbError> {
-    let published = rooms.db.read(repo::rooms::published).await?;
+pub async fn published_rooms(rooms: &Rooms, networks: DirectoryNetworks) -> Result<Vec<RoomSummary>, DbError> {
+    let published = match networks {
+        DirectoryNetworks::None => rooms.db.read(repo::rooms::published).await?,
+        DirectoryNetworks::All => rooms.db.read(repo::rooms::published_anywhere).await?,
+        DirectoryNetworks::One(network) => rooms.db.read(move |tx| repo::rooms::published_in(tx, &network)).await?,
+    };
     let mut summaries = Vec::with_capacity(published.len());
     for (nid, revision) in published {
         let summary = summary(rooms, nid, revision).await?;

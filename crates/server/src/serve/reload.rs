@@ -20,11 +20,11 @@ pub(super) struct Started {
     pub log_config: Option<PathBuf>,
 }
 
-/// Reloads certificates and log levels, and logs what was reloaded and what was not.
-pub(super) fn reload(running: &Running, telemetry: &Telemetry, started: &Started) {
+/// Reloads certificates, log levels and application services, and logs what was reloaded and what was not.
+pub(super) async fn reload(running: &Running, telemetry: &Telemetry, started: &Started) {
     running.reload();
     reload_logging(telemetry, started.log_config.as_deref());
-    compare(started);
+    compare(running, started).await;
 }
 
 fn reload_logging(telemetry: &Telemetry, log_config: Option<&Path>) {
@@ -47,21 +47,30 @@ fn reload_logging(telemetry: &Telemetry, log_config: Option<&Path>) {
     }
 }
 
-/// Logs which options have changed since the start: they act from the next start on.
-fn compare(started: &Started) {
+/// Reloads the application services, and logs which other options have changed since the start: they act from the next
+/// start on.
+async fn compare(running: &Running, started: &Started) {
     match preflight::examine(&started.paths, started.options) {
-        (report, Some(loaded)) if !report.has_errors() => match started.written.changed(&loaded.written).as_slice() {
-            [] => tracing::info!("SIGHUP: the configuration is as it was at the start"),
-            changed => tracing::warn!(
-                "SIGHUP: not reread, because they act from the next start on: the changed options {}",
-                changed.join(", ")
-            ),
-        },
+        (report, Some(loaded)) if !report.has_errors() => {
+            running.reload_app_services(&loaded.config.api.app_service_config_files).await;
+            log_changes(started, &loaded.written);
+        }
         (report, _) => {
             tracing::error!("SIGHUP: not reread, and the next start would fail: the configuration has mistakes");
             for error in &report.errors {
                 tracing::error!("configuration: {error}");
             }
         }
+    }
+}
+
+fn log_changes(started: &Started, written: &Written) {
+    let mut changed = started.written.changed(written);
+    changed.retain(|option| option != "app_service_config_files");
+    if changed.is_empty() {
+        tracing::info!("SIGHUP: the configuration is as it was at the start");
+    } else {
+        let changed = changed.join(", ");
+        tracing::warn!("SIGHUP: not reread, because they act from the next start on: the changed options {changed}");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plexus_api_federation::{BroughtInvites, OwnKeys};
 use plexus_http::SignedRequests;
 use plexus_service::DehydratedDevices;
+use plexus_service::third_party_networks::ThirdPartyNetworks;
 
 use super::engine::Engine;
 use super::federation::KnownServers;
@@ -13,12 +14,21 @@ use super::rooms::RoomServices;
 
 impl From<&Engine> for plexus_api_client::Services {
     fn from(engine: &Engine) -> Self {
-        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, media, shared, tasks, search, .. } = engine;
+        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, tasks, search } =
+            engine;
         Self {
             config: Arc::clone(&foundation.config),
             clock: foundation.clock.clone(),
             random: foundation.random.clone(),
             database: foundation.database.clone(),
+            app_services: Arc::clone(&foundation.app_services),
+            app_service_client: outgoing.app_services.clone(),
+            app_service_out: Arc::clone(&delivery.app_service_out),
+            third_party_networks: Arc::new(ThirdPartyNetworks::new(
+                Arc::clone(&foundation.app_services),
+                outgoing.app_services.clone(),
+                foundation.clock.clone(),
+            )),
             shutdown: foundation.shutdown.clone(),
             other_servers: Arc::clone(&outgoing.client),
             rooms: Arc::clone(&rooms.rooms),

@@ -10,7 +10,6 @@ use plexus_service::{
     ClientEventParts, ClientEventSender, LocalEchoOrder, ProfileRules, RateLimits, Registration, RemoteRoomSummaries,
     Reports, RoomResolver, UserDeactivation,
 };
-use plexus_store::DbError;
 
 use super::federation::Outgoing;
 use super::followers::{DeliveryServices, E2eeServices, SyncServices};
@@ -87,8 +86,9 @@ impl Engine {
     }
 
     /// Starts the background work.
-    async fn start_background(&self) -> Result<(), DbError> {
+    async fn start_background(&self) -> Result<(), StartError> {
         let background = &self.foundation.background;
+        self.accounts.registrar.register_senders().await?;
         self.rooms.start_background(&self.foundation).await?;
         background
             .spawn_abortable("housekeeping of access tokens", Arc::clone(&self.accounts.tokens).run_housekeeping());
@@ -101,17 +101,19 @@ impl Engine {
         self.media.start_background(background).await?;
         let handlers = self.media.task_handlers().into_iter().chain([self.search.task_handler()]);
         self.tasks.start_background(&self.foundation, handlers).await?;
-        self.search.start_background(&self.foundation).await
+        self.search.start_background(&self.foundation).await?;
+        Ok(())
     }
 }
 
 fn accounts(foundation: &Foundation) -> Accounts {
-    let Foundation { config, clock, random, server_name, database, .. } = foundation;
+    let Foundation { config, clock, random, server_name, database, app_services, .. } = foundation;
     Accounts::new(AccountsParts {
         db: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
         settings: settings::accounts(config, server_name.clone()),
+        app_services: Arc::clone(app_services),
     })
 }
 
@@ -141,7 +143,13 @@ impl SharedServices {
         });
         let auto_join = settings::auto_join(config, server_name)?;
         let auto_join = Arc::new(AutoJoin::new(writer, Arc::clone(members), auto_join));
-        let resolver = RoomResolver::new(database.clone(), Arc::clone(rooms), Arc::clone(client));
+        let resolver = RoomResolver::new(
+            database.clone(),
+            Arc::clone(rooms),
+            Arc::clone(client),
+            Arc::clone(&foundation.app_services),
+            outgoing.app_services.clone(),
+        );
         let summaries = RemoteRoomSummaries::new(Arc::clone(rooms), Arc::clone(client), clock.clone());
         let deactivation = UserDeactivation::new(
             Arc::clone(rooms),

@@ -12,7 +12,7 @@ use plexus_base::forward_proxy::ForwardProxies;
 use plexus_http::{FoundKeys, OtherServers};
 use plexus_net::dns::SystemNames;
 use plexus_net::federation::{FederationParts, KeyRingParts};
-use plexus_net::{FederationClient, HttpClient, KeyRing, TooManySearches};
+use plexus_net::{AppServiceClient, FederationClient, HttpClient, KeyRing, TooManySearches};
 use plexus_protocol::event::sign::{KnownKey, PublicKey, SigningKey};
 use plexus_protocol::id::ServerName;
 
@@ -27,6 +27,8 @@ pub(super) struct Outgoing {
     /// Finds the keys of other servers.
     pub(super) key_ring: Arc<KeyRing>,
     pub(super) http: Arc<HttpClient>,
+    /// Sends requests to application services.
+    pub(super) app_services: AppServiceClient,
 }
 
 impl Outgoing {
@@ -55,7 +57,9 @@ impl Outgoing {
             db: database.clone(),
             clock: clock.clone(),
         });
-        Ok(Self { client, key_ring: Arc::new(key_ring), http })
+        let legacy = config.api.use_appservice_legacy_authorization;
+        let app_services = AppServiceClient::new(Arc::clone(&http), legacy);
+        Ok(Self { client, key_ring: Arc::new(key_ring), http, app_services })
     }
 
     pub(super) fn start_background(&self, background: &Background) {

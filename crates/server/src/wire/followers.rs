@@ -5,7 +5,8 @@ use std::sync::Arc;
 use plexus_base::Background;
 use plexus_base::config::{Config, PresenceMode};
 use plexus_delivery::{
-    EduReceiver, EduReceiverParts, FederationOut, FederationOutParts, PushOut, PushOutParts, PushSettings,
+    AppServiceOut, AppServiceOutParts, EduReceiver, EduReceiverParts, Extensions, FederationOut, FederationOutParts,
+    PushOut, PushOutParts, PushSettings,
 };
 use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups, RemoteDevices, RemoteDevicesParts};
 use plexus_rooms::Rooms;
@@ -47,10 +48,11 @@ pub(super) struct E2eeServices {
     pub(super) remote_devices: Arc<RemoteDevices>,
 }
 
-/// Delivery to other servers and push gateways, and receiving other servers' EDUs.
+/// Delivery to other servers, application services and push gateways, and receiving other servers' EDUs.
 pub(super) struct DeliveryServices {
     pub(super) edus: Arc<EduReceiver>,
     pub(super) federation_out: Arc<FederationOut>,
+    pub(super) app_service_out: Arc<AppServiceOut>,
     /// `None` with `push.enabled: false`.
     pub(super) push_out: Option<Arc<PushOut>>,
 }
@@ -192,18 +194,36 @@ impl DeliveryServices {
             tell_device_names: config.federation.allow_device_name_lookup_over_federation,
             receipts_per_second: config.ratelimits.federation_rr_transactions_per_room_per_second,
         });
+        let experimental = &config.experimental.experimental_features;
+        let app_service_out = AppServiceOut::start(AppServiceOutParts {
+            db: db.clone(),
+            clock: clock.clone(),
+            rooms: Arc::clone(rooms),
+            notifier: Arc::clone(notifier),
+            typing: Arc::clone(typing),
+            presence: Arc::clone(presence),
+            receipts: Arc::clone(receipts),
+            app_services: Arc::clone(&foundation.app_services),
+            client: outgoing.app_services.clone(),
+            extensions: Extensions {
+                to_device: experimental.msc2409_to_device_messages_enabled,
+                msc3202: experimental.msc3202_transaction_extensions,
+            },
+        });
         let federation_out = federation_out.await?;
+        let app_service_out = app_service_out.await?;
         let push_out = if config.push.push.enabled {
             Some(PushOut::start(push_out_parts(foundation, outgoing, rooms, sync)).await?)
         } else {
             PushOut::skip(db).await?;
             None
         };
-        Ok(Self { edus: Arc::new(edus), federation_out, push_out })
+        Ok(Self { edus: Arc::new(edus), federation_out, app_service_out, push_out })
     }
 
     pub(super) fn start_background(&self, background: &Background) {
         background.spawn_abortable("delivery to other servers", Arc::clone(&self.federation_out).run());
+        background.spawn_abortable("delivery to application services", Arc::clone(&self.app_service_out).run());
         if let Some(push_out) = &self.push_out {
             background.spawn_abortable("delivery to push gateways", Arc::clone(push_out).run());
         }
@@ -216,12 +236,13 @@ impl DeliveryServices {
                 push_out.stop().await;
             }
         };
-        tokio::join!(self.federation_out.stop(), pushes);
+        tokio::join!(self.federation_out.stop(), self.app_service_out.stop(), pushes);
     }
 
     /// Writes the progress, once nothing is delivered any more.
     pub(super) async fn close(&self) {
         self.federation_out.close().await;
+        self.app_service_out.close().await;
         if let Some(push_out) = &self.push_out {
             push_out.close().await;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plexus_base::config::{Config, DatabaseKind};
-use plexus_base::{Background, Clock, Random, Shutdown};
+use plexus_base::{AppServices, Background, Clock, Random, Registrations, Shutdown};
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_service::tasks::TaskScheduler;
@@ -34,12 +34,14 @@ pub(super) struct Foundation {
     pub(super) database: Database,
     pub(super) background: Background,
     pub(super) tasks: Arc<TaskScheduler>,
+    pub(super) app_services: Arc<AppServices>,
 }
 
 impl Foundation {
     pub(super) async fn open(parts: Parts) -> Result<Self, StartError> {
         let Parts { config, clock, random, signing_key, shutdown } = parts;
         let server_name = ServerName::try_from(config.server.server_name.as_str())?;
+        let app_services = Arc::new(app_services(&config)?);
         let database = open_database(&config).await?;
         let tasks = match TaskScheduler::start(&database, clock.clone(), random.clone()).await {
             Ok(tasks) => tasks,
@@ -49,8 +51,28 @@ impl Foundation {
             }
         };
         let (signing_key, background) = (Arc::new(signing_key), Background::default());
-        Ok(Self { config, clock, random, signing_key, shutdown, server_name, database, background, tasks })
+        Ok(Self {
+            config,
+            clock,
+            random,
+            signing_key,
+            shutdown,
+            server_name,
+            database,
+            background,
+            tasks,
+            app_services,
+        })
     }
+}
+
+/// Reads the registration files of application services.
+///
+/// # Errors
+/// When one has mistakes.
+pub(super) fn app_services(config: &Config) -> Result<AppServices, StartError> {
+    let registrations = Registrations::load(&config.api.app_service_config_files, &config.server.server_name);
+    registrations.map(AppServices::new).map_err(StartError::AppServices)
 }
 
 /// Returns the database's options in the configuration; SQLite paths are relative to the current directory, as in

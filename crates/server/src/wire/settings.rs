@@ -49,6 +49,7 @@ pub(crate) fn accounts(config: &Config, server_name: ServerName) -> Settings {
             refreshable_access_token_lifetime: sessions.refreshable_access_token_lifetime,
             refresh_token_lifetime: sessions.refresh_token_lifetime,
             nonrefreshable_access_token_lifetime: sessions.nonrefreshable_access_token_lifetime,
+            track_appservice_user_ips: config.api.track_appservice_user_ips,
         },
         login_via_existing_session: LoginTokenSettings {
             enabled: login_token.enabled,

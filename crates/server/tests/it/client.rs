@@ -16,6 +16,11 @@ mod aggregations;
 mod alias {
     mod create_alias;
 }
+mod app_services;
+mod appservice {
+    mod request_ping;
+    mod set_room_visibility;
+}
 mod authenticated_media;
 mod auto_accept_invites;
 mod backup;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod advisories;
+mod app_service_delivery;
 mod binary;
 mod bounds;
 mod cli;

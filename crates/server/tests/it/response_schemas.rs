@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use http::Method;
 use parking_lot::Mutex;
-use plexus_testkit::{Answer, Specification, TestPlace, TestServer, TestUser, places};
+use plexus_testkit::{Answer, AppServiceStub, Specification, TestPlace, TestServer, TestUser, places};
 use serde_json::{Value, json};
 
 const C: &str = "/_matrix/client/v3";
@@ -51,6 +51,8 @@ struct Stage {
     alice: TestUser,
     bob: TestUser,
     room: String,
+    /// Accepts what it gets, and describes a network.
+    _service: AppServiceStub,
 }
 
 impl Stage {
@@ -63,7 +65,17 @@ impl Stage {
                       admin_contact: 'mailto:admin@test.example'\n\
                       policy_server_rules_room: '!rules:test.example'\n\
                       user_directory: {search_all_users: true}\n";
-        let mut server = TestServer::on(place).config(config).start().await;
+        let service = AppServiceStub::start().await;
+        let network = json!({
+            "user_fields": ["nick"], "location_fields": ["channel"], "icon": "mxc://a/b", "field_types": {},
+            "instances": [{ "network_id": "libera", "desc": "Libera", "fields": {} }],
+        });
+        service.respond(move |request| {
+            let body = if request.path.ends_with("/protocol/irc") { network.clone() } else { json!({}) };
+            (200, body)
+        });
+        let registration = service.registration("irc", "protocols: [irc]");
+        let mut server = TestServer::on(place).config(config).app_service(registration).start().await;
         let admin = server.register("admin").await;
         crate::client::admin::make_admin(&mut server, &admin).await;
         let findings: Arc<Mutex<Findings>> = Arc::default();
@@ -76,7 +88,7 @@ impl Stage {
         let body = json!({ "preset": "public_chat", "name": "Room", "topic": "All of it", "visibility": "public" });
         let room = server.post(&format!("{C}/createRoom"), &alice.token, body).await;
         let room = room.ok()["room_id"].as_str().expect("a room id").to_owned();
-        let stage = Self { server, admin, alice, bob, room };
+        let stage = Self { server, admin, alice, bob, room, _service: service };
         stage.server.post(&stage.in_room("join"), &stage.bob.token, json!({})).await.ok();
         (stage, findings)
     }

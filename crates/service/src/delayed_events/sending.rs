@@ -142,7 +142,8 @@ fn sending_account(tx: &mut Tx<'_>, user_id: &str) -> Result<SendingAccount, Del
     if user.suspended {
         return Err(DelayedSendError::Suspended);
     }
-    Ok(SendingAccount { is_guest: user.is_guest, is_admin: user.is_admin, shadow_banned: user.shadow_banned })
+    let users::User { is_guest, is_admin, shadow_banned, .. } = user;
+    Ok(SendingAccount { is_guest, is_admin, shadow_banned, is_rate_limited: true })
 }
 
 fn new_event(row: DelayedEvent) -> Result<NewEvent, DbError> {

@@ -91,6 +91,29 @@ pub fn counts(tx: &mut Tx, user_id: &str, device_id: &str) -> Result<BTreeMap<St
     Ok(counts.into_iter().collect())
 }
 
+/// The keys that a device still has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RemainingKeys {
+    /// How many one-time keys there are of each algorithm.
+    pub counts: BTreeMap<String, u64>,
+    pub unused_fallback_types: Vec<String>,
+}
+
+/// The remaining keys of a user's devices, by device id.
+pub type UserKeys = BTreeMap<String, RemainingKeys>;
+
+/// Returns the remaining keys of those of a user's devices that have published keys.
+pub fn of_user(tx: &mut Tx, user_id: &str) -> Result<UserKeys, DbError> {
+    let devices: Vec<String> = tx.query("SELECT device_id FROM device_keys WHERE user_id = $1", &[&user_id], first)?;
+    let mut keys = UserKeys::new();
+    for device in devices {
+        let counts = counts(tx, user_id, &device)?;
+        let unused_fallback_types = unused_fallback_types(tx, user_id, &device)?;
+        keys.insert(device, RemainingKeys { counts, unused_fallback_types });
+    }
+    Ok(keys)
+}
+
 /// A claimed key: user, device and key.
 pub type ClaimedKey = (String, String, Key);
 

@@ -130,8 +130,10 @@ pub struct RoomTable {
 }
 
 /// The tables with rows of a room, other than those of its events, snapshots and members.
-const ROOM_TABLES: [&str; 15] = [
+const ROOM_TABLES: [&str; 16] = [
     "DELETE FROM room_aliases WHERE alias IN (SELECT alias FROM room_aliases WHERE room_nid = $1 LIMIT $2)",
+    "DELETE FROM app_service_rooms WHERE room_nid = $1 AND (service_id, network_id) IN
+         (SELECT service_id, network_id FROM app_service_rooms WHERE room_nid = $1 LIMIT $2)",
     "DELETE FROM staged_pdus WHERE staged_nid IN (SELECT staged_nid FROM staged_pdus WHERE room_nid = $1 LIMIT $2)",
     "DELETE FROM outgoing_events WHERE position IN
          (SELECT position FROM outgoing_events WHERE room_nid = $1 LIMIT $2)",

@@ -193,7 +193,48 @@ pub fn published_among(tx: &mut Tx<'_>, nids: &[RoomNid]) -> Result<Vec<RoomNid>
     tx.query("SELECT room_nid FROM rooms WHERE room_nid = ANY($1) AND published = 1", &[&Any(nids)], |row| row.get(0))
 }
 
-/// Returns all rooms in the room directory, with their revisions.
+/// A network in the room directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// The application service.
+    pub service_id: String,
+    pub network_id: String,
+}
+
+/// Lists a room in the room directory under a network, or removes it there.
+pub fn set_published_in(tx: &mut Tx<'_>, network: &Network, nid: RoomNid, published: bool) -> Result<(), DbError> {
+    let Network { service_id, network_id } = network;
+    let sql = if published {
+        "INSERT INTO app_service_rooms (service_id, network_id, room_nid) VALUES ($1, $2, $3)
+         ON CONFLICT (service_id, network_id, room_nid) DO NOTHING"
+    } else {
+        "DELETE FROM app_service_rooms WHERE service_id = $1 AND network_id = $2 AND room_nid = $3"
+    };
+    tx.execute_later(sql, &[service_id, network_id, &nid])?;
+    Ok(())
+}
+
+/// Returns the rooms in the room directory under a network, with their revisions.
+pub fn published_in(tx: &mut Tx<'_>, network: &Network) -> Result<Vec<(RoomNid, i64)>, DbError> {
+    tx.query(
+        "SELECT r.room_nid, r.revision FROM app_service_rooms a JOIN rooms r ON r.room_nid = a.room_nid
+         WHERE a.service_id = $1 AND a.network_id = $2 ORDER BY r.room_nid",
+        &[&network.service_id, &network.network_id],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Returns all rooms in the room directory, also those under a network, with their revisions.
+pub fn published_anywhere(tx: &mut Tx<'_>) -> Result<Vec<(RoomNid, i64)>, DbError> {
+    tx.query(
+        "SELECT room_nid, revision FROM rooms
+         WHERE published = 1 OR room_nid IN (SELECT room_nid FROM app_service_rooms) ORDER BY room_nid",
+        &[],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+/// Returns the rooms in the room directory that are under no network, with their revisions.
 pub fn published(tx: &mut Tx<'_>) -> Result<Vec<(RoomNid, i64)>, DbError> {
     tx.query("SELECT room_nid, revision FROM rooms WHERE published = 1 ORDER BY room_nid", &[], |row| {
         Ok((row.get(0)?, row.get(1)?))

@@ -3,7 +3,7 @@
 use plexus_protocol::id::UserId;
 
 use crate::db::ToSql;
-use crate::{Change, DbError, Later, Position, Tx};
+use crate::{Change, DbError, Later, Position, Tx, first};
 
 /// A message for one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,23 @@ pub fn add(tx: &mut Tx<'_>, messages: &[NewMessage]) -> Result<(), DbError> {
         }),
     )?;
     Ok(())
+}
+
+/// Names a message that waits for a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetedMessage {
+    pub user: String,
+    pub device: String,
+    pub position: Position,
+}
+
+/// Returns a message, as in [`Waiting`], if it still waits.
+pub fn get(tx: &mut Tx<'_>, target: &TargetedMessage) -> Result<Option<String>, DbError> {
+    tx.query_opt(
+        "SELECT message FROM to_device_messages WHERE user_id = $1 AND device_id = $2 AND position = $3",
+        &[&target.user, &target.device, &target.position],
+        first,
+    )
 }
 
 /// Limits of one read.

@@ -1,7 +1,7 @@
 //! Local accounts.
 
 use super::user_directory;
-use crate::{Any, DbError, Row, Tx, UserNid};
+use crate::{Any, DbError, Row, Tx, UserNid, first};
 
 /// A local account.
 #[derive(Debug, Clone)]
@@ -113,8 +113,11 @@ pub fn count_active(tx: &mut Tx) -> Result<u64, DbError> {
 
 /// Whether the account is the only regular one.
 pub fn is_only_person(tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
-    let people: Vec<String> =
-        tx.query("SELECT user_id FROM users WHERE user_type IS NULL AND is_guest = 0 LIMIT 2", &[], |row| row.get(0))?;
+    let people: Vec<String> = tx.query(
+        "SELECT user_id FROM users WHERE user_type IS NULL AND is_guest = 0 AND appservice_id IS NULL LIMIT 2",
+        &[],
+        first,
+    )?;
     Ok(people == [user_id])
 }
 

@@ -17,6 +17,7 @@ fn room_with(options: &str, body: Value) -> Result<NewRoom, ApiError> {
         is_guest: false,
         is_admin: false,
         appservice_id: None,
+        acting_service: None,
         suspended: false,
         shadow_banned: false,
         puppeted_by: None,

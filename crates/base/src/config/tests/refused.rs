@@ -8,7 +8,7 @@ use super::super::{Config, Field, Report, Status, parse, sections};
 const REFUSED: &str = include_str!("../../../tests/data/refused-options.tsv");
 
 /// Refused only together with open registration.
-const NEED_REGISTRATION: [&str; 2] = ["app_service_config_files", "user_consent.require_at_registration"];
+const NEED_REGISTRATION: [&str; 1] = ["user_consent.require_at_registration"];
 
 const NAME: &str = "server_name: example.com\n";
 const OPEN: &str = "enable_registration: true\nenable_registration_without_verification: true\n";
@@ -67,7 +67,7 @@ fn none_is_an_error_when_it_has_no_effect() {
     for text in [
         "spam_checker: []\nmodules: []\nhttp_proxy: ''\nmedia_storage_providers: []\nretention: {enabled: false}\n",
         "matrix_authentication_service: {enabled: false}\nenable_media_repo: true\nhs_disabled: 0\n",
-        "worker_app: synapse.app.homeserver\napp_service_config_files: [bridge.yaml]\n",
+        "worker_app: synapse.app.homeserver\n",
         "user_consent: {template_dir: x, version: '1', require_at_registration: true}\n",
         "experimental_features: {msc3861: {enabled: false}}\n",
         "media_retention: {remote_media_lifetime: 14d}\nbackup_media_store_path: /backup\n",

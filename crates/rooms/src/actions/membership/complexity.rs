@@ -32,7 +32,7 @@ pub fn complexity(view: &RoomView) -> f64 {
 impl RemoteRoomLimit {
     pub(super) fn applies_to(&self, authority: Authority) -> bool {
         match authority {
-            Authority::User => true,
+            Authority::User | Authority::UnlimitedUser => true,
             Authority::Administrator => !self.admins_can_join,
             Authority::Server => false,
         }

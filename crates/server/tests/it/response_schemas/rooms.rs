@@ -55,9 +55,13 @@ async fn send(stage: &Stage) {
     let wrong = stage.say(json!({ "msgtype": "m.text", "body": "wrong" })).await;
     stage.put(&stage.in_room(&format!("redact/{wrong}/t1")), json!({ "reason": "wrong" })).await;
     stage.put(&stage.in_room(&format!("typing/{}", stage.alice.id)), json!({ "typing": true, "timeout": 30000 })).await;
-    for path in ["protocols", "user", "user/irc?nick=bob", "location?alias=%23a:b", "location/irc"] {
+    for path in ["protocols", "protocol/irc", "user", "user/irc?nick=bob", "location?alias=%23a:b", "location/irc"] {
         stage.get(&format!("{C}/thirdparty/{path}")).await;
     }
+    let listed = format!("{C}/directory/list/appservice/libera/{}", stage.room);
+    server.put(&listed, "from-irc", json!({ "visibility": "public" })).await.ok();
+    let ping = "/_matrix/client/v1/appservice/irc/ping";
+    server.post(ping, "from-irc", json!({ "transaction_id": "t" })).await.ok();
     let receipt = stage.in_room(&format!("receipt/m.read/{event}"));
     server.post(&receipt, &stage.bob.token, json!({ "thread_id": "main" })).await.ok();
     stage.post(&stage.in_room("read_markers"), json!({ "m.fully_read": event, "m.read": event })).await;

@@ -1,0 +1,180 @@
+//! Which application services get the events of a room and of users.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use plexus_base::{AppServices, Registrations};
+use plexus_protocol::id::{ServerName, UserId};
+use plexus_protocol::membership::Membership;
+use plexus_rooms::{Room, Rooms};
+use plexus_store::{Change, CommitListener, Database, DbError, RoomNid, Tx, repo};
+
+/// The most rooms whose services are remembered; then they are found again.
+const MAX_ROOMS: usize = 20_000;
+/// How many members are looked at before other work gets its turn.
+const MEMBERS_PER_STEP: usize = 1_000;
+
+/// Finds the services that get something. Owned by the process that delivers: it follows the commits.
+pub(super) struct Interest {
+    db: Database,
+    server_name: ServerName,
+    rooms: Arc<Rooms>,
+    app_services: Arc<AppServices>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The registrations whose numbers the services have.
+    registrations: Arc<Registrations>,
+    rooms: HashMap<RoomNid, RoomServices>,
+}
+
+/// The services with users among the members of a room.
+#[derive(Default)]
+struct RoomServices {
+    services: BTreeSet<usize>,
+    accuracy: Accuracy,
+    /// How often the memberships of services' users have changed.
+    changes: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Accuracy {
+    /// There may be others.
+    #[default]
+    Unknown,
+    /// There are no others, but users of some of these may have left.
+    AtMost,
+    Exact,
+}
+
+impl CommitListener for Interest {
+    fn apply(&self, changes: &[Change]) {
+        let Some(registrations) = self.app_services.current() else { return };
+        for change in changes {
+            match change {
+                Change::Membership { user, membership, .. } if self.is_local(user) => {
+                    let services = registrations.of_user(user.as_str());
+                    if !services.is_empty() {
+                        let mut known = self.known.lock();
+                        known.membership(&registrations, membership.room, membership.kind, services);
+                    }
+                }
+                Change::OlderMemberships { room, .. } => _ = self.known.lock().rooms.remove(room),
+                Change::Missed { .. } => self.known.lock().rooms.clear(),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Known {
+    /// Forgets the rooms if their services have other numbers.
+    fn require(&mut self, registrations: &Arc<Registrations>) {
+        if !Arc::ptr_eq(&self.registrations, registrations) {
+            *self = Self { registrations: Arc::clone(registrations), rooms: HashMap::new() };
+        }
+    }
+
+    fn membership(
+        &mut self,
+        registrations: &Arc<Registrations>,
+        room: RoomNid,
+        kind: Membership,
+        services: Vec<usize>,
+    ) {
+        self.require(registrations);
+        let Some(room) = self.rooms.get_mut(&room) else { return };
+        room.changes += 1;
+        if kind == Membership::Join {
+            room.services.extend(services);
+        } else if room.accuracy == Accuracy::Exact {
+            room.accuracy = Accuracy::AtMost;
+        }
+    }
+}
+
+impl Interest {
+    pub(super) fn new(db: Database, rooms: Arc<Rooms>, app_services: Arc<AppServices>) -> Self {
+        let server_name = rooms.server_name().clone();
+        Self { db, server_name, rooms, app_services, known: Mutex::default() }
+    }
+
+    fn is_local(&self, user: &UserId) -> bool {
+        user.server_name() == self.server_name.as_str()
+    }
+
+    /// Returns the numbers of the services that get everything of a room: by its id, its aliases or its members.
+    pub(super) async fn of_room(
+        &self,
+        registrations: &Arc<Registrations>,
+        room: &Room,
+    ) -> Result<BTreeSet<usize>, DbError> {
+        let mut services = self.of_members(registrations, room).await;
+        services.extend(registrations.of_room(room.id.as_str()));
+        if registrations.claims_aliases() {
+            let nid = room.nid;
+            let aliases = self.db.read::<_, DbError, _>(move |tx: &mut Tx<'_>| repo::aliases::of_room(tx, nid)).await?;
+            services.extend(aliases.iter().flat_map(|alias| registrations.of_alias(alias)));
+        }
+        Ok(services)
+    }
+
+    /// Returns the numbers of the services that get what concerns a user: the user's, and those of the user's rooms.
+    pub(super) async fn of_user(
+        &self,
+        registrations: &Arc<Registrations>,
+        user: &UserId,
+    ) -> Result<BTreeSet<usize>, DbError> {
+        let mut services: BTreeSet<usize> = registrations.of_user(user.as_str()).into_iter().collect();
+        let rooms: Vec<RoomNid> = self.rooms.memberships().of(user).await?.joined().collect();
+        for room in rooms {
+            if services.len() == registrations.all().len() {
+                break;
+            }
+            if let Some(room) = self.rooms.get_readable_nid(room).await? {
+                services.extend(self.of_room(registrations, &room).await?);
+            }
+        }
+        Ok(services)
+    }
+
+    /// Returns the services with users among the members of this server.
+    async fn of_members(&self, registrations: &Arc<Registrations>, room: &Room) -> BTreeSet<usize> {
+        let (at_most, changes) = {
+            let mut known = self.known.lock();
+            known.require(registrations);
+            if known.rooms.len() >= MAX_ROOMS {
+                known.rooms.clear();
+            }
+            let found = known.rooms.entry(room.nid).or_default();
+            match found.accuracy {
+                Accuracy::Exact => return found.services.clone(),
+                Accuracy::AtMost => (Some(found.services.clone()), found.changes),
+                Accuracy::Unknown => (None, found.changes),
+            }
+        };
+        let view = room.view();
+        let mut services = BTreeSet::new();
+        for (at, user) in view.local_joined.iter().enumerate() {
+            services.extend(registrations.of_user(user.as_str()));
+            if at_most.as_ref().is_some_and(|most| most.len() == services.len()) {
+                break;
+            }
+            if at % MEMBERS_PER_STEP == MEMBERS_PER_STEP - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        let mut known = self.known.lock();
+        if Arc::ptr_eq(&known.registrations, registrations)
+            && let Some(found) = known.rooms.get_mut(&room.nid)
+            && found.changes == changes
+        {
+            found.services.clone_from(&services);
+            found.accuracy = Accuracy::Exact;
+        }
+        services
+    }
+}
