@@ -7,7 +7,8 @@
 //!
 //! Some servers and proxies respond to what they cannot read with 403, 422, 500 or an HTML page, which may as well mean
 //! that they accept nothing at all for now. After several such responses in a row the refused piece is looked for too,
-//! but it is set aside only once the server has accepted one of the same kind that comes after it.
+//! but it is set aside only once the server has accepted one that comes after it and that it has to store. Until then
+//! messages to devices are held back alone, and hold up nothing else.
 
 use std::collections::HashMap;
 
@@ -69,6 +70,13 @@ impl Kind {
             Self::ToDevice => MAX_TO_DEVICE_IN_A_ROW,
             Self::Pdu | Self::Devices | Self::Ephemeral => MAX_IN_A_ROW,
         }
+    }
+
+    /// Whether a server that accepts a piece of kind `accepted` would accept any of this kind that it can read. It need
+    /// not store what is ephemeral. A server that misses a change of devices asks for the list at the next one; events
+    /// and messages to devices would be lost, so only their own kind proves it.
+    pub(super) fn is_proven_by(self, accepted: Self) -> bool {
+        accepted == self || (self == Self::Devices && accepted == Self::Pdu)
     }
 }
 

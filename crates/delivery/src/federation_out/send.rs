@@ -147,8 +147,8 @@ impl TransactionSender {
     }
 
     /// A server may refuse a transaction because of its content. The first piece is set aside, and those after it that
-    /// the server refuses too, if it then accepts another piece of the same kind. That it accepts other kinds proves
-    /// nothing: it need not store them.
+    /// the server refuses too, if it then accepts one that [proves](Kind::is_proven_by) that it stores what it accepts.
+    /// Messages to devices are held back otherwise, and the rest goes on.
     async fn unclearly_refused(
         &self,
         turn: &Turn<ServerName, ServerExtras>,
@@ -176,8 +176,8 @@ impl TransactionSender {
         {
             let kind = piece.kind();
             refused.push((piece, error.clone()));
-            let Some(next) = self.next_of_kind(turn, waiting, refused.len(), kind) else {
-                if kind == Kind::ToDevice && !waiting.due.entries.is_empty() {
+            let Some(next) = self.next_proof(turn, waiting, refused.len(), kind) else {
+                if kind == Kind::ToDevice {
                     self.transport.is_up(server);
                     return Ok(hold_to_device(turn));
                 }
@@ -197,21 +197,21 @@ impl TransactionSender {
         Err(error.into())
     }
 
-    /// Returns a transaction with the pieces after the first `skipped`, up to the first one of a kind; `None` if there
-    /// is none, or it does not fit.
-    fn next_of_kind(
+    /// Returns a transaction with the pieces after the first `skipped`, up to the first one that proves, if it is
+    /// accepted, that one of a kind can be set aside; `None` if there is none, or it does not fit.
+    fn next_proof(
         &self,
         turn: &Turn<ServerName, ServerExtras>,
         waiting: &Waiting,
         skipped: usize,
         kind: Kind,
     ) -> Option<Transaction> {
-        let is_of_kind = |piece: &Piece| piece.kind() == kind;
+        let is_proof = |piece: &Piece| kind.is_proven_by(piece.kind());
         let next = self.build(turn, waiting, skipped, 1);
-        if next.pieces.first().is_some_and(is_of_kind) {
+        if next.pieces.first().is_some_and(is_proof) {
             return Some(next);
         }
-        let before = self.build(turn, waiting, skipped, usize::MAX).pieces.iter().position(is_of_kind)?;
+        let before = self.build(turn, waiting, skipped, usize::MAX).pieces.iter().position(is_proof)?;
         Some(self.build(turn, waiting, skipped, before + 1))
     }
 

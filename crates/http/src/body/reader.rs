@@ -200,8 +200,9 @@ async fn collect(request: Request, limit: usize, held: &mut HeldBytes, clock: &C
     let mut pace = Pace::new(clock);
     while let Some(data) = pace.next(&mut body).await? {
         if whole.len() + data.len() > limit {
-            drop(whole);
-            return Err(drained(body, limit, clock).await);
+            // Its length is not announced, so that nobody knows whether the rest ever comes. The response does not wait;
+            // the connection is closed in a way that lets the client read it.
+            return Err(oversized());
         }
         let before = clock.monotonic();
         held.grow(data.len()).await?;

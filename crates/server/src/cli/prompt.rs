@@ -6,8 +6,10 @@ use std::iter::Peekable;
 use std::path::Path;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a signal to this process may take. It never comes if it is ignored.
 const SIGNAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,26 +51,72 @@ pub(super) fn secret(question: &str) -> io::Result<String> {
     answer
 }
 
-/// A terminal that does not show what is typed, and passes on every key instead of ending the program, until dropped.
-struct Silent {
-    before: Termios,
-}
+/// How the terminal was before a [`Silent`] changed it, while there is one. Owned by this process.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+/// Whether [`watch_signals`] has begun.
+static IS_WATCHED: Mutex<bool> = Mutex::new(false);
+/// The signals that end the program while a question is asked: the terminal is closed, or somebody ends the program.
+const ENDING_SIGNALS: [SignalKind; 2] = [SignalKind::terminate(), SignalKind::hangup()];
+/// What a shell adds to the number of the signal that has ended a program, for its exit code.
+const SIGNAL_EXIT_CODE: i32 = 128;
+
+/// A terminal that does not show what is typed, and passes on every key instead of ending the program, until dropped or
+/// until a signal ends the program.
+struct Silent;
 
 impl Silent {
     fn begin() -> io::Result<Self> {
+        watch_signals()?;
         let before = tcgetattr(io::stdin())?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        *BEFORE.lock() = Some(before);
+        let begun = Self;
         tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
-        Ok(Self { before })
+        Ok(begun)
     }
 }
 
 impl Drop for Silent {
     fn drop(&mut self) {
-        // Nothing can be done for a terminal that is gone.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
+        restore_terminal(&mut BEFORE.lock());
     }
+}
+
+fn restore_terminal(before: &mut Option<Termios>) {
+    if let Some(before) = before.take() {
+        // Nothing can be done for a terminal that is gone.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &before);
+    }
+}
+
+/// Has [`ENDING_SIGNALS`] restore the terminal before they end the program, from now on.
+fn watch_signals() -> io::Result<()> {
+    let mut is_watched = IS_WATCHED.lock();
+    if *is_watched {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let registered = {
+        let _entered = runtime.enter();
+        ENDING_SIGNALS.map(|kind| signal(kind).map(|signal| (kind, signal)))
+    };
+    let [terminate, hang_up] = registered;
+    let ((terminate, mut terminated), (hang_up, mut hung_up)) = (terminate?, hang_up?);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let received = runtime.block_on(async {
+            tokio::select! {
+                _ = terminated.recv() => terminate,
+                _ = hung_up.recv() => hang_up,
+            }
+        });
+        // Held until the end: nobody changes the terminal again.
+        let mut before = BEFORE.lock();
+        restore_terminal(&mut before);
+        std::process::exit(SIGNAL_EXIT_CODE + received.as_raw_value());
+    })?;
+    *is_watched = true;
+    Ok(())
 }
 
 /// Reads a line from a terminal that passes on every key. Keys that write nothing have no effect.

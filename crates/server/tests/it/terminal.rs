@@ -106,15 +106,36 @@ fn hash_password_asks_twice() {
     assert!(status.success() && shown.contains("$argon2id$") && !shown.contains("three"), "{shown}");
 }
 
+/// Whether the terminal shows what is typed, and its keys end programs.
+fn shows(terminal: &Terminal) -> bool {
+    let modes = rustix::termios::tcgetattr(&terminal.keyboard).unwrap().local_modes;
+    modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
+}
+
+#[test]
+fn a_program_that_is_ended_during_a_question_leaves_the_terminal_as_it_was() {
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut command = plexus();
+        command.arg("hash-password");
+        let mut terminal = Terminal::run(command);
+        while !terminal.shown.ends_with("Password: ") {
+            assert!(terminal.read(), "{}", terminal.shown);
+        }
+        assert!(!shows(&terminal));
+        let process = rustix::process::Pid::from_child(&terminal.child);
+        rustix::process::kill_process(process, signal).unwrap();
+        while terminal.read() {}
+        assert!(shows(&terminal), "{signal:?}");
+        let (status, shown) = terminal.end();
+        assert_eq!(status.code(), Some(128 + signal.as_raw()), "{shown}");
+    }
+}
+
 #[test]
 fn an_interrupted_question_leaves_the_terminal_as_it_was() {
     let mut command = plexus();
     command.arg("hash-password");
     let mut terminal = Terminal::run(command);
-    let shows = |terminal: &Terminal| {
-        let modes = rustix::termios::tcgetattr(&terminal.keyboard).unwrap().local_modes;
-        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
-    };
     assert!(shows(&terminal));
     terminal.answer("Password: ", "once");
     while !terminal.shown.ends_with("Confirm password: ") {

@@ -73,6 +73,26 @@ async fn memory_is_taken_as_bytes_arrive() {
 }
 
 #[tokio::test]
+async fn a_body_whose_length_is_not_announced_is_refused_when_it_is_too_large() {
+    let (pieces, received) = mpsc::unbounded_channel::<Bytes>();
+    let body = futures_util::stream::unfold(received, async |mut received| {
+        let piece = received.recv().await?;
+        Some((Ok::<_, Infallible>(piece), received))
+    });
+    let intake = BodyIntake::new(Clock::manual(0));
+    pieces.send(Bytes::from(vec![b' '; MAX_UNKNOWN_BYTES + 1])).unwrap();
+    // Its sender does not end it, and time stands still.
+    let mut refused = std::pin::pin!(read(request(&intake, LIMIT, Body::from_stream(body))));
+    let refused = tokio::select! {
+        biased;
+        refused = &mut refused => refused.unwrap_err(),
+        () = tokio::task::yield_now() => panic!("it waits for more"),
+    };
+    assert_eq!((refused.status().as_u16(), intake.unverified_bytes()), (413, 0));
+    drop(pieces);
+}
+
+#[tokio::test]
 async fn a_body_that_trickles_is_given_up() {
     let read = reading(async |sending| {
         sending.piece(500_000).await;

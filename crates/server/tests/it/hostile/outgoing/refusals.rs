@@ -123,6 +123,69 @@ async fn pieces_that_are_refused_with_an_unclear_status_are_set_aside_after_seve
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_to_devices_that_is_refused_alone_holds_up_no_events() {
+    for place in plexus_testkit::places() {
+        let clock = Clock::manual(1_800_000_000_000);
+        let server = TestServer::on(place).clock(clock.clone()).start().await;
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        let room = away.room(&server, &alice).await;
+        away.refuse_with_500("m.direct_to_device");
+        send_to(&server, &alice, "m.test/1", &[(&away.bob, r#"{"n":1}"#)]).await.ok();
+        tokio::select! { () = refused_for_long(&away) => {}, () = pass_time(&clock) => unreachable!() }
+        // The clock stands still.
+        say(&server, &alice, &room, "hello").await;
+        assert_eq!(within(away.messages(1)).await, ["hello"]);
+        // It is not lost.
+        away.refuse(|_| None);
+        let message = away.until(|transactions| !numbers(transactions, &away.bob).is_empty());
+        let transactions = within(async {
+            tokio::select! { all = message => all, () = pass_time(&clock) => unreachable!() }
+        })
+        .await;
+        assert_eq!(numbers(&transactions, &away.bob), [1]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_devices_that_is_refused_alone_holds_up_no_events() {
+    for place in plexus_testkit::places() {
+        let clock = Clock::manual(1_800_000_000_000);
+        let server = TestServer::on(place).clock(clock.clone()).start().await;
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        let room = away.room(&server, &alice).await;
+        away.refuse_with_500("m.device_list_update");
+        let id = format!("ed25519:{}", alice.device_id);
+        let keys = json!({ "user_id": alice.id, "device_id": alice.device_id, "algorithms": [], "keys": { id: "key" },
+                           "signatures": {} });
+        server.post(&format!("{CLIENT}/keys/upload"), &alice.token, json!({ "device_keys": keys })).await.ok();
+        tokio::select! { () = refused_for_long(&away) => {}, () = pass_time(&clock) => unreachable!() }
+        say(&server, &alice, &room, "hello").await;
+        let said = within(async {
+            tokio::select! { said = away.messages(1) => said, () = pass_time(&clock) => unreachable!() }
+        });
+        assert_eq!(said.await, ["hello"]);
+    }
+}
+
+impl Away {
+    /// Has it respond with 500 to each transaction with such an EDU.
+    fn refuse_with_500(&self, edu_type: &'static str) {
+        let has_any = move |body: &Value| body["edus"].as_array().is_some_and(|edus| edus.iter().any(is_of(edu_type)));
+        self.refuse(move |body| has_any(body).then_some(StatusCode::INTERNAL_SERVER_ERROR));
+    }
+}
+
+fn is_of(edu_type: &'static str) -> impl Fn(&Value) -> bool {
+    move |edu| edu["edu_type"] == edu_type
+}
+
+/// Waits until a server has refused so many transactions that the piece that is to blame is looked for.
+async fn refused_for_long(away: &Away) {
+    let refused = |transactions: &[Transaction]| transactions.iter().filter(|it| !it.taken).count() >= 4;
+    within(away.until(refused)).await;
+}
+
 /// Whether a transaction has neither events nor EDUs.
 fn is_empty(transaction: &Value) -> bool {
     [&transaction["pdus"], &transaction["edus"]].iter().all(|it| it.as_array().is_none_or(Vec::is_empty))
