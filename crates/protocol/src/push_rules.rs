@@ -18,7 +18,7 @@ pub use self::{
     defaults::{
         add_encrypted_event_rule, default_ruleset, default_ruleset_with_legacy_mentions, thread_subscription_rules,
     },
-    evaluate::{Owner, RoomContext},
+    evaluate::{Owner, OwnerFacts, RoomContext},
     event_path::EventView,
     model::{Action, ActionName, Condition, KnownCondition, PushRule, RuleKind, Ruleset, Scalar, SetTweak},
     user_rules::{NewRule, Placement, UserRules, UserRulesError},

@@ -19,8 +19,8 @@ pub use actions::create::{
 pub use actions::dummy_events::DummyEvents;
 pub use actions::guest_removal::GuestRemoval;
 pub use actions::membership::{
-    MembershipChange, MembershipChanger, MembershipError, RemoteMemberships, RemoteRoomLimit, ThirdPartyInviteClaim,
-    Via,
+    ComplexityTasks, MembershipChange, MembershipChanger, MembershipError, RemoteMemberships, RemoteRoomLimit,
+    ThirdPartyInviteClaim, Via,
 };
 pub use actions::profile::{ProfileError, ProfileScope, Profiles};
 pub use actions::send::{EventSender, NewEvent};

@@ -33,5 +33,6 @@ pub mod state_at;
 pub mod state_map;
 pub(crate) mod sticky_events;
 pub mod stored_events;
+pub(crate) mod stored_tasks;
 pub(crate) mod summary_cache;
 pub mod timeline_event;

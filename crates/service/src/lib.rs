@@ -6,6 +6,7 @@
 //! | `admin_json` | [`UserInfo`], [`DeviceInfo`], [`RegistrationTokenInfo`]: JSON of the admin API and of commands |
 //! | `client_addresses` | [`ClientAddresses`]: forgetting where clients connected from |
 //! | `client_events` | [`ClientEventSender`]: sending events within rate limits |
+//! | `complex_rooms` | [`ComplexRoomLeaver`]: leaving rooms that turn out to be too complex |
 //! | [`dehydrated_devices`] | [`DehydratedDevices`]: devices that receive keys while nobody is logged in |
 //! | [`delayed_events`] | [`DelayedEvents`]: events that are sent later |
 //! | `directory_rules` | [`DirectoryRules`]: who may create aliases and publish rooms |
@@ -40,6 +41,7 @@
 mod admin_json;
 mod client_addresses;
 mod client_events;
+mod complex_rooms;
 pub mod dehydrated_devices;
 pub mod delayed_events;
 mod directory_rules;
@@ -72,6 +74,7 @@ mod user_deactivation;
 pub use admin_json::{DeviceInfo, RegistrationTokenInfo, UserInfo};
 pub use client_addresses::ClientAddresses;
 pub use client_events::{ClientEventError, ClientEventParts, ClientEventSender};
+pub use complex_rooms::{ComplexRoomLeaver, ComplexRoomTasks};
 pub use dehydrated_devices::DehydratedDevices;
 pub use delayed_events::DelayedEvents;
 pub use directory_rules::DirectoryRules;

@@ -14,7 +14,7 @@ use plexus_protocol::push_rules::{
 };
 use plexus_rooms::model::invite_permissions::{INVITE_PERMISSION_TYPES, invite_permissions};
 use plexus_store::repo::account_data::AccountData;
-use plexus_store::{Database, DbError, Position, RoomNid, readable, repo};
+use plexus_store::{Database, DbError, Position, readable, repo};
 use quick_cache::sync::Cache;
 
 use crate::notifier::{MaybeChanged, Notifier};
@@ -32,9 +32,6 @@ pub struct UserSettings {
     pub ignored: HashSet<String>,
     /// Which invites the user accepts.
     pub invites: InvitePermissions,
-    /// The threads that the user has subscribed to, by room and root, and the positions at which the user did; `None`
-    /// where that is not in use.
-    pub threads: Option<HashMap<(RoomNid, String), Position>>,
     /// Shared by all users who have equal rules.
     pub rules: Arc<SharedRules>,
     /// Everything the user wrote at or before this is in here.
@@ -53,13 +50,6 @@ impl UserSettings {
     #[must_use]
     pub fn shows_event(&self, pdu: &Pdu) -> bool {
         pdu.state_key().is_some() || !self.ignored.contains(pdu.sender().as_str())
-    }
-
-    /// Whether the user had subscribed to a thread at an event; `None` where subscriptions are not in use.
-    #[must_use]
-    pub fn is_subscribed(&self, room: RoomNid, root: &str, event: Position) -> Option<bool> {
-        let since = self.threads.as_ref()?.get(&(room, root.to_owned()));
-        Some(since.is_some_and(|since| event > *since))
     }
 }
 
@@ -133,7 +123,6 @@ struct Stored {
     rules: Option<String>,
     /// The account data of the types [`TYPES`].
     account_data: Vec<AccountData>,
-    threads: Option<HashMap<(RoomNid, String), Position>>,
 }
 
 impl SettingsCache {
@@ -168,14 +157,7 @@ impl SettingsCache {
         let stored = self
             .db
             .read(move |tx| {
-                let threads = if predefined.thread_subscriptions {
-                    let threads = repo::thread_subscriptions::of_user(tx, &key)?.into_iter();
-                    Some(threads.map(|row| ((row.room_nid, row.root), row.position)).collect())
-                } else {
-                    None
-                };
                 Ok::<_, DbError>(Stored {
-                    threads,
                     rules: repo::push_rules::get(tx, &key)?.map(|(rules, _)| rules),
                     account_data: repo::account_data::global_of_types(tx, &key, &TYPES)?,
                 })
@@ -186,7 +168,6 @@ impl SettingsCache {
         let settings = Arc::new(UserSettings {
             ignored: ignored.map(|data| ignored_users(&data.content)).unwrap_or_default(),
             invites: invite_permissions(&stored.account_data, invite_filtering),
-            threads: stored.threads,
             rules: self.share(CompiledRuleset::new(&ruleset, user)),
             read_at,
         });

@@ -77,16 +77,19 @@ impl ThreadSubscriptions {
         let cause = cause.map(|event| event.position);
         let write = self.db.write(move |tx| {
             let automatic = cause.is_some();
-            match stored::get(tx, &user, room_nid, &root)? {
+            let subscribed_at = match stored::get(tx, &user, room_nid, &root)? {
                 Some(ThreadSubscription { unsubscribed_at: Some(at), .. })
                     if cause.is_some_and(|cause| cause <= at) =>
                 {
                     return Err(SubscriptionError::Conflict);
                 }
                 Some(row) if row.unsubscribed_at.is_none() && (automatic || !row.automatic) => return Ok(()),
-                _ => {}
-            }
-            let row = ThreadSubscription { room_nid, root, automatic, unsubscribed_at: None, position: 0 };
+                // The subscription remains; only who made it changes.
+                Some(row) if row.unsubscribed_at.is_none() => row.subscribed_at,
+                _ => 0,
+            };
+            let row =
+                ThreadSubscription { room_nid, root, automatic, subscribed_at, unsubscribed_at: None, position: 0 };
             Ok(stored::set(tx, &user, &row)?)
         });
         write.await

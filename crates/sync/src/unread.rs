@@ -132,13 +132,19 @@ impl UnreadCounts {
         let nobody = ReadUpTo::default();
         let read = read.get(&room.nid).unwrap_or(&nobody);
         let start = if read.unthreaded > 0 { read.unthreaded } else { member_since };
-        let unread = rooms.entry(room.nid).or_insert_with(|| RoomUnread::starting_after(start));
+        // Before the events are read.
+        let redactions = room.redactions();
+        let unread = rooms.entry(room.nid).or_insert_with(|| RoomUnread::starting_after(start, redactions));
         let upto = upto.min(room.view().position);
         if unread.evaluated_to() < upto {
             let scanned = self.scan(user, room, read, unread, upto).await?;
             if scanned >= LONG_SCAN {
                 self.checkpoint(user, room.nid, unread);
             }
+        }
+        if unread.note_redactions(redactions) {
+            // Messages that expire are redacted without a redaction.
+            self.forget_redacted(room, unread).await?;
         }
         Ok(unread.counts())
     }

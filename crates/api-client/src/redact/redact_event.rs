@@ -15,6 +15,8 @@ use crate::sending::{EventSent, transaction};
 const WITH_RELATIONS: &str = "org.matrix.msc3912.with_relations";
 /// The most relation types of one request.
 const MAX_REL_TYPES: usize = 16;
+/// The longest reason of the redactions of related events, in characters; longer ones are cut.
+const MAX_REASON_CHARS: usize = 500;
 /// The longest relation type, in bytes: as of other identifiers.
 const MAX_REL_TYPE_BYTES: usize = 255;
 
@@ -74,7 +76,9 @@ async fn redact(
     if !rel_types.is_empty() && !requester.shadow_banned {
         // Also if the redaction was sent before: that request may have failed here.
         let (sender, redaction_id) = (requester.user_id.clone(), event_id.clone());
-        content.remove("redacts");
+        // The rest of the content would be stored with each of the redactions, which may be thousands.
+        let reason = content.get_str("reason").map(|reason| reason.chars().take(MAX_REASON_CHARS).collect::<String>());
+        let content = reason.map_or_else(Object::new, |reason| Object::from([("reason", reason)]));
         let redaction = RelatedRedaction { room_id, sender, event_id: redacted, redaction_id, content, rel_types };
         related.schedule(redaction).await?;
     }

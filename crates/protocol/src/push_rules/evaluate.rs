@@ -31,6 +31,15 @@ pub struct Owner<'a> {
     pub thread_subscribed: Option<bool>,
 }
 
+/// The facts about the owner that decide which rule matches an event, besides the id.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnerFacts {
+    /// [`Owner::display_name`].
+    pub display_name: bool,
+    /// [`Owner::thread_subscribed`].
+    pub thread_subscribed: bool,
+}
+
 /// The result of a test for which the owner may be unknown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -75,6 +84,26 @@ impl CompiledRuleset {
         Some(&self.nothing)
     }
 
+    /// Returns the facts about a user that [`CompiledRuleset::evaluate`] needs for an event: another may be `None`.
+    pub fn owner_facts(&self, event: &EventView<'_>, room: &RoomContext<'_>, user_id: &UserId) -> OwnerFacts {
+        let owner = Owner { user_id, display_name: None, thread_subscribed: None };
+        let mut facts = OwnerFacts::default();
+        for (_, rule) in self.candidates(event) {
+            let decides = rule.owner_facts(event);
+            let is_fact = |test: &&Test| decides.contain(test);
+            let others = rule.tests.iter().filter(|test| !is_fact(test));
+            if others.map(|test| test.test(event, room, Some(owner))).any(|outcome| outcome != Outcome::Yes) {
+                continue;
+            }
+            if decides == OwnerFacts::default() {
+                break;
+            }
+            facts.display_name |= decides.display_name;
+            facts.thread_subscribed |= decides.thread_subscribed;
+        }
+        facts
+    }
+
     fn first_match(
         &self,
         event: &EventView<'_>,
@@ -100,7 +129,27 @@ impl CompiledRuleset {
     }
 }
 
+impl OwnerFacts {
+    /// Whether a test is about one of them.
+    fn contain(self, test: &Test) -> bool {
+        match test {
+            Test::DisplayName => self.display_name,
+            Test::ThreadSubscription(_) => self.thread_subscribed,
+            _ => false,
+        }
+    }
+}
+
 impl Rule {
+    /// Returns the facts about the owner that the rule tests for an event which can have them.
+    fn owner_facts(&self, event: &EventView<'_>) -> OwnerFacts {
+        OwnerFacts {
+            display_name: self.tests.contains(&Test::DisplayName) && body(event).is_some(),
+            thread_subscribed: event.thread_root().is_some()
+                && self.tests.iter().any(|test| matches!(test, Test::ThreadSubscription(_))),
+        }
+    }
+
     fn test(&self, event: &EventView<'_>, room: &RoomContext<'_>, owner: Option<Owner<'_>>) -> Outcome {
         let mut outcome = Outcome::Yes;
         for test in &self.tests {

@@ -262,6 +262,42 @@ fn subscriptions_decide_about_threads() {
 }
 
 #[test]
+fn facts_about_the_owner_are_needed_where_a_rule_asks_for_them() {
+    let alice = user("@alice:a");
+    let mut rules =
+        Ruleset { postcontent: thread_subscription_rules(), ..default_ruleset_with_legacy_mentions(&alice) };
+    let needed = |rules: &Ruleset, content: &str| {
+        let content = Object::parse(content).unwrap();
+        let event = EventView {
+            event_id: "$e",
+            room_id: "!room:a",
+            sender: "@bob:b",
+            event_type: "m.room.message",
+            state_key: None,
+            content: &content,
+        };
+        let room = RoomContext { member_count: 10, power_levels: None };
+        let facts = CompiledRuleset::new(rules, &alice).owner_facts(&event, &room, &alice);
+        (facts.display_name, facts.thread_subscribed)
+    };
+    let thread = r#""m.relates_to":{"rel_type":"m.thread","event_id":"$root"}"#;
+    for (content, expected) in [
+        (r#"{"body":"hello"}"#.to_owned(), (true, false)),
+        (r#"{"body":"hello","m.mentions":{}}"#.to_owned(), (false, false)),
+        (r#"{"msgtype":"m.image"}"#.to_owned(), (false, false)),
+        (format!(r#"{{"body":"hello",{thread}}}"#), (true, true)),
+        (format!(r#"{{"body":"hello","m.mentions":{{}},{thread}}}"#), (false, true)),
+        // An earlier rule decides.
+        (format!(r#"{{"body":"hello","m.mentions":{{"user_ids":["@alice:a"]}},{thread}}}"#), (false, false)),
+        (format!(r#"{{"msgtype":"m.notice","body":"hello",{thread}}}"#), (false, false)),
+    ] {
+        assert_eq!(needed(&rules, &content), expected, "{content}");
+    }
+    rules.postcontent.clear();
+    assert_eq!(needed(&rules, &format!(r#"{{"body":"hello",{thread}}}"#)), (true, false));
+}
+
+#[test]
 fn users_with_the_same_rules_share_a_compiled_set() {
     let compiled = |id: &str| CompiledRuleset::new(&default_ruleset_with_legacy_mentions(&user(id)), &user(id));
     assert_eq!(compiled("@alice:a"), compiled("@bob:b"));

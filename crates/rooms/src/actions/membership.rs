@@ -30,7 +30,7 @@ use crate::write::graph::{self, AddOutcome};
 use crate::write::writer::RoomWriter;
 use crate::write::{head_lock, policy, transactions};
 
-pub use complexity::RemoteRoomLimit;
+pub use complexity::{ComplexityTasks, RemoteRoomLimit};
 pub use error::MembershipError;
 pub use remote::{RemoteMemberships, Via};
 pub use third_party::ThirdPartyInviteClaim;

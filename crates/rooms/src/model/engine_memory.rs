@@ -15,6 +15,7 @@ use crate::model::interner::Interner;
 use crate::model::loaded_rooms::LoadedRooms;
 use crate::model::memberships::Memberships;
 use crate::model::sticky_events::StickyEvents;
+use crate::model::stored_tasks::StoredTasks;
 
 /// What commits update. Owned by this process, which follows the commits ([`crate::write::follower`]).
 pub(crate) struct EngineMemory {
@@ -34,7 +35,7 @@ pub(crate) struct EngineMemory {
     /// The invites that are accepted for users, if any are.
     pub(crate) accepted_invites: Option<AcceptedInvites>,
     /// Notified when scheduled tasks are stored with events.
-    pub(crate) tasks_stored: Notify,
+    pub(crate) tasks_stored: StoredTasks,
     /// Notified when guest access has ended in a room.
     pub(crate) guest_access_ended: Notify,
     /// Notified when a user of this server has joined a room or knocked on one.

@@ -32,6 +32,7 @@ use crate::model::room_view::RoomView;
 use crate::model::state_map::{OWN_CONTENT_ONLY, StateEntry};
 use crate::model::sticky_events::StickyEvents;
 use crate::model::stored_events;
+use crate::model::stored_tasks::StoredTasks;
 use crate::model::summary_cache::SummaryCache;
 
 /// The maximum time that a request waits for the rest of a room's state.
@@ -94,7 +95,7 @@ impl Rooms {
             forget_on_leave,
             expiring_messages,
             accepted_invites,
-            tasks_stored: Notify::new(),
+            tasks_stored: StoredTasks::default(),
             guest_access_ended: Notify::new(),
             local_user_entered: Notify::new(),
         });
@@ -118,9 +119,10 @@ impl Rooms {
         self.memory.local_user_entered.notified().await;
     }
 
-    /// Waits until scheduled tasks were stored with events since the last call. For one caller.
-    pub async fn tasks_stored(&self) {
-        self.memory.tasks_stored.notified().await;
+    /// Waits until scheduled tasks were stored with events since the last call, and returns when the earliest of them is
+    /// due, in Unix ms. For one caller.
+    pub async fn tasks_stored(&self) -> u64 {
+        self.memory.tasks_stored.next().await
     }
 
     /// Waits until a room's state is complete, or this server has left it.

@@ -91,10 +91,20 @@ pub(crate) fn hydrate(
             }
         }
     }
-    let events = rows
+    let rows: Vec<(StoredEvent, Pdu)> = rows
         .into_iter()
         .filter_map(|row| {
             let pdu = shown(&row, &readable(parse(&row, version))?);
+            Some((row, pdu))
+        })
+        .collect();
+    let may_be_sticky = rows.iter().filter(|(_, pdu)| pdu.sticky_duration_ms().is_some());
+    let may_be_sticky: Vec<EventNid> = may_be_sticky.map(|(row, _)| row.event_nid).collect();
+    let sticky_until =
+        if may_be_sticky.is_empty() { HashMap::new() } else { repo::sticky_events::expiry_of(tx, &may_be_sticky)? };
+    let events = rows
+        .into_iter()
+        .map(|(row, pdu)| {
             let replaced = row
                 .replaced
                 .and_then(|nid| related.get(&nid))
@@ -111,7 +121,8 @@ pub(crate) fn hydrate(
             event.replaced_unreadable = row.replaced.is_some() && event.replaced.is_none();
             event.is_redacted = row.redacted_by.is_some();
             event.redacted_because = redacted_because;
-            Some(Arc::new(event))
+            event.sticky_until_ms = sticky_until.get(&row.event_nid).copied();
+            Arc::new(event)
         })
         .collect();
     Ok(events)

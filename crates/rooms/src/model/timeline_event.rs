@@ -29,6 +29,8 @@ pub struct TimelineEvent {
     pub redacted_because: Option<Arc<TimelineEvent>>,
     /// The client's transaction that sent it.
     pub transaction: Option<Box<Transaction>>,
+    /// Until when it is sticky, in Unix ms; `None` if it never was.
+    pub sticky_until_ms: Option<u64>,
 }
 
 /// A state event that another has replaced.
@@ -109,6 +111,7 @@ impl TimelineEvent {
             is_redacted: false,
             redacted_because: None,
             transaction,
+            sticky_until_ms: None,
         }
     }
 
@@ -196,9 +199,9 @@ impl TimelineEvent {
             out.push_str(",\"membership\":");
             write_string(membership, out);
         }
-        // The time of receipt is not known. It was no earlier than the event's own, if that is not of the future.
-        let expires_ts = sticky::expires_ts(&self.pdu, format.now_ms);
-        if let Some(remaining_ms) = expires_ts.and_then(|ts| ts.checked_sub(format.now_ms)).filter(|ms| *ms > 0) {
+        // A redacted event is not sticky any more.
+        let sticky_until_ms = self.sticky_until_ms.filter(|_| !self.is_redacted);
+        if let Some(remaining_ms) = sticky_until_ms.and_then(|ts| ts.checked_sub(format.now_ms)).filter(|ms| *ms > 0) {
             out.push_str(",\"");
             out.push_str(sticky::UNSIGNED_TTL);
             out.push_str("\":");

@@ -10,8 +10,8 @@ pub(crate) fn schedule(tx: &mut Tx<'_>, memory: &EngineMemory, tasks: &[Schedule
     for task in tasks {
         scheduled_tasks::insert(tx, task)?;
     }
-    if !tasks.is_empty() {
-        memory.tasks_stored.notify_one();
+    if let Some(due_ms) = tasks.iter().map(|task| task.timestamp_ms).min() {
+        memory.tasks_stored.note(due_ms);
     }
     Ok(())
 }

@@ -8,9 +8,10 @@ use plexus_federation::peers::FederationPeers;
 use plexus_federation::{PartialStateResync, PduReceiver, PduReceiverParts, RemoteMembershipChanger};
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{
-    DummyEvents, EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits, OwnPolicy, Profiles,
-    RoomCreator, RoomWriter, Rooms, RoomsOptions, StickyJudge, UserDirectory,
+    ComplexityTasks, DummyEvents, EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits,
+    OwnPolicy, Profiles, RoomCreator, RoomWriter, Rooms, RoomsOptions, StickyJudge, UserDirectory,
 };
+use plexus_service::ComplexRoomTasks;
 use plexus_store::DbError;
 
 use super::federation::Outgoing;
@@ -79,9 +80,12 @@ impl RoomServices {
         }));
         let invite_profiles = config.server.include_profile_data_on_invite;
         let remote = Arc::new(RemoteMembershipChanger::new(Arc::clone(&receiver)));
+        let tasks = || -> Arc<dyn ComplexityTasks> {
+            Arc::new(ComplexRoomTasks::new(database.clone(), clock.clone(), Arc::clone(&foundation.tasks)))
+        };
         let members = MembershipChanger::new(Arc::clone(&writer), invite_profiles)
             .federating(remote)
-            .limiting_remote_rooms(settings::remote_room_limit(&config.blocking.limit_remote_rooms));
+            .limiting_remote_rooms(settings::remote_room_limit(&config.blocking.limit_remote_rooms, tasks));
         Ok(Self {
             inbox: Inbox::new(Arc::clone(&receiver)),
             sender: Arc::new(EventSender::new(Arc::clone(&writer))),

@@ -19,7 +19,9 @@ use plexus_net::{AddressGuard, AddressGuards, FederationClient, HttpSettings, Tl
 use plexus_protocol::event::sign::PublicKey;
 use plexus_protocol::id::{IdError, ServerName, UserId};
 use plexus_protocol::rules::RoomVersion;
-use plexus_rooms::{AcceptedInvites, AutoJoinSettings, Preset, RemoteRoomLimit, RoomDefaults, stripped};
+use plexus_rooms::{
+    AcceptedInvites, AutoJoinSettings, ComplexityTasks, Preset, RemoteRoomLimit, RoomDefaults, stripped,
+};
 
 use crate::open_files::federation_connections;
 use crate::start_error::StartError;
@@ -333,11 +335,15 @@ pub(crate) fn stripped_state_types(config: &ApiSection) -> Vec<PrejoinStateEntry
 }
 
 /// Returns the limit on rooms of other servers, if there is one.
-pub(super) fn remote_room_limit(config: &LimitRemoteRooms) -> Option<RemoteRoomLimit> {
+pub(super) fn remote_room_limit(
+    config: &LimitRemoteRooms,
+    tasks: impl FnOnce() -> Arc<dyn ComplexityTasks>,
+) -> Option<RemoteRoomLimit> {
     config.enabled.then(|| RemoteRoomLimit {
         max_complexity: config.complexity,
         error: config.complexity_error.clone(),
         admins_can_join: config.admins_can_join,
+        tasks: tasks(),
     })
 }
 

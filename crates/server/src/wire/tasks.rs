@@ -10,8 +10,8 @@ use plexus_service::delayed_events::{
 };
 use plexus_service::tasks::{TaskHandler, TaskRunner};
 use plexus_service::{
-    ClientAddresses, ClientEventSender, DelayedEvents, ExpiringMessages, ForgottenRooms, InviteAccepter, RateLimits,
-    RelatedRedactions, RelatedRedactor, RoomPurge, UnusedDevices,
+    ClientAddresses, ClientEventSender, ComplexRoomLeaver, DelayedEvents, ExpiringMessages, ForgottenRooms,
+    InviteAccepter, RateLimits, RelatedRedactions, RelatedRedactor, RoomPurge, UnusedDevices,
 };
 use plexus_store::DbError;
 
@@ -32,6 +32,7 @@ pub(super) struct TaskServices {
     room_purge: Arc<RoomPurge>,
     accepting: Arc<InviteAccepter>,
     rooms: Arc<Rooms>,
+    complex_rooms: Arc<ComplexRoomLeaver>,
 }
 
 impl TaskServices {
@@ -95,6 +96,7 @@ impl TaskServices {
             room_purge: Arc::new(room_purge),
             accepting: Arc::new(InviteAccepter::new(db.clone(), Arc::clone(&rooms.rooms), Arc::clone(&rooms.members))),
             rooms: Arc::clone(&rooms.rooms),
+            complex_rooms: Arc::new(ComplexRoomLeaver::new(Arc::clone(&rooms.members))),
         })
     }
 
@@ -108,7 +110,7 @@ impl TaskServices {
         self.unused_devices.schedule().await?;
         self.forgotten_rooms.schedule().await?;
         self.client_addresses.schedule().await?;
-        let own: [Arc<dyn TaskHandler>; 8] = [
+        let own: [Arc<dyn TaskHandler>; 9] = [
             Arc::<DelayedEventSender>::clone(&self.sender),
             Arc::<UnusedDevices>::clone(&self.unused_devices),
             Arc::<ClientAddresses>::clone(&self.client_addresses),
@@ -117,6 +119,7 @@ impl TaskServices {
             Arc::<ForgottenRooms>::clone(&self.forgotten_rooms),
             Arc::<RoomPurge>::clone(&self.room_purge),
             Arc::<InviteAccepter>::clone(&self.accepting),
+            Arc::<ComplexRoomLeaver>::clone(&self.complex_rooms),
         ];
         let handlers = own.into_iter().chain(others);
         let runner = TaskRunner::new(database.clone(), clock.clone(), Arc::clone(tasks), handlers);
@@ -124,8 +127,8 @@ impl TaskServices {
         let (rooms, scheduler) = (Arc::clone(&self.rooms), Arc::clone(tasks));
         background.spawn_abortable("tasks stored with events", async move {
             loop {
-                rooms.tasks_stored().await;
-                scheduler.look();
+                let due_ms = rooms.tasks_stored().await;
+                scheduler.look_at(due_ms);
             }
         });
         background.spawn_abortable("overtaken delayed events", Arc::clone(&self.overtaken).run());

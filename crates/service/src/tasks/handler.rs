@@ -1,5 +1,7 @@
 //! What a kind of task implements.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use plexus_protocol::json::{Object, Value};
 use plexus_store::repo::scheduled_tasks;
@@ -68,6 +70,8 @@ pub enum TaskOutcome {
     Failed(String),
     /// The attempt failed; another one may succeed. After [`MAX_ATTEMPTS`] the task has failed, if its kind gives up.
     Retry(String),
+    /// It is too early for the work: the task runs again after this time. Nothing has failed.
+    Later(Duration),
 }
 
 /// The task is no longer this process's to run: it was cancelled, or another process has taken over.

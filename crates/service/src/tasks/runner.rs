@@ -293,6 +293,7 @@ fn attempt_end(task: &ScheduledTask, outcome: TaskOutcome, now_ms: u64, gives_up
             AttemptEnd::Ended { status: TaskStatus::Complete, result, error: None }
         }
         TaskOutcome::Failed(error) => failed(error),
+        TaskOutcome::Later(pause) => AttemptEnd::Postponed { due_ms: now_ms + pause.as_millis() as u64 },
         TaskOutcome::Retry(error) => {
             let repeated = RETRY_PAUSES_S.last().filter(|_| !gives_up);
             match RETRY_PAUSES_S.get(task.attempts as usize).or(repeated) {

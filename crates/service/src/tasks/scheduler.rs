@@ -185,14 +185,9 @@ impl TaskScheduler {
         self.epoch
     }
 
-    /// Makes the runner look for due tasks.
-    pub fn look(&self) {
-        self.look.notify_one();
-    }
-
     /// Makes the runner look for due tasks unless it does so by `due_ms` anyway. It looks in a transaction of its own,
     /// which comes after the one that calls this.
-    fn look_at(&self, due_ms: u64) {
+    pub fn look_at(&self, due_ms: u64) {
         if due_ms < self.next_look_ms.load(Ordering::SeqCst) {
             self.look.notify_one();
         }

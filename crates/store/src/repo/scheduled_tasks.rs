@@ -48,6 +48,8 @@ pub enum AttemptEnd {
     Ended { status: TaskStatus, result: Option<String>, error: Option<String> },
     /// The attempt failed, and is repeated at `due_ms` (Unix ms).
     Repeated { due_ms: u64, error: String },
+    /// It was too early: the task runs at `due_ms` (Unix ms), as if it had not been taken.
+    Postponed { due_ms: u64 },
 }
 
 impl TaskStatus {
@@ -269,6 +271,7 @@ pub fn end_attempt(tx: &mut Tx<'_>, task_id: &str, epoch: i64, now_ms: u64, end:
              WHERE task_id = $1 AND epoch = $2 AND status = 'active'",
             &[&task_id, &epoch, due_ms, error],
         ),
+        AttemptEnd::Postponed { due_ms } => return release(tx, task_id, epoch, *due_ms),
     };
     Ok(changed? == 1)
 }

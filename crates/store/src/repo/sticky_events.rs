@@ -1,6 +1,8 @@
 //! Events that are sticky (MSC4354): clients and servers get them for a while, whatever else they have of the room.
 
-use crate::db::ToSql;
+use std::collections::HashMap;
+
+use crate::db::{Any, ToSql};
 use crate::{Change, DbError, EventNid, Position, RoomNid, Row, StickyEvent, Tx};
 
 /// How many are deleted in one transaction: other writes wait for it.
@@ -52,6 +54,16 @@ pub fn all(tx: &mut Tx<'_>) -> Result<Vec<StickyEvent>, DbError> {
         &[],
         sticky_event,
     )
+}
+
+/// Returns until when those of some events are sticky that are, in Unix ms.
+pub fn expiry_of(tx: &mut Tx<'_>, events: &[EventNid]) -> Result<HashMap<EventNid, u64>, DbError> {
+    let rows = tx.query(
+        "SELECT event_nid, expires_ts FROM sticky_events WHERE event_nid = ANY($1)",
+        &[&Any(events)],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Returns those with `after < position <= upto`.

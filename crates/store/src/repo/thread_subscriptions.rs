@@ -14,8 +14,20 @@ pub struct ThreadSubscription {
     pub room_nid: RoomNid,
     pub root: String,
     pub automatic: bool,
+    /// The position at which the user subscribed last. Changes of that subscription do not move it.
+    pub subscribed_at: Position,
+    /// Set when the subscription has ended: the position of the room's last event before that.
     pub unsubscribed_at: Option<Position>,
+    /// The position of the last change.
     pub position: Position,
+}
+
+impl ThreadSubscription {
+    /// Whether an event came while the user was subscribed.
+    #[must_use]
+    pub fn covers(&self, event: Position) -> bool {
+        event > self.subscribed_at && self.unsubscribed_at.is_none_or(|end| event <= end)
+    }
 }
 
 fn read(row: &Row<'_>) -> Result<ThreadSubscription, DbError> {
@@ -25,21 +37,22 @@ fn read(row: &Row<'_>) -> Result<ThreadSubscription, DbError> {
         automatic: row.get(2)?,
         unsubscribed_at: row.get(3)?,
         position: row.get(4)?,
+        subscribed_at: row.get(5)?,
     })
 }
 
 /// Returns what a user has done about one thread.
 pub fn get(tx: &mut Tx<'_>, user: &UserId, room: RoomNid, root: &str) -> Result<Option<ThreadSubscription>, DbError> {
     tx.query_opt(
-        "SELECT room_nid, root, automatic, unsubscribed_at, position FROM thread_subscriptions
+        "SELECT room_nid, root, automatic, unsubscribed_at, position, subscribed_at FROM thread_subscriptions
          WHERE user_id = $1 AND room_nid = $2 AND root = $3",
         &[&user.as_str(), &room, &root],
         read,
     )
 }
 
-/// Writes a subscription or unsubscription, and announces it. `position` of the row is ignored. A user who has too many
-/// loses the oldest unsubscription.
+/// Writes a subscription or unsubscription, and announces it. `position` of the row is ignored, and the present position
+/// stands for `subscribed_at` if that is 0. A user who has too many loses the oldest unsubscription.
 ///
 /// # Errors
 /// `TooLarge` if the user has too many, or the database's.
@@ -51,12 +64,15 @@ pub fn set(tx: &mut Tx<'_>, user: &UserId, row: &ThreadSubscription) -> Result<(
         bounds::require(has_place, "The user has subscribed to too many threads")?;
     }
     let position = tx.next_position()?;
+    let subscribed_at = if row.subscribed_at == 0 { position } else { row.subscribed_at };
     tx.execute_later(
-        "INSERT INTO thread_subscriptions (user_id, room_nid, root, automatic, unsubscribed_at, position)
-         VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO thread_subscriptions
+             (user_id, room_nid, root, automatic, unsubscribed_at, position, subscribed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (user_id, room_nid, root) DO UPDATE SET automatic = excluded.automatic,
-             unsubscribed_at = excluded.unsubscribed_at, position = excluded.position",
-        &[&user.as_str(), &row.room_nid, &row.root, &row.automatic, &row.unsubscribed_at, &position],
+             unsubscribed_at = excluded.unsubscribed_at, position = excluded.position,
+             subscribed_at = excluded.subscribed_at",
+        &[&user.as_str(), &row.room_nid, &row.root, &row.automatic, &row.unsubscribed_at, &position, &subscribed_at],
     )?;
     tx.announce(Change::AccountData { user: user.clone(), room: None, position });
     Ok(())
@@ -80,19 +96,9 @@ pub fn changed(
     limit: u64,
 ) -> Result<Vec<ThreadSubscription>, DbError> {
     tx.query(
-        "SELECT room_nid, root, automatic, unsubscribed_at, position FROM thread_subscriptions
+        "SELECT room_nid, root, automatic, unsubscribed_at, position, subscribed_at FROM thread_subscriptions
          WHERE user_id = $1 AND position > $2 AND position <= $3 ORDER BY position DESC LIMIT $4",
         &[&user.as_str(), &after, &upto, &limit],
-        read,
-    )
-}
-
-/// Returns the threads that a user has subscribed to.
-pub fn of_user(tx: &mut Tx<'_>, user: &str) -> Result<Vec<ThreadSubscription>, DbError> {
-    tx.query(
-        "SELECT room_nid, root, automatic, unsubscribed_at, position FROM thread_subscriptions
-         WHERE user_id = $1 AND unsubscribed_at IS NULL",
-        &[&user],
         read,
     )
 }

@@ -10,8 +10,14 @@ fn alice() -> UserId {
 }
 
 async fn subscribe(db: &TestDatabase, root: &'static str) -> Result<(), BoundError> {
-    let row =
-        ThreadSubscription { room_nid: 1, root: root.to_owned(), automatic: false, unsubscribed_at: None, position: 0 };
+    let row = ThreadSubscription {
+        room_nid: 1,
+        root: root.to_owned(),
+        automatic: false,
+        subscribed_at: 0,
+        unsubscribed_at: None,
+        position: 0,
+    };
     db.write(move |tx| thread_subscriptions::set(tx, &alice(), &row)).await
 }
 

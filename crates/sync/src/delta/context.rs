@@ -103,7 +103,7 @@ impl<'c> Context<'c> {
     }
 
     /// Returns the position from which on the device sees a room that the user is in; `None` while it does not.
-    pub(super) fn visible_from(&self, room: &Room) -> Option<Position> {
+    pub(crate) fn visible_from(&self, room: &Room) -> Option<Position> {
         room.view().visible_from(self.filter().lazy_load_members())
     }
 }

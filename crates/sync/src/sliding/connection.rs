@@ -64,6 +64,8 @@ pub(super) struct SentState {
     pub has_account_data: bool,
     /// The fields of profiles that the client has.
     pub profiles: ProfileFields,
+    /// The rooms with sticky events among those that it got sticky events of; `None`: not known.
+    pub sticky_rooms: Option<Arc<BTreeSet<RoomNid>>>,
 }
 
 impl Progress {
@@ -168,7 +170,8 @@ impl SentState {
 
     /// About how much memory this needs, in units of a room.
     pub(super) fn weight(&self) -> u64 {
-        1 + self.rooms.len() as u64 + self.members as u64 / 8 + self.config_bytes() as u64 / 64
+        let sticky = self.sticky_rooms.as_ref().map_or(0, |rooms| rooms.len());
+        1 + self.rooms.len() as u64 + (self.members + sticky) as u64 / 8 + self.config_bytes() as u64 / 64
     }
 }
 

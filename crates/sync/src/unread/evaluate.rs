@@ -4,7 +4,7 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::UserId;
 use plexus_protocol::push_rules::{Actions, EventView, Owner, RoomContext};
 use plexus_rooms::{Room, TimelineEvent};
-use plexus_store::DbError;
+use plexus_store::{DbError, Position, RoomNid, repo};
 
 use super::UnreadCounts;
 use crate::settings::UserSettings;
@@ -65,17 +65,27 @@ impl UnreadCounts {
         settings: &UserSettings,
         event: &TimelineEvent,
     ) -> Result<Actions, DbError> {
-        let pdu = &event.pdu;
         let view = room.view();
-        let member = match view.state.get("m.room.member", user.as_str()) {
+        let (rules, seen) = (&settings.rules.compiled, EventView::new(&event.pdu));
+        let context = RoomContext { member_count: view.joined_count, power_levels: Some(&view.power_levels) };
+        let needed = rules.owner_facts(&seen, &context, user);
+        let member = match view.state.get("m.room.member", user.as_str()).filter(|_| needed.display_name) {
             Some(entry) => Some(room.state_event(entry).await?),
             None => None,
         };
         let display_name = member.as_ref().and_then(|member| member.pdu.content().get("displayname")?.as_str());
-        let thread_subscribed = thread_of(pdu).and_then(|root| settings.is_subscribed(room.nid, root, event.position));
-        let owner = Owner { user_id: user, display_name, thread_subscribed };
-        let context = RoomContext { member_count: view.joined_count, power_levels: Some(&view.power_levels) };
-        Ok(settings.rules.compiled.evaluate(&EventView::new(pdu), &context, owner).clone())
+        let thread_subscribed = match thread_of(&event.pdu).filter(|_| needed.thread_subscribed) {
+            Some(root) => Some(self.is_subscribed(user, room.nid, root, event.position).await?),
+            None => None,
+        };
+        Ok(rules.evaluate(&seen, &context, Owner { user_id: user, display_name, thread_subscribed }).clone())
+    }
+
+    /// Whether a user was subscribed to a thread when an event in it came.
+    async fn is_subscribed(&self, user: &UserId, room: RoomNid, root: &str, event: Position) -> Result<bool, DbError> {
+        let (user, root) = (user.clone(), root.to_owned());
+        let found = self.db.read(move |tx| repo::thread_subscriptions::get(tx, &user, room, &root)).await?;
+        Ok(found.is_some_and(|subscription| subscription.covers(event)))
     }
 }
 

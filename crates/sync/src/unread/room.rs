@@ -82,6 +82,9 @@ pub(super) struct RoomUnread {
     /// By thread: events that were too many to keep, all at or before `summed_to`.
     summed: BTreeMap<String, Count>,
     summed_to: Position,
+    /// The room's count of redactions that the events have been compared with; 0 after a restart.
+    #[serde(skip)]
+    redactions: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,8 +95,15 @@ struct Notifying {
 }
 
 impl RoomUnread {
-    pub(super) fn starting_after(position: Position) -> Self {
-        Self { evaluated_to: position, ..Self::default() }
+    /// Begins to count after a position. `redactions` is the room's count of redactions now.
+    pub(super) fn starting_after(position: Position, redactions: u64) -> Self {
+        Self { evaluated_to: position, redactions, ..Self::default() }
+    }
+
+    /// Notes a room's count of redactions. Returns whether it has changed: events may have been redacted since they
+    /// were counted.
+    pub(super) fn note_redactions(&mut self, redactions: u64) -> bool {
+        std::mem::replace(&mut self.redactions, redactions) != redactions
     }
 
     pub(super) fn from_checkpoint(evaluated_to: Position, counts: &str) -> Option<Self> {

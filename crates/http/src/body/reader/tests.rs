@@ -66,8 +66,9 @@ async fn memory_is_taken_as_bytes_arrive() {
     assert_eq!(read.await, Ok(201_000));
     let read = reading(async |sending| {
         sending.piece(LIMIT).await;
-        sending.piece(1).await;
         assert_eq!(sending.body_reader.verified.held(), LIMIT);
+        sending.piece(1).await;
+        assert_eq!(sending.body_reader.verified.held(), 0);
     });
     assert_eq!(read.await, Err(413));
 }
@@ -79,16 +80,16 @@ async fn a_body_whose_length_is_not_announced_is_refused_when_it_is_too_large() 
         let piece = received.recv().await?;
         Some((Ok::<_, Infallible>(piece), received))
     });
-    let intake = BodyIntake::new(Clock::manual(0));
+    let body_reader = BodyReader::new(Clock::manual(0));
     pieces.send(Bytes::from(vec![b' '; MAX_UNKNOWN_BYTES + 1])).unwrap();
     // Its sender does not end it, and time stands still.
-    let mut refused = std::pin::pin!(read(request(&intake, LIMIT, Body::from_stream(body))));
+    let mut refused = std::pin::pin!(read(request(&body_reader, LIMIT, Body::from_stream(body))));
     let refused = tokio::select! {
         biased;
         refused = &mut refused => refused.unwrap_err(),
         () = tokio::task::yield_now() => panic!("it waits for more"),
     };
-    assert_eq!((refused.status().as_u16(), intake.unverified_bytes()), (413, 0));
+    assert_eq!((refused.status().as_u16(), body_reader.unverified_bytes()), (413, 0));
     drop(pieces);
 }
 

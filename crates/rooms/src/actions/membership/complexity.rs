@@ -1,9 +1,17 @@
 //! The complexity of rooms, as Synapse defines it, and its limit for rooms of other servers (`limit_remote_rooms`).
 
-use plexus_protocol::id::{RoomId, ServerName};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{MembershipError, RemoteMemberships};
+use futures_util::future::BoxFuture;
+use plexus_protocol::id::{RoomId, ServerName, UserId};
+use plexus_protocol::json::Object;
+use plexus_protocol::membership::Membership;
+use plexus_store::DbError;
+
+use super::{MembershipChange, MembershipChanger, MembershipError, RemoteMemberships, membership_in};
 use crate::model::limits::Authority;
+use crate::model::partial_state::incomplete_join;
 use crate::model::room_view::RoomView;
 
 /// The number of state events of a room of complexity 1.
@@ -11,8 +19,17 @@ const STATE_EVENTS: f64 = 500.0;
 /// The maximum number of servers that are asked for a room's complexity, while the user waits.
 const MAX_SERVERS_ASKED: usize = 3;
 
+/// How long a judgement waits for the rest of a room's state.
+const STATE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Has rooms judged whose state is not complete when a user joins them.
+pub trait ComplexityTasks: Send + Sync {
+    /// Has [`MembershipChanger::leave_if_too_complex`] called until it has judged the room.
+    fn schedule<'a>(&'a self, room: &'a RoomId, user: &'a UserId) -> BoxFuture<'a, Result<(), DbError>>;
+}
+
 /// The limit on the complexity of rooms of other servers that users join.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RemoteRoomLimit {
     /// The greatest complexity.
     pub max_complexity: f64,
@@ -20,6 +37,8 @@ pub struct RemoteRoomLimit {
     pub error: String,
     /// Whether the limit does not apply to administrators.
     pub admins_can_join: bool,
+    /// Judges rooms whose state is not complete.
+    pub tasks: Arc<dyn ComplexityTasks>,
 }
 
 /// Returns a room's complexity: its current state events, divided by 500, to two decimals.
@@ -42,19 +61,69 @@ impl RemoteRoomLimit {
         if complexity > self.max_complexity { Err(MembershipError::TooComplex(self.error.clone())) } else { Ok(()) }
     }
 
-    /// Checks the complexity that one of the servers in the room reports. Returns `false` if none of them does.
+    /// Checks the complexity that one of the servers in the room reports, if one does.
     pub(super) async fn check_at_servers(
         &self,
         remote: &dyn RemoteMemberships,
         servers: &[ServerName],
         room: &RoomId,
-    ) -> Result<bool, MembershipError> {
+    ) -> Result<(), MembershipError> {
         for server in servers.iter().take(MAX_SERVERS_ASKED) {
             match remote.room_complexity(server, room).await {
-                Ok(complexity) => return self.check(complexity).map(|()| true),
+                Ok(complexity) => return self.check(complexity),
                 Err(error) => tracing::debug!(%room, "{server} does not report the room's complexity: {error}"),
             }
         }
-        Ok(false)
+        Ok(())
+    }
+}
+
+impl MembershipChanger {
+    /// Checks the complexity of a room that a user has joined through another server, whatever that said: the user leaves
+    /// a room that is too complex. One whose state is not complete is judged later.
+    pub(super) async fn judge_complexity(
+        &self,
+        limit: &RemoteRoomLimit,
+        change: &MembershipChange,
+    ) -> Result<(), MembershipError> {
+        let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(()) };
+        let view = room.view();
+        if incomplete_join(&view).is_some() {
+            limit.tasks.schedule(&change.room_id, &change.target).await?;
+        }
+        let Err(too_complex) = limit.check(complexity(&view)) else { return Ok(()) };
+        let leave = MembershipChange { content: Object::new(), reason: None, transaction: None, ..change.clone() };
+        self.set(&room, &leave, "leave", None, &Object::new()).await?;
+        Err(too_complex)
+    }
+
+    /// Has a user leave a room of other servers that is too complex, once its state is complete. Returns whether that
+    /// has been judged: `false` while the state is not complete.
+    ///
+    /// # Errors
+    /// When the user could not leave.
+    pub async fn leave_if_too_complex(&self, room_id: &RoomId, user: &UserId) -> Result<bool, MembershipError> {
+        let (limit, room) = (self.remote_room_limit.as_ref(), self.rooms.get(room_id).await?);
+        let (Some(limit), Some(room)) = (limit, room) else { return Ok(true) };
+        if !self.rooms.full_state_within(&room, STATE_TIMEOUT).await {
+            return Ok(false);
+        }
+        let Err(too_complex) = limit.check(complexity(&room.view())) else { return Ok(true) };
+        if membership_in(&room, user) != Some(Membership::Join) {
+            return Ok(true);
+        }
+        let leave = MembershipChange {
+            room_id: room_id.clone(),
+            sender: user.clone(),
+            target: user.clone(),
+            reason: None,
+            content: Object::new(),
+            via: Vec::new(),
+            transaction: None,
+            authority: Authority::Server,
+        };
+        self.set(&room, &leave, "leave", None, &Object::new()).await?;
+        tracing::warn!(room = %room_id, %user, "the user has left a room that turned out to be too complex: {too_complex}");
+        Ok(true)
     }
 }

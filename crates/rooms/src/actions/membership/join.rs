@@ -5,7 +5,6 @@ use std::sync::Arc;
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 
-use super::complexity::{RemoteRoomLimit, complexity};
 use super::remote::Via;
 use super::{MembershipChange, MembershipChanger, MembershipError, membership_in, restricted};
 use crate::actions::upgrade::successor;
@@ -65,13 +64,12 @@ impl MembershipChanger {
         let servers = self.candidate_servers(change).await?;
         let remote = self.remote(&servers)?;
         let limit = self.remote_room_limit.as_ref().filter(|limit| limit.applies_to(change.authority));
-        let unchecked = match limit {
-            Some(limit) if !limit.check_at_servers(remote, &servers, &change.room_id).await? => Some(limit),
-            _ => None,
-        };
+        if let Some(limit) = limit {
+            limit.check_at_servers(remote, &servers, &change.room_id).await?;
+        }
         let sent = remote.join(change, Via { servers: &servers, room: None }, server_fields_of(guest)).await?;
-        if let Some(limit) = unchecked {
-            self.leave_if_too_complex(limit, change).await?;
+        if let Some(limit) = limit {
+            self.judge_complexity(limit, change).await?;
         }
         let room = if guest { self.rooms.get(&change.room_id).await? } else { None };
         if room.is_some_and(|room| !room.view().guests_can_join) {
@@ -79,19 +77,6 @@ impl MembershipChanger {
         } else {
             Ok(sent)
         }
-    }
-
-    /// Leaves a room that turns out to be too complex.
-    async fn leave_if_too_complex(
-        &self,
-        limit: &RemoteRoomLimit,
-        change: &MembershipChange,
-    ) -> Result<(), MembershipError> {
-        let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(()) };
-        let Err(too_complex) = limit.check(complexity(&room.view())) else { return Ok(()) };
-        let leave = MembershipChange { content: Object::new(), reason: None, transaction: None, ..change.clone() };
-        self.set(&room, &leave, "leave", None, &Object::new()).await?;
-        Err(too_complex)
     }
 
     async fn join_locally(

@@ -90,7 +90,11 @@ fn apply_to_room(
     let as_of = room.redactions();
     for &(pending, position) in events {
         let Some(position) = position else { continue };
-        let mut event = Arc::new(timeline_event(pending, position));
+        let mut event = timeline_event(pending, position);
+        if pending.pdu.sticky_duration_ms().is_some() {
+            event.sticky_until_ms = memory.sticky.find(room.nid, pending.nid).map(|sticky| sticky.expires_ts);
+        }
+        let mut event = Arc::new(event);
         if let Some(redaction) = &pending.redacts {
             let RedactionTarget { nid: target, redacted, .. } = &redaction.target;
             let redaction = AppliedRedaction { target: *target, redacted, because: &event };

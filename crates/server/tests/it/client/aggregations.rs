@@ -51,6 +51,7 @@ fn find<'a>(value: &'a Value, event_id: &str) -> Option<&'a Value> {
     }
 }
 
+/// All that the specification lists. It leaves out `/notifications`, and deprecated endpoints such as `/initialSync`.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_endpoint_that_returns_events_bundles_aggregations() {
     for server in TestServer::on_each().await {
@@ -80,6 +81,10 @@ async fn every_endpoint_that_returns_events_bundles_aggregations() {
         let sliding = json!({ "lists": { "all": { "ranges": [[0, 9]], "timeline_limit": 20, "required_state": [] } } });
         let path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?timeout=0";
         answers.push((path.to_owned(), server.post(path, &alice.token, sliding).await.ok().clone()));
+        let search = json!({ "search_categories": { "room_events": { "search_term": "new", "filter": {} } } });
+        let path = format!("{CLIENT}/search");
+        let found = server.post(&path, &alice.token, search).await;
+        answers.push((path, found.ok().clone()));
         for (path, answer) in answers {
             let event = find(&answer, &root).unwrap_or_else(|| panic!("{path} does not return the root: {answer}"));
             let relations = &event["unsigned"]["m.relations"];

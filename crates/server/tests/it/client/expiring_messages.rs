@@ -97,6 +97,42 @@ async fn searches_do_not_find_what_has_expired_and_its_words_leave_the_index() {
     }
 }
 
+/// The number of unread messages of a room.
+async fn unread(server: &TestServer, user: &TestUser, room: &str) -> Value {
+    let sync = server.get(&format!("{CLIENT}/sync"), &user.token).await.ok().clone();
+    sync["rooms"]["join"][room]["unread_notifications"]["notification_count"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_expired_is_not_unread() {
+    for server in servers("enable_ephemeral_messages: true").await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let room = public_room(&server, &alice).await;
+        server.post(&room_path(&room, "join"), &bob.token, json!({})).await.ok();
+        let soon = send(&server, &alice, &room, json!(START_MS + 10_000)).await;
+        say(&server, &alice, &room, "newest").await;
+        assert_eq!(unread(&server, &bob, &room).await, 2);
+        server.clock().advance(Duration::from_secs(10));
+        expires(&server, &alice, &room, &soon).await;
+        assert_eq!(unread(&server, &bob, &room).await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reason_of_a_redaction_does_not_expire() {
+    for server in servers("enable_ephemeral_messages: true").await {
+        let alice = server.register("alice").await;
+        let room = public_room(&server, &alice).await;
+        let target = say(&server, &alice, &room, "target").await;
+        let content = json!({ "reason": "why", "org.matrix.self_destruct_after": START_MS - 1 });
+        server.put(&room_path(&room, &format!("redact/{target}/1")), &alice.token, content).await.ok();
+        let past = send(&server, &alice, &room, json!(START_MS - 1)).await;
+        expires(&server, &alice, &room, &past).await;
+        let shown = event(&server, &alice, &room, &target).await;
+        assert_eq!(shown["unsigned"]["redacted_because"]["content"]["reason"], "why");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_option_messages_stay() {
     for server in servers("").await {

@@ -300,6 +300,60 @@ async fn events_that_are_not_shown_do_not_hold_up_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_room_that_a_sliding_sync_comes_to_ask_for_brings_its_older_sticky_events() {
+    for mut server in servers().await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let mut rooms = Vec::new();
+        for _ in 0..3 {
+            let room = public_room(&server, &alice).await;
+            join(&server, &bob, &room).await;
+            stick(&server, &alice, &room, "sticky").await;
+            say(&server, &alice, &room, "newest").await;
+            rooms.push(room);
+        }
+        // Asks for the first `wanted` rooms; returns the position, the token and how many have sticky events.
+        let ask = async |server: &TestServer, from: &Option<(String, String)>, wanted: usize| {
+            let config = json!({ "timeline_limit": 1, "required_state": [] });
+            let subscribed = rooms[..wanted].iter().map(|room| (room.clone(), config.clone()));
+            let since = from.as_ref().map(|(_, since)| since);
+            let body = json!({
+                "room_subscriptions": subscribed.collect::<serde_json::Map<String, Value>>(),
+                "extensions":
+                    { "org.matrix.msc4354.sticky_events": { "enabled": true, "limit": 1, "since": since } },
+            });
+            let pos = from.as_ref().map(|(pos, _)| format!("&pos={pos}")).unwrap_or_default();
+            let answer = server.post(&format!("{SLIDING}{pos}"), &bob.token, body).await;
+            let (response, sticky) = (answer.ok(), &answer.body["extensions"]["org.matrix.msc4354.sticky_events"]);
+            let next = sticky["next_batch"].as_str().map(str::to_owned);
+            let next = next.or(from.as_ref().map(|(_, since)| since.clone())).unwrap();
+            let count = sticky["rooms"].as_object().map_or(0, serde_json::Map::len);
+            (Some((response["pos"].as_str().unwrap().to_owned(), next)), count)
+        };
+        let (first, count) = ask(&server, &None, 1).await;
+        assert_eq!(count, 1);
+        let (same, count) = ask(&server, &first, 1).await;
+        assert_eq!(count, 0);
+        server.restart().await;
+        // One room at a time, whole.
+        let (second, count) = ask(&server, &same, 3).await;
+        assert_eq!(count, 1);
+        let (third, count) = ask(&server, &second, 3).await;
+        assert_eq!(count, 1);
+        let (fourth, count) = ask(&server, &third, 3).await;
+        assert_eq!(count, 0);
+        // A client that does not get the response gets it again.
+        let (_, count) = ask(&server, &third, 3).await;
+        assert_eq!(count, 0);
+        // A room that was left out for a while.
+        let (fifth, _) = ask(&server, &fourth, 2).await;
+        stick(&server, &alice, &rooms[2], "meanwhile").await;
+        let (sixth, count) = ask(&server, &fifth, 2).await;
+        assert_eq!(count, 0);
+        assert_eq!(ask(&server, &sixth, 3).await.1, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn state_events_can_be_sticky() {
     for server in servers().await {
         let alice = server.register("alice").await;

@@ -15,6 +15,9 @@ use super::*;
 const SEEDS: [u64; 2] = [1, 2];
 /// So many requests to each endpoint in a run.
 const REQUESTS_PER_ENDPOINT: usize = 4;
+/// At least so many endpoints of the specification accept one of their requests in a run: otherwise there is no telling
+/// whether their successful responses are as described.
+const MIN_ACCEPTING_ENDPOINTS: usize = 60;
 /// To those that have the most to choose from.
 const REQUESTS_PER_SLIDING_SYNC: usize = 60;
 
@@ -70,6 +73,8 @@ struct Examiner {
     random: Random,
     asker: Asker,
     requests: usize,
+    /// The endpoints of the specification that accepted a request, by their place in it.
+    accepting: BTreeSet<usize>,
     wrong: BTreeSet<String>,
 }
 
@@ -80,15 +85,24 @@ impl Examiner {
             "federation_domain_whitelist: []\nturn_uris: ['turn:turn.example.org']\nturn_shared_secret: secret";
         let server = TestServer::on(place).config(config).start().await;
         let asker = Asker::new(&server).await;
-        Self { server, random: Random::seeded(seed), asker, requests: 0, wrong: BTreeSet::new() }
+        Self {
+            server,
+            random: Random::seeded(seed),
+            asker,
+            requests: 0,
+            accepting: BTreeSet::new(),
+            wrong: BTreeSet::new(),
+        }
     }
 
     /// Sends requests to all endpoints that are described, some to each.
     async fn ask_described(&mut self, described: &Specification, times: usize) {
         for _ in 0..times {
             let requests: Vec<GeneratedRequest> = described.random_requests(&self.random, &self.asker).collect();
-            for request in requests {
-                self.ask(Some(described), request).await;
+            for (endpoint, request) in requests.into_iter().enumerate() {
+                if self.ask(Some(described), request).await {
+                    self.accepting.insert(endpoint);
+                }
             }
             self.asker = Asker::new(&self.server).await;
         }
@@ -110,7 +124,8 @@ impl Examiner {
         }
     }
 
-    async fn ask(&mut self, described: Option<&Specification>, request: GeneratedRequest) {
+    /// Sends a request. Returns whether it is accepted.
+    async fn ask(&mut self, described: Option<&Specification>, request: GeneratedRequest) -> bool {
         let GeneratedRequest { method, target, body } = request;
         let shown = format!("{method} {target} {}", String::from_utf8_lossy(&body));
         let verb = Method::from_bytes(method.as_bytes()).unwrap();
@@ -131,6 +146,7 @@ impl Examiner {
         if answer.status == 200 && !self.asker.is_logged_in(&self.server).await {
             self.asker = Asker::new(&self.server).await;
         }
+        answer.status == 200
     }
 }
 
@@ -145,6 +161,8 @@ async fn random_requests_are_answered_as_described() {
         for place in plexus_testkit::places() {
             let mut examiner = Examiner::new(place, seed).await;
             examiner.ask_described(&specification, REQUESTS_PER_ENDPOINT).await;
+            let accepting = examiner.accepting.len();
+            assert!(accepting >= MIN_ACCEPTING_ENDPOINTS, "only {accepting} endpoints accepted anything");
             examiner.ask_described(&sliding_sync, REQUESTS_PER_SLIDING_SYNC).await;
             examiner.ask_unstable().await;
             let Examiner { requests, wrong, .. } = examiner;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plexus_base::Clock;
 use plexus_protocol::event::build;
 use plexus_protocol::json::Object;
 use plexus_protocol::rules::RoomVersion;
@@ -66,7 +67,7 @@ async fn a_server_that_was_away_for_long_gets_what_is_sticky() {
 }
 
 /// A sticky message of Bob's after the newest event that Alice sees, as the room's state is now.
-async fn message_of_bob(away: &Away, server: &TestServer, alice: &TestUser, room: &str) -> Value {
+async fn message_of_bob(away: &Away, server: &TestServer, alice: &TestUser, room: &str, sent_ts: u64) -> Value {
     let state = server.get(&room_path(room, "state"), &alice.token).await.ok().clone();
     let id = |event_type: &str, key: &str| {
         let mut events = state.as_array().unwrap().iter();
@@ -84,11 +85,35 @@ async fn message_of_bob(away: &Away, server: &TestServer, alice: &TestUser, room
         "prev_events": [newest["chunk"][0]["event_id"]],
         "auth_events": auth,
         "depth": 200,
-        "origin_server_ts": server.clock().now_ms(),
+        "origin_server_ts": sent_ts,
     });
     let event = Object::parse(&event.to_string()).unwrap();
     let pdu = build::finish(event, RoomVersion::V11, away.peer.key(), away.peer.name()).unwrap();
     serde_json::from_str(pdu.json()).unwrap()
+}
+
+#[tokio::test]
+async fn the_time_that_is_left_of_an_event_of_the_future_runs_down() {
+    for place in places() {
+        let clock = Clock::manual(1_800_000_000_000);
+        let mut server = TestServer::on(place).config(ENABLED).clock(clock.clone()).start().await;
+        let (alice, away) = (server.register("alice").await, Away::start().await);
+        let room = away.room(&server, &alice).await;
+        let message = message_of_bob(&away, &server, &alice, &room, clock.now_ms() + 3_600_000).await;
+        away.send(&server, "sticky", vec![message], Vec::new()).await.ok();
+        let left = async |server: &TestServer| {
+            let newest = server.get(&room_path(&room, "messages?dir=b&limit=1"), &alice.token).await.ok().clone();
+            assert_eq!(newest["chunk"][0]["content"]["body"], "sticky");
+            newest["chunk"][0]["unsigned"]["msc4354_sticky_duration_ttl_ms"].clone()
+        };
+        assert_eq!(left(&server).await, 600_000);
+        clock.advance(Duration::from_secs(200));
+        assert_eq!(left(&server).await, 400_000);
+        server.restart().await;
+        assert_eq!(left(&server).await, 400_000, "read from the database");
+        clock.advance(Duration::from_secs(400));
+        assert_eq!(left(&server).await, json!(null));
+    }
 }
 
 #[tokio::test]
@@ -97,7 +122,7 @@ async fn a_soft_failed_event_comes_when_the_state_allows_it() {
         let server = TestServer::on(place).config(ENABLED).start().await;
         let (alice, away) = (server.register("alice").await, Away::start().await);
         let room = away.room(&server, &alice).await;
-        let message = message_of_bob(&away, &server, &alice, &room).await;
+        let message = message_of_bob(&away, &server, &alice, &room, server.clock().now_ms()).await;
         let levels = |events_default: u32| json!({ "users": { &alice.id: 100 }, "events_default": events_default });
         set(&server, &alice, &room, "m.room.power_levels", levels(50)).await;
         let since = server.get("/_matrix/client/v3/sync", &alice.token).await.ok()["next_batch"].clone();

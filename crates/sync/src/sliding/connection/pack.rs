@@ -1,7 +1,9 @@
 //! The stored form of what a connection has been sent.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use plexus_store::RoomNid;
 use plexus_store::varint::{push, push_signed, take, take_signed};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,8 @@ struct Head {
     has_account_data: bool,
     #[serde(default, skip_serializing_if = "follows_none")]
     profiles: ProfileFields,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sticky_rooms: Option<Arc<BTreeSet<RoomNid>>>,
 }
 
 fn follows_none(profiles: &ProfileFields) -> bool {
@@ -31,6 +35,7 @@ pub(crate) fn pack(state: &SentState) -> Vec<u8> {
         configs: state.configs.to_vec(),
         has_account_data: state.has_account_data,
         profiles: state.profiles.clone(),
+        sticky_rooms: state.sticky_rooms.clone(),
     };
     let head = serde_json::to_vec(&head).unwrap_or_default();
     push(&mut out, head.len() as u64);
@@ -59,8 +64,9 @@ pub(crate) fn unpack(packed: &[u8]) -> Option<SentState> {
     let (&form, mut rest) = packed.split_first()?;
     let head_length = usize::try_from(take(&mut rest).filter(|_| form == FORM)?).ok()?;
     let (head, mut rest) = rest.split_at_checked(head_length)?;
-    let Head { configs, has_account_data, profiles } = serde_json::from_slice(head).ok()?;
-    let mut state = SentState { configs: Arc::new(configs), has_account_data, profiles, ..SentState::default() };
+    let Head { configs, has_account_data, profiles, sticky_rooms } = serde_json::from_slice(head).ok()?;
+    let configs = Arc::new(configs);
+    let mut state = SentState { configs, has_account_data, profiles, sticky_rooms, ..SentState::default() };
     let mut nid = 0_i64;
     while !rest.is_empty() {
         nid = nid.checked_add(take_signed(&mut rest)?)?;

@@ -103,12 +103,13 @@ async fn related_events_are_redacted_too() {
         let [her_reply, her_reaction] = relate(&server, &alice, &room, &roots[0]).await;
         let redact = |root: &str, txn: &str| room_path(&room, &format!("redact/{root}/{txn}"));
         // Bob may redact only what is his.
-        let body = json!({ "reason": "mistake", WITH_RELATIONS: ["m.annotation"] });
+        let body = json!({ "reason": "mistake", "more": "m".repeat(20_000), WITH_RELATIONS: ["m.annotation"] });
         let redaction = server.put(&redact(&roots[0], "1"), &bob.token, body.clone()).await;
         redacted(&server, &bob, &room, &his_reaction).await;
         let event = server.get(&room_path(&room, &format!("event/{his_reaction}")), &bob.token).await;
         let because = &event.ok()["unsigned"]["redacted_because"];
         assert_eq!((&because["content"]["reason"], &because["sender"]), (&json!("mistake"), &json!(bob.id)));
+        assert!(because["content"]["more"].is_null(), "only the reason is repeated");
         assert_eq!(because["content"][WITH_RELATIONS], Value::Null);
         // A repeated request has the same response, and redacts nothing again.
         let again = server.put(&redact(&roots[0], "1"), &bob.token, body).await;

@@ -77,9 +77,34 @@ async fn unread(server: &TestServer, user: &TestUser, room: &str) -> (u64, u64) 
     (counts["notification_count"].as_u64().unwrap_or(0), counts["highlight_count"].as_u64().unwrap_or(0))
 }
 
+/// How many events notified a user.
+async fn notifications(server: &TestServer, user: &TestUser) -> usize {
+    let shown = server.get("/_matrix/client/v3/notifications", &user.token).await;
+    shown.ok()["notifications"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_remains_when_the_user_confirms_it() {
+    for mut server in on_each_with(ENABLED).await {
+        let (alice, bob, room) = two_in_a_room(&server).await;
+        let root = say(&server, &bob, &room, "root").await;
+        let cause = reply(&server, &alice, &room, &root, json!({})).await;
+        server.put(&subscription(&room, &root), &bob.token, json!({ "automatic": cause })).await.ok();
+        reply(&server, &alice, &room, &root, json!({})).await;
+        server.put(&subscription(&room, &root), &bob.token, json!({})).await.ok();
+        for restarts in [false, true] {
+            if restarts {
+                server.restart().await;
+            }
+            assert_eq!(notifications(&server, &bob).await, 1, "{restarts}");
+            assert_eq!(unread(&server, &bob, &room).await, (1, 0), "{restarts}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_threads_with_a_subscription_notify() {
-    for server in on_each_with(ENABLED).await {
+    for mut server in on_each_with(ENABLED).await {
         let (alice, bob, room) = two_in_a_room(&server).await;
         let root = say(&server, &alice, &room, "root").await;
         assert_eq!(unread(&server, &bob, &room).await, (1, 0));
@@ -91,11 +116,17 @@ async fn only_threads_with_a_subscription_notify() {
         server.put(&subscription(&room, &root), &bob.token, json!({})).await.ok();
         reply(&server, &alice, &room, &root, json!({})).await;
         assert_eq!(unread(&server, &bob, &room).await, (3, 1));
-        let shown = server.get("/_matrix/client/v3/notifications", &bob.token).await;
-        assert_eq!(shown.ok()["notifications"].as_array().map(Vec::len), Some(3));
+        assert_eq!(notifications(&server, &bob).await, 3);
         server.delete(&subscription(&room, &root), &bob.token).await.ok();
         reply(&server, &alice, &room, &root, json!({})).await;
-        assert_eq!(unread(&server, &bob, &room).await, (3, 1));
+        // Evaluated again, what came during the subscription notifies as it did.
+        for restarts in [false, true] {
+            if restarts {
+                server.restart().await;
+            }
+            assert_eq!(unread(&server, &bob, &room).await, (3, 1), "{restarts}");
+            assert_eq!(notifications(&server, &bob).await, 3, "{restarts}");
+        }
 
         // The rules can be changed like others.
         let rules = server.get("/_matrix/client/v3/pushrules/", &bob.token).await;

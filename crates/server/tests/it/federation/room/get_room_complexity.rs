@@ -1,9 +1,11 @@
 //! `GET /rooms/{room_id}/complexity`, and what this server makes of others' (`limit_remote_rooms`).
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::routing::get;
 use plexus_testkit::server::TestServer;
-use plexus_testkit::{BigRoom, Peer, places};
+use plexus_testkit::{BigRoom, Peer, every, places, within};
 use serde_json::json;
 
 use crate::admin::register_admin;
@@ -30,6 +32,37 @@ async fn open_rooms_have_a_complexity() {
 
 const LIMIT: &str = "limit_remote_rooms: {enabled: true, complexity: 0.01, complexity_error: Too much., \
                      admins_can_join: true}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn complex_rooms_are_left_when_their_state_is_complete() {
+    let other = Peer::start().await;
+    for place in places() {
+        let server = TestServer::on(place).config("limit_remote_rooms: {enabled: true, complexity: 0.2}").start().await;
+        let alice = server.register("alice").await;
+        let joined = async || server.get(&format!("{CLIENT}/joined_rooms"), &alice.token).await.ok().clone();
+        // Without the members it is small.
+        for (members, stays) in [(40, true), (200, false)] {
+            let host = BigRoom::new(members, 10).host(&[&other]).await;
+            host.room.tell_state(false);
+            let join = format!("{CLIENT}/join/{}?via={}", host.room.id(), host.peer.name());
+            server.post(&join, &alice.token, json!({})).await.ok();
+            assert_eq!(joined().await, json!({ "joined_rooms": [host.room.id().as_str()] }));
+            host.room.tell_state(true);
+            let mut ticks = every(Duration::from_millis(20));
+            let complete = async {
+                let path = format!("{CLIENT}/rooms/{}/joined_members", host.room.id());
+                server.get(&path, &alice.token).await;
+                while !stays && joined().await != json!({ "joined_rooms": [] }) {
+                    ticks.tick().await;
+                }
+            };
+            within(Duration::from_secs(60), complete).await.expect("the room is left");
+            if stays {
+                server.post(&format!("{CLIENT}/rooms/{}/leave", host.room.id()), &alice.token, json!({})).await.ok();
+            }
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn complex_rooms_are_not_joined() {
