@@ -200,7 +200,7 @@ impl TimelineEvent {
             write_string(membership, out);
         }
         // A redacted event is not sticky any more.
-        let sticky_until_ms = self.sticky_until_ms.filter(|_| !self.is_redacted);
+        let sticky_until_ms = self.sticky_until_ms.filter(|_| self.pdu.sticky_duration_ms().is_some());
         if let Some(remaining_ms) = sticky_until_ms.and_then(|ts| ts.checked_sub(format.now_ms)).filter(|ms| *ms > 0) {
             out.push_str(",\"");
             out.push_str(sticky::UNSIGNED_TTL);

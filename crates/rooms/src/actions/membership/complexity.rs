@@ -12,6 +12,7 @@ use plexus_store::DbError;
 use super::{MembershipChange, MembershipChanger, MembershipError, RemoteMemberships, membership_in};
 use crate::model::limits::Authority;
 use crate::model::partial_state::incomplete_join;
+use crate::model::room::Room;
 use crate::model::room_view::RoomView;
 
 /// The number of state events of a room of complexity 1.
@@ -80,7 +81,7 @@ impl RemoteRoomLimit {
 
 impl MembershipChanger {
     /// Checks the complexity of a room that a user has joined through another server, whatever that said: the user leaves
-    /// a room that is too complex. One whose state is not complete is judged later.
+    /// a room that is too complex. One whose state is not complete is judged again later.
     pub(super) async fn judge_complexity(
         &self,
         limit: &RemoteRoomLimit,
@@ -88,13 +89,17 @@ impl MembershipChanger {
     ) -> Result<(), MembershipError> {
         let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(()) };
         let view = room.view();
-        if incomplete_join(&view).is_some() {
+        let judged = limit.check(complexity(&view));
+        let mut is_done = incomplete_join(&view).is_none();
+        if judged.is_err() {
+            let left = self.leave_complex_room(&room, &change.target).await;
+            is_done =
+                left.inspect_err(|error| tracing::warn!(room = %room.id, "the user cannot leave: {error}")).is_ok();
+        }
+        if !is_done {
             limit.tasks.schedule(&change.room_id, &change.target).await?;
         }
-        let Err(too_complex) = limit.check(complexity(&view)) else { return Ok(()) };
-        let leave = MembershipChange { content: Object::new(), reason: None, transaction: None, ..change.clone() };
-        self.set(&room, &leave, "leave", None, &Object::new()).await?;
-        Err(too_complex)
+        judged
     }
 
     /// Has a user leave a room of other servers that is too complex, once its state is complete. Returns whether that
@@ -112,8 +117,14 @@ impl MembershipChanger {
         if membership_in(&room, user) != Some(Membership::Join) {
             return Ok(true);
         }
+        self.leave_complex_room(&room, user).await?;
+        tracing::warn!(room = %room_id, %user, "the user has left a room that turned out too complex: {too_complex}");
+        Ok(true)
+    }
+
+    async fn leave_complex_room(&self, room: &Arc<Room>, user: &UserId) -> Result<(), MembershipError> {
         let leave = MembershipChange {
-            room_id: room_id.clone(),
+            room_id: room.id.clone(),
             sender: user.clone(),
             target: user.clone(),
             reason: None,
@@ -122,8 +133,6 @@ impl MembershipChanger {
             transaction: None,
             authority: Authority::Server,
         };
-        self.set(&room, &leave, "leave", None, &Object::new()).await?;
-        tracing::warn!(room = %room_id, %user, "the user has left a room that turned out to be too complex: {too_complex}");
-        Ok(true)
+        self.set(room, &leave, "leave", None, &Object::new()).await.map(drop)
     }
 }
