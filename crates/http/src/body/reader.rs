@@ -200,8 +200,8 @@ async fn collect(request: Request, limit: usize, held: &mut HeldBytes, clock: &C
     let mut pace = Pace::new(clock);
     while let Some(data) = pace.next(&mut body).await? {
         if whole.len() + data.len() > limit {
-            // Its length is not announced, so that nobody knows whether the rest ever comes. The response does not wait;
-            // the connection is closed in a way that lets the client read it.
+            // Its length is not announced, so that nobody knows whether the rest ever comes: the response does not
+            // wait. The connection is closed in a way that lets the client read it.
             return Err(oversized());
         }
         let before = clock.monotonic();

@@ -51,8 +51,8 @@ pub fn get(tx: &mut Tx<'_>, user: &UserId, room: RoomNid, root: &str) -> Result<
     )
 }
 
-/// Writes a subscription or unsubscription, and announces it. `position` of the row is ignored, and the present position
-/// stands for `subscribed_at` if that is 0. A user who has too many loses the oldest unsubscription.
+/// Writes a subscription or unsubscription, and announces it. `position` of the row is ignored, and the present
+/// position stands for `subscribed_at` if that is 0. A user who has too many loses the oldest unsubscription.
 ///
 /// # Errors
 /// `TooLarge` if the user has too many, or the database's.

@@ -1,13 +1,17 @@
 //! Joins a room.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
 
+use super::complexity::{RemoteRoomLimit, complexity};
 use super::remote::Via;
 use super::{MembershipChange, MembershipChanger, MembershipError, membership_in, restricted};
 use crate::actions::upgrade::successor;
+use crate::model::limits::Authority;
 use crate::model::partial_state::{incomplete_join, servers_with_state};
 use crate::model::room::Room;
 use crate::write::append::Sent;
@@ -16,6 +20,8 @@ use crate::write::append::Sent;
 const MAX_SERVERS_WITH_STATE: usize = 3;
 /// The HTTP status with which such a server refuses the join.
 const FORBIDDEN: u16 = 403;
+/// How long a judgement of a room's complexity waits for the rest of its state.
+const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl MembershipChanger {
     /// `target`, who is also the sender, joins. `guest`: whether the user is a guest.
@@ -77,6 +83,62 @@ impl MembershipChanger {
         } else {
             Ok(sent)
         }
+    }
+
+    /// Checks the complexity of a room that a user has joined through another server, whatever that said: the user
+    /// leaves a room that is too complex. One whose state is not complete is judged again later.
+    pub(super) async fn judge_complexity(
+        &self,
+        limit: &RemoteRoomLimit,
+        change: &MembershipChange,
+    ) -> Result<(), MembershipError> {
+        let Some(room) = self.rooms.get(&change.room_id).await? else { return Ok(()) };
+        let view = room.view();
+        let judged = limit.check(complexity(&view));
+        let mut is_done = incomplete_join(&view).is_none();
+        if judged.is_err() {
+            let left = self.leave_complex_room(&room, &change.target).await;
+            is_done =
+                left.inspect_err(|error| tracing::warn!(room = %room.id, "the user cannot leave: {error}")).is_ok();
+        }
+        if !is_done {
+            limit.tasks.schedule(&change.room_id, &change.target).await?;
+        }
+        judged
+    }
+
+    /// Has a user leave a room of other servers that is too complex, once its state is complete. Returns whether that
+    /// has been judged: `false` while the state is not complete.
+    ///
+    /// # Errors
+    /// When the user could not leave.
+    pub async fn leave_if_too_complex(&self, room_id: &RoomId, user: &UserId) -> Result<bool, MembershipError> {
+        let (limit, room) = (self.remote_room_limit.as_ref(), self.rooms.get(room_id).await?);
+        let (Some(limit), Some(room)) = (limit, room) else { return Ok(true) };
+        if !self.rooms.full_state_within(&room, STATE_TIMEOUT).await {
+            return Ok(false);
+        }
+        let Err(too_complex) = limit.check(complexity(&room.view())) else { return Ok(true) };
+        if membership_in(&room, user) != Some(Membership::Join) {
+            return Ok(true);
+        }
+        self.leave_complex_room(&room, user).await?;
+        tracing::warn!(room = %room_id, %user, "the user has left a room that turned out too complex: {too_complex}");
+        Ok(true)
+    }
+
+    async fn leave_complex_room(&self, room: &Arc<Room>, user: &UserId) -> Result<(), MembershipError> {
+        let leave = MembershipChange {
+            room_id: room.id.clone(),
+            sender: user.clone(),
+            target: user.clone(),
+            reason: None,
+            content: Object::new(),
+            via: Vec::new(),
+            transaction: None,
+            authority: Authority::Server,
+        };
+        self.set(room, &leave, "leave", None, &Object::new()).await.map(drop)
     }
 
     async fn join_locally(
