@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_receipt_reads_its_thread_and_an_unthreaded_one_everything() {
-        let mut unread = RoomUnread::starting_after(0);
+        let mut unread = RoomUnread::starting_after(0, 1);
         unread.add(1, None, false);
         unread.add(2, Some("$t"), true);
         unread.add(3, None, true);
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn many_events_are_counted_and_a_receipt_among_the_summed_ones_starts_afresh() {
-        let mut unread = RoomUnread::starting_after(0);
+        let mut unread = RoomUnread::starting_after(0, 1);
         (1..=1_500).for_each(|position| unread.add(position, None, position % 2 == 0));
         assert_eq!(unread.counts().main, count(1_500, 750));
         assert!(!unread.read("", 499));
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn checkpoints_come_back() {
-        let mut unread = RoomUnread::starting_after(0);
+        let mut unread = RoomUnread::starting_after(0, 1);
         (1..=1_200).for_each(|position| unread.add(position, (position % 3 == 0).then_some("$t"), false));
         let back = RoomUnread::from_checkpoint(1_200, &unread.to_checkpoint()).expect("a checkpoint");
         assert_eq!(back.counts(), unread.counts());
