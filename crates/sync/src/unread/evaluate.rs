@@ -74,7 +74,8 @@ impl UnreadCounts {
             None => None,
         };
         let display_name = member.as_ref().and_then(|member| member.pdu.content().get("displayname")?.as_str());
-        let thread_subscribed = match thread_of(&event.pdu).filter(|_| needed.thread_subscribed) {
+        let is_needed = needed.thread_subscribed && self.settings.predefined_rules().thread_subscriptions;
+        let thread_subscribed = match thread_of(&event.pdu).filter(|_| is_needed) {
             Some(root) => Some(self.is_subscribed(user, room.nid, root, event.position).await?),
             None => None,
         };
