@@ -119,7 +119,7 @@ impl Rooms {
         self.memory.local_user_entered.notified().await;
     }
 
-    /// Waits until scheduled tasks were stored with events since the last call, and returns when the earliest of them is
+    /// Waits until scheduled tasks were stored with events since the last call. Returns when the earliest of them is
     /// due, in Unix ms. For one caller.
     pub async fn tasks_stored(&self) -> u64 {
         self.memory.tasks_stored.next().await

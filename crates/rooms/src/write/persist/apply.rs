@@ -91,9 +91,8 @@ fn apply_to_room(
     for &(pending, position) in events {
         let Some(position) = position else { continue };
         let mut event = timeline_event(pending, position);
-        if pending.pdu.sticky_duration_ms().is_some() {
-            event.sticky_until_ms = memory.sticky.find(room.nid, pending.nid).map(|sticky| sticky.expires_ts);
-        }
+        let sticky = pending.pdu.sticky_duration_ms().and_then(|_| memory.sticky.find(room.nid, pending.nid));
+        event.sticky_until_ms = sticky.map(|sticky| sticky.expires_ts);
         let mut event = Arc::new(event);
         if let Some(redaction) = &pending.redacts {
             let RedactionTarget { nid: target, redacted, .. } = &redaction.target;
