@@ -17,7 +17,7 @@ const SEEDS: [u64; 2] = [1, 2];
 const REQUESTS_PER_ENDPOINT: usize = 4;
 /// At least so many endpoints of the specification accept one of their requests in a run: otherwise there is no telling
 /// whether their successful responses are as described.
-const MIN_ACCEPTING_ENDPOINTS: usize = 60;
+const MIN_ACCEPTING_ENDPOINTS: usize = 45;
 /// To those that have the most to choose from.
 const REQUESTS_PER_SLIDING_SYNC: usize = 60;
 

@@ -102,9 +102,19 @@ async fn the_time_that_is_left_of_an_event_of_the_future_runs_down() {
         let message = message_of_bob(&away, &server, &alice, &room, clock.now_ms() + 3_600_000).await;
         away.send(&server, "sticky", vec![message], Vec::new()).await.ok();
         let left = async |server: &TestServer| {
-            let newest = server.get(&room_path(&room, "messages?dir=b&limit=1"), &alice.token).await.ok().clone();
-            assert_eq!(newest["chunk"][0]["content"]["body"], "sticky");
-            newest["chunk"][0]["unsigned"]["msc4354_sticky_duration_ttl_ms"].clone()
+            let mut ticks = every(Duration::from_millis(10));
+            let newest = async {
+                loop {
+                    let path = room_path(&room, "messages?dir=b&limit=1");
+                    let newest = server.get(&path, &alice.token).await.ok()["chunk"][0].clone();
+                    if newest["content"]["body"] == "sticky" {
+                        return newest;
+                    }
+                    ticks.tick().await;
+                }
+            };
+            let newest = within(PATIENCE, newest).await.expect("the event comes");
+            newest["unsigned"]["msc4354_sticky_duration_ttl_ms"].clone()
         };
         assert_eq!(left(&server).await, 600_000);
         clock.advance(Duration::from_secs(200));
