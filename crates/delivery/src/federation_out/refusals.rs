@@ -8,7 +8,7 @@
 //! Some servers and proxies respond to what they cannot read with 403, 422, 500 or an HTML page, which may as well mean
 //! that they accept nothing at all for now. After several such responses in a row the refused piece is looked for too,
 //! but it is set aside only once the server has accepted one that comes after it and that it has to store. Until then
-//! messages to devices are held back alone, and hold up nothing else.
+//! messages to devices are held back alone, and hold up no events.
 
 use std::collections::HashMap;
 

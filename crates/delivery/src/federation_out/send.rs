@@ -148,7 +148,7 @@ impl TransactionSender {
 
     /// A server may refuse a transaction because of its content. The first piece is set aside, and those after it that
     /// the server refuses too, if it then accepts one that [proves](Kind::is_proven_by) that it stores what it accepts.
-    /// Messages to devices are held back otherwise, and the rest goes on.
+    /// Messages to devices are held back otherwise if events wait behind them, which go on.
     async fn unclearly_refused(
         &self,
         turn: &Turn<ServerName, ServerExtras>,
@@ -177,7 +177,7 @@ impl TransactionSender {
             let kind = piece.kind();
             refused.push((piece, error.clone()));
             let Some(next) = self.next_proof(turn, waiting, refused.len(), kind) else {
-                if kind == Kind::ToDevice {
+                if kind == Kind::ToDevice && !waiting.due.entries.is_empty() {
                     self.transport.is_up(server);
                     return Ok(hold_to_device(turn));
                 }

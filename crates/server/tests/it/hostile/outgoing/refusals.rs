@@ -124,38 +124,6 @@ async fn pieces_that_are_refused_with_an_unclear_status_are_set_aside_after_seve
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_to_devices_that_is_refused_alone_holds_up_no_events() {
-    for place in plexus_testkit::places() {
-        let clock = Clock::manual(1_800_000_000_000);
-        let server = TestServer::on(place).clock(clock.clone()).start().await;
-        let (alice, away) = (server.register("alice").await, Away::start().await);
-        let room = away.room(&server, &alice).await;
-        away.refuse_with_500("m.direct_to_device");
-        send_to(&server, &alice, "m.test/1", &[(&away.bob, r#"{"n":1}"#)]).await.ok();
-        // Slowly: the search for the piece that is to blame ends after a while.
-        let mut every = plexus_testkit::every(Duration::from_millis(20));
-        let slowly = async {
-            loop {
-                every.tick().await;
-                clock.advance(Duration::from_secs(10));
-            }
-        };
-        tokio::select! { () = refused_for_long(&away) => {}, () = slowly => unreachable!() }
-        // The clock stands still.
-        say(&server, &alice, &room, "hello").await;
-        assert_eq!(within(away.messages(1)).await, ["hello"]);
-        // It is not lost.
-        away.refuse(|_| None);
-        let message = away.until(|transactions| !numbers(transactions, &away.bob).is_empty());
-        let transactions = within(async {
-            tokio::select! { all = message => all, () = pass_time(&clock) => unreachable!() }
-        })
-        .await;
-        assert_eq!(numbers(&transactions, &away.bob), [1]);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_devices_that_is_refused_alone_holds_up_no_events() {
     for place in plexus_testkit::places() {
         let clock = Clock::manual(1_800_000_000_000);
