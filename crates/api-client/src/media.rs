@@ -7,5 +7,6 @@ pub(crate) mod get_content;
 pub(crate) mod get_content_as_filename;
 pub(crate) mod get_content_thumbnail;
 pub(crate) mod get_media_config;
+pub(crate) mod get_media_preview;
 pub(crate) mod receive;
 pub(crate) mod serve;

@@ -77,10 +77,12 @@ fn media_routes(r: &mut Routes<Api>) {
     r.post(Client::MEDIA, "/upload", media::create_content::handle).body_streamed();
     r.put(Client::MEDIA, "/upload/{server_name}/{media_id}", media::create_content_async::handle).body_streamed();
     r.get(Client::MEDIA, "/config", media::get_media_config::handle);
+    r.get(Client::MEDIA, "/preview_url", media::get_media_preview::handle);
     r.get(Client::MEDIA, "/download/{server_name}/{media_id}", media::get_content::handle);
     r.get(Client::MEDIA, "/download/{server_name}/{media_id}/{file_name}", media::get_content_as_filename::handle);
     r.get(Client::MEDIA, "/thumbnail/{server_name}/{media_id}", media::get_content_thumbnail::handle);
     r.get(Client::V1, "/media/config", authenticated_media::get_media_config::handle);
+    r.get(Client::V1, "/media/preview_url", authenticated_media::get_media_preview::handle);
     r.get(Client::V1, "/media/download/{server_name}/{media_id}", authenticated_media::get_content::handle);
     r.get(
         Client::V1,

@@ -11,7 +11,7 @@ use plexus_delivery::AppServiceOut;
 use plexus_e2ee::RemoteDevices;
 use plexus_e2ee::{CrossSigning, DeviceKeys, KeyBackups};
 use plexus_federation::PduReceiver;
-use plexus_media::{Downloads, MediaStore};
+use plexus_media::{Downloads, MediaStore, Previews};
 use plexus_net::{AppServiceClient, FederationClient};
 use plexus_rooms::{EventSender, MembershipChanger, Profiles, RoomCreator, Rooms, UserDirectory};
 use plexus_service::rendezvous::RendezvousSessions;
@@ -56,6 +56,7 @@ plexus_http::services! {
         pub local_echo_order: Arc<LocalEchoOrder>,
         pub media: Arc<MediaStore>,
         pub downloads: Arc<Downloads>,
+        pub previews: Arc<Previews>,
         pub other_servers: Arc<FederationClient>,
         pub rooms: Arc<Rooms>,
         pub receiver: Arc<PduReceiver>,

@@ -5,6 +5,7 @@
 //! | [`store`] | [`MediaStore`]: upload, download, reserved ids |
 //! | [`remote`] | [`Downloads`]: media of this server and of others |
 //! | [`multipart`] | the bodies in which servers send each other media |
+//! | [`previews`] | [`Previews`]: previews of links |
 //! | [`storage`] | [`Storages`]: the folder, and storage providers beside it |
 //! | [`retention`] | [`MediaRetention`]: deletes media that nobody has requested for long |
 //! | `last_access` | when media was last requested |
@@ -24,6 +25,7 @@ pub mod error;
 mod last_access;
 pub mod multipart;
 pub mod paths;
+pub mod previews;
 pub mod remote;
 pub mod retention;
 pub mod serving;
@@ -36,6 +38,10 @@ pub mod upload;
 
 pub use byte_range::ByteRange;
 pub use error::{Failure, FetchError, MediaError, StorageError, UploadError};
+pub use previews::{
+    OembedProviders, PreviewCleanup, PreviewCounts, PreviewError, PreviewParts, PreviewSettings, PreviewTasks,
+    Previews, ProvidersError, UrlPatternError, UrlPatterns, UrlRules,
+};
 pub use remote::{Downloader, Downloads, Wanted};
 pub use retention::{Lifetimes, MediaRetention};
 pub use settings::{DownloadSettings, MediaSettings, UploadLimit};

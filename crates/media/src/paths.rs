@@ -58,8 +58,22 @@ fn of_server(root: &Path, kind: &str, server: &str, file_id: &str) -> Option<Pat
     if named { folder(&root.join(kind), server, file_id) } else { None }
 }
 
+/// Returns the folder of a date and the name in it that the id of a preview's image (`2026-11-30_abc`) stands for.
+fn of_preview(media_id: &str) -> Option<(&str, &str)> {
+    let (date, name) = media_id.split_once('_')?;
+    let is_date = date.len() == 10
+        && date
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+    (is_date && !name.is_empty() && is_valid_media_id(media_id)).then_some((date, name))
+}
+
 /// Returns a file of media; `None` if its names cannot be in a path.
 pub fn content_of(root: &Path, file: &MediaFile) -> Option<PathBuf> {
+    if let Some((date, name)) = of_preview(&file.file_id).filter(|_| file.server_name.is_none()) {
+        return Some(root.join("url_cache").join(date).join(name));
+    }
     match &file.server_name {
         None => content(root, &file.file_id),
         Some(server) => remote_content(root, server, &file.file_id),
@@ -68,6 +82,9 @@ pub fn content_of(root: &Path, file: &MediaFile) -> Option<PathBuf> {
 
 /// Returns the folder of the thumbnails of a file; `None` if its names cannot be in a path.
 pub fn thumbnails_of(root: &Path, file: &MediaFile) -> Option<PathBuf> {
+    if let Some((date, name)) = of_preview(&file.file_id).filter(|_| file.server_name.is_none()) {
+        return Some(root.join("url_cache_thumbnails").join(date).join(name));
+    }
     match &file.server_name {
         None => thumbnails(root, &file.file_id),
         Some(server) => remote_thumbnails(root, server, &file.file_id),
@@ -122,6 +139,19 @@ mod tests {
             remote_thumbnails(root, "a.example", "GerZNDnDZVjs"),
             Some("/media/remote_thumbnail/a.example/Ge/rZ/NDnDZVjs".into())
         );
+    }
+
+    #[test]
+    fn images_of_previews_are_in_folders_by_date() {
+        let path = |id| content_of(Path::new("/media"), &MediaFile::local(id));
+        assert_eq!(path("2026-11-30_abcdef"), Some("/media/url_cache/2026-11-30/abcdef".into()));
+        let file = MediaFile::local("2026-11-30_abcdef");
+        let thumbnails = thumbnails_of(Path::new("/media"), &file);
+        assert_eq!(thumbnails, Some("/media/url_cache_thumbnails/2026-11-30/abcdef".into()));
+        assert_eq!(path("2026-11-3x_abcdef"), Some("/media/local_content/20/26/-11-3x_abcdef".into()));
+        assert_eq!(path("2026-11-30_../../x"), None);
+        let remote = content_of(Path::new("/media"), &MediaFile::remote("a.example", "2026-11-30_abcdef"));
+        assert_eq!(remote, Some("/media/remote_content/a.example/20/26/-11-30_abcdef".into()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The media store: a table that describes the media, and a folder with the content.
 
 mod leftovers;
+mod previews;
 mod quota;
 mod thumbnails;
 

@@ -200,6 +200,20 @@ fn decode(source: &Path, max_pixels: u64) -> Result<DynamicImage, ThumbnailError
     Ok(image)
 }
 
+/// Returns the width and height of the image in `file` as it is shown; `None` if it is not an image of a known type.
+/// Only its headers are read. Blocking.
+pub(crate) fn dimensions(file: fs::File, max_pixels: u64) -> Option<(u32, u32)> {
+    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().ok()?;
+    reader.limits(limits(max_pixels));
+    let mut decoder = reader.into_decoder().ok()?;
+    let (width, height) = decoder.dimensions();
+    let is_turned = decoder.orientation().is_ok_and(|orientation| {
+        use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+        matches!(orientation, Rotate90 | Rotate90FlipH | Rotate270 | Rotate270FlipH)
+    });
+    Some(if is_turned { (height, width) } else { (width, height) })
+}
+
 fn limits(max_pixels: u64) -> Limits {
     let mut limits = Limits::default();
     // Four bytes a pixel, and as much again for the decoder.

@@ -112,6 +112,16 @@ impl Upload {
         self.hash.clone().finalize().to_vec()
     }
 
+    /// Returns the file with what was written so far, to be read from its start.
+    pub(crate) async fn reopen(&mut self) -> Result<std::fs::File, UploadError> {
+        let reopened = async {
+            self.file.flush().await?;
+            Ok(File::open(&self.path).await?.into_std().await)
+        };
+        let reopened: io::Result<_> = reopened.await;
+        reopened.map_err(|error| self.io(error))
+    }
+
     /// Makes the content durable in the folder for uploads, under `name`. If one of `twins` is a file with the same
     /// content, the disk keeps that file under both names, and what was written is deleted: the file system counts the
     /// names of a file, and frees it with the last.

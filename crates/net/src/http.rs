@@ -22,9 +22,12 @@ pub(crate) mod stream;
 pub(crate) mod target;
 mod tls;
 
-pub use client::{HttpClient, HttpSettings, WholeResponse, send_operator_command, send_unverified_operator_command};
+pub use client::{
+    HttpClient, HttpResponse, HttpSettings, WholeResponse, send_operator_command, send_unverified_operator_command,
+};
 pub use dial::{AddressGuard, AddressGuards, DialError};
 pub use error::{ConnectError, HttpError, RedirectError};
 pub use proxy_fault::ProxyFault;
 pub use purpose::{Limits, Purpose};
+pub use response::StreamedBody;
 pub use tls::{TlsSettings, TlsSetupError};

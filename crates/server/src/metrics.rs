@@ -10,6 +10,7 @@ use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use plexus_delivery::PushCounts;
+use plexus_media::Previews;
 use plexus_rooms::Rooms;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
@@ -24,6 +25,7 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The subjects of the metrics.
 pub(crate) struct Measured {
     pub(crate) rooms: Arc<Rooms>,
+    pub(crate) previews: Arc<Previews>,
     /// `None` when nothing is sent to push gateways.
     pub(crate) pushes: Option<Arc<PushCounts>>,
     /// Whether the certificates of other servers and services are checked.
@@ -44,7 +46,7 @@ pub(crate) fn router(measured: &Measured) -> Router {
 }
 
 fn registry(measured: &Measured) -> Registry {
-    let Measured { rooms, pushes, verifies_certificates } = measured;
+    let Measured { rooms, previews, pushes, verifies_certificates } = measured;
     let mut registry = Registry::default();
     let gauge = Gauge::<i64>::default();
     gauge.set((*verifies_certificates).into());
@@ -54,6 +56,9 @@ fn registry(measured: &Measured) -> Registry {
     registry.register_collector(Box::new(Caches(Arc::clone(rooms))));
     if let Some(pushes) = pushes {
         registry.register_collector(Box::new(Pushes(Arc::clone(pushes))));
+    }
+    if previews.is_enabled() {
+        registry.register_collector(Box::new(UrlPreviews(Arc::clone(previews))));
     }
     registry
 }

@@ -77,6 +77,17 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A pattern of links that are not previewed cannot be used.
+    #[error("url_preview_url_blacklist: {0}")]
+    UrlPattern(#[from] plexus_media::UrlPatternError),
+    /// A list of sites that describe their pages by oEmbed cannot be used.
+    #[error("oembed.additional_providers: {}: {problem}", file.display())]
+    Oembed {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: plexus_media::ProvidersError,
+    },
     /// The media store cannot be opened.
     #[error("the media store cannot be opened: {0}")]
     Media(#[from] plexus_media::MediaError),

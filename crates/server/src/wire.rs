@@ -102,7 +102,7 @@ pub async fn build(parts: Parts) -> Result<Application, StartError> {
 }
 
 fn routers(engine: &Engine, bodies: &Arc<BodyReader>) -> Routers {
-    let rooms = &engine.rooms.rooms;
+    let (rooms, previews) = (&engine.rooms.rooms, &engine.media.previews);
     let client = plexus_api_client::Services::from(engine);
     let admin = plexus_api_admin::Services::from(engine);
     let federation = plexus_api_federation::Services::from(engine);
@@ -110,6 +110,7 @@ fn routers(engine: &Engine, bodies: &Arc<BodyReader>) -> Routers {
     let verifies_certificates = !engine.foundation.config.server.use_insecure_ssl_client_just_for_testing_do_not_use;
     let measured = metrics::Measured {
         rooms: Arc::clone(rooms),
+        previews: Arc::clone(previews),
         pushes: engine.delivery.push_out.as_ref().map(|push_out| push_out.counts()),
         verifies_certificates,
     };

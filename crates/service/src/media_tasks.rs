@@ -1,12 +1,12 @@
-//! The scheduled tasks of media: what storages have to store and to delete, and what is deleted because nobody has
-//! requested it for long.
+//! The scheduled tasks of media: what storages have to store and to delete, what is deleted because nobody has
+//! requested it for long, and previews of links that are not valid any more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use plexus_base::Clock;
-use plexus_media::{FileTasks, MediaRetention, Storages};
+use plexus_media::{FileTasks, MediaRetention, PreviewCleanup, PreviewTasks, Storages};
 use plexus_protocol::json::Object;
 use plexus_store::{Database, DbError, Tx};
 
@@ -20,6 +20,11 @@ const MAX_STORAGES_AT_ONCE: u32 = 8;
 const RETENTION_KIND: &str = "media_retention";
 /// How often that is done.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// The kind of the task that deletes previews of links.
+const PREVIEWS_KIND: &str = "url_preview_cleanup";
+/// How often that is done while there are any.
+const PREVIEWS_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Schedules the tasks that bring storages up to date.
 pub struct StorageTasks {
@@ -128,6 +133,72 @@ impl RetentionTaskHandler {
 impl TaskHandler for RetentionTaskHandler {
     fn kind(&self) -> &'static str {
         RETENTION_KIND
+    }
+
+    fn max_running(&self) -> u32 {
+        1
+    }
+
+    fn keeps_ended(&self) -> bool {
+        false
+    }
+
+    fn run(&self, _task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
+        Box::pin(async move {
+            match self.apply().await {
+                Ok(()) => TaskOutcome::Complete(None),
+                Err(error) => TaskOutcome::Retry(error.to_string()),
+            }
+        })
+    }
+}
+
+/// Schedules the task that deletes previews of links.
+pub struct PreviewCleanupTasks {
+    clock: Clock,
+    scheduler: Arc<TaskScheduler>,
+}
+
+impl PreviewCleanupTasks {
+    /// Creates the service.
+    pub fn new(clock: Clock, scheduler: Arc<TaskScheduler>) -> Self {
+        Self { clock, scheduler }
+    }
+}
+
+impl PreviewTasks for PreviewCleanupTasks {
+    fn schedule_cleanup(&self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        let due_ms = self.clock.now_ms() + PREVIEWS_INTERVAL.as_secs() * 1_000;
+        let task = NewTask { kind: PREVIEWS_KIND, due_ms, resource_id: None, parameters: Object::new() };
+        self.scheduler.schedule_if_none(tx, task)
+    }
+}
+
+/// Deletes previews of links that are not valid any more, every hour while there are any.
+pub struct PreviewCleanupHandler {
+    cleanup: PreviewCleanup,
+    db: Database,
+    tasks: Arc<PreviewCleanupTasks>,
+}
+
+impl PreviewCleanupHandler {
+    /// Creates the handler.
+    pub fn new(cleanup: PreviewCleanup, db: Database, tasks: Arc<PreviewCleanupTasks>) -> Self {
+        Self { cleanup, db, tasks }
+    }
+
+    async fn apply(&self) -> Result<(), DbError> {
+        if !self.cleanup.apply().await? {
+            return Ok(());
+        }
+        let tasks = Arc::clone(&self.tasks);
+        self.db.write(move |tx| tasks.schedule_cleanup(tx)).await
+    }
+}
+
+impl TaskHandler for PreviewCleanupHandler {
+    fn kind(&self) -> &'static str {
+        PREVIEWS_KIND
     }
 
     fn max_running(&self) -> u32 {

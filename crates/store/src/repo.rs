@@ -65,6 +65,7 @@ pub mod tokens;
 pub mod transactions;
 pub mod ui_auth;
 pub mod unread;
+pub mod url_previews;
 pub mod user_directory;
 pub mod user_ids;
 pub mod users;

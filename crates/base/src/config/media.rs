@@ -50,19 +50,19 @@ options! {
         /// How long media is kept.
         acts media_retention: MediaRetention,
         /// Whether links are previewed. The server then fetches pages that users name.
-        later url_preview_enabled: bool = false,
+        acts url_preview_enabled: bool = false,
         /// Addresses that previews must not contact; required when previews are enabled without a proxy.
-        later url_preview_ip_range_blacklist: Option<Vec<IpRange>>,
+        acts url_preview_ip_range_blacklist: Option<Vec<IpRange>>,
         /// Exceptions from `url_preview_ip_range_blacklist`.
-        later url_preview_ip_range_whitelist: Vec<IpRange>,
+        acts url_preview_ip_range_whitelist: Vec<IpRange>,
         /// Links without previews. A link must match all members of an entry.
-        later url_preview_url_blacklist: Vec<UrlPattern>,
-        /// The largest page that is fetched for a preview.
-        later max_spider_size: u64 = 10 << 20,
+        acts url_preview_url_blacklist: Vec<UrlPattern>,
+        /// The largest page, and the largest image in it, that is fetched for a preview.
+        acts max_spider_size: u64 = 10 << 20,
         /// The languages requested for a preview.
-        later url_preview_accept_language: Vec<String> = vec!["en".to_owned()],
+        acts url_preview_accept_language: Vec<String> = vec!["en".to_owned()],
         /// Sites that describe their pages by oEmbed.
-        later oembed: Oembed,
+        acts oembed: Oembed,
         /// The old form of a `file_system` entry in `media_storage_providers` that stores local and remote media.
         acts backup_media_store_path: Option<PathBuf>,
         /// Whether an upload waits until it is stored in `backup_media_store_path`.
@@ -90,6 +90,29 @@ fn check_media(section: MediaSection, map: &mut MapReader<'_, '_>) -> MediaSecti
         );
     }
     section
+}
+
+/// Reports regular expressions that are none.
+fn check_url_pattern(pattern: UrlPattern, map: &mut MapReader<'_, '_>) -> UrlPattern {
+    let UrlPattern { username, password, netloc, hostname, port, scheme, path, query, fragment } = &pattern;
+    for (name, member) in [
+        ("username", username),
+        ("password", password),
+        ("netloc", netloc),
+        ("hostname", hostname),
+        ("port", port),
+        ("scheme", scheme),
+        ("path", path),
+        ("query", query),
+        ("fragment", fragment),
+    ] {
+        let expression = member.as_ref().filter(|member| member.starts_with('^'));
+        if let Some(Err(error)) = expression.map(|expression| regex::Regex::new(expression)) {
+            let reason = error.to_string().lines().last().unwrap_or_default().to_owned();
+            map.error(name, format!("not a regular expression: {reason}"));
+        }
+    }
+    pattern
 }
 
 impl MediaSection {
@@ -163,25 +186,25 @@ options! {
 
 options! {
     /// A pattern of links. Members are globs, or regular expressions when they begin with `^`.
-    pub struct UrlPattern {
+    pub struct UrlPattern checked by check_url_pattern {
         /// The user name in the link.
-        later username: Option<String>,
+        acts username: Option<String>,
         /// The password in the link.
-        later password: Option<String>,
+        acts password: Option<String>,
         /// The host and port.
-        later netloc: Option<String>,
+        acts netloc: Option<String>,
         /// The host.
-        later hostname: Option<String>,
+        acts hostname: Option<String>,
         /// The port.
-        later port: Option<String>,
+        acts port: Option<String>,
         /// The scheme.
-        later scheme: Option<String>,
+        acts scheme: Option<String>,
         /// The path.
-        later path: Option<String>,
+        acts path: Option<String>,
         /// The query.
-        later query: Option<String>,
+        acts query: Option<String>,
         /// The fragment.
-        later fragment: Option<String>,
+        acts fragment: Option<String>,
     }
 }
 
@@ -189,8 +212,8 @@ options! {
     /// Sites that describe their pages by oEmbed.
     pub struct Oembed {
         /// Whether the built-in list of sites is left out.
-        later disable_default_providers: bool = false,
+        acts disable_default_providers: bool = false,
         /// Files with further sites, in the format of oembed.com's providers.json.
-        later additional_providers: Vec<PathBuf>,
+        acts additional_providers: Vec<PathBuf>,
     }
 }

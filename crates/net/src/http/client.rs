@@ -57,10 +57,13 @@ pub struct HttpClient {
 }
 
 /// A response whose body is still to be read.
-pub(crate) struct HttpResponse {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: StreamedBody,
+pub struct HttpResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, as it comes in.
+    pub body: StreamedBody,
 }
 
 /// A response that has been read.
@@ -148,9 +151,12 @@ impl HttpClient {
         tokio::time::timeout(purpose.policy().limits.timeout, fetching).await.unwrap_or(Err(HttpError::Timeout))
     }
 
-    /// Sends a request to an absolute http or https URL. Redirects are followed as far as the purpose permits, with
-    /// GET.
-    pub(crate) async fn send(&self, purpose: Purpose, request: Request<Bytes>) -> Result<HttpResponse, HttpError> {
+    /// Sends a request to an absolute http or https URL; the body of the response is read by the caller. Redirects are
+    /// followed as far as the purpose permits, with GET.
+    ///
+    /// # Errors
+    /// See [`HttpError`]; an error status is a response.
+    pub async fn send(&self, purpose: Purpose, request: Request<Bytes>) -> Result<HttpResponse, HttpError> {
         let turn = self.turn(purpose).await;
         self.send_in_turn(purpose, request, turn).await
     }
@@ -217,7 +223,9 @@ impl HttpClient {
         let name = authority.host().trim_start_matches('[').trim_end_matches(']');
         let mut request = request.map(Full::new);
         request.headers_mut().entry(HOST).or_insert(host);
-        request.headers_mut().extend(self.user_agent.clone().map(|user_agent| (USER_AGENT, user_agent)));
+        if let Some(user_agent) = &self.user_agent {
+            request.headers_mut().entry(USER_AGENT).or_insert_with(|| user_agent.clone());
+        }
         let target = Target { host: name, port, name };
         if !is_encrypted && let Some(proxy) = self.connector.proxy(purpose, false, target)? {
             return self.send_through(proxy, purpose, request).await;

@@ -28,7 +28,8 @@ pub enum Purpose {
     KeyRevocation,
     /// A notification to a push gateway.
     PushGateway,
-    /// A page that is previewed, or an image in it.
+    /// A page that is previewed, or an image in it. The caller follows redirects: each URL is checked by
+    /// `url_preview_url_blacklist`.
     UrlPreview(Limits),
     /// The statistics that an operator agreed to report.
     Statistics,
@@ -139,9 +140,7 @@ impl Purpose {
             Self::RemoteMedia(limits) => Policy { max_redirects: MAX_REDIRECTS, limits, ..FEDERATION },
             Self::KeyRevocation => Policy { max_redirects: MAX_REDIRECTS, limits: limits(10, 64 * 1024), ..ELSEWHERE },
             Self::PushGateway => Policy { keeps_connections: true, limits: limits(30, 64 * 1024), ..ELSEWHERE },
-            Self::UrlPreview(limits) => {
-                Policy { addresses: Addresses::Previews, max_redirects: MAX_REDIRECTS, limits, ..ELSEWHERE }
-            }
+            Self::UrlPreview(limits) => Policy { addresses: Addresses::Previews, limits, ..ELSEWHERE },
             Self::Statistics | Self::Captcha => Policy { limits: limits(30, 64 * 1024), ..ELSEWHERE },
             Self::Cas => Policy { limits: limits(30, 1024 * 1024), ..ELSEWHERE },
             Self::OpenIdConnect => {

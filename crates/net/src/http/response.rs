@@ -14,7 +14,7 @@ use crate::http::purpose::Limits;
 const MAX_TIMEOUTS_OF_BODY: u32 = 10;
 
 /// The body of a response, to be read piece by piece.
-pub(crate) struct StreamedBody {
+pub struct StreamedBody {
     body: Incoming,
     limits: Limits,
     bytes_left: usize,
@@ -42,7 +42,7 @@ impl StreamedBody {
     ///
     /// # Errors
     /// When the body breaks off, keeps us waiting for too long or is larger than allowed. There is no next piece then.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         loop {
             let wait = self.limits.timeout.min(self.time_left);
             #[expect(clippy::disallowed_methods, reason = "bounds the wait for another machine")]

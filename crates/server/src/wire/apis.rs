@@ -66,6 +66,7 @@ impl From<&Engine> for plexus_api_client::Services {
             remote_devices: Arc::clone(&e2ee.remote_devices),
             media: Arc::clone(&media.store),
             downloads: Arc::clone(&media.downloads),
+            previews: Arc::clone(&media.previews),
             rate_limits: Arc::clone(&shared.rate_limits),
             local_echo_order: Arc::clone(&shared.local_echo_order),
             client_events: Arc::clone(&shared.client_events),

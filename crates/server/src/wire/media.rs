@@ -3,8 +3,13 @@
 use std::sync::Arc;
 
 use plexus_base::Background;
-use plexus_media::{Downloads, FileTasks, MediaRetention, MediaStore, MediaStoreParts, Storages, StoragesParts};
-use plexus_service::media_tasks::{RetentionTaskHandler, StorageTaskHandler, StorageTasks};
+use plexus_media::{
+    Downloads, FileTasks, MediaRetention, MediaStore, MediaStoreParts, PreviewCleanup, PreviewParts, PreviewTasks,
+    Previews, Storages, StoragesParts,
+};
+use plexus_service::media_tasks::{
+    PreviewCleanupHandler, PreviewCleanupTasks, RetentionTaskHandler, StorageTaskHandler, StorageTasks,
+};
 use plexus_service::tasks::TaskHandler;
 use plexus_store::DbError;
 
@@ -17,6 +22,8 @@ use crate::start_error::StartError;
 pub(super) struct MediaServices {
     pub(super) store: Arc<MediaStore>,
     pub(super) downloads: Arc<Downloads>,
+    pub(super) previews: Arc<Previews>,
+    preview_cleanup: Arc<PreviewCleanupHandler>,
     storages: Arc<Storages>,
     storage_tasks: Arc<StorageTaskHandler>,
     retention: Arc<RetentionTaskHandler>,
@@ -47,7 +54,21 @@ impl MediaServices {
         let downloads = settings::downloads(config, server_name.clone(), Arc::clone(&store), client);
         let retention = MediaRetention::new(server_name.clone(), Arc::clone(&store), settings::media_lifetimes(config));
         let retention = RetentionTaskHandler::new(retention, database.clone(), clock.clone(), Arc::clone(scheduler));
+        let preview_tasks = Arc::new(PreviewCleanupTasks::new(clock.clone(), Arc::clone(scheduler)));
+        let previews = Previews::new(
+            settings::previews(config)?,
+            PreviewParts {
+                server_name: server_name.clone(),
+                http: Arc::clone(&outgoing.http),
+                database: database.clone(),
+                media: Arc::clone(&store),
+                tasks: Arc::clone(&preview_tasks) as Arc<dyn PreviewTasks>,
+            },
+        );
+        let cleanup = PreviewCleanup::new(database.clone(), Arc::clone(&store));
         Ok(Self {
+            previews: Arc::new(previews),
+            preview_cleanup: Arc::new(PreviewCleanupHandler::new(cleanup, database.clone(), preview_tasks)),
             store,
             downloads: Arc::new(downloads),
             storage_tasks: Arc::new(StorageTaskHandler::new(Arc::clone(&storages), database.clone(), tasks)),
@@ -57,8 +78,12 @@ impl MediaServices {
     }
 
     /// Returns what runs the scheduled tasks of media.
-    pub(super) fn task_handlers(&self) -> [Arc<dyn TaskHandler>; 2] {
-        [Arc::clone(&self.storage_tasks) as Arc<dyn TaskHandler>, Arc::clone(&self.retention) as Arc<dyn TaskHandler>]
+    pub(super) fn task_handlers(&self) -> [Arc<dyn TaskHandler>; 3] {
+        [
+            Arc::clone(&self.storage_tasks) as Arc<dyn TaskHandler>,
+            Arc::clone(&self.retention) as Arc<dyn TaskHandler>,
+            Arc::clone(&self.preview_cleanup) as Arc<dyn TaskHandler>,
+        ]
     }
 
     pub(super) async fn start_background(&self, background: &Background) -> Result<(), DbError> {

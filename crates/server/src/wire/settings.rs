@@ -1,5 +1,6 @@
 //! The settings of each part, from the configuration.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use plexus_accounts::password::Policy;
@@ -11,8 +12,8 @@ use plexus_base::config::{
     PrejoinStateEntry, StorageLocation, ThumbnailMethod, TlsVersion,
 };
 use plexus_media::{
-    DownloadSettings, Downloads, Lifetimes, MediaSettings, MediaStore, Method, ProviderSettings, ThumbnailSize,
-    UploadLimit,
+    DownloadSettings, Downloads, Lifetimes, MediaSettings, MediaStore, Method, OembedProviders, PreviewSettings,
+    ProviderSettings, ProvidersError, ThumbnailSize, UploadLimit, UrlPatterns, UrlRules,
 };
 use plexus_net::federation::{Backoff, FederationSettings, Retries, TrustedKeyServer};
 use plexus_net::{AddressGuard, AddressGuards, FederationClient, HttpSettings, TlsSettings};
@@ -157,6 +158,48 @@ pub(crate) fn storage_providers(config: &Config) -> Result<Vec<ProviderSettings>
         });
     }
     Ok(providers)
+}
+
+/// Returns the settings of previews of links.
+///
+/// # Errors
+/// When a list of sites or a pattern cannot be used.
+pub(crate) fn previews(config: &Config) -> Result<PreviewSettings, StartError> {
+    let options = &config.media;
+    if !options.url_preview_enabled {
+        return Ok(PreviewSettings::default());
+    }
+    let entries: Vec<_> = options.url_preview_url_blacklist.iter().map(url_patterns).collect();
+    let mut providers = OembedProviders::default();
+    if !options.oembed.disable_default_providers {
+        providers.add_built_in().map_err(|problem| StartError::Oembed { file: PathBuf::new(), problem })?;
+    }
+    for file in &options.oembed.additional_providers {
+        let text = std::fs::read_to_string(file);
+        let added = text.map_err(ProvidersError::from).and_then(|text| providers.add_file(&text));
+        added.map_err(|problem| StartError::Oembed { file: file.clone(), problem })?;
+    }
+    Ok(PreviewSettings {
+        enabled: true,
+        rules: UrlRules::new(&entries)?,
+        providers,
+        languages: options.url_preview_accept_language.clone(),
+        max_bytes: options.max_spider_size,
+    })
+}
+
+fn url_patterns(entry: &config::UrlPattern) -> UrlPatterns {
+    UrlPatterns {
+        scheme: entry.scheme.clone(),
+        netloc: entry.netloc.clone(),
+        username: entry.username.clone(),
+        password: entry.password.clone(),
+        hostname: entry.hostname.clone(),
+        port: entry.port.clone(),
+        path: entry.path.clone(),
+        query: entry.query.clone(),
+        fragment: entry.fragment.clone(),
+    }
 }
 
 /// Returns how long media is kept.

@@ -21,7 +21,7 @@ mod appservice {
     mod request_ping;
     mod set_room_visibility;
 }
-mod authenticated_media;
+pub(crate) mod authenticated_media;
 mod auto_accept_invites;
 mod backup;
 mod config {

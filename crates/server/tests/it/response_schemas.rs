@@ -64,7 +64,8 @@ impl Stage {
                       turn_uris: ['turn:turn.example.org']\nturn_shared_secret: secret\n\
                       admin_contact: 'mailto:admin@test.example'\n\
                       policy_server_rules_room: '!rules:test.example'\n\
-                      user_directory: {search_all_users: true}\n";
+                      user_directory: {search_all_users: true}\n\
+                      url_preview_enabled: true\nurl_preview_ip_range_blacklist: []\n";
         let service = AppServiceStub::start().await;
         let network = json!({
             "user_fields": ["nick"], "location_fields": ["channel"], "icon": "mxc://a/b", "field_types": {},

@@ -69,6 +69,42 @@ pub fn add(tx: &mut Tx<'_>, media_id: &str, user_id: &str, content: &Content, no
     Ok(())
 }
 
+/// Records the image of a preview of the page at `url`, which `user_id` was the first to ask for.
+pub fn add_of_preview(
+    tx: &mut Tx<'_>,
+    media_id: &str,
+    user_id: &str,
+    content: &Content,
+    url: &str,
+    now_ms: u64,
+) -> Result<(), DbError> {
+    add(tx, media_id, user_id, content, now_ms)?;
+    tx.execute_later("UPDATE local_media SET preview_of = $2 WHERE media_id = $1", &[&media_id, &url])?;
+    Ok(())
+}
+
+/// Forgets `limit` images of previews that were made before `before_ms`. Returns their ids.
+pub fn forget_of_previews(tx: &mut Tx<'_>, before_ms: u64, limit: u32) -> Result<Vec<String>, DbError> {
+    let old: Vec<String> = tx.query(
+        "SELECT media_id FROM local_media WHERE preview_of IS NOT NULL AND created_ms < $1
+         ORDER BY created_ms LIMIT $2",
+        &[&before_ms, &limit],
+        first,
+    )?;
+    tx.insert_many("DELETE FROM local_media WHERE media_id = $1", old.iter().map(|id| [id.to_param()]))?;
+    Ok(old)
+}
+
+/// Whether there are images of previews.
+pub fn has_any_of_previews(tx: &mut Tx<'_>) -> Result<bool, DbError> {
+    let found: Option<u64> = tx.query_opt(
+        "SELECT created_ms FROM local_media WHERE preview_of IS NOT NULL ORDER BY created_ms LIMIT 1",
+        &[],
+        first,
+    )?;
+    Ok(found.is_some())
+}
+
 /// Reserves an id for a later upload.
 pub fn reserve(tx: &mut Tx<'_>, media_id: &str, user_id: &str, now_ms: u64, expires_ms: u64) -> Result<(), DbError> {
     tx.execute_later(
@@ -88,10 +124,11 @@ pub fn pending(tx: &mut Tx<'_>, user_id: &str, now_ms: u64) -> Result<(u64, Opti
     )
 }
 
-/// Returns how many bytes a user has uploaded since `since_ms`.
+/// Returns how many bytes a user has uploaded since `since_ms`. Images of previews are not uploads.
 pub fn uploaded_since(tx: &mut Tx<'_>, user_id: &str, since_ms: u64) -> Result<u64, DbError> {
     tx.query_one(
-        "SELECT CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM local_media WHERE user_id = $1 AND created_ms > $2",
+        "SELECT CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM local_media
+         WHERE user_id = $1 AND created_ms > $2 AND preview_of IS NULL",
         &[&user_id, &since_ms],
         |row| row.get(0),
     )

@@ -68,6 +68,10 @@ fn options_that_need_another_one_are_refused_without_it() {
              otherwise users could look into this server's network",
         ),
         (
+            "url_preview_url_blacklist: [{netloc: '*.example', path: '^('}]\n",
+            "homeserver.yaml:2: url_preview_url_blacklist[0].path: not a regular expression: error: unclosed group",
+        ),
+        (
             "enable_registration: yes\n",
             "homeserver.yaml:2: enable_registration: true without any verification, which spammers look for; allowed \
              is true together with registration_requires_token, enable_registration_captcha or \
