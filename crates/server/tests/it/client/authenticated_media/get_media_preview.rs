@@ -72,6 +72,10 @@ fn html(text: impl Into<Body>) -> Response {
     ([("content-type", "text/html")], text.into()).into_response()
 }
 
+fn json_text(value: &Value) -> Response {
+    ([("content-type", "application/json")], value.to_string()).into_response()
+}
+
 fn redirect(to: &str) -> Response {
     (StatusCode::FOUND, [("location", to)]).into_response()
 }
@@ -126,12 +130,11 @@ fn page(address: SocketAddr, request: &Request) -> Response {
         "/image-in-lan" => html("<title>T</title><img src=http://10.1.2.3/i.png>"),
         "/image-is-secret" => html("<title>T</title><img src=/secret.png>"),
         "/oembed" => html("<link rel=alternate type=application/json+oembed href=/oembed.json><title></title>"),
-        "/oembed.json" => axum::Json(json!({
+        "/oembed.json" => json_text(&json!({
             "version": "1.0", "type": "photo", "url": "i.gif", "author_name": "Somebody", "cache_age": 7200,
-        }))
-        .into_response(),
+        })),
         "/pdf" => ([("content-type", "application/pdf")], "%PDF").into_response(),
-        "/json" => axum::Json(json!({})).into_response(),
+        "/json" => json_text(&json!({})),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
