@@ -110,6 +110,27 @@ impl Collector for Pushes {
     }
 }
 
+/// Reads the counts of previews of links when metrics are requested.
+struct UrlPreviews(Arc<Previews>);
+
+impl fmt::Debug for UrlPreviews {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("UrlPreviews").finish_non_exhaustive()
+    }
+}
+
+impl Collector for UrlPreviews {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = self.0.counts();
+        let help = "Previews of links, by what became of them.";
+        let mut counter = encoder.encode_descriptor("plexus_url_previews", help, None, MetricType::Counter)?;
+        for (outcome, count) in [("made", counts.made), ("failed", counts.failed), ("stored", counts.stored)] {
+            counter.encode_family(&[("outcome", outcome)])?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        Ok(())
+    }
+}
+
 fn encode_gauges<'c>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
