@@ -14,8 +14,6 @@ use tokio::task::{Id, JoinError, JoinSet};
 use super::handler::{MAX_ATTEMPTS, RunningTask, TaskHandler, TaskOutcome};
 use super::scheduler::TaskScheduler;
 
-/// The most tasks that run at the same time, of all kinds.
-const MAX_RUNNING: u32 = 32;
 /// How long to wait, in seconds, after each failed attempt. The last one is repeated for tasks that are never given up.
 const RETRY_PAUSES_S: [u64; MAX_ATTEMPTS as usize - 1] = [1, 5, 30, 120, 600, 3_600, 14_400];
 /// How long to wait before a statement is tried again that the database has failed.
@@ -196,18 +194,14 @@ impl Running {
         self.kinds.remove(&id);
     }
 
-    /// Returns how many more tasks of each kind may run.
+    /// Returns how many more tasks of each kind may run. There is no bound for all kinds together: some kinds would wait
+    /// for others.
     fn free(&self, handlers: &BTreeMap<&'static str, Arc<dyn TaskHandler>>) -> Vec<(&'static str, u32)> {
-        let count = |running: usize| u32::try_from(running).unwrap_or(u32::MAX);
-        let mut left = MAX_RUNNING.saturating_sub(count(self.kinds.len()));
-        let mut free = Vec::new();
-        for (kind, handler) in handlers {
-            let running = count(self.kinds.values().filter(|running| *running == kind).count());
-            let places = handler.max_running().saturating_sub(running).min(left);
-            left -= places;
-            free.push((*kind, places));
-        }
-        free
+        let free = handlers.iter().map(|(kind, handler)| {
+            let running = self.kinds.values().filter(|running| *running == kind).count();
+            (*kind, handler.max_running().saturating_sub(u32::try_from(running).unwrap_or(u32::MAX)))
+        });
+        free.collect()
     }
 }
 

@@ -82,6 +82,15 @@ struct Stage {
 
 impl Stage {
     async fn start(db: &Database, clock: &Clock, max_running: u32) -> Self {
+        Self::start_with(db, clock, max_running, []).await
+    }
+
+    async fn start_with(
+        db: &Database,
+        clock: &Clock,
+        max_running: u32,
+        others: impl IntoIterator<Item = Arc<dyn TaskHandler>>,
+    ) -> Self {
         let scheduler = TaskScheduler::start(db, clock.clone(), Random::seeded(clock.now_ms())).await.unwrap();
         let (sender, runs) = mpsc::unbounded_channel();
         let handler = Arc::new(Handler {
@@ -93,7 +102,7 @@ impl Stage {
             finish: Notify::new(),
             failed: Mutex::default(),
         });
-        let handlers = [Arc::clone(&handler) as Arc<dyn TaskHandler>];
+        let handlers: Vec<_> = others.into_iter().chain([Arc::clone(&handler) as Arc<dyn TaskHandler>]).collect();
         let runner = TaskRunner::new(db.clone(), clock.clone(), Arc::clone(&scheduler), handlers);
         let runner = tokio::spawn(runner.run());
         Self { db: db.clone(), clock: clock.clone(), scheduler, handler, runs, runner }
@@ -229,6 +238,40 @@ async fn limits_hold_and_tasks_about_one_resource_run_in_turn() {
         stage.handler.finish.notify_one();
         stage.with_status(&other, TaskStatus::Complete).await;
         assert_eq!(stage.run().await.task_id, third);
+    }
+}
+
+/// A kind of which a thousand tasks may run.
+struct Greedy;
+
+impl TaskHandler for Greedy {
+    fn kind(&self) -> &'static str {
+        "a_greedy_kind"
+    }
+
+    fn max_running(&self) -> u32 {
+        1_000
+    }
+
+    fn run(&self, _task: RunningTask) -> BoxFuture<'_, TaskOutcome> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn no_kind_takes_the_places_of_others() {
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start_with(&db, &clock, 1, [Arc::new(Greedy) as Arc<dyn TaskHandler>]).await;
+        let scheduler = Arc::clone(&stage.scheduler);
+        db.write(move |tx| {
+            let task = || NewTask { kind: Greedy.kind(), due_ms: 0, resource_id: None, parameters: Object::new() };
+            (0..100).try_for_each(|_| scheduler.schedule(tx, task()).map(drop))
+        })
+        .await
+        .unwrap();
+        let own = stage.schedule(0, None).await;
+        assert_eq!(stage.run().await.task_id, own);
     }
 }
 
