@@ -32,7 +32,6 @@ use thumbnails::{Place, Thumbnails};
 
 /// The number of letters of a media id; Synapse's have as many.
 const MEDIA_ID_LENGTH: usize = 24;
-
 /// The number of locks for uploads to reserved ids.
 const FILL_LOCKS: usize = 64;
 

@@ -22,9 +22,9 @@ static OF_XML: LazyLock<Option<Regex>> =
 /// `text/html; charset=...`.
 static OF_CONTENT_TYPE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"(?i); *charset=["']?([^"';]*)"#).ok());
 
-/// Returns the character set of a page: the first in which all of it can be read of those that it declares by a byte
-/// order mark, in a `meta` tag, as XML or in its Content-Type, and then of UTF-8 and windows-1252. The page is read
-/// from its start and left there.
+/// Returns the character set of a page. A page declares it by a byte order mark, in a `meta` tag, as XML or in its
+/// Content-Type; the first of these in which all of the page can be read is returned, or else UTF-8 or windows-1252.
+/// The page is read from its start and left there.
 ///
 /// # Errors
 /// When it cannot be read.

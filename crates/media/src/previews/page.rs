@@ -1,5 +1,5 @@
-//! Reads a page in one pass, and keeps only what a preview may need of it. No tree is built: what a page takes in
-//! memory does not depend on its size or on how deep it nests.
+//! Reads a page in one pass, and keeps only what a preview may need of it. No tree is built: its memory
+//! does not depend on its size or on how deep it nests.
 
 mod text;
 mod tokens;

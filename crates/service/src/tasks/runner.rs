@@ -194,8 +194,8 @@ impl Running {
         self.kinds.remove(&id);
     }
 
-    /// Returns how many more tasks of each kind may run. There is no bound for all kinds together: some kinds would wait
-    /// for others.
+    /// Returns how many more tasks of each kind may run. There is no bound for all kinds together: no kind waits for
+    /// another one.
     fn free(&self, handlers: &BTreeMap<&'static str, Arc<dyn TaskHandler>>) -> Vec<(&'static str, u32)> {
         let free = handlers.iter().map(|(kind, handler)| {
             let running = self.kinds.values().filter(|running| *running == kind).count();
