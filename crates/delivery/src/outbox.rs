@@ -7,12 +7,14 @@
 //!
 //! - `kind`: what a kind of destination (other servers, ...) implements itself
 //! - `destinations`: the destinations with undelivered data
+//! - `pauses`: waits before destinations are tried again
 //! - `recent`: the newest entries of the log, in memory
 //! - `slots`: how many deliveries run at the same time
 //! - `values`: what an outbox and a kind of destination hand to each other
 
 mod destinations;
 mod kind;
+mod pauses;
 mod recent;
 mod slots;
 mod values;
@@ -33,6 +35,7 @@ pub use slots::SlotLimits;
 pub use values::{Behind, CameBack, Cursors, Due, LogChunk, LogEntry, Outcome, Progress, Retry, Turn};
 
 use destinations::Destinations;
+use pauses::{Pause, Pauses};
 use recent::Recent;
 use slots::{DeliveryClass, DeliverySlots, FAST_LIMIT, Slot};
 
@@ -162,28 +165,36 @@ impl<K: DestinationKind> Outbox<K> {
         self.ready.notify_one();
     }
 
+    /// Forgets the failures of destinations, which are not what they were: they are tried again at once.
+    pub fn renew(&self, keys: &[K::Key]) {
+        let mut state = self.state.lock();
+        keys.iter().for_each(|key| state.destinations.renew(key));
+        drop(state);
+        self.ready.notify_one();
+    }
+
     /// Starts deliveries, without end: one at a time to each destination.
     async fn deliver(self: Arc<Self>) {
-        let mut deliveries: JoinSet<Option<(K::Key, Duration)>> = JoinSet::new();
-        let mut pauses: JoinSet<K::Key> = JoinSet::new();
+        let mut deliveries: JoinSet<Option<Pause<K::Key>>> = JoinSet::new();
+        let mut pauses = Pauses::new();
         loop {
             for class in [DeliveryClass::Fast, DeliveryClass::Slow] {
                 while let Some(slot) = self.slots.acquire(class)
                     && let Some(turn) = self.next_turn(class)
                 {
+                    pauses.cancel(&turn.key);
                     deliveries.spawn(Arc::clone(&self).take_turn(turn, class, slot));
                 }
             }
             tokio::select! {
                 () = self.ready.notified() => {}
                 Some(done) = deliveries.join_next() => {
-                    if let Ok(Some((key, pause))) = done {
-                        let clock = self.clock.clone();
-                        pauses.spawn(async move { clock.sleep(pause).await; key });
+                    if let Ok(Some(pause)) = done {
+                        pauses.start(pause, &self.clock);
                     }
                 }
-                Some(over) = pauses.join_next() => {
-                    if let Ok(key) = over {
+                key = pauses.next(), if !pauses.is_empty() => {
+                    if let Some(key) = key {
                         self.came_back(&CameBack { key, is_up: false });
                     }
                 }
@@ -198,16 +209,16 @@ impl<K: DestinationKind> Outbox<K> {
 
     fn next_turn(&self, class: DeliveryClass) -> Option<Turn<K::Key, K::Extras>> {
         let mut state = self.state.lock();
-        if state.stopping { None } else { state.destinations.next(class) }
+        if state.stopping { None } else { state.destinations.next(class, self.clock.monotonic()) }
     }
 
-    /// Makes one delivery. Returns the destination if it is to be tried again after a pause.
+    /// Makes one delivery. Returns the pause after it, if there is one.
     async fn take_turn(
         self: Arc<Self>,
         turn: Turn<K::Key, K::Extras>,
         class: DeliveryClass,
         mut slot: Slot,
-    ) -> Option<(K::Key, Duration)> {
+    ) -> Option<Pause<K::Key>> {
         let outcome = {
             let attempt = std::pin::pin!(self.attempt_without_panic(&turn));
             match class {
@@ -273,8 +284,8 @@ impl<K: DestinationKind> Outbox<K> {
         }
     }
 
-    /// Records the outcome of a delivery. Returns the destination if it is to be tried again after a pause.
-    fn conclude(&self, turn: Turn<K::Key, K::Extras>, outcome: Outcome<K::Extras>) -> Option<(K::Key, Duration)> {
+    /// Records the outcome of a delivery. Returns the pause after it, if there is one.
+    fn conclude(&self, turn: Turn<K::Key, K::Extras>, outcome: Outcome<K::Extras>) -> Option<Pause<K::Key>> {
         let key = turn.key.clone();
         let mut state = self.state.lock();
         match outcome {
@@ -284,20 +295,20 @@ impl<K: DestinationKind> Outbox<K> {
             }
             Outcome::Repeat { extras, pause } => {
                 state.destinations.repeat(Turn { extras, ..turn });
-                pause.map(|pause| (key, pause))
+                pause.map(|length| Pause { key, length, is_after_failure: false })
             }
             Outcome::Abandoned => {
                 state.destinations.remove(&key);
                 None
             }
             Outcome::Failed { error, retry } => {
-                let came_back = state.destinations.failed(turn, matches!(retry, Retry::Soon));
-                let Retry::After(pause) = retry else { return None };
+                let came_back = state.destinations.failed(turn, matches!(retry, Retry::Soon), self.clock.monotonic());
+                let Retry::After(length) = retry else { return None };
                 if came_back {
                     return None;
                 }
                 tracing::info!("nothing could be delivered to {key}: {error}");
-                Some((key, pause))
+                Some(Pause { key, length, is_after_failure: true })
             }
         }
     }

@@ -86,7 +86,7 @@ impl PushOut {
     pub async fn start(parts: PushOutParts) -> Result<Arc<Self>, DbError> {
         let PushOutParts { db, clock, random, rooms, notifier, unread, settings, http, options } = parts;
         let owners = Arc::new(PushOwners::new(db.clone()));
-        let changes = Arc::new(PushChanges::new(Arc::clone(&owners), db.committed()));
+        let changes = Arc::new(PushChanges::new(Arc::clone(&owners), rooms.server_name().clone(), db.committed()));
         let log = PushLog {
             db: db.clone(),
             rooms: Arc::clone(&rooms),
@@ -115,13 +115,13 @@ impl PushOut {
         Ok(Arc::new(Self { clock, rooms, owners, changes, counts, outbox }))
     }
 
-    /// Leaves out what the last run of the program did not deliver, because nothing is to be delivered in this one.
+    /// Records that nothing is delivered in this run of the program: neither what the last one did not deliver, nor
+    /// what is committed until pushes are on again.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn skip(db: &Database) -> Result<(), DbError> {
-        let committed = db.committed();
-        db.write(move |tx| repo::pushers::skip_to(tx, committed)).await
+    pub async fn suspend(db: &Database) -> Result<(), DbError> {
+        db.write(repo::pushers::suspend).await
     }
 
     /// Returns how much was sent.
@@ -151,6 +151,7 @@ impl PushOut {
                 tracing::warn!("notifications wait: {error}");
                 self.clock.sleep(DATABASE_RETRY_AFTER).await;
             }
+            self.outbox.renew(&self.owners.take_changed());
             self.update_badges(self.changes.take_badges());
             self.outbox.wake();
             if self.owners.is_empty() {

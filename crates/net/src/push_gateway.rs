@@ -32,10 +32,13 @@ pub struct PushGatewayUrl(Uri);
 pub struct NoPushGateway;
 
 impl PushGatewayUrl {
-    /// Returns the host and, if there is one, the port.
+    /// Returns the scheme, the host in lower case and the port, which is there even if it is the scheme's own: URLs
+    /// with the same origin have the same gateway.
     #[must_use]
-    pub fn authority(&self) -> &str {
-        self.0.authority().map(Authority::as_str).unwrap_or_default()
+    pub fn origin(&self) -> String {
+        let scheme = self.0.scheme_str().unwrap_or_default();
+        let port = self.0.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+        format!("{scheme}://{}:{port}", self.0.host().unwrap_or_default().to_ascii_lowercase())
     }
 }
 
@@ -45,7 +48,9 @@ impl TryFrom<&str> for PushGatewayUrl {
     /// The path is the one of push gateways, so that notifications cannot be sent to anything else.
     fn try_from(url: &str) -> Result<Self, NoPushGateway> {
         let url: Uri = url.parse().map_err(|_| NoPushGateway)?;
-        let has_host = url.authority().is_some_and(|authority| !authority.host().is_empty());
+        // Requests to addresses with a user's name before the host are never sent.
+        let is_host = |authority: &Authority| !authority.host().is_empty() && !authority.as_str().contains('@');
+        let has_host = url.authority().is_some_and(is_host);
         let is_http = matches!(url.scheme_str(), Some("http" | "https"));
         let is_notify = url.path() == "/_matrix/push/v1/notify";
         if has_host && is_http && is_notify { Ok(Self(url)) } else { Err(NoPushGateway) }
@@ -94,8 +99,24 @@ mod tests {
             "http:///_matrix/push/v1/notify",
             "/_matrix/push/v1/notify",
             "https://push example/_matrix/push/v1/notify",
+            "https://user@push.example/_matrix/push/v1/notify",
+            "https://user:password@push.example/_matrix/push/v1/notify",
         ] {
             assert!(PushGatewayUrl::try_from(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_is_one_origin() {
+        for (url, origin) in [
+            ("https://push.example", "https://push.example:443"),
+            ("HTTPS://PUSH.example:443", "https://push.example:443"),
+            ("http://push.example", "http://push.example:80"),
+            ("http://push.example:443", "http://push.example:443"),
+            ("https://[2001:DB8::1]:8448", "https://[2001:db8::1]:8448"),
+        ] {
+            let url = PushGatewayUrl::try_from(format!("{url}/_matrix/push/v1/notify").as_str()).expect(url);
+            assert_eq!(url.origin(), origin);
         }
     }
 }

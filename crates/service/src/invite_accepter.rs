@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use plexus_protocol::id::{RoomId, UserId};
+use plexus_protocol::ignored_users::{IGNORED_USERS_TYPE, ignored_users};
 use plexus_protocol::json::{Object, Value};
 use plexus_protocol::membership::Membership;
 use plexus_rooms::model::accepted_invites::{ACCEPT_TASK, InviteToAccept};
@@ -35,11 +36,19 @@ impl InviteAccepter {
         Self { db, rooms, members }
     }
 
-    /// Joins the room, unless the invite has ended; and, as Synapse, notes a direct chat as such for the user.
+    /// Joins the room, unless the invite has ended or the user ignores who sent it; and, as Synapse, notes a direct
+    /// chat as such for the user.
     async fn accept(&self, user: UserId, invite: InviteToAccept) -> Result<(), MembershipError> {
         let id = user.clone();
-        let account = self.db.read(move |tx| users::get(tx, id.as_str())).await?;
+        let read = move |tx: &mut Tx<'_>| {
+            let ignored = account_data::get(tx, id.as_str(), "", IGNORED_USERS_TYPE)?;
+            Ok::<_, DbError>((users::get(tx, id.as_str())?, ignored))
+        };
+        let (account, ignored) = self.db.read(read).await?;
         let Some(account) = account.filter(may_join) else { return Ok(()) };
+        if ignored.is_some_and(|content| ignored_users(&content).contains(invite.sender.as_str())) {
+            return Ok(());
+        }
         match self.membership(&user, &invite.room_id).await? {
             Some(Membership::Invite) => {
                 let change = MembershipChange {

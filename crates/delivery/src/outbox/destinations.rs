@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::time::Duration;
 
 use plexus_store::Position;
 
@@ -36,6 +37,8 @@ struct Destination<X> {
     extras: X,
     /// How often it failed in a row.
     failures: u32,
+    /// When the first of these failures was, on the monotonic clock.
+    failing_since: Option<Duration>,
     /// It failed, and has not caught up since.
     away: bool,
     /// Whether its cursor is kept in the database.
@@ -134,7 +137,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     }
 
     /// Returns the next delivery of a class.
-    pub(super) fn next(&mut self, class: DeliveryClass) -> Option<Turn<K, X>> {
+    pub(super) fn next(&mut self, class: DeliveryClass, now: Duration) -> Option<Turn<K, X>> {
         loop {
             let key = self.ready.of(class).pop_front()?;
             let upto = self.distributed;
@@ -149,6 +152,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
                 upto,
                 extras: destination.extras.take(),
                 failures: destination.failures,
+                failing_for: destination.failing_since.map(|since| now.saturating_sub(since)),
                 was_away: destination.away,
                 key,
             });
@@ -182,6 +186,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         destination.cursor = destination.cursor.max(cursor);
         destination.class = DeliveryClass::Fast;
         destination.failures = 0;
+        destination.failing_since = None;
         destination.extras.delivered(remaining);
         if destination.is_behind() || destination.extras.is_due() {
             destination.stage = Stage::Ready;
@@ -195,12 +200,13 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
 
     /// A destination could not be reached, or refused. It is tried again when it [comes back](Self::came_back). Where
     /// `is_retried`, that will be soon, and its extras are kept until then. Returns whether it has come back already.
-    pub(super) fn failed(&mut self, turn: Turn<K, X>, is_retried: bool) -> bool {
+    pub(super) fn failed(&mut self, turn: Turn<K, X>, is_retried: bool, now: Duration) -> bool {
         let Turn { key, extras, .. } = turn;
         let Some(destination) = self.destinations.get_mut(&key) else { return false };
         let is_back = destination.stage == (Stage::Delivering { again: true });
         let is_retried = is_retried || is_back;
         destination.failures = destination.failures.saturating_add(1);
+        destination.failing_since.get_or_insert(now);
         destination.extras.put_back(extras);
         if !is_retried {
             destination.extras.drop_ephemeral();
@@ -247,6 +253,18 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
                 self.ready.of(class).push_back(key.clone());
             }
         }
+    }
+
+    /// A destination is not what it was: it may be up now, and may have lost its cursor in the database.
+    pub(super) fn renew(&mut self, key: &K) {
+        let Some(destination) = self.destinations.get_mut(key) else { return };
+        destination.failures = 0;
+        destination.failing_since = None;
+        if let Some(stored) = &mut destination.stored {
+            // No cursor is equal to it, so that the cursor is written again.
+            *stored = Position::MIN;
+        }
+        self.came_back(&CameBack { key: key.clone(), is_up: true });
     }
 
     /// Nothing more is delivered in this run. A destination that is behind gets a cursor, so that the others are not
@@ -313,6 +331,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
                 newest: 0,
                 extras: X::default(),
                 failures: 0,
+                failing_since: None,
                 away: false,
                 keep: false,
                 stored: None,

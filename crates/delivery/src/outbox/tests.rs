@@ -244,6 +244,38 @@ async fn the_time_between_attempts_grows() {
 }
 
 #[tokio::test]
+async fn one_that_has_changed_is_tried_at_once_and_its_old_pause_ends() {
+    let mailboxes = Mailboxes::new();
+    let running = Running::start(&mailboxes).await;
+    mailboxes.unreachable.lock().insert("a");
+    running.add(&["a"]).await;
+    mailboxes.pass_until(|| mailboxes.failures("a").len() == 4 && !mailboxes.cursors().is_empty()).await;
+    // The pause that has begun takes eight seconds.
+    mailboxes.clock.advance(Duration::from_millis(7_500));
+    running.outbox.renew(&["a"]);
+    mailboxes.wait_until(|| mailboxes.failures("a").len() == 5).await;
+    mailboxes.pass_until(|| mailboxes.failures("a").len() == 6).await;
+    let failures = mailboxes.failures("a");
+    assert_eq!(failures[5] - failures[4], FIRST_RETRY);
+    mailboxes.unreachable.lock().clear();
+    running.outbox.renew(&["a"]);
+    mailboxes.wait_until(|| mailboxes.received("a") == [1]).await;
+    mailboxes.pass_until(|| mailboxes.cursors().is_empty()).await;
+}
+
+#[tokio::test]
+async fn the_cursor_of_one_that_has_changed_is_written_again() {
+    let mailboxes = Mailboxes::new();
+    let running = Running::start(&mailboxes).await;
+    mailboxes.unreachable.lock().insert("a");
+    running.add(&["a"]).await;
+    mailboxes.pass_until(|| mailboxes.cursors() == [("a", 0)]).await;
+    mailboxes.cursors.lock().clear();
+    running.outbox.renew(&["a"]);
+    mailboxes.pass_until(|| mailboxes.cursors() == [("a", 0)]).await;
+}
+
+#[tokio::test]
 async fn no_more_deliveries_run_than_there_are_slots() {
     let mailboxes = Mailboxes::new();
     let running = Running::start(&mailboxes).await;

@@ -27,6 +27,8 @@ pub struct Turn<K, X> {
     pub extras: X,
     /// How often it has failed in a row.
     pub failures: u32,
+    /// For how long it has failed, in this run of the program.
+    pub failing_for: Option<Duration>,
     /// It failed, and has not caught up since.
     pub was_away: bool,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use plexus_protocol::id::UserId;
+use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::membership::Membership;
 use plexus_store::repo::pushers::PushedInvite;
 use plexus_store::{Change, CommitListener, Position, RoomNid};
@@ -22,6 +22,7 @@ const MAX_BADGE_CHANGES: usize = 8_192;
 /// Collects changes, while anybody has a pusher. Owned by the process that delivers: it follows the commits.
 pub(super) struct PushChanges {
     owners: Arc<PushOwners>,
+    server_name: ServerName,
     is_active: AtomicBool,
     collected: Mutex<Collected>,
     arrived: Notify,
@@ -91,10 +92,10 @@ impl CommitListener for PushChanges {
 
 impl PushChanges {
     /// Collects everything after `committed`, until it is [paused](Self::pause).
-    pub(super) fn new(owners: Arc<PushOwners>, committed: Position) -> Self {
+    pub(super) fn new(owners: Arc<PushOwners>, server_name: ServerName, committed: Position) -> Self {
         let is_active = AtomicBool::new(true);
         let collected = Mutex::new(Collected { complete_after: committed, ..Collected::default() });
-        Self { owners, is_active, collected, arrived: Notify::new() }
+        Self { owners, server_name, is_active, collected, arrived: Notify::new() }
     }
 
     /// Waits until something has been committed while somebody has a pusher.
@@ -170,9 +171,9 @@ impl PushChanges {
             Change::Event { room, position, .. } if *position > collected.complete_after => {
                 collected.push_event(*position, *room);
             }
+            // Whether the user has a pusher is looked at later: one that was set just before may not be known yet.
             Change::Membership { user, membership, .. }
-                if membership.kind == Membership::Invite
-                    && (self.owners.contains(user) || collected.owners.contains(user)) =>
+                if membership.kind == Membership::Invite && user.server_name() == self.server_name.as_str() =>
             {
                 if collected.invites.len() == MAX_COLLECTED
                     && let Some(invite) = collected.invites.pop_front()

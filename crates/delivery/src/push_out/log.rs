@@ -175,7 +175,7 @@ impl PushLog {
         Ok(Due { entries, upto })
     }
 
-    /// Returns an event if the user sees it: as a member since before, or as an invite that the user accepts.
+    /// Returns an event if the user sees it: as a member at the time, or as an invite that the user accepts.
     pub(super) async fn seen_by(
         &self,
         user: &UserId,
@@ -186,7 +186,12 @@ impl PushLog {
         let Some(membership) = memberships.get(room) else { return Ok(None) };
         let Some(room) = self.rooms.get_readable_nid(room).await? else { return Ok(None) };
         let event = match membership.kind {
-            Membership::Join if membership.position < position => event_at(&room, position).await?,
+            Membership::Join => {
+                // The membership is newer than the event also after a change of the profile.
+                let was_member =
+                    membership.position < position || was_joined(&room, user.as_str(), position - 1).await?;
+                if was_member { event_at(&room, position).await? } else { None }
+            }
             Membership::Invite if membership.position == position => {
                 let view = room.view();
                 let Some(entry) = view.state.get("m.room.member", user.as_str()) else { return Ok(None) };
@@ -198,6 +203,12 @@ impl PushLog {
         };
         Ok(event.map(|event| SeenEvent { room, event }))
     }
+}
+
+/// Whether a user was in a room at a position.
+async fn was_joined(room: &Room, user: &str, position: Position) -> Result<bool, DbError> {
+    let event = timeline::state_event_at(room, position, "m.room.member", user).await?;
+    Ok(event.and_then(|event| Membership::of(&event.pdu)) == Some(Membership::Join))
 }
 
 /// Returns the event at a position of a room's timeline.

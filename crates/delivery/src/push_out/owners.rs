@@ -1,9 +1,9 @@
 //! The users who have pushers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use plexus_protocol::id::UserId;
 use plexus_rooms::RoomView;
 use plexus_store::repo::pushers::{self, ActivePusher, PusherKey};
@@ -14,23 +14,28 @@ use plexus_store::{Database, DbError, Position};
 pub(super) struct PushOwners {
     db: Database,
     users: RwLock<HashMap<UserId, Vec<OwnedPusher>>>,
+    /// The pushers that were set or deleted, until [`Self::take_changed`].
+    changed: Mutex<Vec<Arc<PusherKey>>>,
 }
 
+#[derive(PartialEq, Eq, Hash)]
 struct OwnedPusher {
     key: Arc<PusherKey>,
     /// What is at or before this position is not pushed.
     since: Position,
+    /// When it was set last, Unix ms.
+    set_ts: u64,
 }
 
 impl From<ActivePusher> for OwnedPusher {
     fn from(pusher: ActivePusher) -> Self {
-        Self { key: pusher.key, since: pusher.since }
+        Self { key: pusher.key, since: pusher.since, set_ts: pusher.set_ts }
     }
 }
 
 impl PushOwners {
     pub(super) fn new(db: Database) -> Self {
-        Self { db, users: RwLock::default() }
+        Self { db, users: RwLock::default(), changed: Mutex::default() }
     }
 
     /// Reads all pushers, and returns them.
@@ -48,13 +53,25 @@ impl PushOwners {
     pub(super) async fn reload(&self, user: &UserId) -> Result<(), DbError> {
         let key = user.clone();
         let active = self.db.read(move |tx| pushers::active_of_user(tx, &key)).await?;
+        let new: Vec<OwnedPusher> = active.into_iter().map(OwnedPusher::from).collect();
         let mut users = self.users.write();
-        if active.is_empty() {
-            users.remove(user);
-        } else {
-            users.insert(user.clone(), active.into_iter().map(OwnedPusher::from).collect());
+        let old = users.remove(user).unwrap_or_default();
+        let missing = |of: &[OwnedPusher], from: &[OwnedPusher]| -> HashSet<Arc<PusherKey>> {
+            let from: HashSet<&OwnedPusher> = from.iter().collect();
+            of.iter().filter(|pusher| !from.contains(pusher)).map(|pusher| Arc::clone(&pusher.key)).collect()
+        };
+        let mut changed = missing(&new, &old);
+        changed.extend(missing(&old, &new));
+        self.changed.lock().extend(changed);
+        if !new.is_empty() {
+            users.insert(user.clone(), new);
         }
         Ok(())
+    }
+
+    /// Takes out the pushers that were set or deleted.
+    pub(super) fn take_changed(&self) -> Vec<Arc<PusherKey>> {
+        std::mem::take(&mut self.changed.lock())
     }
 
     pub(super) fn is_empty(&self) -> bool {

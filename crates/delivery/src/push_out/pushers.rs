@@ -42,12 +42,16 @@ impl DestinationKind for Pushers {
     const DESTINATIONS: &'static str = "pushers";
 
     async fn load_cursors(&self) -> Result<Cursors<Arc<PusherKey>, BadgeUpdate>, DbError> {
+        let committed = self.db.committed();
+        let position = match self.db.read(pushers::position).await? {
+            Some(position) => position,
+            None => self.db.write(move |tx| pushers::resume(tx, committed)).await.map(|()| committed)?,
+        };
         let active = self.owners.load().await?;
         if active.is_empty() {
             // Nobody misses anything.
-            return Ok(Cursors { position: self.db.committed(), behind: Vec::new(), extras: Vec::new() });
+            return Ok(Cursors { position: committed, behind: Vec::new(), extras: Vec::new() });
         }
-        let position = self.db.read(pushers::position).await?;
         let behind = active.into_iter().filter_map(|pusher| {
             let cursor = pusher.behind_at?;
             Some(Behind { key: pusher.key, cursor, away: true })
@@ -84,7 +88,12 @@ impl DestinationKind for Pushers {
 
     async fn deliver(&self, turn: &Turn<Arc<PusherKey>, BadgeUpdate>, due: Due<PushedEvent>) -> Outcome<BadgeUpdate> {
         match self.sender.send(turn, due).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                if matches!(outcome, Outcome::Abandoned) {
+                    self.sender.forget(&turn.key);
+                }
+                outcome
+            }
             Err(error) => self.failed(&turn.key, error.into()),
         }
     }

@@ -22,8 +22,8 @@ const MAX_NOTIFICATIONS: usize = 20;
 /// How long to wait before a notification is tried again, at first and at most. As in Synapse.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(3_600);
-/// What is older than this when the gateway responds again is not pushed: the user has seen it elsewhere, or it matters
-/// no more. As in Synapse.
+/// Once a pusher has failed for so long, what is older than this is not pushed: the user has seen it elsewhere, or it
+/// matters no more. Nor is the first notification, whatever its date: its content may be why the gateway refuses it.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3_600);
 
 /// How many notifications and badges were sent, since the start.
@@ -68,6 +68,15 @@ struct Target {
     data: PusherData,
 }
 
+/// What a gateway is sent.
+struct Notification {
+    body: String,
+    /// The badge in it.
+    badge: Option<u64>,
+    /// The time since the event, by its own date.
+    age: Duration,
+}
+
 type PushTurn = Turn<Arc<PusherKey>, BadgeUpdate>;
 type PushOutcome = Outcome<BadgeUpdate>;
 
@@ -75,28 +84,61 @@ impl PushSender {
     /// Sends what is due. A notification that the gateway does not accept is the first of the next turn.
     pub(super) async fn send(&self, turn: &PushTurn, due: Due<PushedEvent>) -> Result<PushOutcome, SendError> {
         let Some(target) = self.target(&turn.key).await? else { return Ok(Outcome::Abandoned) };
-        let mut cursor = turn.cursor;
-        let mut sent = 0;
+        let gives_up = turn.failing_for.is_some_and(|time| time > MAX_AGE);
+        let (mut has_given_up, mut sent, mut cursor) = (false, 0, turn.cursor);
         for (position, event) in &due.entries {
             if sent == MAX_NOTIFICATIONS {
                 return Ok(Outcome::Delivered { cursor, remaining: turn.extras });
             }
             if *position > target.pusher.since
-                && let Some(body) = self.notification(turn, &target, *event, *position).await?
+                && let Some(notification) = self.notification(turn, &target, *event, *position).await?
             {
-                match self.gateways.notify(&turn.key, &target.url, body).await {
-                    Ok(false) => _ = self.counts.sent.fetch_add(1, Ordering::Relaxed),
-                    Ok(true) => return self.rejected(&turn.key).await,
-                    Err(error) => return self.not_sent(turn, cursor, error),
+                if gives_up && (!has_given_up || notification.age > MAX_AGE) {
+                    has_given_up = true;
+                } else {
+                    match self.notify(&turn.key, &target, notification).await {
+                        Ok(false) => _ = self.counts.sent.fetch_add(1, Ordering::Relaxed),
+                        Ok(true) => return self.rejected(&turn.key).await,
+                        Err(error) => return self.not_sent(turn, cursor, error),
+                    }
+                    sent += 1;
                 }
-                sent += 1;
             }
             cursor = cursor.max(*position);
         }
-        if sent == 0 && turn.extras != BadgeUpdate::None && self.update_badge(turn, &target).await? {
-            return self.rejected(&turn.key).await;
+        // What waited while it failed may need no notification any more, but changed the badge.
+        if sent == 0 && (turn.extras != BadgeUpdate::None || turn.was_away) {
+            match self.update_badge(turn, &target).await {
+                Ok(false) => {}
+                Ok(true) => return self.rejected(&turn.key).await,
+                Err(SendError::Notify(error)) if turn.was_away && !gives_up => return Ok(failed(turn, error)),
+                Err(SendError::Notify(error)) => tracing::debug!("{} was not sent its badge: {error}", turn.key),
+                Err(error) => return Err(error),
+            }
         }
         Ok(Outcome::Delivered { cursor: due.upto, remaining: BadgeUpdate::None })
+    }
+
+    /// Forgets a pusher that nothing is to be sent to.
+    pub(super) fn forget(&self, key: &Arc<PusherKey>) {
+        self.gateways.forget(key);
+        self.badges.forget(key);
+    }
+
+    /// Sends a notification or a badge. Returns whether the gateway rejects the pusher.
+    async fn notify(
+        &self,
+        key: &Arc<PusherKey>,
+        target: &Target,
+        notification: Notification,
+    ) -> Result<bool, NotifyError> {
+        let Notification { body, badge, .. } = notification;
+        let sent = self.gateways.notify(key, &target.url, body).await;
+        if let Some(badge) = badge.filter(|badge| Some(*badge) != self.badges.get(key)) {
+            // Without a response it is not known which badge is shown.
+            if sent.is_ok() { self.badges.set(key, badge) } else { self.badges.forget(key) }
+        }
+        sent
     }
 
     /// Returns the outcome of a turn in which not everything was sent.
@@ -105,7 +147,7 @@ impl PushSender {
         if cursor > turn.cursor {
             return Ok(Outcome::Delivered { cursor, remaining: turn.extras });
         }
-        Ok(Outcome::Failed { error: error.into(), retry: Retry::backoff(turn.failures, FIRST_RETRY, MAX_RETRY) })
+        Ok(failed(turn, error))
     }
 
     async fn rejected(&self, key: &Arc<PusherKey>) -> Result<PushOutcome, SendError> {
@@ -125,64 +167,52 @@ impl PushSender {
         Ok(Some(Target { pusher, url, data }))
     }
 
-    /// Returns the body of a notification, unless the event needs none any more.
+    /// Returns the notification about an event, unless it needs none any more.
     async fn notification(
         &self,
         turn: &PushTurn,
         target: &Target,
         event: PushedEvent,
         position: Position,
-    ) -> Result<Option<String>, DbError> {
+    ) -> Result<Option<Notification>, DbError> {
         let user = &turn.key.user;
         let Some(SeenEvent { room, event }) = self.log.seen_by(user, event.room, position).await? else {
             return Ok(None);
         };
-        let age_ms = self.clock.now_ms().saturating_sub(event.pdu.origin_server_ts());
-        if turn.was_away && Duration::from_millis(age_ms) > MAX_AGE {
-            return Ok(None);
-        }
         let Some(actions) = self.log.unread.unread_actions(user, &room, &event).await? else { return Ok(None) };
         self.jitter(event.pdu.origin_server_ts()).await;
         let badge = self.badge(&turn.key, target).await?;
+        let age = Duration::from_millis(self.clock.now_ms().saturating_sub(event.pdu.origin_server_ts()));
         let notification = EventNotification { user, room: &room, event: &event, actions: &actions, badge };
         let include_content = self.settings.include_content;
-        notification.body(&target.pusher, &target.data, &self.log.rooms, include_content).await.map(Some)
+        let body = notification.body(&target.pusher, &target.data, &self.log.rooms, include_content).await?;
+        Ok(Some(Notification { body, badge, age }))
     }
 
-    /// Sends the badge if the app shows another one. Returns whether the gateway rejects the pusher. A badge that the
-    /// gateway does not accept is not sent again.
-    async fn update_badge(&self, turn: &PushTurn, target: &Target) -> Result<bool, DbError> {
+    /// Sends the badge if the app shows another one. Returns whether the gateway rejects the pusher.
+    async fn update_badge(&self, turn: &PushTurn, target: &Target) -> Result<bool, SendError> {
         let shown = self.badges.get(&turn.key);
-        if shown.is_none() && turn.extras == BadgeUpdate::IfKnown {
+        if shown.is_none() && turn.extras == BadgeUpdate::IfKnown && !turn.was_away {
             return Ok(false);
         }
         let Some(badge) = self.badge(&turn.key, target).await?.filter(|badge| Some(*badge) != shown) else {
             return Ok(false);
         };
         let body = badge_body(&target.pusher, &target.data, badge);
-        match self.gateways.notify(&turn.key, &target.url, body).await {
-            Ok(rejected) => {
-                self.counts.badges_sent.fetch_add(1, Ordering::Relaxed);
-                Ok(rejected)
-            }
-            Err(error) => {
-                self.counts.badges_failed.fetch_add(1, Ordering::Relaxed);
-                self.badges.forget(&turn.key);
-                tracing::debug!("{} was not sent its badge: {error}", turn.key);
-                Ok(false)
-            }
-        }
+        let notification = Notification { body, badge: Some(badge), age: Duration::ZERO };
+        let sent = self.notify(&turn.key, target, notification).await;
+        let count = if sent.is_ok() { &self.counts.badges_sent } else { &self.counts.badges_failed };
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(sent?)
     }
 
-    /// Returns the badge, which the app is about to show; `None` if it counts by itself.
+    /// Returns the badge; `None` if the app counts by itself.
     async fn badge(&self, key: &Arc<PusherKey>, target: &Target) -> Result<Option<u64>, DbError> {
         if self.settings.badges_by_app && target.data.disables_badge {
             return Ok(None);
         }
         let (rooms, index) = (&self.log.rooms, self.notifier.index());
-        let badge = self.log.unread.badge(&key.user, rooms, index, self.settings.badge_counts_rooms).await?;
-        self.badges.set(key, badge);
-        Ok(Some(badge))
+        self.log.unread.badge(&key.user, rooms, index, self.settings.badge_counts_rooms).await.map(Some)
     }
 
     /// Waits, if configured, until a random time after an event was sent. Notifications that have waited already, one
@@ -195,4 +225,9 @@ impl PushSender {
             self.clock.sleep(Duration::from_millis(wait)).await;
         }
     }
+}
+
+/// Returns the outcome of a turn in which nothing was sent.
+fn failed(turn: &PushTurn, error: NotifyError) -> PushOutcome {
+    Outcome::Failed { error: error.into(), retry: Retry::backoff(turn.failures, FIRST_RETRY, MAX_RETRY) }
 }

@@ -215,7 +215,7 @@ impl DeliveryServices {
         let push_out = if config.push.push.enabled {
             Some(PushOut::start(push_out_parts(foundation, outgoing, rooms, sync)).await?)
         } else {
-            PushOut::skip(db).await?;
+            PushOut::suspend(db).await?;
             None
         };
         Ok(Self { edus: Arc::new(edus), federation_out, app_service_out, push_out })

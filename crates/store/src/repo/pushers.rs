@@ -8,6 +8,7 @@ use plexus_protocol::membership::Membership;
 
 use super::bounds::{self, BoundError};
 use super::other_changes;
+use super::timeline_gaps::RESERVED;
 use crate::{Any, DbError, Position, RoomNid, Row, ToSql, Tx, first, readable};
 
 /// The longest display text, in bytes. `app_id` and `pushkey` have their own limits.
@@ -16,6 +17,9 @@ const MAX_TEXT_BYTES: usize = 1_024;
 const MAX_DATA_BYTES: usize = 16 * 1024;
 /// The most pushers of a user: every notification goes to each.
 const MAX_PUSHERS_OF_USER: u64 = 500;
+
+/// The position in the database while nothing is pushed.
+const SUSPENDED: Position = -1;
 
 /// A pusher as its user set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub struct ActivePusher {
     pub since: Position,
     /// Set if it is behind: it has everything up to here.
     pub behind_at: Option<Position>,
+    /// When it was set last, Unix ms.
+    pub set_ts: u64,
 }
 
 /// An invite of a user who has a pusher.
@@ -113,7 +119,8 @@ pub fn get(tx: &mut Tx<'_>, key: &PusherKey) -> Result<Option<Pusher>, DbError> 
 /// Returns the enabled pushers of all users whose notifications go to a push gateway.
 pub fn active(tx: &mut Tx<'_>) -> Result<Vec<ActivePusher>, DbError> {
     let rows = tx.query(
-        "SELECT user_id, app_id, pushkey, pushed_to, behind_at FROM pushers WHERE kind = 'http' AND enabled = 1",
+        "SELECT user_id, app_id, pushkey, pushed_to, behind_at, created_ts FROM pushers
+         WHERE kind = 'http' AND enabled = 1",
         &[],
         |row| Ok(readable(read_active(row))),
     )?;
@@ -123,7 +130,7 @@ pub fn active(tx: &mut Tx<'_>) -> Result<Vec<ActivePusher>, DbError> {
 /// As [`active`], of one user.
 pub fn active_of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<ActivePusher>, DbError> {
     tx.query(
-        "SELECT user_id, app_id, pushkey, pushed_to, behind_at FROM pushers
+        "SELECT user_id, app_id, pushkey, pushed_to, behind_at, created_ts FROM pushers
          WHERE user_id = $1 AND kind = 'http' AND enabled = 1",
         &[&user.as_str()],
         read_active,
@@ -133,7 +140,7 @@ pub fn active_of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<ActivePusher
 fn read_active(row: &Row<'_>) -> Result<ActivePusher, DbError> {
     let user = row.get_with(0, |user: String| UserId::try_from(user))?;
     let key = PusherKey { user, app_id: row.get(1)?, pushkey: row.get(2)? };
-    Ok(ActivePusher { key: Arc::new(key), since: row.get(3)?, behind_at: row.get(4)? })
+    Ok(ActivePusher { key: Arc::new(key), since: row.get(3)?, behind_at: row.get(4)?, set_ts: row.get(5)? })
 }
 
 /// Returns the invites with `after < position <= upto` of users who have a pusher.
@@ -152,7 +159,8 @@ pub fn invites_between(tx: &mut Tx<'_>, after: Position, upto: Position) -> Resu
     Ok(rows.into_iter().flatten().collect())
 }
 
-/// Returns the events of some rooms with `after < position <= upto`, the oldest `limit`, oldest first.
+/// Returns the events of some rooms with `after < position <= upto`, the oldest `limit`, oldest first; without those
+/// that were fetched into gaps of timelines.
 pub fn events_of_rooms(
     tx: &mut Tx<'_>,
     rooms: &[RoomNid],
@@ -161,16 +169,19 @@ pub fn events_of_rooms(
     limit: u64,
 ) -> Result<Vec<(RoomNid, Position)>, DbError> {
     tx.query(
-        "SELECT room_nid, position FROM events WHERE room_nid = ANY($1) AND position > $2 AND position <= $3
+        "SELECT room_nid, position FROM events e WHERE room_nid = ANY($1) AND position > $2 AND position <= $3
+             AND NOT EXISTS (SELECT 1 FROM timeline_gaps g
+                             WHERE g.room_nid = e.room_nid AND e.position < g.top AND e.position >= g.top - $5)
          ORDER BY position LIMIT $4",
-        &[&Any(rooms), &after, &upto, &limit],
+        &[&Any(rooms), &after, &upto, &limit, &RESERVED],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
 
-/// Returns the position up to which every pusher that is not behind has everything.
-pub fn position(tx: &mut Tx<'_>) -> Result<Position, DbError> {
-    tx.query_one("SELECT position FROM push_position WHERE id = 1", &[], first)
+/// Returns the position up to which every pusher that is not behind has everything; `None` after [`suspend`].
+pub fn position(tx: &mut Tx<'_>) -> Result<Option<Position>, DbError> {
+    let position: Position = tx.query_one("SELECT position FROM push_position WHERE id = 1", &[], first)?;
+    Ok((position != SUSPENDED).then_some(position))
 }
 
 /// Stores the progress: up to `position`, and the positions of the pushers in `behind`. Pushers in `caught_up` are
@@ -195,10 +206,16 @@ pub fn set_progress(
     Ok(())
 }
 
-/// Leaves out everything at or before a position: nothing was pushed for a time.
-pub fn skip_to(tx: &mut Tx<'_>, position: Position) -> Result<(), DbError> {
-    tx.execute_later("UPDATE push_position SET position = $1 WHERE id = 1", &[&position])?;
-    tx.execute_later("UPDATE pushers SET behind_at = NULL WHERE behind_at <= $1", &[&position])?;
+/// Records that nothing is pushed from now on: neither what waits, nor what is committed until [`resume`].
+pub fn suspend(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    tx.execute_later("UPDATE push_position SET position = $1 WHERE id = 1", &[&SUSPENDED])?;
+    tx.execute_later("UPDATE pushers SET behind_at = NULL WHERE behind_at IS NOT NULL", &[])?;
+    Ok(())
+}
+
+/// Records that what is committed after `committed` is pushed again.
+pub fn resume(tx: &mut Tx<'_>, committed: Position) -> Result<(), DbError> {
+    tx.execute_later("UPDATE push_position SET position = $1 WHERE id = 1", &[&committed])?;
     Ok(())
 }
 

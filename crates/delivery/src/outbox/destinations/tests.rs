@@ -1,5 +1,8 @@
 use super::*;
 
+/// On the monotonic clock.
+const NOW: Duration = Duration::ZERO;
+
 #[derive(Debug, Default)]
 struct TestExtras {
     /// There are rows in a queue.
@@ -69,12 +72,12 @@ fn one_that_is_up_to_date_costs_nothing() {
     let mut destinations = empty(5);
     destinations.add_log_entry("a", 5, 6);
     destinations.distributed = 6;
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     assert_eq!((turn.cursor, turn.upto), (5, 6));
     // Under way: after a restart position 6 must be read again.
     assert_eq!(destinations.progress(), None);
     destinations.delivered(&turn.key, 6, nothing());
-    assert!(destinations.destinations.is_empty() && destinations.next(DeliveryClass::Fast).is_none());
+    assert!(destinations.destinations.is_empty() && destinations.next(DeliveryClass::Fast, NOW).is_none());
     assert_eq!(destinations.progress(), Some(progress(6)));
     assert_eq!(destinations.progress(), None);
 }
@@ -85,19 +88,19 @@ fn one_that_fails_gets_a_cursor_and_delays_no_other() {
     destinations.add_log_entry("a", 0, 1);
     destinations.add_log_entry("b", 0, 1);
     destinations.distributed = 1;
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
-    let other = destinations.next(DeliveryClass::Fast).unwrap();
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    let other = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     let a = turn.key;
-    destinations.failed(turn, false);
+    destinations.failed(turn, false, NOW);
     destinations.delivered(&other.key, 1, nothing());
     assert_eq!(destinations.progress(), Some(Progress { behind: vec![(a, 0)], ..progress(1) }));
     assert_eq!(destinations.delivered_to_all(), 0);
     destinations.add_log_entry(a, 1, 2);
     destinations.distributed = 2;
-    assert!(destinations.next(DeliveryClass::Fast).is_none());
+    assert!(destinations.next(DeliveryClass::Fast, NOW).is_none());
     destinations.came_back(&due(a));
-    assert!(destinations.next(DeliveryClass::Fast).is_none());
-    let turn = destinations.next(DeliveryClass::Slow).unwrap();
+    assert!(destinations.next(DeliveryClass::Fast, NOW).is_none());
+    let turn = destinations.next(DeliveryClass::Slow, NOW).unwrap();
     assert_eq!((turn.cursor, turn.upto, turn.failures), (0, 2, 1));
     destinations.delivered(&a, 2, nothing());
     assert_eq!(destinations.progress(), Some(Progress { caught_up: vec![a], ..progress(2) }));
@@ -112,7 +115,7 @@ fn an_entry_for_5000_destinations_stores_no_cursors() {
     }
     destinations.distributed = 1;
     assert_eq!(destinations.progress(), None);
-    while let Some(turn) = destinations.next(DeliveryClass::Fast) {
+    while let Some(turn) = destinations.next(DeliveryClass::Fast, NOW) {
         destinations.delivered(&turn.key, 1, nothing());
     }
     assert!(destinations.destinations.is_empty());
@@ -123,26 +126,26 @@ fn an_entry_for_5000_destinations_stores_no_cursors() {
 fn one_that_comes_back_while_it_fails_is_tried_again() {
     let mut destinations = empty(0);
     destinations.add_log_entry("a", 0, 1);
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     destinations.came_back(&due("a"));
-    assert!(destinations.failed(turn, false));
-    assert!(destinations.next(DeliveryClass::Slow).is_some());
+    assert!(destinations.failed(turn, false, NOW));
+    assert!(destinations.next(DeliveryClass::Slow, NOW).is_some());
 }
 
 #[test]
 fn nothing_is_dropped_while_one_is_about_to_be_tried_again() {
     let mut destinations = empty(0);
     ephemeral(&mut destinations, "a", 1);
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
-    destinations.failed(turn, true);
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    destinations.failed(turn, true, NOW);
     ephemeral(&mut destinations, "a", 2);
     destinations.came_back(&due("a"));
-    assert!(destinations.next(DeliveryClass::Fast).is_none());
-    let turn = destinations.next(DeliveryClass::Slow).unwrap();
+    assert!(destinations.next(DeliveryClass::Fast, NOW).is_none());
+    let turn = destinations.next(DeliveryClass::Slow, NOW).unwrap();
     assert!(turn.extras.ephemeral == [1, 2] && !turn.was_away);
     assert_eq!(destinations.progress(), None);
     // What may be lost is not kept once it is left alone.
-    destinations.failed(turn, false);
+    destinations.failed(turn, false, NOW);
     assert!(destinations.destinations.is_empty());
 }
 
@@ -151,19 +154,19 @@ fn one_that_is_up_does_not_wait_for_a_slow_slot() {
     let up = |key| CameBack { key, is_up: true };
     let mut destinations = empty(0);
     destinations.add_log_entry("a", 0, 1);
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
-    destinations.failed(turn, true);
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    destinations.failed(turn, true, NOW);
     destinations.came_back(&up("a"));
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     // Also when it comes back while it fails, or while it waits for a slow slot.
     destinations.came_back(&up("a"));
-    destinations.failed(turn, false);
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
-    destinations.failed(turn, false);
+    destinations.failed(turn, false, NOW);
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    destinations.failed(turn, false, NOW);
     destinations.came_back(&due("a"));
     destinations.came_back(&up("a"));
-    assert!(destinations.next(DeliveryClass::Fast).is_some());
-    assert!(destinations.next(DeliveryClass::Slow).is_none());
+    assert!(destinations.next(DeliveryClass::Fast, NOW).is_some());
+    assert!(destinations.next(DeliveryClass::Slow, NOW).is_none());
 }
 
 #[test]
@@ -174,11 +177,11 @@ fn a_cursor_of_the_last_run_is_where_it_continues() {
         behind: vec![behind("a", 3, false), behind("c", 2, true)],
         extras: vec![("b", TestExtras { queued: true, ..nothing() })],
     });
-    let first = destinations.next(DeliveryClass::Fast).unwrap();
-    let second = destinations.next(DeliveryClass::Fast).unwrap();
+    let first = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    let second = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     assert_eq!((first.key, first.cursor, first.upto), ("a", 3, 9));
     assert!(second.key == "b" && second.extras.queued);
-    let failed = destinations.next(DeliveryClass::Slow).unwrap();
+    let failed = destinations.next(DeliveryClass::Slow, NOW).unwrap();
     assert!(failed.key == "c" && failed.was_away && !first.was_away);
 }
 
@@ -188,17 +191,17 @@ fn one_that_takes_long_gives_way_and_loses_nothing() {
     ephemeral(&mut destinations, "a", 1);
     queue(&mut destinations, "a");
     destinations.add_log_entry("b", 0, 1);
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     assert!(destinations.has_fast_ready());
     destinations.gave_way(turn);
-    assert_eq!(destinations.next(DeliveryClass::Fast).unwrap().key, "b");
+    assert_eq!(destinations.next(DeliveryClass::Fast, NOW).unwrap().key, "b");
     assert!(!destinations.has_fast_ready());
-    let turn = destinations.next(DeliveryClass::Slow).unwrap();
+    let turn = destinations.next(DeliveryClass::Slow, NOW).unwrap();
     assert!(turn.key == "a" && turn.extras.queued && turn.extras.ephemeral == [1] && !turn.was_away);
     // It succeeds in the end, and is as good as any other.
     queue(&mut destinations, "a");
     destinations.delivered(&turn.key, 0, nothing());
-    assert_eq!(destinations.next(DeliveryClass::Fast).unwrap().key, "a");
+    assert_eq!(destinations.next(DeliveryClass::Fast, NOW).unwrap().key, "a");
 }
 
 #[test]
@@ -207,22 +210,22 @@ fn extras_that_are_held_back_delay_nothing_else() {
     queue(&mut destinations, "a");
     destinations.add_log_entry("a", 0, 1);
     destinations.distributed = 1;
-    let mut turn = destinations.next(DeliveryClass::Fast).unwrap();
+    let mut turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     turn.extras.held = true;
     destinations.repeat(turn);
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     assert!(!turn.extras.queued && turn.upto == 1);
     destinations.delivered(&turn.key, 1, nothing());
-    assert!(destinations.next(DeliveryClass::Fast).is_none());
+    assert!(destinations.next(DeliveryClass::Fast, NOW).is_none());
     destinations.add_log_entry("a", 1, 2);
     destinations.distributed = 2;
-    let turn = destinations.next(DeliveryClass::Fast).unwrap();
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     assert!(!turn.extras.queued && turn.cursor == 1);
     destinations.delivered(&turn.key, 2, nothing());
     queue(&mut destinations, "a");
-    assert!(destinations.next(DeliveryClass::Fast).is_none());
+    assert!(destinations.next(DeliveryClass::Fast, NOW).is_none());
     destinations.came_back(&due("a"));
-    assert!(destinations.next(DeliveryClass::Fast).unwrap().extras.queued);
+    assert!(destinations.next(DeliveryClass::Fast, NOW).unwrap().extras.queued);
     destinations.delivered(&"a", 2, nothing());
     assert!(destinations.destinations.is_empty());
 }
@@ -234,8 +237,8 @@ fn at_the_end_only_those_that_are_behind_get_a_cursor() {
     destinations.add_log_entry("b", 0, 1);
     queue(&mut destinations, "c");
     destinations.distributed = 1;
-    let a = destinations.next(DeliveryClass::Fast).unwrap();
-    let b = destinations.next(DeliveryClass::Fast).unwrap();
+    let a = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    let b = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     destinations.delivered(&b.key, 1, nothing());
     assert_eq!(destinations.progress(), None);
     destinations.close();

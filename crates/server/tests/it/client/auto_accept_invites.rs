@@ -72,6 +72,22 @@ async fn other_invites_wait_for_the_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn invites_of_ignored_users_are_not_accepted() {
+    for server in on_each_with("auto_accept_invites: {enabled: true}").await {
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let carol = server.register("carol").await;
+        let ignored = format!("{CLIENT}/user/{}/account_data/m.ignored_user_list", bob.id);
+        server.put(&ignored, &bob.token, json!({ "ignored_users": { alice.id.clone(): {} } })).await.ok();
+        let unwanted = create(&server, &alice, json!({ "invite": [bob.id], "is_direct": true })).await;
+        // Invites of one user are accepted in their order.
+        let room = create(&server, &carol, json!({ "invite": [bob.id], "is_direct": true })).await;
+        joins(&server, &carol, &room, &bob.id).await;
+        let member = state(&server, &alice, &unwanted, &format!("m.room.member/{}", bob.id)).await;
+        assert_eq!(member.ok()["membership"], "invite");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invites_of_other_servers_are_accepted_unless_only_local_ones_are() {
     for only_local in [false, true] {
         for place in places() {

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use crate::client::{CLIENT, create, join, on_each_with, room_path, say, send, two_in_a_room};
 
+mod failures;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Returns the body that sets a pusher.
@@ -45,6 +47,20 @@ async fn stage(server: &TestServer) -> (TestUser, TestUser, String, PushGateway)
     let (alice, bob, room) = two_in_a_room(server).await;
     set(server, &bob, pusher(&gateway, "bobs")).await;
     (alice, bob, room, gateway)
+}
+
+/// Lets time pass without end, for notifications that are tried again.
+async fn pass(clock: &Clock, step: Duration) {
+    let mut looks = every(Duration::from_millis(20));
+    loop {
+        looks.tick().await;
+        clock.advance(step);
+    }
+}
+
+/// Returns the next notification, while time passes.
+async fn next_in_time(gateway: &PushGateway, clock: &Clock, step: Duration) -> Value {
+    tokio::select! { next = gateway.next() => next, () = pass(clock, step) => unreachable!("it has no end") }
 }
 
 #[tokio::test]
@@ -220,84 +236,6 @@ async fn invites_are_pushed() {
 }
 
 #[tokio::test]
-async fn what_was_read_or_redacted_meanwhile_is_not_pushed_and_the_order_is_kept() {
-    for place in places() {
-        let clock = Clock::manual(1_700_000_000_000);
-        let server = TestServer::on(place).clock(clock.clone()).start().await;
-        let (alice, bob, room, gateway) = stage(&server).await;
-        gateway.conduct(GatewayConduct::Respond(502));
-        let mut events = Vec::new();
-        for text in ["one", "two", "three", "four", "five"] {
-            events.push(say(&server, &alice, &room, text).await);
-        }
-        gateway.requested(1).await;
-        read(&server, &bob, &room, &events[1]).await;
-        server.put(&room_path(&room, &format!("redact/{}/1", events[3])), &alice.token, json!({})).await.ok();
-        gateway.conduct(GatewayConduct::Accept);
-        let pushed = async {
-            let mut looks = every(Duration::from_millis(50));
-            while gateway.requests() < 3 {
-                looks.tick().await;
-                clock.advance(Duration::from_secs(1));
-            }
-        };
-        within(PATIENCE, pushed).await.expect("it is tried again");
-        assert_eq!(gateway.next().await["event_id"], events[2].as_str());
-        assert_eq!(gateway.next().await["event_id"], events[4].as_str());
-    }
-}
-
-#[tokio::test]
-async fn notifications_are_tried_for_hours_and_survive_a_restart() {
-    for place in places() {
-        let clock = Clock::manual(1_700_000_000_000);
-        let mut server = TestServer::on(place).clock(clock.clone()).start().await;
-        let (alice, _bob, room, gateway) = stage(&server).await;
-        gateway.conduct(GatewayConduct::Respond(500));
-        let first = say(&server, &alice, &room, "one").await;
-        gateway.requested(1).await;
-        let tried = async {
-            let mut looks = every(Duration::from_millis(20));
-            while gateway.requests() < 4 {
-                looks.tick().await;
-                clock.advance(Duration::from_secs(2));
-            }
-        };
-        within(PATIENCE, tried).await.expect("it is tried again");
-        server.restart().await;
-        let second = say(&server, &alice, &room, "two").await;
-        gateway.conduct(GatewayConduct::Accept);
-        let hours = async {
-            let mut looks = every(Duration::from_millis(20));
-            loop {
-                looks.tick().await;
-                clock.advance(Duration::from_secs(60));
-            }
-        };
-        let both = async { (gateway.next().await, gateway.next().await) };
-        let (one, two) = tokio::select! { both = both => both, () = hours => unreachable!("it has no end") };
-        assert_eq!((&one["event_id"], &two["event_id"]), (&json!(first), &json!(second)));
-        // What has waited for a day is not pushed any more.
-        gateway.conduct(GatewayConduct::Respond(500));
-        let before = gateway.requests();
-        say(&server, &alice, &room, "stale").await;
-        gateway.requested(before + 1).await;
-        clock.advance(Duration::from_secs(25 * 3_600));
-        gateway.conduct(GatewayConduct::Accept);
-        let fresh = say(&server, &alice, &room, "fresh").await;
-        let hours = async {
-            let mut looks = every(Duration::from_millis(20));
-            loop {
-                looks.tick().await;
-                clock.advance(Duration::from_secs(60));
-            }
-        };
-        let next = tokio::select! { next = gateway.next() => next, () = hours => unreachable!("it has no end") };
-        assert_eq!(next["event_id"], fresh.as_str());
-    }
-}
-
-#[tokio::test]
 async fn a_rejected_pushkey_ends_its_pusher() {
     for server in TestServer::on_each().await {
         let (alice, bob, room, gateway) = stage(&server).await;
@@ -331,38 +269,58 @@ async fn a_session_takes_its_pushers_with_it() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_hangs_delays_no_other() {
-    for server in TestServer::on_each().await {
-        let (alice, bob, room, hanging) = stage(&server).await;
-        let carol = server.register("carol").await;
-        join(&server, &carol, &room).await;
-        for number in 0..499 {
-            set(&server, &bob, pusher(&hanging, &format!("key{number}"))).await;
-        }
-        hanging.conduct(GatewayConduct::Hang);
-        let gateway = PushGateway::start().await;
-        set(&server, &carol, pusher(&gateway, "carols")).await;
-        for text in ["one", "two"] {
-            let event = say(&server, &alice, &room, text).await;
-            let notification = within(Duration::from_secs(20), gateway.next()).await.expect("nothing delays it");
-            assert_eq!(notification["event_id"], event.as_str());
-        }
-        assert!(hanging.requests() < 500, "one gateway gets only some connections");
-        hanging.conduct(GatewayConduct::Accept);
-        for _ in 0..1_000 {
-            hanging.next().await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn nothing_is_pushed_where_that_is_off() {
-    for server in on_each_with("push: {enabled: false}").await {
+async fn nothing_is_pushed_of_what_is_sent_while_that_is_off() {
+    for mut server in on_each_with("push: {enabled: false}").await {
         let (alice, bob, room, gateway) = stage(&server).await;
         say(&server, &alice, &room, "one").await;
         let synced = crate::client::sync(&server, &bob, None, "").await;
         assert_eq!(synced["rooms"]["join"][&room]["unread_notifications"]["notification_count"], 0);
-        assert_eq!((gateway.requests(), gateway.rest().await.len()), (0, 0));
+        server.config_mut().push.push.enabled = true;
+        server.restart().await;
+        let event = say(&server, &alice, &room, "two").await;
+        assert_eq!(gateway.next().await["event_id"], event.as_str());
+        // What follows the restart is kept over the next one.
+        server.restart().await;
+        let event = say(&server, &alice, &room, "three").await;
+        assert_eq!(gateway.next().await["event_id"], event.as_str());
+        assert_eq!(gateway.requests(), 2);
+    }
+}
+
+#[tokio::test]
+async fn notifications_can_be_delayed() {
+    for place in places() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let server = TestServer::on(place).clock(clock.clone()).config("push: {jitter_delay: 1000h}").start().await;
+        let (alice, _bob, room, gateway) = stage(&server).await;
+        let event = say(&server, &alice, &room, "one").await;
+        // A badge, which comes later, is not delayed.
+        let (carol, carols) = (server.register("carol").await, PushGateway::start().await);
+        set(&server, &carol, pusher(&carols, "carols")).await;
+        let own = create(&server, &carol, json!({})).await;
+        let first = say(&server, &carol, &own, "to myself").await;
+        read(&server, &carol, &own, &first).await;
+        assert_eq!(carols.next().await["id"], "");
+        assert_eq!(gateway.requests(), 0);
+        let next = next_in_time(&gateway, &clock, Duration::from_secs(24 * 3_600)).await;
+        assert_eq!(next["event_id"], event.as_str());
+    }
+}
+
+#[tokio::test]
+async fn apps_may_count_by_themselves() {
+    for server in on_each_with("experimental_features: {msc4076_enabled: true}").await {
+        let (alice, bob, room, gateway) = stage(&server).await;
+        let mut counting = pusher(&gateway, "bobs");
+        counting["data"]["org.matrix.msc4076.disable_badge_count"] = json!(true);
+        set(&server, &bob, counting).await;
+        let event = say(&server, &alice, &room, "one").await;
+        let notification = gateway.next().await;
+        assert_eq!((&notification["event_id"], notification["counts"].get("unread")), (&json!(event), None));
+        // Nor is there a badge after a receipt.
+        read(&server, &bob, &room, &event).await;
+        let event = say(&server, &alice, &room, "two").await;
+        assert_eq!(gateway.next().await["event_id"], event.as_str());
     }
 }
 
