@@ -18,10 +18,11 @@ pub fn is_valid_media_id(media_id: &str) -> bool {
 }
 
 /// The folders of content in a storage.
-pub const CONTENT_FOLDERS: [&str; 2] = [LOCAL_CONTENT, REMOTE_CONTENT];
+pub const CONTENT_FOLDERS: [&str; 3] = [LOCAL_CONTENT, REMOTE_CONTENT, IMAGES_OF_PREVIEWS];
 
 const LOCAL_CONTENT: &str = "local_content";
 const REMOTE_CONTENT: &str = "remote_content";
+const IMAGES_OF_PREVIEWS: &str = "url_cache";
 
 fn folder(root: &Path, kind: &str, media_id: &str) -> Option<PathBuf> {
     if !is_valid_media_id(media_id) {
@@ -72,7 +73,7 @@ fn of_preview(media_id: &str) -> Option<(&str, &str)> {
 /// Returns a file of media; `None` if its names cannot be in a path.
 pub fn content_of(root: &Path, file: &MediaFile) -> Option<PathBuf> {
     if let Some((date, name)) = of_preview(&file.file_id).filter(|_| file.server_name.is_none()) {
-        return Some(root.join("url_cache").join(date).join(name));
+        return Some(root.join(IMAGES_OF_PREVIEWS).join(date).join(name));
     }
     match &file.server_name {
         None => content(root, &file.file_id),

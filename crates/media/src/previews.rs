@@ -23,6 +23,7 @@ mod page;
 mod url_rules;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -143,7 +144,7 @@ impl Previews {
         let downloader = PageDownloader::new(http, Arc::clone(&media), rules, &languages, max_bytes);
         Self {
             is_enabled: enabled,
-            maker: PreviewMaker { server_name, downloader, media, providers },
+            maker: PreviewMaker { server_name, downloader, media, providers, tasks: Arc::clone(&tasks) },
             database,
             memory: PreviewMemory::new(clock.clone()),
             clock,
@@ -201,11 +202,12 @@ impl Previews {
     async fn read_stored(&self, url: &str, at_ms: u64) -> Result<Option<Arc<str>>, PreviewError> {
         let key = url.to_owned();
         let stored = self.database.read(move |tx| url_previews::get(tx, &key, at_ms)).await?;
-        let Some(UrlPreview { downloaded_ms, json, .. }) = stored.filter(|stored| stored.expires_ms > at_ms) else {
+        let Some(UrlPreview { downloaded_ms, expires_ms, json }) = stored.filter(|stored| stored.expires_ms > at_ms)
+        else {
             return Ok(None);
         };
         let json: Arc<str> = json.into();
-        self.memory.set(url, &Ok(Arc::clone(&json)), downloaded_ms);
+        self.memory.set(url, &Ok(Arc::clone(&json)), downloaded_ms..expires_ms);
         Ok(Some(json))
     }
 
@@ -252,8 +254,10 @@ impl Previews {
             made = self.maker.make(user, url) => made,
             () = self.clock.sleep(MAX_TIME) => Err(PreviewError::TooSlow),
         };
+        let validity = made.as_ref().map_or(Duration::ZERO, |made| made.validity);
+        let expires_ms = downloaded_ms.saturating_add(u64::try_from(validity.as_millis()).unwrap_or(u64::MAX));
         let outcome = match made {
-            Ok(made) => self.store(url, made, downloaded_ms).await,
+            Ok(made) => self.store(url, made, downloaded_ms..expires_ms).await,
             Err(error) => Err(error),
         };
         let count = if outcome.is_ok() { &self.made } else { &self.failed };
@@ -261,15 +265,13 @@ impl Previews {
         if let Err(error) = &outcome {
             tracing::debug!("there is no preview of a link: {error}");
         }
-        self.memory.set(url, &outcome, downloaded_ms);
+        self.memory.set(url, &outcome, downloaded_ms..expires_ms);
         outcome
     }
 
-    async fn store(&self, url: &str, made: Made, downloaded_ms: u64) -> Outcome {
+    async fn store(&self, url: &str, made: Made, valid: Range<u64>) -> Outcome {
         let json = Value::Object(made.tags).to_json();
-        let validity_ms = u64::try_from(made.validity.as_millis()).unwrap_or(u64::MAX);
-        let preview =
-            UrlPreview { downloaded_ms, expires_ms: downloaded_ms.saturating_add(validity_ms), json: json.clone() };
+        let preview = UrlPreview { downloaded_ms: valid.start, expires_ms: valid.end, json: json.clone() };
         let (url, tasks) = (url.to_owned(), Arc::clone(&self.tasks));
         let stored = self.database.write(move |tx| {
             url_previews::add(tx, &url, &preview)?;

@@ -3,7 +3,7 @@
 pub mod animation;
 
 use std::fs;
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::io::{self, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use fast_image_resize::images::Image;
@@ -13,6 +13,11 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{DynamicImage, ImageDecoder as _, ImageReader, Limits};
 use plexus_base::private;
+
+/// How much of an image is read for its width and height. They come after its metadata.
+const MAX_HEADER_BYTES: u64 = 512 << 10;
+/// The most bytes of metadata that is decompressed for that.
+const MAX_METADATA_BYTES: u64 = 1 << 20;
 
 /// How an image is fitted into the requested size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -201,10 +206,14 @@ fn decode(source: &Path, max_pixels: u64) -> Result<DynamicImage, ThumbnailError
 }
 
 /// Returns the width and height of the image in `file` as it is shown; `None` if it is not an image of a known type.
-/// Only its headers are read. Blocking.
-pub(crate) fn dimensions(file: fs::File, max_pixels: u64) -> Option<(u32, u32)> {
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().ok()?;
-    reader.limits(limits(max_pixels));
+/// Only its start is read: decoders hold some metadata in memory, of any size. Blocking.
+pub(crate) fn dimensions(file: impl Read) -> Option<(u32, u32)> {
+    let mut start = Vec::new();
+    file.take(MAX_HEADER_BYTES).read_to_end(&mut start).ok()?;
+    let mut reader = ImageReader::new(io::Cursor::new(start)).with_guessed_format().ok()?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_METADATA_BYTES);
+    reader.limits(limits);
     let mut decoder = reader.into_decoder().ok()?;
     let (width, height) = decoder.dimensions();
     let is_turned = decoder.orientation().is_ok_and(|orientation| {

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use http::StatusCode;
 use plexus_http::media::media_error;
 use plexus_http::{ApiError, Auth, Query, RawJson, State};
-use plexus_media::{PreviewError, Previews};
+use plexus_media::{MediaError, PreviewError, Previews, UploadError};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -65,9 +65,13 @@ fn api_error(error: PreviewError) -> ApiError {
             unknown(StatusCode::BAD_GATEWAY, "Failed to download content".to_owned())
         }
         PreviewError::Busy { retry_after_ms } => ApiError::limit_exceeded(retry_after_ms),
-        PreviewError::Media(error) => match Arc::try_unwrap(error) {
-            Ok(error) => media_error(error),
-            Err(shared) => ApiError::internal(&*shared),
+        // All clients who wait for the preview share the error.
+        PreviewError::Media(error) => match &*error {
+            MediaError::NoSpace { admin_contact } => {
+                media_error(MediaError::NoSpace { admin_contact: admin_contact.clone() })
+            }
+            MediaError::Upload(UploadError::NoSpace) => media_error(MediaError::Upload(UploadError::NoSpace)),
+            error => ApiError::internal(error),
         },
     }
 }

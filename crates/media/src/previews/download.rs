@@ -107,9 +107,12 @@ impl PageDownloader {
             let _turn = self.hosts.enter(url.host_str().unwrap_or_default()).await;
             let response = self.request(&mut url).await?;
             if matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-                let location = header(&response.headers, LOCATION).unwrap_or_default();
-                url = url.join(location).map_err(|_| PreviewError::Failed("a redirect to nowhere".to_owned()))?;
-                location.clone_into(&mut written);
+                // Many sites have letters of all languages in it, in UTF-8.
+                let location = response.headers.get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+                let location = location.filter(|location| !location.is_empty());
+                let to = location.as_ref().and_then(|location| url.join(location).ok());
+                url = to.ok_or_else(|| PreviewError::failed("a redirect to nowhere"))?;
+                written = location.unwrap_or_default().into_owned();
             } else {
                 return self.read(url, response).await;
             }
@@ -119,7 +122,7 @@ impl PageDownloader {
 
     async fn request(&self, url: &mut Url) -> Result<HttpResponse, PreviewError> {
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(PreviewError::Scheme(url.scheme().to_owned()));
+            return Err(PreviewError::of_scheme(url.scheme()));
         }
         url.set_fragment(None);
         // Whoever wrote the link may sign in; this server does not.
@@ -145,7 +148,7 @@ impl PageDownloader {
         let content_type = header(&headers, CONTENT_TYPE);
         let is_video = content_type.is_some_and(|said| is_any_of(said, &["video/"]));
         if let Some(other) = content_type.filter(|said| !is_video && !is_any_of(said, &PREVIEWABLE)) {
-            return Err(PreviewError::ContentType(other.to_owned()));
+            return Err(PreviewError::of_content_type(other));
         }
         let length = header(&headers, CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
         if !is_video && length.is_some_and(|length| length > self.max_bytes) {
@@ -182,7 +185,7 @@ async fn copy(url: &Url, mut body: StreamedBody, encoding: &str, upload: &mut Up
     let is_compressed = match encoding.trim() {
         "" | "identity" => false,
         "gzip" | "x-gzip" => true,
-        other => return Err(PreviewError::Failed(format!("the response is compressed by {other}"))),
+        other => return Err(PreviewError::failed(&format!("the response is compressed by {other}"))),
     };
     let broken = |error| PreviewError::Failed(format!("the response is not compressed correctly: {error}"));
     let mut decoder = MultiGzDecoder::new(Vec::new());

@@ -58,7 +58,25 @@ pub enum PreviewError {
     Media(Arc<MediaError>),
 }
 
+/// The most characters of a site's own text in an error.
+const MAX_TEXT_CHARS: usize = 100;
+
 impl PreviewError {
+    /// Returns the error of a response with this Content-Type.
+    pub(super) fn of_content_type(content_type: &str) -> Self {
+        Self::ContentType(content_type.chars().take(MAX_TEXT_CHARS).collect())
+    }
+
+    /// Returns the error of a URL with this scheme.
+    pub(super) fn of_scheme(scheme: &str) -> Self {
+        Self::Scheme(scheme.chars().take(MAX_TEXT_CHARS).collect())
+    }
+
+    /// Returns the error of a download that failed for this reason.
+    pub(super) fn failed(reason: &str) -> Self {
+        Self::Failed(reason.chars().take(MAX_TEXT_CHARS).collect())
+    }
+
     /// Returns the error of a request to `url`.
     pub(super) fn of_request(url: &Url, error: &HttpError) -> Self {
         let is_address = !matches!(url.host(), Some(Host::Domain(_)));
@@ -69,7 +87,7 @@ impl PreviewError {
             )) => Self::NoAddress,
             HttpError::TooLarge(limit) => Self::TooLarge(*limit as u64),
             HttpError::Timeout => Self::TooSlow,
-            error => Self::Failed(error.to_string()),
+            error => Self::failed(&error.to_string()),
         }
     }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use plexus_protocol::id::{ServerName, UserId};
 use plexus_protocol::json::Object;
+use plexus_store::Tx;
 use url::Url;
 
+use super::PreviewTasks;
 use super::charset::{self, Decoded};
 use super::data_url::DataUrl;
 use super::download::{Download, PageDownloader, is_any_of};
@@ -23,6 +25,13 @@ const MAX_VALIDITY: Duration = Duration::from_secs(24 * 3_600);
 /// The largest description by oEmbed that is read.
 const MAX_OEMBED_BYTES: u64 = 1 << 20;
 
+/// The longest Content-Type of an image: it is a header of responses of this server, too.
+const MAX_TYPE_BYTES: usize = 255;
+/// The longest file name of an image, for the same reason.
+const MAX_FILE_NAME_CHARS: usize = 255;
+/// How long the description by oEmbed, and then the image, of a page may take. The page is previewed without it then.
+const MAX_EXTRA_TIME: Duration = Duration::from_secs(25);
+
 const HTML: [&str; 2] = ["text/html", "application/xhtml"];
 
 /// Makes previews.
@@ -31,6 +40,7 @@ pub(super) struct PreviewMaker {
     pub(super) downloader: PageDownloader,
     pub(super) media: Arc<MediaStore>,
     pub(super) providers: OembedProviders,
+    pub(super) tasks: Arc<dyn PreviewTasks>,
 }
 
 /// A preview that was made.
@@ -120,7 +130,7 @@ impl PreviewMaker {
             let is_json = download.is_any_of(&["application/json"]);
             if is_json { download.text(MAX_OEMBED_BYTES).await } else { Ok(None) }
         };
-        match text.await {
+        match self.in_time(text).await {
             Ok(text) => text.map(|text| Oembed::parse(asked.url, &text)).unwrap_or_default(),
             Err(error) => {
                 tracing::debug!(link, "a page's description by oEmbed is left out of its preview: {error}");
@@ -136,9 +146,16 @@ impl PreviewMaker {
         else {
             return;
         };
-        if let Err(error) = self.copy_image(asked, base, address, tags).await {
+        if let Err(error) = self.in_time(self.copy_image(asked, base, address, tags)).await {
             let start: String = address.chars().take(200).collect();
             tracing::debug!(image = start, "an image is left out of a preview: {error}");
+        }
+    }
+
+    async fn in_time<T>(&self, extra: impl Future<Output = Result<T, PreviewError>>) -> Result<T, PreviewError> {
+        tokio::select! {
+            done = extra => done,
+            () = self.media.clock().sleep(MAX_EXTRA_TIME) => Err(PreviewError::TooSlow),
         }
     }
 
@@ -170,16 +187,21 @@ impl PreviewMaker {
         &self,
         asked: Asked<'_>,
         mut upload: Upload,
-        about: Description,
+        mut about: Description,
         tags: &mut Object,
     ) -> Result<(), PreviewError> {
         let content_type = about.content_type.clone().unwrap_or_default();
-        if !is_any_of(&content_type, &["image/"]) {
-            return Err(PreviewError::ContentType(content_type));
+        if !is_any_of(&content_type, &["image/"]) || content_type.len() > MAX_TYPE_BYTES {
+            return Err(PreviewError::of_content_type(&content_type));
         }
+        about.upload_name = about.upload_name.map(|name| name.chars().take(MAX_FILE_NAME_CHARS).collect());
         let dimensions = self.media.dimensions(upload.reopen().await?).await;
         let length = upload.length();
-        let media_id = self.media.store_of_preview(asked.user, asked.url, upload, about).await?;
+        let media_id = {
+            let tasks = Arc::clone(&self.tasks);
+            let also = move |tx: &mut Tx<'_>| tasks.schedule_cleanup(tx);
+            self.media.store_of_preview(asked.user, asked.url, upload, about, also).await?
+        };
         tags.insert("og:image", format!("mxc://{}/{media_id}", self.server_name));
         tags.insert("og:image:type", content_type);
         tags.insert("matrix:image:size", length);

@@ -1,5 +1,6 @@
 //! Previews in memory, and links that have none: a room full of links is not looked up for each of its readers.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +33,8 @@ pub(super) struct PreviewMemory {
 #[derive(Clone)]
 struct Remembered {
     outcome: Outcome,
-    /// When the page was downloaded, in Unix ms.
-    downloaded_ms: u64,
+    /// The times at which the outcome is that of the page, in Unix ms.
+    valid: Range<u64>,
     /// On the clock's monotonic time.
     until: Duration,
 }
@@ -43,8 +44,8 @@ struct ByBytes;
 
 impl Weighter<String, Remembered> for ByBytes {
     fn weight(&self, url: &String, remembered: &Remembered) -> u64 {
-        let json = remembered.outcome.as_ref().map_or(ENTRY_BYTES, |json| json.len());
-        (url.len() + json + ENTRY_BYTES) as u64
+        let text = remembered.outcome.as_ref().map_or_else(|error| error.to_string().len(), |json| json.len());
+        (url.len() + text + ENTRY_BYTES) as u64
     }
 }
 
@@ -53,22 +54,23 @@ impl PreviewMemory {
         Self { clock, outcomes: Cache::with_weighter(USUAL_COUNT, MAX_BYTES, ByBytes) }
     }
 
-    /// Returns the outcome for a URL, unless an earlier preview is asked for.
+    /// Returns the outcome for a URL, if it is that of this time.
     pub(super) fn get(&self, url: &str, at_ms: u64) -> Option<Outcome> {
         let remembered = self.outcomes.get(url)?;
-        let is_valid = remembered.until > self.clock.monotonic();
-        let is_of_time = remembered.outcome.is_err() || at_ms >= remembered.downloaded_ms;
-        (is_valid && is_of_time).then_some(remembered.outcome)
+        let is_kept = remembered.until > self.clock.monotonic();
+        let is_of_time = remembered.outcome.is_err() || remembered.valid.contains(&at_ms);
+        (is_kept && is_of_time).then_some(remembered.outcome)
     }
 
-    /// Remembers an outcome, unless it says nothing about the page.
-    pub(super) fn set(&self, url: &str, outcome: &Outcome, downloaded_ms: u64) {
+    /// Remembers an outcome, unless it says nothing about the page now.
+    pub(super) fn set(&self, url: &str, outcome: &Outcome, valid: Range<u64>) {
         let kept = match outcome {
-            Ok(_) => PREVIEW_KEPT,
+            Ok(_) if valid.contains(&self.clock.now_ms()) => PREVIEW_KEPT,
+            Ok(_) => return,
             Err(error) if error.is_lasting() => FAILURE_KEPT,
             Err(_) => return,
         };
         let until = self.clock.monotonic().saturating_add(kept);
-        self.outcomes.insert(url.to_owned(), Remembered { outcome: outcome.clone(), downloaded_ms, until });
+        self.outcomes.insert(url.to_owned(), Remembered { outcome: outcome.clone(), valid, until });
     }
 }

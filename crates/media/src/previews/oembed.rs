@@ -9,7 +9,7 @@ use url::Url;
 
 use super::page::Page;
 
-/// The sites whose pages say little without it: where to ask, and the globs of pages, which may be of https or http.
+/// The sites whose pages say little without it: where to ask, and the globs of pages, all of https.
 const PROVIDERS: [(&str, &[&str]); 2] = [
     ("https://publish.x.com/oembed", &["x.com/*", "x.com/*/status/*", "*.x.com/*/status/*"]),
     ("https://www.youtube.com/oembed", &["youtube.com/shorts/*", "*.youtube.com/shorts/*"]),

@@ -3,6 +3,7 @@
 
 mod text;
 mod tokens;
+mod words;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -12,6 +13,7 @@ use plexus_protocol::json::Object;
 
 use text::{MAX_TEXT_BYTES, Summary, is_space, summarize};
 use tokens::{BoundedEmitter, Name, Tag, Tokens};
+use words::BoundedWords;
 
 /// The most `meta` tags of one vocabulary; a page with more of them has none, as in Synapse.
 const MAX_META_TAGS: usize = 50;
@@ -124,7 +126,7 @@ impl Page {
     /// When `source` cannot be read.
     pub fn read(source: impl Read) -> io::Result<Self> {
         let mut emitter = BoundedEmitter::new(PageReader::default());
-        Tokenizer::new_with_emitter(IoReader::new(source), &mut emitter).finish()?;
+        Tokenizer::new_with_emitter(IoReader::new(BoundedWords::new(source)), &mut emitter).finish()?;
         Ok(emitter.into_tokens().finish())
     }
 

@@ -65,12 +65,29 @@ impl UrlRules {
         entries.iter().map(Rule::new).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether a URL is refused: as it is written, or as it is requested. These differ when, for example, letters of
-    /// the host are written in upper case.
-    pub(super) fn refuse(&self, written: &str, requested: &Url) -> bool {
-        let forms = [Parts::of(written), Parts::of(requested.as_str())];
+    /// Whether a URL is refused: as it is written, as it is understood, or as it is requested. These differ when, for
+    /// example, letters of the host are written in upper case, or the URL holds a user name. What is written may be
+    /// relative; it is no URL of its own then.
+    pub(super) fn refuse(&self, written: &str, url: &Url) -> bool {
+        let requested = requested(url);
+        let mut forms = vec![Parts::of(url.as_str()), Parts::of(requested.as_str())];
+        if Url::parse(written).is_ok() {
+            forms.push(Parts::of(written));
+        }
         self.0.iter().any(|rule| forms.iter().any(|parts| rule.fits(parts)))
     }
+}
+
+/// Returns a URL as the server of its host sees it: without user name, password, fragment and the dot that can end the
+/// name of a host.
+fn requested(url: &Url) -> Url {
+    let mut requested = url.clone();
+    requested.set_fragment(None);
+    let _ = requested.set_username("").and_then(|()| requested.set_password(None));
+    if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')) {
+        let _ = requested.set_host(Some(host));
+    }
+    requested
 }
 
 impl Rule {
@@ -165,7 +182,7 @@ fn is_scheme(text: &str) -> bool {
 
 /// Compiles a pattern: a regular expression, which must fit at the start, or a glob, which must fit all of a text.
 fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    let expression = if pattern.starts_with('^') { pattern.to_owned() } else { glob(pattern) };
+    let expression = if pattern.starts_with('^') { format!(r"\A(?:{pattern})") } else { glob(pattern) };
     regex::RegexBuilder::new(&expression).size_limit(MAX_PATTERN_BYTES).build()
 }
 
@@ -256,6 +273,10 @@ mod tests {
             (netloc, "a.exampl[a-e]", "https://a.example/", true),
             (netloc, "a.exampl[!a-e]", "https://a.example/", false),
             (netloc, "a?example", "https://a.example/", true),
+            (netloc, "^oo|google", "https://a.google.com/", false),
+            (netloc, "google.com", "https://me:secret@google.com/", true),
+            (netloc, "google.com", "https://google.com./", true),
+            (netloc, "google.com", "https://google.com.:443/", true),
             (path, "/private/*", "https://a.example/private/x/y", true),
             (path, "/private/*", "https://a.example/public/../private/x", true),
             (port, "*", "https://a.example:8080/", true),
@@ -269,6 +290,15 @@ mod tests {
             let mut entry = UrlPatterns::default();
             set(&mut entry, some(pattern));
             assert_eq!(refuses(entry, url), expected, "{pattern} {url}");
+        }
+    }
+
+    #[test]
+    fn relative_references_are_judged_by_where_they_lead() {
+        let url = Url::parse("https://a.example/x").unwrap();
+        for pattern in ["^[^.]*$", "^$"] {
+            let rules = UrlRules::new(&[UrlPatterns { netloc: some(pattern), ..UrlPatterns::default() }]).unwrap();
+            assert!(!rules.refuse("/x", &url), "{pattern}");
         }
     }
 

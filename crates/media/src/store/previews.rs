@@ -4,6 +4,8 @@ use plexus_protocol::id::UserId;
 use plexus_store::repo::media;
 use plexus_store::repo::media_files::MediaFile;
 
+use plexus_store::{DbError, Tx};
+
 use super::MediaStore;
 use crate::error::MediaError;
 use crate::paths;
@@ -23,18 +25,19 @@ impl MediaStore {
 
     /// Returns the width and height of the image in a file; `None` if it is not an image of a known type.
     pub(crate) async fn dimensions(&self, file: std::fs::File) -> Option<(u32, u32)> {
-        let max_pixels = self.settings.max_image_pixels;
-        let read = tokio::task::spawn_blocking(move || thumbnail::dimensions(file, max_pixels));
+        let read = tokio::task::spawn_blocking(move || thumbnail::dimensions(file));
         read.await.ok().flatten()
     }
 
-    /// Stores the image of the preview of `url`, which `user` was the first to ask for. Returns its new media id.
+    /// Stores the image of the preview of `url`, which `user` was the first to ask for; `also` is part of the
+    /// transaction. Returns its new media id.
     pub(crate) async fn store_of_preview(
         &self,
         user: &UserId,
         url: &str,
         upload: Upload,
         about: Description,
+        also: impl FnOnce(&mut Tx<'_>) -> Result<(), DbError> + Send + 'static,
     ) -> Result<String, MediaError> {
         let now_ms = self.now_ms();
         let date = plexus_base::clock::date(now_ms / MS_PER_DAY);
@@ -47,7 +50,8 @@ impl MediaStore {
         let add = async move {
             let added = database.write(move |tx| {
                 media::add_of_preview(tx, &id, user.as_str(), &content, &url, now_ms)?;
-                storages.queue_storing(tx, &file)
+                storages.queue_storing(tx, &file)?;
+                also(tx)
             });
             added.await.map_err(MediaError::Database)
         };

@@ -144,3 +144,34 @@ fn still_and_oversized_images_are_not_animated() {
         assert!(animated(source, small, false).is_none());
     }
 }
+
+/// Endless zeros after a start. Counts what is read.
+struct Endless<'r> {
+    start: &'r [u8],
+    read: &'r mut u64,
+}
+
+impl Read for Endless<'_> {
+    fn read(&mut self, output: &mut [u8]) -> io::Result<usize> {
+        let length = if self.start.is_empty() {
+            output.fill(0);
+            output.len()
+        } else {
+            self.start.read(output)?
+        };
+        *self.read += length as u64;
+        Ok(length)
+    }
+}
+
+#[test]
+fn only_the_start_of_an_image_is_read_for_its_dimensions() {
+    for format in [image::ImageFormat::Jpeg, image::ImageFormat::Png, image::ImageFormat::Gif] {
+        let mut encoded = io::Cursor::new(Vec::new());
+        DynamicImage::ImageRgb8(RgbImage::new(40, 30)).write_to(&mut encoded, format).unwrap();
+        let mut read = 0;
+        let found = dimensions(Endless { start: encoded.get_ref(), read: &mut read });
+        assert_eq!(found, Some((40, 30)), "{format:?}");
+        assert!(read <= MAX_HEADER_BYTES, "{format:?}: {read}");
+    }
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use plexus_base::Clock;
 use plexus_testkit::server::{Answer, TestServer, TestUser};
@@ -125,6 +125,15 @@ fn page(address: SocketAddr, request: &Request) -> Response {
         "/loop" => redirect("/loop"),
         "/to-page" => redirect(&format!("//{address}/x/../")),
         "/to-secret" => redirect("/secret/page"),
+        "/to-nowhere" => StatusCode::FOUND.into_response(),
+        "/to-letters" => {
+            let to = HeaderValue::from_bytes("/tést".as_bytes()).expect("bytes over 127 are allowed");
+            (StatusCode::FOUND, [("location", to)]).into_response()
+        }
+        "/t%C3%A9st" => html(PAGE),
+        "/long-type" => ([("content-type", format!("a/{}", "a".repeat(10_000)))], "").into_response(),
+        "/long-image-type" => ([("content-type", format!("image/{}", "a".repeat(10_000)))], GIF).into_response(),
+        "/oembed-secret" => html("<link rel=alternate type=application/json+oembed href=/secret.json><title>T</title>"),
         "/to-lan" => redirect("http://10.1.2.3/"),
         "/to-file" => redirect("file:///etc/passwd"),
         "/image-in-lan" => html("<title>T</title><img src=http://10.1.2.3/i.png>"),
@@ -226,7 +235,7 @@ async fn all_kinds_of_content_are_understood() {
         let asked = "Plexus (bot; +https://matrix.org/ecosystem/servers/) fr, en;q=0.5";
         assert_eq!(title("/asked").await, asked);
         assert_eq!((title("/gzip").await, title("/koi8").await), (json!("A page"), json!("тест")));
-        assert_eq!(title("/to-page").await, "A page");
+        assert_eq!((title("/to-page").await, title("/to-letters").await), (json!("A page"), json!("A page")));
         // Too long a title is left out, as in Synapse.
         assert_eq!(title("/attribute").await, Value::Null);
         assert_eq!(preview(&server, &alice, &site.url("/deep")).await.ok()["og:description"], "deep");
@@ -241,8 +250,10 @@ async fn all_kinds_of_content_are_understood() {
         assert_eq!((&described["og:title"], &described["og:image:type"]), (&json!("Somebody"), &json!("image/gif")));
         assert_eq!(preview(&server, &alice, &site.url("/json")).await.ok(), &json!({}));
         // The rest of a page is previewed without an image that must not be had.
-        for path in ["/image-in-lan", "/image-is-secret"] {
+        for path in ["/image-in-lan", "/image-is-secret", "/oembed-secret"] {
+            let before = site.requests();
             assert_eq!(preview(&server, &alice, &site.url(path)).await.ok(), &json!({"og:title": "T"}), "{path}");
+            assert_eq!(site.requests() - before, 1, "{path}");
         }
         let legacy = path(&site.url("/gzip")).replace("client/v1/media", "media/r0");
         assert_eq!(server.get(&legacy, &alice.token).await.ok()["og:title"], "A page");
@@ -315,6 +326,20 @@ async fn hostile_pages_get_errors_within_bounds() {
         // Nothing is left of them.
         let incoming = server.config().media.media_store_path.join("incoming");
         until("no file is left", async || files(&incoming) == 0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strange_headers_get_short_errors_at_once() {
+    for place in places() {
+        let server = TestServer::on(place).config(CONFIG).start().await;
+        let alice = server.register("alice").await;
+        let site = Site::start().await;
+        for (requests, path) in (1..).zip(["/to-nowhere", "/long-type", "/long-image-type"]) {
+            let answer = preview(&server, &alice, &site.url(path)).await;
+            assert_eq!((answer.status, answer.bytes.len() < 1_000), (502, true), "{path}");
+            assert_eq!(site.requests(), requests, "{path}");
+        }
     }
 }
 
