@@ -8,7 +8,7 @@ use plexus_store::DbError;
 use plexus_store::repo::{devices, tokens, users};
 
 use crate::last_seen::Seen;
-use crate::{Requester, TokenChecker, secret};
+use crate::{Requester, TokenChecker, TokenError, secret};
 
 /// The user and the device that an application service makes a request for.
 #[derive(Debug, Clone, Default)]
@@ -94,6 +94,18 @@ impl TokenChecker {
             puppeted_by: None,
         });
         if user.locked { Err(ActingError::Locked(requester)) } else { Ok(requester) }
+    }
+
+    /// Checks at the end of a request of an application service that waited whether the service could still make it.
+    pub(crate) async fn check_service_after_wait(&self, token: &str, requester: &Requester) -> Result<(), TokenError> {
+        let Requester { user_id, device_id, .. } = requester;
+        let service = self.app_service(token).filter(|service| service.is_interested_in_user(user_id.as_str()));
+        let (user, has_device) = self.account(user_id, device_id.clone()).await?;
+        match user.filter(|user| !user.deactivated && service.is_some() && (has_device || device_id.is_none())) {
+            Some(user) if user.locked => Err(TokenError::Locked(Arc::new(requester.clone()))),
+            Some(_) => Ok(()),
+            None => Err(TokenError::Unknown),
+        }
     }
 
     /// Returns an account, and whether it has the device.

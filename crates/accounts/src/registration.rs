@@ -169,8 +169,26 @@ impl Registrar {
             let account = NewAccount { app_service: Some(Arc::clone(service)), ..NewAccount::default() };
             match self.require_free(user_id).await {
                 Ok(user_id) => _ = self.store(user_id, None, &account, false).await?,
-                Err(RegisterError::UserInUse) => {}
+                Err(RegisterError::UserInUse) => self.warn_of_other_owner(service).await?,
                 Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Warns if the name of a service's own user is taken by somebody else, who keeps the password and sessions.
+    async fn warn_of_other_owner(&self, service: &AppService) -> Result<(), DbError> {
+        let sender = service.sender.clone();
+        let account = self.db.read::<_, DbError, _>(move |tx| users::get(tx, &sender)).await?;
+        let (id, sender) = (&service.id, &service.sender);
+        match account {
+            Some(account) if account.appservice_id.as_ref() == Some(id) => {}
+            Some(_) => {
+                tracing::warn!("{sender}, the user of the application service {id}, was not registered by it");
+            }
+            None => {
+                let text = "its user is missing: another one differs only in case";
+                tracing::warn!("the application service {id} cannot act as {sender}: {text}");
             }
         }
         Ok(())

@@ -32,8 +32,7 @@ impl Requester {
     /// Whether the rate limits of users apply. Those of application services' own users never do.
     #[must_use]
     pub fn is_rate_limited(&self) -> bool {
-        let exempt = |service: &Arc<AppService>| !service.rate_limited || service.sender == self.user_id.as_str();
-        !self.acting_service.as_ref().is_some_and(exempt)
+        self.acting_service.as_ref().is_none_or(|service| service.is_limited_as(self.user_id.as_str()))
     }
 
     /// Whether the request is of an application service that manages devices without interactive authentication

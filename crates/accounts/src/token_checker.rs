@@ -151,7 +151,7 @@ impl TokenChecker {
     /// See [`TokenError`].
     pub async fn check_after_wait(&self, token: &str, requester: &Requester) -> Result<(), TokenError> {
         if requester.acting_service.is_some() {
-            return self.app_service(token).map(drop).ok_or(TokenError::Unknown);
+            return self.check_service_after_wait(token, requester).await;
         }
         let hash = secret::hash(token);
         let entry = match self.cache.entries.get(&hash) {

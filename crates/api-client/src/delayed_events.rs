@@ -134,6 +134,7 @@ pub(crate) async fn delayed_by(
     let event = NewDelayedEvent {
         sender: event.sender,
         is_suspended: requester.suspended,
+        is_rate_limited: requester.is_rate_limited(),
         endpoint: "send",
         transaction: event.transaction,
         room_id: event.room_id,

@@ -135,7 +135,7 @@ impl<K: DestinationKind> Outbox<K> {
             }
             state.recent.push(entry);
         }
-        state.destinations.distributed = upto;
+        state.destinations.set_distributed(upto);
         drop(state);
         self.ready.notify_one();
         self.progressed.notify_one();

@@ -118,7 +118,7 @@ where
         let checker = Arc::<TokenChecker>::from_ref(state);
         let requester = match checker.app_service(&token) {
             Some(service) => {
-                let checked = checker.check_app_service(&service, acting_as(parts), seen(parts)).await;
+                let checked = checker.check_app_service(&service, acting_as(parts)?, seen(parts)).await;
                 checked.map_err(acting_error)?
             }
             None => checker.check(&token, seen(parts)).await.map_err(token_error)?,
@@ -138,7 +138,7 @@ where
         let token = access_token(parts)?.ok_or_else(ApiError::missing_token)?;
         let checker = Arc::<TokenChecker>::from_ref(state);
         let requester = match checker.app_service(&token) {
-            Some(service) => match checker.check_app_service(&service, acting_as(parts), seen(parts)).await {
+            Some(service) => match checker.check_app_service(&service, acting_as(parts)?, seen(parts)).await {
                 Ok(requester) | Err(ActingError::Locked(requester)) => requester,
                 Err(error) => return Err(acting_error(error)),
             },
@@ -243,10 +243,15 @@ fn acting_error(error: ActingError) -> ApiError {
 
 /// Returns the user and device that an application service makes the request for. The unstable name of the device's
 /// parameter is that of MSC3202.
-fn acting_as(parts: &Parts) -> ActingAs {
+fn acting_as(parts: &Parts) -> Result<ActingAs, ApiError> {
     let query = parts.uri.query().unwrap_or_default();
-    let of = |name: &str| query_parameter(query, name);
-    ActingAs { user_id: of("user_id"), device_id: of("device_id").or_else(|| of("org.matrix.msc3202.device_id")) }
+    let of = |name: &str| {
+        let Some(raw) = raw_parameter(query, name) else { return Ok(None) };
+        let readable = decoded(raw).ok_or_else(|| ApiError::invalid_param(format!("{name} is not UTF-8")))?;
+        Ok::<_, ApiError>(Some(readable))
+    };
+    let (device_id, of_msc3202) = (of("device_id")?, of("org.matrix.msc3202.device_id")?);
+    Ok(ActingAs { user_id: of("user_id")?, device_id: device_id.or(of_msc3202) })
 }
 
 /// 403 for suspended users, who may read and leave but not write (client-server API, "Account suspension").
@@ -290,11 +295,14 @@ fn access_token(parts: &Parts) -> Result<Option<String>, ApiError> {
 }
 
 fn query_token(query: &str) -> Option<String> {
-    query_parameter(query, "access_token").filter(|token| !token.is_empty())
+    decoded(raw_parameter(query, "access_token")?).filter(|token| !token.is_empty())
 }
 
-fn query_parameter(query: &str, name: &str) -> Option<String> {
-    let raw = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+fn raw_parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn decoded(raw: &str) -> Option<String> {
     // A form's space is a plus sign.
     let raw = raw.replace('+', " ");
     plexus_net::percent_decode(&raw).decode_utf8().ok().map(std::borrow::Cow::into_owned)

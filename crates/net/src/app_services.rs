@@ -8,12 +8,15 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode};
 use plexus_base::AppService;
+use tokio::sync::Semaphore;
 
 use crate::http::{HttpClient, HttpError, Limits, Purpose, WholeResponse};
 use crate::percent_encode;
 
 /// How long a service may take to accept a transaction or to answer a query, as in Synapse.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The most queries for clients and other servers that are under way; more of them wait. Everybody can cause them.
+const MAX_QUERIES: usize = 32;
 /// The largest response that is read, in bytes: a list of what a network has.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 const LIMITS: Limits = Limits { timeout: TIMEOUT, max_response_bytes: MAX_RESPONSE_BYTES };
@@ -24,6 +27,8 @@ pub struct AppServiceClient {
     http: Arc<HttpClient>,
     /// `use_appservice_legacy_authorization`: whether the token is also in the query.
     legacy_authorization: bool,
+    /// One permit for each query under way.
+    queries: Arc<Semaphore>,
 }
 
 /// A request to an application service.
@@ -83,7 +88,7 @@ impl AppServiceClient {
     /// Creates the client.
     #[must_use]
     pub fn new(http: Arc<HttpClient>, legacy_authorization: bool) -> Self {
-        Self { http, legacy_authorization }
+        Self { http, legacy_authorization, queries: Arc::new(Semaphore::new(MAX_QUERIES)) }
     }
 
     /// Sends a request. Returns the body of a response with success.
@@ -110,6 +115,20 @@ impl AppServiceClient {
         if status.is_success() { Ok(body) } else { Err(AppServiceError::Status { status, body }) }
     }
 
+    /// Asks something that anybody can make this server ask. Returns the body of a response with success.
+    ///
+    /// # Errors
+    /// See [`AppServiceError`].
+    pub async fn query(
+        &self,
+        service: &AppService,
+        path: String,
+        query: &[(String, String)],
+    ) -> Result<Bytes, AppServiceError> {
+        let _permit = self.queries.acquire().await;
+        self.send(service, AppServiceRequest::get(path, query)).await
+    }
+
     /// Sends a transaction.
     ///
     /// # Errors
@@ -127,22 +146,24 @@ impl AppServiceClient {
 
     /// Asks whether a user exists. The service may register the user before it answers.
     pub async fn has_user(&self, service: &AppService, user_id: &str) -> bool {
-        self.exists(service, format!("/_matrix/app/v1/users/{}", percent_encode(user_id))).await
+        let path = format!("/_matrix/app/v1/users/{}", percent_encode(user_id));
+        exists(service, self.send(service, AppServiceRequest::get(path, &[])).await)
     }
 
     /// Asks whether an alias exists. The service may create it before it answers.
     pub async fn has_alias(&self, service: &AppService, alias: &str) -> bool {
-        self.exists(service, format!("/_matrix/app/v1/rooms/{}", percent_encode(alias))).await
+        exists(service, self.query(service, format!("/_matrix/app/v1/rooms/{}", percent_encode(alias)), &[]).await)
     }
+}
 
-    async fn exists(&self, service: &AppService, path: String) -> bool {
-        match self.send(service, AppServiceRequest::get(path, &[])).await {
-            Ok(_) => true,
-            Err(AppServiceError::NoUrl | AppServiceError::Status { status: StatusCode::NOT_FOUND, .. }) => false,
-            Err(error) => {
-                tracing::warn!("the application service {} does not answer a query: {error}", service.id);
-                false
-            }
+/// Whether something exists, by the response of the service.
+fn exists(service: &AppService, response: Result<Bytes, AppServiceError>) -> bool {
+    match response {
+        Ok(_) => true,
+        Err(AppServiceError::NoUrl | AppServiceError::Status { status: StatusCode::NOT_FOUND, .. }) => false,
+        Err(error) => {
+            tracing::warn!("the application service {} does not answer a query: {error}", service.id);
+            false
         }
     }
 }

@@ -75,6 +75,8 @@ pub struct NewDelayedEvent {
     pub sender: UserId,
     /// Whether the user's account is suspended: only a repeated request is accepted.
     pub is_suspended: bool,
+    /// Whether the rate limits of users apply.
+    pub is_rate_limited: bool,
     /// The name of the endpoint that was used, within which transaction ids are unique.
     pub endpoint: &'static str,
     /// How the user's device named the request.
@@ -190,7 +192,7 @@ impl DelayedEvents {
     /// See [`DelayedEventError`].
     pub async fn schedule(&self, event: NewDelayedEvent) -> Result<String, DelayedEventError> {
         let max_delay_ms = self.limits.max_delay_ms().ok_or(DelayedEventError::Disallowed)?;
-        let NewDelayedEvent { sender, room_id, event_type, state_key, is_suspended, .. } = event;
+        let NewDelayedEvent { sender, room_id, event_type, state_key, is_suspended, is_rate_limited, .. } = event;
         let NewDelayedEvent { delay_ms, sticky_duration_ms, .. } = event;
         let content = Value::Object(event.content);
         let request = event.transaction.map(|it| DelayRequest {
@@ -218,7 +220,9 @@ impl DelayedEvents {
         if is_suspended {
             return Err(DelayedSendError::Suspended.into());
         }
-        self.rate_limits.message.check(&sender)?;
+        if is_rate_limited {
+            self.rate_limits.message.check(&sender)?;
+        }
         if delay_ms > max_delay_ms {
             return Err(DelayedEventError::DelayTooLong { max_delay_ms });
         }

@@ -49,10 +49,11 @@ impl SendingAccount {
     /// Returns the authority by which the account changes memberships.
     #[must_use]
     pub fn authority(self) -> Authority {
-        match self {
-            Self { is_rate_limited: false, .. } => Authority::UnlimitedUser,
-            Self { is_admin: true, .. } => Authority::Administrator,
-            Self { .. } => Authority::User,
+        match (self.is_admin, self.is_rate_limited) {
+            (false, true) => Authority::User,
+            (true, true) => Authority::Administrator,
+            (false, false) => Authority::UnlimitedUser,
+            (true, false) => Authority::UnlimitedAdministrator,
         }
     }
 }
@@ -100,4 +101,20 @@ pub(crate) async fn set_membership(
         _ => return Err(MemberEventError::UnknownMembership),
     };
     Ok(changed?.event_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_administrator_stays_one_without_rate_limits() {
+        let authority = |is_admin, is_rate_limited| {
+            SendingAccount { is_guest: false, is_admin, shadow_banned: false, is_rate_limited }.authority()
+        };
+        assert_eq!(authority(true, false), Authority::UnlimitedAdministrator);
+        assert_eq!(authority(false, false), Authority::UnlimitedUser);
+        assert_eq!(authority(true, true), Authority::Administrator);
+        assert_eq!(authority(false, true), Authority::User);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use plexus_base::{AppService, AppServices, Clock};
-use plexus_net::{AppServiceClient, AppServiceError, AppServiceRequest, percent_encode};
+use plexus_net::{AppServiceClient, AppServiceError, percent_encode};
 use serde_json::{Map, Value};
 
 /// How long the description of a network is kept, as in Synapse.
@@ -131,7 +131,7 @@ impl ThirdPartyNetworks {
 
     /// Returns the response of a service, if it responds with success.
     async fn ask(&self, service: &AppService, path: String, fields: &[(String, String)]) -> Option<Value> {
-        match self.client.send(service, AppServiceRequest::get(path, fields)).await {
+        match self.client.query(service, path, fields).await {
             Ok(body) => serde_json::from_slice(&body).ok(),
             Err(AppServiceError::NoUrl) => None,
             Err(error) => {

@@ -130,7 +130,7 @@ impl Register {
     }
 
     /// Registers a user of an application service, which may do that whether or not registration is open. Services that
-    /// manage devices themselves get no session (MSC4190).
+    /// manage devices themselves must not ask for a session (MSC4190).
     async fn user_of_service(&self, token: AppServiceToken, body: &Object) -> Result<Registered, ApiError> {
         let service = token.require()?;
         let params: Params = parse(body)?;
@@ -142,7 +142,11 @@ impl Register {
             initial_device_display_name: params.initial_device_display_name,
             refresh_token: params.refresh_token,
         };
-        let session = (!params.inhibit_login && !service.msc4190).then_some(session);
+        if !params.inhibit_login && service.msc4190 {
+            let message = "This application service manages its devices; it has to set inhibit_login";
+            return Err(ApiError::bad_request("M_APPSERVICE_LOGIN_UNSUPPORTED", message));
+        }
+        let session = (!params.inhibit_login).then_some(session);
         let account =
             NewAccount { username: Some(username), session, app_service: Some(service), ..NewAccount::default() };
         self.registrar.register(account).await.map_err(register_error)

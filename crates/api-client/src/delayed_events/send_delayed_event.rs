@@ -64,6 +64,7 @@ async fn schedule(
     let event = NewDelayedEvent {
         sender: requester.user_id.clone(),
         is_suspended: requester.suspended,
+        is_rate_limited: requester.is_rate_limited(),
         endpoint: "delayed_event",
         transaction,
         room_id,

@@ -50,7 +50,8 @@ pub(crate) async fn handle(
     };
     match state {
         CrossSigningState::Replaces { allowed_without_auth: false } => {
-            let is_exempt = requester.manages_devices();
+            // As in Synapse: its users have no password with which they could authenticate.
+            let is_exempt = requester.acting_service.is_some();
             let request = uiaa::Request { operation, requester: &requester, body, can_skip: false, is_exempt };
             authorised(&uia, request, async |params: Params| store(params.into()).await).await
         }

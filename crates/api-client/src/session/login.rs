@@ -81,6 +81,10 @@ pub(crate) async fn handle(
         }
         Some(APP_SERVICE) => {
             let service = app_service.require()?;
+            if service.msc4190 {
+                let message = "This application service manages its devices; it does not log in";
+                return Err(ApiError::bad_request("M_APPSERVICE_LOGIN_UNSUPPORTED", message));
+            }
             is_limited = service.rate_limited;
             by_app_service(&logins, &service, &request).await?
         }

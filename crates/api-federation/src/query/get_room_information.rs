@@ -5,8 +5,7 @@ use std::sync::Arc;
 use plexus_http::{ApiError, JsonBody, Query, State};
 use plexus_protocol::id::{RoomAlias, RoomId, ServerName};
 use plexus_rooms::Rooms;
-use plexus_rooms::directory::servers_in;
-use plexus_service::RoomResolver;
+use plexus_service::{ResolveError, ResolvedRoom, RoomResolver};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -20,7 +19,8 @@ pub(crate) struct Response {
     servers: Vec<ServerName>,
 }
 
-/// Returns the room that an alias of this server points to, and servers through which it can be joined.
+/// Returns the room that an alias of this server points to, and servers through which it can be joined. An application
+/// service may create the alias now.
 pub(crate) async fn handle(
     State(rooms): State<Arc<Rooms>>,
     State(resolver): State<Arc<RoomResolver>>,
@@ -30,7 +30,10 @@ pub(crate) async fn handle(
     if alias.server_name() != rooms.server_name().as_str() {
         return Err(ApiError::unknown("Room Alias is not hosted on this homeserver"));
     }
-    let not_found = || ApiError::not_found(format!("Room alias {alias} not found"));
-    let room = resolver.local_room(&alias).await?.ok_or_else(not_found)?;
-    Ok(JsonBody(Response { room_id: room.id.clone(), servers: servers_in(&room, rooms.server_name()) }))
+    let ResolvedRoom { room_id, servers } = resolver.resolve_alias(&alias).await.map_err(|error| match error {
+        ResolveError::UnknownAlias(alias) => ApiError::not_found(format!("Room alias {alias} not found")),
+        ResolveError::Db(error) => error.into(),
+        error => ApiError::internal(&error),
+    })?;
+    Ok(JsonBody(Response { room_id, servers }))
 }

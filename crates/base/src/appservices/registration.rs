@@ -9,6 +9,9 @@ use regex::Regex;
 use crate::config::{IpRange, Problem, Secret};
 use crate::yaml::{self, Node, Scalar, Value};
 
+/// The longest user id, in bytes.
+const MAX_USER_ID: usize = 255;
+
 /// An application service.
 #[derive(Debug, Clone)]
 pub struct AppService {
@@ -89,6 +92,11 @@ impl AppService {
         self.receive_ephemeral || self.push_ephemeral
     }
 
+    /// Whether the rate limits of users apply when it acts as a user. They never do for its own.
+    pub fn is_limited_as(&self, user_id: &str) -> bool {
+        self.rate_limited && self.sender != user_id
+    }
+
     /// Whether it may make requests from an address.
     pub fn may_connect_from(&self, address: Option<IpAddr>) -> bool {
         self.ip_range_whitelist.is_empty()
@@ -134,7 +142,7 @@ struct Registration<'f> {
 impl<'f> Registration<'f> {
     fn read(&mut self, server_name: &str) -> Option<AppService> {
         let (id, as_token, hs_token) = (self.id(), self.text("as_token"), self.text("hs_token"));
-        let (sender, url) = (self.sender_localpart(), self.url());
+        let (sender, url) = (self.sender(server_name), self.url());
         let (users, aliases, rooms) = self.namespaces();
         let line = |key: &str| self.root.get(key).map_or(0, |node| node.place.line);
         let (id_line, as_token_line) = (line("id"), line("as_token"));
@@ -150,7 +158,7 @@ impl<'f> Registration<'f> {
             url: url?,
             as_token: Secret::new(as_token?),
             hs_token: Secret::new(hs_token?),
-            sender: format!("@{}:{server_name}", sender?),
+            sender: sender?,
             users,
             aliases,
             rooms,
@@ -197,7 +205,8 @@ impl<'f> Registration<'f> {
         Some(id)
     }
 
-    fn sender_localpart(&mut self) -> Option<String> {
+    /// Returns the id of the service's own user.
+    fn sender(&mut self, server_name: &str) -> Option<String> {
         let localpart = self.text("sender_localpart")?;
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-~/".contains(&byte);
         if !localpart.bytes().all(allowed) {
@@ -205,7 +214,13 @@ impl<'f> Registration<'f> {
             self.error(node, "sender_localpart", "allowed are letters, digits and _ . - ~ /");
             return None;
         }
-        Some(localpart)
+        let sender = format!("@{localpart}:{server_name}");
+        if sender.len() > MAX_USER_ID {
+            let node = self.root.get("sender_localpart")?;
+            self.error(node, "sender_localpart", &format!("the user id has more than {MAX_USER_ID} bytes"));
+            return None;
+        }
+        Some(sender)
     }
 
     /// Returns the URL: it is required, and may be null, so that nobody cuts off a service by forgetting it.

@@ -109,6 +109,8 @@ fn mistakes_are_named_with_file_and_line() {
     let all: Vec<String> = of(&whole);
     assert_eq!(all.len(), 1, "{all:?}");
     assert!(all[0].starts_with("16: namespaces.users[0].regex: ") && all[0].contains("look-around"), "{all:?}");
+    let all: Vec<String> = of(&IRC.replace("ircbot", &"b".repeat(255)));
+    assert!(all.len() == 1 && all[0].starts_with("6: sender_localpart: "), "{all:?}");
     assert!(of("- a list").iter().any(|problem: &String| problem.contains("a list of 1")));
     assert!(of("a: [").len() == 1);
     let missing = Registrations::load(&[files.0.join("absent.yaml")], "example.org").unwrap_err();

@@ -29,6 +29,8 @@ struct Known {
     /// The registrations whose numbers the services have.
     registrations: Arc<Registrations>,
     rooms: HashMap<RoomNid, RoomServices>,
+    /// How often a room was forgotten, or a membership of a service's user has changed.
+    changes: u64,
 }
 
 /// The services with users among the members of a room.
@@ -36,8 +38,6 @@ struct Known {
 struct RoomServices {
     services: BTreeSet<usize>,
     accuracy: Accuracy,
-    /// How often the memberships of services' users have changed.
-    changes: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl CommitListener for Interest {
                         known.membership(&registrations, membership.room, membership.kind, services);
                     }
                 }
-                Change::OlderMemberships { room, .. } => _ = self.known.lock().rooms.remove(room),
-                Change::Missed { .. } => self.known.lock().rooms.clear(),
+                Change::OlderMemberships { room, .. } => self.known.lock().forget(*room),
+                Change::Missed { .. } => self.known.lock().forget_all(),
                 _ => {}
             }
         }
@@ -74,8 +74,19 @@ impl Known {
     /// Forgets the rooms if their services have other numbers.
     fn require(&mut self, registrations: &Arc<Registrations>) {
         if !Arc::ptr_eq(&self.registrations, registrations) {
-            *self = Self { registrations: Arc::clone(registrations), rooms: HashMap::new() };
+            self.registrations = Arc::clone(registrations);
+            self.forget_all();
         }
+    }
+
+    fn forget(&mut self, room: RoomNid) {
+        self.changes += 1;
+        self.rooms.remove(&room);
+    }
+
+    fn forget_all(&mut self) {
+        self.changes += 1;
+        self.rooms.clear();
     }
 
     fn membership(
@@ -86,8 +97,8 @@ impl Known {
         services: Vec<usize>,
     ) {
         self.require(registrations);
+        self.changes += 1;
         let Some(room) = self.rooms.get_mut(&room) else { return };
-        room.changes += 1;
         if kind == Membership::Join {
             room.services.extend(services);
         } else if room.accuracy == Accuracy::Exact {
@@ -147,13 +158,14 @@ impl Interest {
             let mut known = self.known.lock();
             known.require(registrations);
             if known.rooms.len() >= MAX_ROOMS {
-                known.rooms.clear();
+                known.forget_all();
             }
+            let changes = known.changes;
             let found = known.rooms.entry(room.nid).or_default();
             match found.accuracy {
                 Accuracy::Exact => return found.services.clone(),
-                Accuracy::AtMost => (Some(found.services.clone()), found.changes),
-                Accuracy::Unknown => (None, found.changes),
+                Accuracy::AtMost => (Some(found.services.clone()), changes),
+                Accuracy::Unknown => (None, changes),
             }
         };
         let view = room.view();
@@ -169,8 +181,8 @@ impl Interest {
         }
         let mut known = self.known.lock();
         if Arc::ptr_eq(&known.registrations, registrations)
+            && known.changes == changes
             && let Some(found) = known.rooms.get_mut(&room.nid)
-            && found.changes == changes
         {
             found.services.clone_from(&services);
             found.accuracy = Accuracy::Exact;

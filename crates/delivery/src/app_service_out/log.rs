@@ -21,6 +21,9 @@ use crate::outbox::{Due, LogChunk, LogEntry};
 /// The most entries that are read at once.
 const MAX_ROWS: usize = 500;
 
+/// The most chunks of the log that are read for one delivery: the rest follows with the next ones.
+const MAX_CHUNKS: usize = 8;
+
 /// Reads the log.
 pub(super) struct LogReader {
     pub(super) db: Database,
@@ -75,7 +78,10 @@ impl LogReader {
         limit: usize,
     ) -> Result<Due<LogContent>, DbError> {
         let mut found: Vec<(Position, LogContent)> = Vec::new();
-        while after < upto && found.len() < limit {
+        for _ in 0..MAX_CHUNKS {
+            if after >= upto || found.len() >= limit {
+                break;
+            }
             let chunk = self.read(after, upto).await?;
             let for_service = chunk.entries.into_iter().filter(|entry| entry.recipients.0.contains(service));
             found.extend(for_service.map(|entry| (entry.position, entry.content)));

@@ -12,6 +12,7 @@ use plexus_net::AppServiceClient;
 use plexus_protocol::id::UserId;
 use plexus_store::repo::app_service_out;
 use plexus_store::repo::one_time_keys::{self, UserKeys};
+use plexus_store::repo::to_device::{self, TargetedMessage};
 use plexus_store::repo::users;
 use plexus_store::{Database, DbError, Position, Tx};
 use tokio::sync::mpsc;
@@ -20,7 +21,7 @@ use super::content::{LogContent, ServiceId, ServiceIds};
 use super::extensions::Extensions;
 use super::extras::{Ephemeral, ServiceExtras};
 use super::log::LogReader;
-use super::transaction::{PreparedTransaction, Transaction, messages};
+use super::transaction::{PreparedTransaction, Transaction, devices_with_messages, messages};
 use crate::outbox::{
     Behind, CameBack, Cursors, DestinationKind, Due, LogChunk, Outcome, Progress, Retry, SlotLimits, Turn,
 };
@@ -31,8 +32,8 @@ const MAX_ENTRIES: usize = 100;
 pub(super) const SLOTS: SlotLimits = SlotLimits { fast: 64, slow: 64 };
 /// How long a service that failed is left alone; twice as long after each further failure.
 const FIRST_RETRY: Duration = Duration::from_secs(2);
-/// How long a service is left alone at most. It is tried at once when it pings this server.
-const MAX_RETRY: Duration = Duration::from_secs(3_600);
+/// How long a service is left alone at most, as in Synapse. It is tried at once when it pings this server.
+const MAX_RETRY: Duration = Duration::from_secs(512);
 
 /// How many services that are up wait to be tried again; more of them wait until their time.
 const MAX_CAME_BACK: usize = 64;
@@ -145,6 +146,21 @@ impl Services {
         self.db.read(read).await
     }
 
+    /// Returns the messages for devices in a stored transaction that begins after `after`.
+    async fn messages_of(&self, body: &str, after: Position, upto: Position) -> Result<Vec<TargetedMessage>, DbError> {
+        let devices = devices_with_messages(body);
+        let read = move |tx: &mut Tx<'_>| {
+            let mut messages = Vec::new();
+            for (user, device) in devices {
+                let positions = to_device::positions_between(tx, &user, &device, after, upto)?;
+                let message = |position| TargetedMessage { user: user.clone(), device: device.clone(), position };
+                messages.extend(positions.into_iter().map(message));
+            }
+            Ok::<_, DbError>(messages)
+        };
+        self.db.read(read).await
+    }
+
     /// Asks a service about users of its namespace that are invited and do not exist: it may register them.
     async fn ask_about_invited(&self, service: &AppService, entries: &[(Position, LogContent)]) -> Result<(), DbError> {
         for (_, content) in entries {
@@ -164,8 +180,12 @@ impl Services {
         if !self.pending.lock().contains_key(service) {
             return Ok(());
         }
+        // Devices of users that it shares with others get their messages by themselves.
+        let registration = self.find(service);
+        let is_own = |user: &str| registration.as_ref().is_some_and(|service| service.is_exclusive_user(user));
+        let own_messages: Vec<_> = transaction.messages.into_iter().filter(|message| is_own(&message.user)).collect();
         let id = service.to_string();
-        let end = move |tx: &mut Tx<'_>| app_service_out::end_transaction(tx, &id, &transaction.messages);
+        let end = move |tx: &mut Tx<'_>| app_service_out::end_transaction(tx, &id, &own_messages);
         self.db.write::<_, DbError, _>(end).await?;
         self.pending.lock().remove(service);
         Ok(())
@@ -217,18 +237,20 @@ impl DestinationKind for Services {
         let stored = self.db.write::<_, DbError, _>(move |tx| app_service_out::begin(tx, &services)).await?;
         let position = stored.position;
         let mut behind: BTreeMap<ServiceId, Behind<ServiceId>> = BTreeMap::new();
-        let destination = |id: &str, cursor| {
+        let destination = |id: &str, cursor, stored| {
             let key: ServiceId = id.into();
-            (Arc::clone(&key), Behind { key, cursor, away: false })
+            (Arc::clone(&key), Behind { key, cursor, stored, away: false })
         };
-        behind.extend(stored.cursors.iter().map(|(id, cursor)| destination(id, *cursor)));
+        behind.extend(stored.cursors.iter().map(|(id, cursor)| destination(id, *cursor, Some(*cursor))));
         for last in stored.transactions {
             let key: ServiceId = last.service_id.as_str().into();
-            let cursor = behind.get(&key).map_or(position, |behind| behind.cursor);
+            let stored = behind.get(&key).map(|behind| behind.cursor);
+            let cursor = stored.unwrap_or(position);
             let cursor = match last.body {
                 Some(body) => {
                     let (txn_id, upto) = (last.txn_id, last.upto);
-                    let transaction = PreparedTransaction { txn_id, upto, body: body.into(), messages: Vec::new() };
+                    let messages = self.messages_of(&body, cursor, upto).await?;
+                    let transaction = PreparedTransaction { txn_id, upto, body: body.into(), messages };
                     self.pending.lock().insert(Arc::clone(&key), transaction);
                     // It has something to get, whether or not the log has more.
                     cursor.min(position - 1)
@@ -236,7 +258,7 @@ impl DestinationKind for Services {
                 None if last.upto > cursor => last.upto,
                 None => continue,
             };
-            behind.extend([destination(&key, cursor)]);
+            behind.extend([destination(&key, cursor, stored)]);
         }
         Ok(Cursors { position, behind: behind.into_values().collect(), extras: Vec::new() })
     }

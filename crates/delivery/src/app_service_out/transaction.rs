@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use plexus_base::AppService;
 use plexus_protocol::id::UserId;
-use plexus_protocol::json::ObjectWriter;
+use plexus_protocol::json::{Object, ObjectWriter, Value};
 use plexus_rooms::{ClientFormat, TimelineEvent};
 use plexus_store::Position;
 use plexus_store::repo::one_time_keys::UserKeys;
@@ -14,6 +14,9 @@ use plexus_store::repo::to_device::TargetedMessage;
 use super::content::LogContent;
 use super::extensions::Extensions;
 use super::extras::Ephemeral;
+
+/// The member of a body with the messages for devices.
+const TO_DEVICE: &str = "de.sorunome.msc2409.to_device";
 
 /// What a transaction holds.
 pub(super) struct Transaction<'t> {
@@ -48,7 +51,7 @@ impl Transaction<'_> {
             });
         }
         if self.service.gets_ephemeral() && self.extensions.to_device {
-            write_list(members.key("de.sorunome.msc2409.to_device"), self.entries.iter(), |(_, content), out| {
+            write_list(members.key(TO_DEVICE), self.entries.iter(), |(_, content), out| {
                 let LogContent::ToDevice { target, message } = content else { return false };
                 write_message(target, message, out);
                 true
@@ -155,6 +158,16 @@ fn write_message(target: &TargetedMessage, message: &str, out: &mut String) {
     }
 }
 
+/// Returns the users and devices to which a body has messages.
+pub(super) fn devices_with_messages(body: &str) -> BTreeSet<(String, String)> {
+    let Ok(Value::Object(body)) = Value::parse(body) else { return BTreeSet::new() };
+    let messages = body.get_array(TO_DEVICE).unwrap_or_default().iter().filter_map(Value::as_object);
+    let target = |message: &Object| {
+        Some((message.get_str("to_user_id")?.to_owned(), message.get_str("to_device_id")?.to_owned()))
+    };
+    messages.filter_map(target).collect()
+}
+
 /// Returns the messages for devices among entries of the log.
 pub(super) fn messages(entries: &[(Position, LogContent)]) -> Vec<TargetedMessage> {
     let target = |(_, content): &(Position, LogContent)| match content {
@@ -171,6 +184,6 @@ pub(super) struct PreparedTransaction {
     /// With it, the service has everything up to here.
     pub(super) upto: Position,
     pub(super) body: Arc<str>,
-    /// The messages for devices that it holds, unless it is from before a restart.
+    /// The messages for devices that it holds.
     pub(super) messages: Vec<TargetedMessage>,
 }

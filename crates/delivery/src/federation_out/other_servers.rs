@@ -90,7 +90,7 @@ impl DestinationKind for OtherServers {
         let name = |server: String| ServerName::try_from(server).ok();
         let behind = cursors.into_iter().filter_map(|(server, cursor)| {
             let key = name(server)?;
-            Some(Behind { away: self.transport.is_failing(&key), key, cursor })
+            Some(Behind { away: self.transport.is_failing(&key), key, cursor, stored: Some(cursor) })
         });
         let messages = ServerExtras { to_device: true, ..ServerExtras::default() };
         let extras = to_device.into_iter().filter_map(name).map(|server| (server, messages.clone()));

@@ -21,7 +21,7 @@ enum Stage {
     Retried,
     /// It failed, and is left alone.
     Failed,
-    /// It has everything but extras that are not due.
+    /// It has everything but extras that are not due, or is ahead of the outbox.
     Held,
 }
 
@@ -53,6 +53,8 @@ pub(super) struct Destinations<K, X> {
     pub distributed: Position,
     destinations: HashMap<K, Destination<X>>,
     ready: Ready<K>,
+    /// Destinations that have got, before a restart, what the outbox has not read again yet.
+    ahead: Vec<K>,
     /// Destinations that have caught up, whose cursors are still in the database.
     caught_up: Vec<K>,
     /// The outbox's position in the database.
@@ -82,17 +84,18 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
             distributed: position,
             destinations: HashMap::new(),
             ready: Ready { fast: VecDeque::new(), slow: VecDeque::new() },
+            ahead: Vec::new(),
             caught_up: Vec::new(),
             stored: position,
         };
-        for Behind { key, cursor, away } in behind {
+        for Behind { key, cursor, stored, away } in behind {
             let class = if away { DeliveryClass::Slow } else { DeliveryClass::Fast };
             let destination = destinations.entry_in(class, key);
             destination.cursor = cursor;
             destination.newest = position;
             destination.away = away;
             destination.keep = true;
-            destination.stored = Some(cursor);
+            destination.stored = stored;
         }
         for (key, extras) in extras {
             destinations.entry(key).extras.put_back(extras);
@@ -109,6 +112,18 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         }
         destination.newest = destination.newest.max(position);
         self.wake(&key);
+    }
+
+    /// The log has been read up to here, and its entries were added.
+    pub(super) fn set_distributed(&mut self, position: Position) {
+        self.distributed = position;
+        for key in std::mem::take(&mut self.ahead) {
+            match self.destinations.get(&key) {
+                Some(destination) if destination.cursor > position => self.ahead.push(key),
+                Some(destination) if destination.has_nothing_to_get() => self.remove(&key),
+                _ => {}
+            }
+        }
     }
 
     /// Adds extras for a destination.
@@ -193,6 +208,12 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
             self.ready.fast.push_back(key.clone());
         } else if destination.extras.is_durable() {
             destination.stage = Stage::Held;
+        } else if destination.cursor > self.distributed {
+            // Without its cursor it would get again what the outbox is about to read.
+            destination.stage = Stage::Held;
+            if !self.ahead.contains(key) {
+                self.ahead.push(key.clone());
+            }
         } else {
             self.remove(key);
         }
@@ -211,7 +232,8 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         if !is_retried {
             destination.extras.drop_ephemeral();
         }
-        let is_needed = destination.is_behind() || destination.extras.is_durable();
+        let is_ahead = destination.cursor > self.distributed;
+        let is_needed = destination.is_behind() || is_ahead || destination.extras.is_durable();
         if !is_needed && !destination.extras.is_due() {
             self.remove(&key);
             return false;
@@ -344,6 +366,13 @@ impl<X> Destination<X> {
     /// Whether the log has something for it that it does not have.
     fn is_behind(&self) -> bool {
         self.cursor < self.newest
+    }
+}
+
+impl<X: Extras> Destination<X> {
+    /// Whether it waits for nothing, so that it can be removed.
+    fn has_nothing_to_get(&self) -> bool {
+        self.stage == Stage::Held && !self.is_behind() && !self.extras.is_due() && !self.extras.is_durable()
     }
 }
 

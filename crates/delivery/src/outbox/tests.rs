@@ -118,7 +118,8 @@ impl DestinationKind for Arc<Mailboxes> {
     const DESTINATIONS: &'static str = "mailboxes";
 
     async fn load_cursors(&self) -> Result<Cursors<&'static str, ()>, DbError> {
-        let behind = self.cursors().into_iter().map(|(key, cursor)| Behind { key, cursor, away: true });
+        let behind =
+            self.cursors().into_iter().map(|(key, cursor)| Behind { key, cursor, stored: Some(cursor), away: true });
         Ok(Cursors { position: *self.position.lock(), behind: behind.collect(), extras: Vec::new() })
     }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use plexus_store::Position;
 
-/// A destination that is behind, as the database has it.
+/// A destination that does not stand where the outbox does.
 pub struct Behind<K> {
     /// Which one.
     pub key: K,
     /// It has everything up to here.
     pub cursor: Position,
+    /// Its cursor in the database, if that has one.
+    pub stored: Option<Position>,
     /// It failed before the restart.
     pub away: bool,
 }

@@ -54,7 +54,7 @@ impl DestinationKind for Pushers {
         }
         let behind = active.into_iter().filter_map(|pusher| {
             let cursor = pusher.behind_at?;
-            Some(Behind { key: pusher.key, cursor, away: true })
+            Some(Behind { key: pusher.key, cursor, stored: Some(cursor), away: true })
         });
         Ok(Cursors { position, behind: behind.collect(), extras: Vec::new() })
     }

@@ -153,9 +153,15 @@ impl Purpose {
                 ..ELSEWHERE
             },
             // Usually on this machine or in a private network; its operator is ours.
-            Self::ApplicationService(limits) => {
-                Policy { addresses: Addresses::Any, may_use_proxy: false, keeps_connections: true, limits, ..ELSEWHERE }
-            }
+            Self::ApplicationService(limits) => Policy {
+                addresses: Addresses::Any,
+                may_use_proxy: false,
+                keeps_connections: true,
+                // A service that hangs must not hold up requests to other servers. Their number is bounded elsewhere.
+                waits_its_turn: false,
+                limits,
+                ..ELSEWHERE
+            },
             // Often in a private network; the operator has named it.
             Self::MediaStorage(limits) => {
                 Policy { addresses: Addresses::Any, keeps_connections: true, limits, ..ELSEWHERE }

@@ -14,6 +14,8 @@ pub enum Authority {
     Administrator,
     /// A user of an application service that is not rate limited; otherwise like a user.
     UnlimitedUser,
+    /// As [`Self::UnlimitedUser`], of a server administrator.
+    UnlimitedAdministrator,
     /// This server: no limit applies. Also used for requests whose invites have been counted as a whole.
     Server,
 }
@@ -213,7 +215,7 @@ impl MembershipLimits {
         match authority {
             _ if targets.is_empty() => Ok(Counted::default()),
             Authority::User | Authority::UnlimitedUser if self.invites_blocked => Err(LimitError::InvitesBlocked),
-            Authority::Server | Authority::UnlimitedUser => Ok(Counted::default()),
+            Authority::Server | Authority::UnlimitedUser | Authority::UnlimitedAdministrator => Ok(Counted::default()),
             Authority::User | Authority::Administrator => Ok(self.invites_local.count(sender, targets, room)?),
         }
     }

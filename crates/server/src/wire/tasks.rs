@@ -52,6 +52,7 @@ impl TaskServices {
             clock.clone(),
             Arc::clone(client_events),
             Arc::clone(&overtaken),
+            Arc::clone(&foundation.app_services),
             error_body(),
         ));
         let events = DelayedEvents::new(DelayedEventsParts {

@@ -199,6 +199,61 @@ async fn messages_for_devices_and_counts_of_keys_arrive() {
     }
 }
 
+/// Alice sends a message, which has a number, to a device.
+async fn send_to_device(server: &TestServer, sender: &TestUser, user: &str, device: &str, number: usize) {
+    let path = format!("{CLIENT}/sendToDevice/m.test/{number}");
+    let message = json!({ "messages": { user: { device: { "number": number } } } });
+    server.put(&path, &sender.token, message).await.ok();
+}
+
+/// Waits until the service has got the message.
+async fn wait_for_message(service: &AppServiceStub, number: usize) {
+    let find = |service: &AppServiceStub| {
+        let lists = service.transactions().into_iter().map(|(_, body)| body["de.sorunome.msc2409.to_device"].clone());
+        let mut messages = lists.filter_map(|list| list.as_array().cloned()).flatten();
+        messages.any(|message| message["content"]["number"] == number).then_some(())
+    };
+    service.wait_for(&format!("message {number}"), find).await;
+}
+
+/// Returns the numbers of the messages in a first sync.
+async fn messages_in_sync(server: &TestServer, token: &str, query: &str) -> Vec<Value> {
+    let synced = server.get(&format!("{CLIENT}/sync?{query}"), token).await;
+    let messages = synced.ok()["to_device"]["events"].as_array().cloned().unwrap_or_default();
+    messages.iter().map(|message| message["content"]["number"].clone()).collect()
+}
+
+#[tokio::test]
+async fn messages_for_devices_are_deleted_only_if_the_user_is_the_services_own() {
+    let config = "experimental_features: {msc2409_to_device_messages_enabled: true}";
+    for place in places() {
+        let service = AppServiceStub::start().await;
+        let registration = service.registration("irc", "receive_ephemeral: true\nio.element.msc4190: true");
+        let registration = registration.replace("users: [", "users: [{regex: '@alice', exclusive: false}, ");
+        let mut server = TestServer::on(place).config(config).app_service(registration).start().await;
+        let body = json!({ "type": "m.login.application_service", "username": "irc_ghost", "inhibit_login": true });
+        server.post("/_matrix/client/v3/register", IRC, body).await.ok();
+        let device = format!("{CLIENT}/devices/BRIDGE?user_id={GHOST}");
+        server.put(&device, IRC, json!({})).await.ok_or_created();
+        let alice = server.register("alice").await;
+        for number in 0..2 {
+            send_to_device(&server, &alice, &alice.id, "*", number).await;
+            wait_for_message(&service, number).await;
+        }
+        assert_eq!(messages_in_sync(&server, &alice.token, "").await, [0, 1]);
+
+        service.respond(|_| (500, json!({})));
+        send_to_device(&server, &alice, GHOST, "BRIDGE", 2).await;
+        wait_for_message(&service, 2).await;
+        server.restart().await;
+        service.respond(|_| (200, json!({})));
+        send_to_device(&server, &alice, GHOST, "BRIDGE", 3).await;
+        wait_for_message(&service, 3).await;
+        let query = format!("user_id={GHOST}&device_id=BRIDGE");
+        assert!(!messages_in_sync(&server, IRC, &query).await.contains(&json!(2)));
+    }
+}
+
 #[tokio::test]
 async fn services_are_asked_for_aliases_and_users_that_do_not_exist() {
     for place in places() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use plexus_base::Clock;
+use plexus_base::{AppServices, Clock};
 use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Value;
 use plexus_rooms::{DELAYED_EVENT_DEVICE, NewEvent, Transaction};
@@ -27,6 +27,7 @@ pub struct DelayedEventSender {
     clock: Clock,
     events: Arc<ClientEventSender>,
     overtaken: Arc<OvertakenStates>,
+    app_services: Arc<AppServices>,
     error_body: ErrorBody,
     ended: Notify,
 }
@@ -39,9 +40,10 @@ impl DelayedEventSender {
         clock: Clock,
         events: Arc<ClientEventSender>,
         overtaken: Arc<OvertakenStates>,
+        app_services: Arc<AppServices>,
         error_body: ErrorBody,
     ) -> Self {
-        Self { db, clock, events, overtaken, error_body, ended: Notify::new() }
+        Self { db, clock, events, overtaken, app_services, error_body, ended: Notify::new() }
     }
 
     /// Returns what notifies waiters when an attempt to send an event has ended.
@@ -65,8 +67,9 @@ impl DelayedEventSender {
         }
         let (sender, event_type, state_key) =
             (event.sender.to_string(), event.event_type.clone(), event.state_key.clone());
+        let app_services = Arc::clone(&self.app_services);
         let account = self.db.read(move |tx| {
-            let account = sending_account(tx, &sender)?;
+            let account = sending_account(tx, &app_services, &sender)?;
             match state_key {
                 Some(state_key) if repo::is_overtaken(tx, &delay_id, &event_type, &state_key)? => {
                     Err(DelayedSendError::Overtaken)
@@ -134,7 +137,11 @@ impl TaskHandler for DelayedEventSender {
 }
 
 /// Returns the account of a user who may send events.
-fn sending_account(tx: &mut Tx<'_>, user_id: &str) -> Result<SendingAccount, DelayedSendError> {
+fn sending_account(
+    tx: &mut Tx<'_>,
+    app_services: &AppServices,
+    user_id: &str,
+) -> Result<SendingAccount, DelayedSendError> {
     let user = users::get(tx, user_id)?.filter(|user| !user.deactivated).ok_or(DelayedSendError::Deactivated)?;
     if user.locked {
         return Err(DelayedSendError::Locked);
@@ -142,8 +149,11 @@ fn sending_account(tx: &mut Tx<'_>, user_id: &str) -> Result<SendingAccount, Del
     if user.suspended {
         return Err(DelayedSendError::Suspended);
     }
-    let users::User { is_guest, is_admin, shadow_banned, .. } = user;
-    Ok(SendingAccount { is_guest, is_admin, shadow_banned, is_rate_limited: true })
+    let users::User { is_guest, is_admin, shadow_banned, appservice_id, .. } = user;
+    let registrations = app_services.current();
+    let service = appservice_id.and_then(|id| registrations.as_ref()?.by_id(&id).cloned());
+    let is_rate_limited = service.is_none_or(|service| service.is_limited_as(user_id));
+    Ok(SendingAccount { is_guest, is_admin, shadow_banned, is_rate_limited })
 }
 
 fn new_event(row: DelayedEvent) -> Result<NewEvent, DbError> {

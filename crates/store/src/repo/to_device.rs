@@ -94,6 +94,22 @@ pub fn get(tx: &mut Tx<'_>, target: &TargetedMessage) -> Result<Option<String>, 
     )
 }
 
+/// Returns the positions of the messages for a device after `after` up to `upto`.
+pub fn positions_between(
+    tx: &mut Tx<'_>,
+    user_id: &str,
+    device_id: &str,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<Position>, DbError> {
+    tx.query(
+        "SELECT position FROM to_device_messages
+         WHERE user_id = $1 AND device_id = $2 AND position > $3 AND position <= $4 ORDER BY position",
+        &[&user_id, &device_id, &after, &upto],
+        first,
+    )
+}
+
 /// Limits of one read.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadLimits {

@@ -137,19 +137,19 @@ fn delete_unused(tx: &mut Tx<'_>, profiles: &[i64]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Indexes a local user, by the account and profile in this transaction. Guests, deactivated and support users are not
-/// indexed.
+/// Indexes a local user, by the account and profile in this transaction. Guests, deactivated and support users, and
+/// those of application services, are not indexed.
 pub fn index_local(tx: &mut Tx<'_>, user_id: &str) -> Result<(), DbError> {
     let account = tx.query_opt(
-        "SELECT u.is_guest, u.deactivated, u.user_type, n.value, a.value FROM users u
+        "SELECT u.is_guest, u.deactivated, u.appservice_id IS NOT NULL, u.user_type, n.value, a.value FROM users u
          LEFT JOIN profile_fields n ON n.user_id = u.user_id AND n.field = 'displayname'
          LEFT JOIN profile_fields a ON a.user_id = u.user_id AND a.field = 'avatar_url'
          WHERE u.user_id = $1",
         &[&user_id],
         |row| {
-            let hidden = row.get::<bool>(0)? || row.get::<bool>(1)?;
-            let user_type: Option<String> = row.get(2)?;
-            Ok((hidden || user_type.as_deref() == Some("support"), row.get(3)?, row.get(4)?))
+            let hidden = row.get::<bool>(0)? || row.get::<bool>(1)? || row.get::<bool>(2)?;
+            let user_type: Option<String> = row.get(3)?;
+            Ok((hidden || user_type.as_deref() == Some("support"), row.get(4)?, row.get(5)?))
         },
     )?;
     let Some((is_hidden, display_name, avatar_url)) = account else { return Ok(()) };

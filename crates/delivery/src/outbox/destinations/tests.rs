@@ -171,7 +171,7 @@ fn one_that_is_up_does_not_wait_for_a_slow_slot() {
 
 #[test]
 fn a_cursor_of_the_last_run_is_where_it_continues() {
-    let behind = |key, cursor, away| Behind { key, cursor, away };
+    let behind = |key, cursor, away| Behind { key, cursor, stored: Some(cursor), away };
     let mut destinations = TestDestinations::new(Cursors {
         position: 9,
         behind: vec![behind("a", 3, false), behind("c", 2, true)],
@@ -243,4 +243,30 @@ fn at_the_end_only_those_that_are_behind_get_a_cursor() {
     assert_eq!(destinations.progress(), None);
     destinations.close();
     assert_eq!(destinations.progress(), Some(Progress { behind: vec![(a.key, 0)], ..progress(1) }));
+}
+
+#[test]
+fn a_cursor_that_the_database_does_not_have_is_stored() {
+    let behind = vec![Behind { key: "a", cursor: 4, stored: None, away: false }];
+    let mut destinations: TestDestinations = Destinations::new(Cursors { position: 5, behind, extras: Vec::new() });
+    destinations.set_distributed(9);
+    assert_eq!(destinations.progress(), Some(Progress { behind: vec![("a", 4)], ..progress(9) }));
+}
+
+#[test]
+fn one_that_is_ahead_of_the_outbox_gets_nothing_again() {
+    let behind = vec![Behind { key: "a", cursor: 7, stored: None, away: false }];
+    let mut destinations: TestDestinations = Destinations::new(Cursors { position: 5, behind, extras: Vec::new() });
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    destinations.delivered(&turn.key, 5, nothing());
+    destinations.add_log_entry("a", 5, 6);
+    destinations.set_distributed(6);
+    assert!(destinations.next(DeliveryClass::Fast, NOW).is_none());
+    destinations.add_log_entry("a", 6, 7);
+    destinations.set_distributed(7);
+    assert!(destinations.destinations.is_empty());
+
+    destinations.add_log_entry("a", 7, 8);
+    destinations.set_distributed(8);
+    assert_eq!(destinations.next(DeliveryClass::Fast, NOW).unwrap().cursor, 7);
 }

@@ -45,7 +45,7 @@ impl RemoteRoomLimit {
     pub(super) fn applies_to(&self, authority: Authority) -> bool {
         match authority {
             Authority::User | Authority::UnlimitedUser => true,
-            Authority::Administrator => !self.admins_can_join,
+            Authority::Administrator | Authority::UnlimitedAdministrator => !self.admins_can_join,
             Authority::Server => false,
         }
     }

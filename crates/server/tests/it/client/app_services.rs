@@ -3,9 +3,10 @@
 use http::Method;
 use plexus_testkit::app_service::registration;
 use plexus_testkit::places;
-use plexus_testkit::server::TestServer;
+use plexus_testkit::server::{TestServer, TestUser};
 use serde_json::{Value, json};
 
+use crate::client::keys::cross_signing;
 use crate::client::{LOGIN, WHOAMI, create, post_unauthenticated, room_path};
 
 const REGISTER: &str = "/_matrix/client/v3/register";
@@ -41,6 +42,10 @@ async fn a_service_acts_as_its_users() {
         assert_eq!(server.get(&as_bob, IRC).await.refusal(), (403, "M_FORBIDDEN"));
         register(&server, "irc_bob", json!({ "inhibit_login": true })).await.ok();
         assert_eq!(server.get(&as_bob, IRC).await.ok()["user_id"], "@irc_bob:test.example");
+        for unreadable in ["user_id=%FF", "device_id=%FF", "device_id=A&org.matrix.msc3202.device_id=%FF"] {
+            let refusal = server.get(&format!("{WHOAMI}?{unreadable}"), IRC).await;
+            assert_eq!(refusal.refusal(), (400, "M_INVALID_PARAM"), "{unreadable}");
+        }
         server.register("alice").await;
         let as_alice = format!("{WHOAMI}?user_id=@alice:test.example");
         assert_eq!(server.get(&as_alice, IRC).await.refusal(), (403, "M_FORBIDDEN"));
@@ -153,8 +158,13 @@ async fn services_send_once_and_at_a_time_of_their_choice() {
 #[tokio::test]
 async fn services_that_manage_devices_need_no_login() {
     for server in servers("io.element.msc4190: true").await {
-        let registered = register(&server, "irc_bob", json!({})).await;
+        let unsupported = (400, "M_APPSERVICE_LOGIN_UNSUPPORTED");
+        assert_eq!(register(&server, "irc_bob", json!({})).await.refusal(), unsupported);
+        let registered = register(&server, "irc_bob", json!({ "inhibit_login": true })).await;
         assert_eq!((registered.ok().get("access_token"), registered.body.get("device_id")), (None, None));
+        let identifier = json!({ "type": "m.id.user", "user": "irc_bob" });
+        let login = json!({ "type": "m.login.application_service", "identifier": identifier });
+        assert_eq!(server.post(LOGIN, IRC, login).await.refusal(), unsupported);
         let device = "/_matrix/client/v3/devices/BRIDGE?user_id=@irc_bob:test.example";
         let named = |name: &str| json!({ "display_name": name });
         assert_eq!(server.put(device, IRC, named("Bridge")).await.status, 201);
@@ -173,7 +183,7 @@ async fn services_that_manage_devices_need_no_login() {
 
 #[tokio::test]
 async fn rate_limits_do_not_apply_to_services_that_are_exempt() {
-    let slow = "rc_message: {per_second: 0.001, burst_count: 1}\n";
+    let slow = "rc_message: {per_second: 0.001, burst_count: 1}\nmax_event_delay_duration: 1h\n";
     for place in places() {
         let exempt = registration("irc", "null", "rate_limited: false");
         let limited = registration("other", "null", "");
@@ -192,6 +202,36 @@ async fn rate_limits_do_not_apply_to_services_that_are_exempt() {
                 last = server.put(&path, token, json!({ "msgtype": "m.text", "body": "x" })).await.status;
             }
             assert_eq!(last, if is_limited { 429 } else { 200 }, "{user}");
+            let path = room_path(&room, &format!("send/m.room.message/d?{query}&org.matrix.msc4140.delay=100000"));
+            let delayed = server.put(&path, token, json!({ "msgtype": "m.text", "body": "x" })).await.status;
+            assert_eq!(delayed, last, "{user}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn users_of_services_are_not_in_the_user_directory() {
+    for place in places() {
+        let config = "user_directory: {search_all_users: true}";
+        let server = TestServer::on(place).config(config).app_service(registration("irc", "null", "")).start().await;
+        register(&server, "irc_bob", json!({ "inhibit_login": true })).await.ok();
+        let (alice, _) = (server.register("alice").await, server.register("irma").await);
+        let search = json!({ "search_term": "ir" });
+        let found = server.post("/_matrix/client/v3/user_directory/search", &alice.token, search).await;
+        let ids: Vec<&Value> = found.ok()["results"].as_array().unwrap().iter().map(|user| &user["user_id"]).collect();
+        assert_eq!(ids, ["@irma:test.example"]);
+    }
+}
+
+#[tokio::test]
+async fn a_service_replaces_cross_signing_keys_of_its_users() {
+    for server in servers("").await {
+        register(&server, "irc_bob", json!({ "inhibit_login": true })).await.ok();
+        let path = "/_matrix/client/v3/keys/device_signing/upload?user_id=@irc_bob:test.example";
+        let bob = TestUser { id: "@irc_bob:test.example".to_owned(), token: IRC.to_owned(), device_id: String::new() };
+        for seed in [1, 2] {
+            let master = cross_signing(&bob, "master", seed, None);
+            server.post(path, IRC, json!({ "master_key": master })).await.ok();
         }
     }
 }

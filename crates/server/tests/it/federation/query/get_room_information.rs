@@ -1,6 +1,6 @@
 //! `GET /query/directory`.
 
-use plexus_testkit::{Peer, TestPlace, TestServer};
+use plexus_testkit::{AppServiceStub, Peer, TestPlace, TestServer};
 use serde_json::json;
 
 use crate::federation::OPEN;
@@ -40,4 +40,16 @@ async fn aliases_and_the_room_directory() {
     let closed = TestServer::sqlite().await;
     let refused = peer.get(&closed, "/_matrix/federation/v1/publicRooms").await;
     assert_eq!(refused.refusal(), (403, "M_FORBIDDEN"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn application_services_are_asked_for_their_aliases() {
+    let service = AppServiceStub::start().await;
+    let registration = service.registration("irc", "");
+    let server = TestServer::on(TestPlace::sqlite()).config(OPEN).app_service(registration).start().await;
+    let peer = Peer::start().await;
+    let path = "/_matrix/federation/v1/query/directory?room_alias=%23irc_chan:test.example";
+    assert_eq!(peer.get(&server, path).await.refusal(), (404, "M_NOT_FOUND"));
+    let asked = service.requests().into_iter().any(|it| it.path == "/_matrix/app/v1/rooms/%23irc_chan%3Atest.example");
+    assert!(asked, "{:?}", service.requests());
 }
