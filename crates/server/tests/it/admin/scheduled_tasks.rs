@@ -44,8 +44,11 @@ async fn tasks_are_listed() {
             ("?status=complete".to_owned(), none.clone()),
             ("?job_status=active".to_owned(), none),
         ] {
-            let listed = server.get(&format!("{TASKS}{query}"), &admin).await;
-            assert_eq!(listed.ok(), &json!({ "scheduled_tasks": expected }), "{query}");
+            let mut listed = server.get(&format!("{TASKS}{query}"), &admin).await.ok().clone();
+            let tasks = listed["scheduled_tasks"].as_array_mut().expect("tasks");
+            // Every server has this one.
+            tasks.retain(|task| task["action"] != "forget_client_addresses");
+            assert_eq!(listed, json!({ "scheduled_tasks": expected }), "{query}");
         }
         for wrong in ["?status=done", "?max_timestamp=x", "?max_timestamp=-1", "?resource_id=%00", "?action_name=%00"] {
             assert_eq!(server.get(&format!("{TASKS}{wrong}"), &admin).await.refusal(), (400, "M_INVALID_PARAM"));

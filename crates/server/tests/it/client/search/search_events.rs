@@ -385,9 +385,11 @@ async fn what_came_while_the_index_was_not_kept_is_indexed_afterwards() {
                 let database = server.open_database().await;
                 let is_empty = !database.read(search_documents::has_any).await.unwrap();
                 let position = database.read(search_progress::position).await.unwrap();
-                let tasks = database.read(scheduled_tasks::unfinished_kinds).await.unwrap();
+                let mut tasks = database.read(scheduled_tasks::unfinished_kinds).await.unwrap();
                 database.close().await;
                 if is_empty && position.is_none() {
+                    // Every server has this one.
+                    tasks.retain(|(kind, _)| *kind != "forget_client_addresses");
                     assert_eq!(tasks, []);
                     return;
                 }
