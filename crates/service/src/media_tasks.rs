@@ -10,7 +10,7 @@ use plexus_media::{FileTasks, MediaRetention, PreviewCleanup, PreviewTasks, Stor
 use plexus_protocol::json::Object;
 use plexus_store::{Database, DbError, Tx};
 
-use crate::tasks::{NewTask, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
+use crate::tasks::{NewTask, Recurrence, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
 
 /// The kind of the tasks that bring a storage up to date. The resource is the storage's name.
 const STORAGE_KIND: &str = "media_storage";
@@ -92,41 +92,20 @@ impl TaskHandler for StorageTaskHandler {
 /// Deletes media that nobody has requested for long, every hour.
 pub struct RetentionTaskHandler {
     retention: MediaRetention,
-    db: Database,
-    clock: Clock,
-    scheduler: Arc<TaskScheduler>,
 }
 
 impl RetentionTaskHandler {
     /// Creates the handler.
-    pub fn new(retention: MediaRetention, db: Database, clock: Clock, scheduler: Arc<TaskScheduler>) -> Self {
-        Self { retention, db, clock, scheduler }
-    }
-
-    /// Schedules the first task, if media is to be deleted and none is scheduled.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn start(&self) -> Result<(), DbError> {
-        if self.retention.is_enabled() { self.schedule(self.clock.now_ms()).await } else { Ok(()) }
-    }
-
-    async fn schedule(&self, due_ms: u64) -> Result<(), DbError> {
-        let scheduler = Arc::clone(&self.scheduler);
-        let task = NewTask { kind: RETENTION_KIND, due_ms, resource_id: None, parameters: Object::new() };
-        self.db.write(move |tx| scheduler.schedule_if_none(tx, task)).await
+    pub fn new(retention: MediaRetention) -> Self {
+        Self { retention }
     }
 
     async fn apply(&self) -> Result<(), DbError> {
-        // The option may have been removed since the task was made.
-        if !self.retention.is_enabled() {
-            return Ok(());
-        }
         let deleted = self.retention.apply().await?;
         if deleted > 0 {
             tracing::info!(deleted, "media that nobody has requested for long was deleted (media_retention)");
         }
-        self.schedule(self.clock.now_ms() + RETENTION_INTERVAL.as_secs() * 1_000).await
+        Ok(())
     }
 }
 
@@ -141,6 +120,10 @@ impl TaskHandler for RetentionTaskHandler {
 
     fn keeps_ended(&self) -> bool {
         false
+    }
+
+    fn recurrence(&self) -> Recurrence {
+        if self.retention.is_enabled() { Recurrence::Every(RETENTION_INTERVAL) } else { Recurrence::Disabled }
     }
 
     fn run(&self, _task: RunningTask) -> BoxFuture<'_, TaskOutcome> {

@@ -16,7 +16,7 @@ use plexus_store::repo::{rooms, scheduled_tasks};
 use plexus_store::{Database, DbError, RoomNid};
 
 use self::rows::{delete_room_rows, event_count};
-use crate::tasks::{NewTask, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
+use crate::tasks::{NewTask, Recurrence, RunningTask, TaskHandler, TaskOutcome, TaskScheduler};
 
 /// The kind of the tasks that look for rooms.
 const SEARCH_KIND: &str = "schedule_room_purges";
@@ -69,22 +69,6 @@ impl ForgottenRooms {
         Self { db, clock, tasks, retention }
     }
 
-    /// Schedules the next search, or none if rooms are kept.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn schedule(&self) -> Result<(), DbError> {
-        if self.retention.is_none() {
-            if self.db.read(|tx| scheduled_tasks::is_any_scheduled(tx, SEARCH_KIND)).await? {
-                self.db.write(|tx| scheduled_tasks::delete_scheduled_of_kind(tx, SEARCH_KIND)).await?;
-            }
-            return Ok(());
-        }
-        let (tasks, due_ms) = (Arc::clone(&self.tasks), self.clock.now_ms() + millis(SEARCH_INTERVAL));
-        let task = NewTask { kind: SEARCH_KIND, due_ms, resource_id: None, parameters: Object::new() };
-        self.db.write(move |tx| tasks.schedule_if_none(tx, task)).await
-    }
-
     /// Schedules the deletion of the rooms that are found; returns how many. The deletion of rooms that users have come
     /// back to is no longer scheduled.
     async fn search(&self) -> Result<usize, DbError> {
@@ -104,7 +88,6 @@ impl ForgottenRooms {
             });
             schedule.await?;
         }
-        self.schedule().await?;
         Ok(count)
     }
 
@@ -140,6 +123,10 @@ impl TaskHandler for ForgottenRooms {
 
     fn max_running(&self) -> u32 {
         1
+    }
+
+    fn recurrence(&self) -> Recurrence {
+        self.retention.map_or(Recurrence::Disabled, |_| Recurrence::Every(SEARCH_INTERVAL))
     }
 
     fn run(&self, _task: RunningTask) -> BoxFuture<'_, TaskOutcome> {

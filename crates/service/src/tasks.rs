@@ -15,7 +15,7 @@ mod scheduler;
 #[cfg(test)]
 mod tests;
 
-pub use handler::{MAX_ATTEMPTS, RunningTask, TaskHandler, TaskOutcome, TaskStopped};
+pub use handler::{MAX_ATTEMPTS, Recurrence, RunningTask, TaskHandler, TaskOutcome, TaskStopped};
 pub use runner::TaskRunner;
 pub(crate) use runner::write_until_stored;
 pub use scheduler::{NewTask, TaskScheduler};

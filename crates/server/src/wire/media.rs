@@ -53,7 +53,7 @@ impl MediaServices {
         let client = Arc::clone(&outgoing.client);
         let downloads = settings::downloads(config, server_name.clone(), Arc::clone(&store), client);
         let retention = MediaRetention::new(server_name.clone(), Arc::clone(&store), settings::media_lifetimes(config));
-        let retention = RetentionTaskHandler::new(retention, database.clone(), clock.clone(), Arc::clone(scheduler));
+        let retention = RetentionTaskHandler::new(retention);
         let preview_tasks = Arc::new(PreviewCleanupTasks::new(clock.clone(), Arc::clone(scheduler)));
         let previews = Previews::new(
             settings::previews(config)?,
@@ -88,7 +88,6 @@ impl MediaServices {
 
     pub(super) async fn start_background(&self, background: &Background) -> Result<(), DbError> {
         self.storages.schedule_all().await?;
-        self.retention.start().await?;
         background.spawn_abortable("last requests for media", Arc::clone(&self.store).run_housekeeping());
         Ok(())
     }

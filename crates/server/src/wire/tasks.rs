@@ -69,18 +69,12 @@ impl TaskServices {
                 max_scheduled: config.experimental.experimental_features.msc4140_max_delayed_events_per_user,
             },
         });
-        let unused_devices = UnusedDevices::new(
-            db.clone(),
-            clock.clone(),
-            Arc::clone(tasks),
-            accounts.devices.clone(),
-            config.server.delete_stale_devices_after,
-        );
+        let unused_devices =
+            UnusedDevices::new(clock.clone(), accounts.devices.clone(), config.server.delete_stale_devices_after);
         let retention = config.blocking.forgotten_room_retention_period;
         let forgotten_rooms = ForgottenRooms::new(db.clone(), clock.clone(), Arc::clone(tasks), retention);
         let room_purge = RoomPurge::new(db.clone(), clock.clone(), Arc::clone(tasks), retention.is_some());
-        let client_addresses =
-            ClientAddresses::new(db.clone(), clock.clone(), Arc::clone(tasks), config.blocking.user_ips_max_age);
+        let client_addresses = ClientAddresses::new(db.clone(), clock.clone(), config.blocking.user_ips_max_age);
         let enabled = config.experimental.experimental_features.msc3912_enabled;
         let related_redactor = RelatedRedactor::new(db.clone(), Arc::clone(&rooms.rooms), Arc::clone(&rooms.sender));
         let expiring = ExpiringMessages::new(Arc::clone(&rooms.writer));
@@ -108,9 +102,6 @@ impl TaskServices {
         others: impl IntoIterator<Item = Arc<dyn TaskHandler>>,
     ) -> Result<(), DbError> {
         let Foundation { clock, database, background, tasks, .. } = foundation;
-        self.unused_devices.schedule().await?;
-        self.forgotten_rooms.schedule().await?;
-        self.client_addresses.schedule().await?;
         let own: [Arc<dyn TaskHandler>; 9] = [
             Arc::<DelayedEventSender>::clone(&self.sender),
             Arc::<UnusedDevices>::clone(&self.unused_devices),
@@ -124,6 +115,7 @@ impl TaskServices {
         ];
         let handlers = own.into_iter().chain(others);
         let runner = TaskRunner::new(database.clone(), clock.clone(), Arc::clone(tasks), handlers);
+        runner.schedule_recurring().await?;
         background.spawn_abortable("scheduled tasks", runner.run());
         let (rooms, scheduler) = (Arc::clone(&self.rooms), Arc::clone(tasks));
         background.spawn_abortable("tasks stored with events", async move {

@@ -28,6 +28,11 @@ pub trait TaskHandler: Send + Sync {
         true
     }
 
+    /// Returns when tasks of the kind are made.
+    fn recurrence(&self) -> Recurrence {
+        Recurrence::OnRequest
+    }
+
     /// Records that a task has failed, in the transaction that ends it: `error` was that of its last attempt.
     ///
     /// # Errors
@@ -42,6 +47,18 @@ pub trait TaskHandler: Send + Sync {
     /// Runs a task. The future may be dropped at any `await`: when the task is cancelled, and when the server stops. In
     /// the latter case the task runs again.
     fn run(&self, task: RunningTask) -> BoxFuture<'_, TaskOutcome>;
+}
+
+/// When tasks of a kind are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recurrence {
+    /// When something schedules one.
+    OnRequest,
+    /// By the runner, one at a time. The next one is due this long after the last one began, however that ended; the
+    /// first one, this long after the server has started.
+    Every(Duration),
+    /// Not at all: the option that asks for them is not set. One that was scheduled while it was is deleted.
+    Disabled,
 }
 
 /// A task that runs.

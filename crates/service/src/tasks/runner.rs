@@ -11,8 +11,8 @@ use plexus_store::repo::scheduled_tasks::{self, AttemptEnd, ScheduledTask, TaskS
 use plexus_store::{Database, DbError, Tx};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::handler::{MAX_ATTEMPTS, RunningTask, TaskHandler, TaskOutcome};
-use super::scheduler::TaskScheduler;
+use super::handler::{MAX_ATTEMPTS, Recurrence, RunningTask, TaskHandler, TaskOutcome};
+use super::scheduler::{NewTask, TaskScheduler};
 
 /// How long to wait, in seconds, after each failed attempt. The last one is repeated for tasks that are never given up.
 const RETRY_PAUSES_S: [u64; MAX_ATTEMPTS as usize - 1] = [1, 5, 30, 120, 600, 3_600, 14_400];
@@ -53,6 +53,27 @@ impl TaskRunner {
     ) -> Self {
         let handlers = handlers.into_iter().map(|handler| (handler.kind(), handler)).collect();
         Self { db, clock, scheduler, handlers }
+    }
+
+    /// Schedules the first tasks of the kinds that recur, and deletes those of the kinds that no longer do. It is called
+    /// before [`Self::run`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn schedule_recurring(&self) -> Result<(), DbError> {
+        let kinds: Vec<_> = self.handlers.iter().map(|(kind, handler)| (*kind, handler.recurrence())).collect();
+        let (scheduler, now_ms) = (Arc::clone(&self.scheduler), self.clock.now_ms());
+        let schedule = self.db.write(move |tx| {
+            for (kind, recurrence) in kinds {
+                match recurrence {
+                    Recurrence::OnRequest => {}
+                    Recurrence::Every(interval) => schedule_next(tx, &scheduler, kind, now_ms, interval)?,
+                    Recurrence::Disabled => scheduled_tasks::delete_scheduled_of_kind(tx, kind)?,
+                }
+            }
+            Ok(())
+        });
+        schedule.await
     }
 
     /// Runs tasks, without end. When the future is dropped the tasks stop; they run again in the next process.
@@ -111,13 +132,14 @@ impl TaskRunner {
         let run =
             TaskRun { db: self.db.clone(), clock: self.clock.clone(), scheduler: Arc::clone(&self.scheduler), handler };
         async move {
+            let began_ms = run.clock.now_ms();
             let stop = run.scheduler.started(&task.task_id);
             let outcome = tokio::select! {
                 outcome = run.attempt(&task) => Some(outcome),
                 () = stop.notified() => None,
             };
             run.scheduler.stopped(&task.task_id);
-            run.store_end(&task, outcome).await;
+            run.store_end(&task, outcome, began_ms).await;
             run.handler.attempt_ended();
         }
     }
@@ -236,14 +258,16 @@ impl TaskRun {
         })
     }
 
-    /// Stores the outcome of an attempt; `None`: it was interrupted because the task was cancelled.
-    async fn store_end(&self, task: &ScheduledTask, outcome: Option<TaskOutcome>) {
+    /// Stores the outcome of an attempt that began at `began_ms`; `None`: it was interrupted because the task was
+    /// cancelled.
+    async fn store_end(&self, task: &ScheduledTask, outcome: Option<TaskOutcome>, began_ms: u64) {
         let now_ms = self.clock.now_ms();
         let end = outcome.map(|outcome| attempt_end(task, outcome, now_ms, self.handler.gives_up()));
         if let Some(AttemptEnd::Ended { error: Some(error), .. } | AttemptEnd::Repeated { error, .. }) = &end {
             tracing::warn!(task = task.task_id, kind = task.kind, error, "an attempt of a scheduled task failed");
         }
         let (handler, task_id, epoch) = (Arc::clone(&self.handler), task.task_id.clone(), self.scheduler.epoch());
+        let scheduler = Arc::clone(&self.scheduler);
         write_until_stored(&self.db, &self.clock, move |tx| {
             let stored = match &end {
                 // The transaction that cancelled it may have failed.
@@ -253,6 +277,11 @@ impl TaskRun {
                 }
                 Some(end) => scheduled_tasks::end_attempt(tx, &task_id, epoch, now_ms, end)?,
             };
+            // One that is not stored was cancelled.
+            let is_over = !stored || matches!(end, Some(AttemptEnd::Ended { .. }));
+            if let (true, Recurrence::Every(interval)) = (is_over, handler.recurrence()) {
+                schedule_next(tx, &scheduler, handler.kind(), began_ms, interval)?;
+            }
             match &end {
                 Some(AttemptEnd::Ended { status: TaskStatus::Failed, error: Some(error), .. }) if stored => {
                     handler.failed(tx, &task_id, error)
@@ -262,6 +291,18 @@ impl TaskRun {
         })
         .await;
     }
+}
+
+/// Schedules a task of a recurring kind, unless one is scheduled.
+fn schedule_next(
+    tx: &mut Tx<'_>,
+    scheduler: &TaskScheduler,
+    kind: &'static str,
+    since_ms: u64,
+    interval: Duration,
+) -> Result<(), DbError> {
+    let due_ms = since_ms.saturating_add(interval.as_millis() as u64);
+    scheduler.schedule_if_none(tx, NewTask { kind, due_ms, resource_id: None, parameters: Object::new() })
 }
 
 /// Runs a transaction until it succeeds or the database is closed: an active task whose end is not stored would stay

@@ -14,7 +14,7 @@ use plexus_testkit::{databases, within};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use super::{MAX_ATTEMPTS, NewTask, RunningTask, TaskHandler, TaskOutcome, TaskRunner, TaskScheduler};
+use super::{MAX_ATTEMPTS, NewTask, Recurrence, RunningTask, TaskHandler, TaskOutcome, TaskRunner, TaskScheduler};
 
 const KIND: &str = "test";
 const START_MS: u64 = 1_000_000;
@@ -25,6 +25,7 @@ struct Handler {
     max_running: u32,
     keeps_ended: bool,
     gives_up: AtomicBool,
+    recurrence: Recurrence,
     runs: mpsc::UnboundedSender<RunningTask>,
     /// What the next runs return; those without one wait for `finish`.
     outcomes: Mutex<Vec<TaskOutcome>>,
@@ -48,6 +49,10 @@ impl TaskHandler for Handler {
 
     fn gives_up(&self) -> bool {
         self.gives_up.load(Ordering::SeqCst)
+    }
+
+    fn recurrence(&self) -> Recurrence {
+        self.recurrence
     }
 
     fn failed(&self, _tx: &mut Tx<'_>, task_id: &str, error: &str) -> Result<(), DbError> {
@@ -82,13 +87,17 @@ struct Stage {
 
 impl Stage {
     async fn start(db: &Database, clock: &Clock, max_running: u32) -> Self {
-        Self::start_with(db, clock, max_running, []).await
+        Self::start_with(db, clock, (max_running, Recurrence::OnRequest), []).await
+    }
+
+    async fn start_recurring(db: &Database, clock: &Clock, recurrence: Recurrence) -> Self {
+        Self::start_with(db, clock, (1, recurrence), []).await
     }
 
     async fn start_with(
         db: &Database,
         clock: &Clock,
-        max_running: u32,
+        (max_running, recurrence): (u32, Recurrence),
         others: impl IntoIterator<Item = Arc<dyn TaskHandler>>,
     ) -> Self {
         let scheduler = TaskScheduler::start(db, clock.clone(), Random::seeded(clock.now_ms())).await.unwrap();
@@ -97,6 +106,7 @@ impl Stage {
             max_running,
             keeps_ended: true,
             gives_up: AtomicBool::new(true),
+            recurrence,
             runs: sender,
             outcomes: Mutex::default(),
             finish: Notify::new(),
@@ -104,6 +114,7 @@ impl Stage {
         });
         let handlers: Vec<_> = others.into_iter().chain([Arc::clone(&handler) as Arc<dyn TaskHandler>]).collect();
         let runner = TaskRunner::new(db.clone(), clock.clone(), Arc::clone(&scheduler), handlers);
+        runner.schedule_recurring().await.unwrap();
         let runner = tokio::spawn(runner.run());
         Self { db: db.clone(), clock: clock.clone(), scheduler, handler, runs, runner }
     }
@@ -262,7 +273,9 @@ impl TaskHandler for Greedy {
 async fn no_kind_takes_the_places_of_others() {
     for db in databases() {
         let clock = Clock::manual(START_MS);
-        let mut stage = Stage::start_with(&db, &clock, 1, [Arc::new(Greedy) as Arc<dyn TaskHandler>]).await;
+        let mut stage =
+            Stage::start_with(&db, &clock, (1, Recurrence::OnRequest), [Arc::new(Greedy) as Arc<dyn TaskHandler>])
+                .await;
         let scheduler = Arc::clone(&stage.scheduler);
         db.write(move |tx| {
             let task = || NewTask { kind: Greedy.kind(), due_ms: 0, resource_id: None, parameters: Object::new() };
@@ -437,5 +450,55 @@ async fn ended_tasks_are_listed_for_a_week() {
         let next = stage.schedule(0, None).await;
         stage.run().await;
         assert_eq!(listed(TaskFilter::default()).await, format!("{failed} {next}"));
+    }
+}
+
+#[tokio::test]
+async fn a_recurring_task_is_due_an_interval_after_the_last_one_began() {
+    const INTERVAL: Duration = Duration::from_secs(3_600);
+    for db in databases() {
+        let clock = Clock::manual(START_MS);
+        let mut stage = Stage::start_recurring(&db, &clock, Recurrence::Every(INTERVAL)).await;
+        stage.nothing_runs().await;
+        clock.advance(INTERVAL);
+        let first = stage.run().await.task_id;
+        // It takes longer than the interval: the next one is due at once, and none was lost meanwhile.
+        clock.advance(2 * INTERVAL);
+        stage.nothing_runs().await;
+        stage.handler.finish.notify_one();
+        let second = stage.run().await.task_id;
+        stage.with_status(&first, TaskStatus::Complete).await;
+
+        // However it ends there is a next one.
+        stage.handler.outcomes.lock().push(TaskOutcome::Failed("bad luck".to_owned()));
+        stage.handler.finish.notify_one();
+        clock.advance(INTERVAL);
+        let third = stage.run().await.task_id;
+        stage.with_status(&second, TaskStatus::Complete).await;
+        stage.with_status(&third, TaskStatus::Failed).await;
+        clock.advance(INTERVAL);
+        let fourth = stage.run().await.task_id;
+        let (scheduler, id) = (Arc::clone(&stage.scheduler), fourth.clone());
+        assert!(db.write(move |tx| scheduler.cancel(tx, &id)).await.unwrap());
+        stage.with_status(&fourth, TaskStatus::Cancelled).await;
+        clock.advance(INTERVAL);
+        let fifth = stage.run().await.task_id;
+
+        // After a restart the one that ran goes on, and a next one is made once.
+        stage.runner.abort();
+        let mut stage = Stage::start_recurring(&db, &clock, Recurrence::Every(INTERVAL)).await;
+        assert_eq!(stage.run().await.task_id, fifth);
+        clock.advance(INTERVAL);
+        stage.nothing_runs().await;
+        stage.handler.finish.notify_one();
+        let sixth = stage.run().await.task_id;
+
+        // Without the option there are no more.
+        stage.handler.finish.notify_one();
+        stage.with_status(&sixth, TaskStatus::Complete).await;
+        let is_scheduled = async || db.read(|tx| scheduled_tasks::is_any_scheduled(tx, KIND)).await.unwrap();
+        assert!(is_scheduled().await);
+        let _disabled = Stage::start_recurring(&db, &clock, Recurrence::Disabled).await;
+        assert!(!is_scheduled().await);
     }
 }
