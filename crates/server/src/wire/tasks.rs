@@ -121,7 +121,7 @@ impl TaskServices {
         background.spawn_abortable("tasks stored with events", async move {
             loop {
                 let due_ms = rooms.tasks_stored().await;
-                scheduler.look_at(due_ms);
+                scheduler.wake_runner_by(due_ms);
             }
         });
         background.spawn_abortable("overtaken delayed events", Arc::clone(&self.overtaken).run());

@@ -95,7 +95,7 @@ impl TaskRunner {
                 }
             };
             tokio::select! {
-                () = self.scheduler.asked_to_look() => {}
+                () = self.scheduler.woken() => {}
                 () = self.sleep_until(next_ms) => {}
                 Some(ended) = running.tasks.join_next_with_id() => running.ended(ended),
             }
@@ -106,7 +106,7 @@ impl TaskRunner {
     async fn start_due(&self, running: &mut Running) -> Result<Option<u64>, DbError> {
         loop {
             // Until it is known when the next one is due every new task is looked at.
-            self.scheduler.set_next_look(u64::MAX);
+            self.scheduler.set_next_wake(u64::MAX);
             let free = running.free(&self.handlers);
             let kinds: Vec<&'static str> = self.handlers.keys().copied().collect();
             let (epoch, now_ms) = (self.scheduler.epoch(), self.clock.now_ms());
@@ -116,7 +116,7 @@ impl TaskRunner {
             });
             let (taken, next_ms) = taken.await?;
             if taken.is_empty() {
-                self.scheduler.set_next_look(next_ms.unwrap_or(u64::MAX));
+                self.scheduler.set_next_wake(next_ms.unwrap_or(u64::MAX));
                 return Ok(next_ms);
             }
             for task in taken {

@@ -21,8 +21,8 @@ pub struct TaskScheduler {
     random: Random,
     epoch: i64,
     /// When the runner looks for due tasks by itself, in Unix ms.
-    next_look_ms: AtomicU64,
-    look: Notify,
+    next_wake_ms: AtomicU64,
+    wake: Notify,
     /// The tasks that run, each with what stops it.
     running: Mutex<HashMap<String, Arc<Notify>>>,
 }
@@ -50,8 +50,8 @@ impl TaskScheduler {
             clock,
             random,
             epoch: db.write(scheduled_tasks::begin_epoch).await?,
-            next_look_ms: AtomicU64::new(u64::MAX),
-            look: Notify::new(),
+            next_wake_ms: AtomicU64::new(u64::MAX),
+            wake: Notify::new(),
             running: Mutex::default(),
         }))
     }
@@ -90,7 +90,7 @@ impl TaskScheduler {
             attempts: 0,
         };
         scheduled_tasks::insert(tx, &row)?;
-        self.look_at(task.due_ms);
+        self.wake_runner_by(task.due_ms);
         Ok(())
     }
 
@@ -125,7 +125,7 @@ impl TaskScheduler {
     /// When the database fails.
     pub fn reschedule(&self, tx: &mut Tx<'_>, task_id: &str, due_ms: u64) -> Result<bool, DbError> {
         let changed = scheduled_tasks::reschedule(tx, task_id, due_ms)?;
-        self.look_at(due_ms);
+        self.wake_runner_by(due_ms);
         Ok(changed)
     }
 
@@ -166,7 +166,7 @@ impl TaskScheduler {
     /// When the database fails.
     pub fn delete_taken(&self, tx: &mut Tx<'_>, task_id: &str) -> Result<(), DbError> {
         scheduled_tasks::delete_active(tx, task_id, self.epoch)?;
-        self.look.notify_one();
+        self.wake.notify_one();
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl TaskScheduler {
     /// When the database fails.
     pub fn release(&self, tx: &mut Tx<'_>, task_id: &str, due_ms: u64) -> Result<(), DbError> {
         scheduled_tasks::release(tx, task_id, self.epoch, due_ms)?;
-        self.look.notify_one();
+        self.wake.notify_one();
         Ok(())
     }
 
@@ -187,20 +187,20 @@ impl TaskScheduler {
 
     /// Makes the runner look for due tasks unless it does so by `due_ms` anyway. It looks in a transaction of its own,
     /// which comes after the one that calls this.
-    pub fn look_at(&self, due_ms: u64) {
-        if due_ms < self.next_look_ms.load(Ordering::SeqCst) {
-            self.look.notify_one();
+    pub fn wake_runner_by(&self, due_ms: u64) {
+        if due_ms < self.next_wake_ms.load(Ordering::SeqCst) {
+            self.wake.notify_one();
         }
     }
 
     /// Records when the runner looks by itself.
-    pub(super) fn set_next_look(&self, at_ms: u64) {
-        self.next_look_ms.store(at_ms, Ordering::SeqCst);
+    pub(super) fn set_next_wake(&self, at_ms: u64) {
+        self.next_wake_ms.store(at_ms, Ordering::SeqCst);
     }
 
     /// Waits until there may be due tasks before the time that was recorded.
-    pub(super) async fn asked_to_look(&self) {
-        self.look.notified().await;
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
     }
 
     /// Records a task that runs; returns what is notified when it is cancelled.

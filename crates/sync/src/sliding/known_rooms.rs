@@ -20,7 +20,7 @@ pub(super) struct KnownRoom {
 
 impl KnownRoom {
     /// Returns the position of the newest change of the room that clients learn of.
-    pub(super) fn news(&self) -> Position {
+    pub(super) fn last_change(&self) -> Position {
         self.activity().max(self.facts.complete_from)
     }
 

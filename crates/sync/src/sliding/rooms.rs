@@ -144,7 +144,7 @@ fn may_have_news(reader: &RoomReader<'_>, relevant: &RelevantRoom) -> bool {
     let RelevantRoom { known, config, .. } = relevant;
     let nid = known.membership.room;
     let (Some(sent), Some(from)) = (reader.state.room(nid), reader.from) else { return true };
-    if sent.room != Progress::Live || known.news() > from {
+    if sent.room != Progress::Live || known.last_change() > from {
         return true;
     }
     let has = reader.state.config(sent);
@@ -181,7 +181,7 @@ impl RoomUpdates {
         };
         for mut sent in candidates {
             let nid = sent.nid;
-            let is_behind = known.get(nid).is_none_or(|room| room.news() > from);
+            let is_behind = known.get(nid).is_none_or(|room| room.last_change() > from);
             if sent.room == Progress::Live && is_behind && !done.contains(&nid) {
                 sent.room = Progress::Upto(from);
                 self.set(sent);
