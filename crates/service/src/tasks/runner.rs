@@ -55,7 +55,7 @@ impl TaskRunner {
         Self { db, clock, scheduler, handlers }
     }
 
-    /// Schedules the first tasks of the kinds that recur, and deletes those of the kinds that no longer do. It is called
+    /// Schedules the first tasks of the kinds that recur, and deletes those of the kinds that no longer do. This comes
     /// before [`Self::run`].
     ///
     /// # Errors
