@@ -64,6 +64,7 @@ impl TargetRequest {
             content: Object::new(),
             via: Vec::new(),
             transaction: None,
+            origin_server_ts: None,
             authority: SendingAccount::from(requester).authority(),
         }
     }
@@ -79,6 +80,7 @@ impl OwnRequest {
             content: Object::new(),
             via: Vec::new(),
             transaction: None,
+            origin_server_ts: None,
             authority: SendingAccount::from(requester).authority(),
         }
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
+use plexus_accounts::TokenChecker;
 use plexus_base::RateLimiter;
 use plexus_base::rate_limiter::network;
-use plexus_http::{ApiError, ClientIp};
+use plexus_http::{ApiError, AppServiceToken, ClientIp};
 use plexus_service::RateLimits;
 
 /// A limit by the client's address.
@@ -53,7 +54,8 @@ impl AddressLimit for Registration {
     }
 }
 
-/// The address of a client that has not reached the limit `L`. The request is not counted yet.
+/// The address of a client that has not reached the limit `L`, or of an application service that is not rate limited.
+/// The request is not counted yet.
 pub(crate) struct WithinLimit<L> {
     /// The address by which the request is counted.
     pub address: IpAddr,
@@ -63,13 +65,17 @@ pub(crate) struct WithinLimit<L> {
 impl<S: Send + Sync, L: AddressLimit> FromRequestParts<S> for WithinLimit<L>
 where
     Arc<RateLimits>: FromRef<S>,
+    Arc<TokenChecker>: FromRef<S>,
 {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Ok(ClientIp(ip)) = ClientIp::from_request_parts(parts, state).await;
         let address = network(ip);
-        L::limiter(&Arc::<RateLimits>::from_ref(state)).peek(&address)?;
+        // Others at its address, which may be that of a proxy, must not keep a bridge from registering its users.
+        if !AppServiceToken::from_request_parts(parts, state).await?.is_unlimited() {
+            L::limiter(&Arc::<RateLimits>::from_ref(state)).peek(&address)?;
+        }
         Ok(Self { address, limit: PhantomData })
     }
 }

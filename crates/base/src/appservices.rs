@@ -27,7 +27,8 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 pub struct Registrations {
     services: Vec<Arc<AppService>>,
     by_as_token: HashMap<String, usize>,
-    by_sender: HashMap<String, usize>,
+    /// Several services may have the same user.
+    by_sender: HashMap<String, Vec<usize>>,
     users: NamespaceIndex,
     aliases: NamespaceIndex,
     rooms: NamespaceIndex,
@@ -75,10 +76,12 @@ impl Registrations {
                 .map_err(|error| format!("the namespaces of all application services are too much together: {error}"))
         };
         let (users, aliases, rooms) = (index(|s| &s.users)?, index(|s| &s.aliases)?, index(|s| &s.rooms)?);
-        let keyed = |key: fn(&AppService) -> &str| {
-            services.iter().enumerate().map(|(number, service)| (key(service).to_owned(), number)).collect()
-        };
-        let (by_as_token, by_sender) = (keyed(|service| service.as_token.expose()), keyed(|service| &service.sender));
+        let mut by_as_token = HashMap::new();
+        let mut by_sender: HashMap<String, Vec<usize>> = HashMap::new();
+        for (number, service) in services.iter().enumerate() {
+            by_as_token.insert(service.as_token.expose().to_owned(), number);
+            by_sender.entry(service.sender.clone()).or_default().push(number);
+        }
         Ok(Self { services, by_as_token, by_sender, users, aliases, rooms })
     }
 
@@ -97,15 +100,10 @@ impl Registrations {
         self.services.iter().find(|service| service.id == id)
     }
 
-    /// Returns the service whose own user this is.
-    pub fn by_sender(&self, user_id: &str) -> Option<&Arc<AppService>> {
-        self.by_sender.get(user_id).and_then(|number| self.services.get(*number))
-    }
-
     /// Returns the numbers of the services that have the user in their namespace, or whose own user it is.
     pub fn of_user(&self, user_id: &str) -> Vec<usize> {
         let mut services = self.users.of(user_id);
-        services.extend(self.by_sender.get(user_id));
+        services.extend(self.by_sender.get(user_id).into_iter().flatten());
         services.sort_unstable();
         services.dedup();
         services
@@ -128,7 +126,7 @@ impl Registrations {
 
     /// Whether only another service than `except` may register or use the user.
     pub fn is_user_reserved(&self, user_id: &str, except: Option<&str>) -> bool {
-        let claimed = self.users.of(user_id);
+        let claimed = self.of_user(user_id);
         self.reserved(&claimed, except, |service| service.is_exclusive_user(user_id))
     }
 

@@ -18,6 +18,7 @@ mod services;
 mod transaction;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use plexus_base::{AppServices, Clock};
 use plexus_net::AppServiceClient;
@@ -34,6 +35,9 @@ use log::LogReader;
 use services::{CameBackSender, SLOTS, Services};
 
 pub use extensions::Extensions;
+
+/// How long to wait when the database fails.
+const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The services that the delivery to application services uses.
 #[expect(missing_docs, reason = "the fields are named for their types")]
@@ -52,6 +56,9 @@ pub struct AppServiceOutParts {
 
 /// Delivers to application services.
 pub struct AppServiceOut {
+    db: Database,
+    clock: Clock,
+    changes: Arc<ServiceChanges>,
     outbox: Arc<Outbox<Services>>,
     ephemeral: EphemeralSender,
     came_back: CameBackSender,
@@ -83,24 +90,36 @@ impl AppServiceOut {
         db.add_listener(&changes);
         notifier.add_ephemeral_listener(Arc::clone(&changes) as _);
         let ephemeral = EphemeralSender {
-            db,
-            clock,
+            db: db.clone(),
+            clock: clock.clone(),
             rooms,
             app_services,
             typing,
             receipts,
             presence,
             interest,
-            changes,
+            changes: Arc::clone(&changes),
             outbox: Arc::clone(&outbox),
             sends_keys: parts.extensions.msc3202,
         };
-        Ok(Arc::new(Self { outbox, ephemeral, came_back }))
+        Ok(Arc::new(Self { db, clock, changes, outbox, ephemeral, came_back }))
     }
 
     /// Delivers, without end.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.ephemeral.run(), Arc::clone(&self.outbox).run());
+        // Events do not wait for ephemeral ones.
+        tokio::join!(self.distribute_log(), self.ephemeral.run(), Arc::clone(&self.outbox).run());
+    }
+
+    /// Has the outbox read the log whenever it grows; first what the last run of the program did not get to.
+    async fn distribute_log(&self) {
+        loop {
+            while let Err(error) = self.outbox.distribute().await {
+                tracing::warn!("events for application services wait: {error}");
+                self.clock.sleep(DATABASE_RETRY_AFTER).await;
+            }
+            self.changes.log_has_more().await;
+        }
     }
 
     /// To be called before services are replaced by these: new ones get what comes after it.
@@ -109,7 +128,7 @@ impl AppServiceOut {
     /// When the database fails.
     pub async fn prepare_for(&self, services: Vec<String>) -> Result<(), DbError> {
         self.outbox.distribute().await?;
-        self.ephemeral.db.write(move |tx: &mut Tx<'_>| app_service_out::begin(tx, &services)).await.map(drop)
+        self.db.write(move |tx: &mut Tx<'_>| app_service_out::begin(tx, &services)).await.map(drop)
     }
 
     /// Has a service that failed tried again at once: it is up.

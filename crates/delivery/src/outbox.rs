@@ -57,6 +57,8 @@ pub struct Outbox<K: DestinationKind> {
     ready: Notify,
     /// Notified when the progress has changed.
     progressed: Notify,
+    /// Held while the log is read: no entry is handed out twice.
+    distributing: tokio::sync::Mutex<()>,
 }
 
 struct State<K: DestinationKind> {
@@ -82,6 +84,7 @@ impl<K: DestinationKind> Outbox<K> {
             slots: DeliverySlots::new(limits),
             ready: Notify::new(),
             progressed: Notify::new(),
+            distributing: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -112,6 +115,7 @@ impl<K: DestinationKind> Outbox<K> {
     /// # Errors
     /// When the log cannot be read.
     pub async fn distribute(&self) -> Result<(), DbError> {
+        let _one_at_a_time = self.distributing.lock().await;
         loop {
             let (after, committed) = (self.state.lock().destinations.distributed, self.kind.committed());
             if after >= committed {
@@ -302,7 +306,7 @@ impl<K: DestinationKind> Outbox<K> {
                 None
             }
             Outcome::Failed { error, retry } => {
-                let came_back = state.destinations.failed(turn, matches!(retry, Retry::Soon), self.clock.monotonic());
+                let came_back = state.destinations.failed(turn, retry, self.clock.monotonic());
                 let Retry::After(length) = retry else { return None };
                 if came_back {
                     return None;
@@ -331,11 +335,12 @@ impl<K: DestinationKind> Outbox<K> {
         }
     }
 
-    /// Deletes now and then what every destination has.
+    /// Deletes now and then what every destination has, and forgets failures of destinations that get nothing.
     async fn clean_up(&self) {
         loop {
             let (delivered, distributed) = {
-                let state = self.state.lock();
+                let mut state = self.state.lock();
+                state.destinations.forget_idle();
                 (state.destinations.delivered_to_all(), state.destinations.distributed)
             };
             if let Err(error) = self.kind.forget_delivered(delivered, distributed).await {

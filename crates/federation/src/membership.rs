@@ -423,7 +423,7 @@ impl RemoteChange {
             prev_events: before.clone(),
             auth_events: before,
             depth: invite.map_or(1, |pdu| pdu.depth().saturating_add(1)),
-            origin_server_ts: self.receiver.clock.now_ms(),
+            origin_server_ts: change.origin_server_ts.unwrap_or_else(|| self.receiver.clock.now_ms()),
         };
         Ok(pdu.build(room.version, &self.receiver.signing_key, self.rooms.server_name()).map_err(SendError::from)?)
     }
@@ -460,7 +460,7 @@ impl RemoteChange {
             prev_events: checked.prev_events,
             auth_events: checked.auth_events,
             depth: checked.depth,
-            origin_server_ts: self.receiver.clock.now_ms(),
+            origin_server_ts: change.origin_server_ts.unwrap_or_else(|| self.receiver.clock.now_ms()),
         };
         let pdu = event.build(checked.version, &self.receiver.signing_key, rooms.server_name());
         Ok(SignedEvent { version: checked.version, pdu: pdu.map_err(SendError::from)? })

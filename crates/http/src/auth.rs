@@ -40,6 +40,12 @@ pub struct AppServiceToken {
 }
 
 impl AppServiceToken {
+    /// Whether it is the token of an application service to which no rate limit applies.
+    #[must_use]
+    pub fn is_unlimited(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| !service.rate_limited)
+    }
+
     /// Returns the application service.
     ///
     /// # Errors

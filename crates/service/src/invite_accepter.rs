@@ -59,6 +59,7 @@ impl InviteAccepter {
                     content: Object::new(),
                     via: Vec::new(),
                     transaction: None,
+                    origin_server_ts: None,
                     authority: if account.is_admin { Authority::Administrator } else { Authority::User },
                 };
                 self.members.join(change, account.is_guest).await?;

@@ -88,6 +88,7 @@ pub(crate) async fn set_membership(
         content: event.content,
         via: Vec::new(),
         transaction: event.transaction,
+        origin_server_ts: event.origin_server_ts,
         authority: account.authority(),
     };
     let changed = match &*membership {

@@ -117,6 +117,7 @@ impl UserDeactivation {
             content: Object::new(),
             via: Vec::new(),
             transaction: None,
+            origin_server_ts: None,
             authority: Authority::Server,
         };
         if let Err(error) = self.memberships.leave(change).await {

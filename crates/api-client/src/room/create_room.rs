@@ -105,6 +105,7 @@ pub(crate) async fn handle(
             content: if is_direct { Object::from([("is_direct", true)]) } else { Object::new() },
             via: Vec::new(),
             transaction: None,
+            origin_server_ts: None,
             // Counted with the room's other invites.
             authority: Authority::Server,
         };

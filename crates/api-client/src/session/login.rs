@@ -85,8 +85,9 @@ pub(crate) async fn handle(
                 let message = "This application service manages its devices; it does not log in";
                 return Err(ApiError::bad_request("M_APPSERVICE_LOGIN_UNSUPPORTED", message));
             }
-            is_limited = service.rate_limited;
-            by_app_service(&logins, &service, &request).await?
+            let user_id = by_app_service(&logins, &service, &request).await?;
+            is_limited = service.is_limited_as(user_id.as_str());
+            user_id
         }
         Some(other) => return Err(ApiError::unknown(format!("Unknown login type {other}"))),
         None => return Err(missing("type")),

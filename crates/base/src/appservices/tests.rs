@@ -85,6 +85,9 @@ fn names_belong_to_the_services_that_claim_them() {
     assert!(!all.is_user_reserved("@irc_bob:example.org", Some("irc")));
     assert!(all.is_user_reserved("@irc_also_bob:example.org", Some("irc")));
     assert!(!all.is_user_reserved("@shared_1:example.org", None));
+    // The own user is, though it is in no namespace.
+    assert!(all.is_user_reserved("@ircbot:example.org", Some("other")));
+    assert!(!all.is_user_reserved("@ircbot:example.org", Some("irc")));
     assert!(all.is_alias_reserved("#irc_x:example.org", Some("other")));
 }
 

@@ -26,10 +26,15 @@ pub(super) struct ServiceChanges {
     log: Mutex<Log>,
     /// Nothing was collected up to here.
     ignored: AtomicI64,
-    /// Whether something was collected of a commit that is not published yet.
-    has_collected: AtomicBool,
+    /// Whether entries of the log were collected of a commit that is not published yet.
+    has_log: AtomicBool,
+    /// The same of other changes.
+    has_other: AtomicBool,
     other: Mutex<OtherChanges>,
-    arrived: Notify,
+    /// Notified when the log has more.
+    log_grew: Notify,
+    /// Notified when there are other changes.
+    other_arrived: Notify,
 }
 
 /// The newest entries of the log.
@@ -59,15 +64,22 @@ impl ServiceChanges {
             app_services,
             log: Mutex::new(Log { after: committed, rows: BTreeMap::new() }),
             ignored: AtomicI64::new(committed),
-            has_collected: AtomicBool::new(false),
+            has_log: AtomicBool::new(false),
+            has_other: AtomicBool::new(false),
             other: Mutex::default(),
-            arrived: Notify::new(),
+            log_grew: Notify::new(),
+            other_arrived: Notify::new(),
         }
     }
 
-    /// Waits for changes, and takes out those that are not in the log.
-    pub(super) async fn take(&self) -> OtherChanges {
-        self.arrived.notified().await;
+    /// Waits until the log has something for services.
+    pub(super) async fn log_has_more(&self) {
+        self.log_grew.notified().await;
+    }
+
+    /// Waits for changes that are not in the log, and takes them out.
+    pub(super) async fn take_other(&self) -> OtherChanges {
+        self.other_arrived.notified().await;
         std::mem::take(&mut *self.other.lock())
     }
 
@@ -83,9 +95,8 @@ impl ServiceChanges {
         Some(log.rows.range(..=upto).take(limit).map(|(position, row)| (*position, row.clone())).collect())
     }
 
-    fn collect(&self, changes: &[Change]) -> bool {
+    fn collect(&self, changes: &[Change]) {
         let mut log = self.log.lock();
-        let mut any = false;
         for change in changes {
             let position = change.position();
             match change {
@@ -102,17 +113,10 @@ impl ServiceChanges {
                 Change::DeviceList { user, private: false, .. } => {
                     log.rows.insert(position, LogRow::DeviceList { user: user.to_string() });
                 }
-                Change::Receipt(receipt) => {
-                    let mut other = self.other.lock();
-                    if other.receipts.len() < MAX_EPHEMERAL {
-                        other.receipts.push((receipt.room, receipt.position));
-                    }
-                }
-                Change::OneTimeKeys { user, .. } => {
-                    let mut other = self.other.lock();
-                    if other.keys.len() < MAX_EPHEMERAL {
-                        other.keys.insert(user.clone());
-                    }
+                Change::Receipt(_) | Change::OneTimeKeys { .. } => {
+                    self.collect_other(change);
+                    self.has_other.store(true, Ordering::Release);
+                    continue;
                 }
                 Change::Missed { .. } => {
                     log.rows.clear();
@@ -120,19 +124,29 @@ impl ServiceChanges {
                 }
                 _ => continue,
             }
-            any = true;
+            self.has_log.store(true, Ordering::Release);
         }
         if log.rows.len() > MAX_LOG {
             log.after = log.rows.last_key_value().map_or(log.after, |(position, _)| *position);
             log.rows.clear();
         }
-        any
+    }
+
+    fn collect_other(&self, change: &Change) {
+        let mut other = self.other.lock();
+        match change {
+            Change::Receipt(receipt) if other.receipts.len() < MAX_EPHEMERAL => {
+                other.receipts.push((receipt.room, receipt.position));
+            }
+            Change::OneTimeKeys { user, .. } if other.keys.len() < MAX_EPHEMERAL => _ = other.keys.insert(user.clone()),
+            _ => {}
+        }
     }
 
     fn put(&self, put: impl FnOnce(&mut OtherChanges)) {
         if self.app_services.current().is_some() {
             put(&mut self.other.lock());
-            self.arrived.notify_one();
+            self.other_arrived.notify_one();
         }
     }
 }
@@ -140,9 +154,7 @@ impl ServiceChanges {
 impl CommitListener for ServiceChanges {
     fn apply(&self, changes: &[Change]) {
         if self.app_services.current().is_some() {
-            if self.collect(changes) {
-                self.has_collected.store(true, Ordering::Release);
-            }
+            self.collect(changes);
         } else if let Some(newest) = changes.iter().map(Change::position).max() {
             self.ignored.fetch_max(newest, Ordering::AcqRel);
         }
@@ -150,8 +162,11 @@ impl CommitListener for ServiceChanges {
 
     fn published(&self, _: Position, _: &[Change]) {
         // Not before: the log is read up to the position that is published.
-        if self.has_collected.swap(false, Ordering::AcqRel) {
-            self.arrived.notify_one();
+        if self.has_log.swap(false, Ordering::AcqRel) {
+            self.log_grew.notify_one();
+        }
+        if self.has_other.swap(false, Ordering::AcqRel) {
+            self.other_arrived.notify_one();
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Passes changes on to the outbox: has it read the log, and writes the ephemeral events for typing, receipts and
-//! presence.
+//! Passes on to the outbox what is not in the log: writes the ephemeral events for typing, receipts and presence, and
+//! notes whose keys changed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use plexus_base::{AppService, AppServices, Clock, Registrations};
 use plexus_protocol::id::UserId;
@@ -14,6 +13,7 @@ use plexus_sync::presence::{self, Presence};
 use plexus_sync::receipts::{self, Receipts};
 use plexus_sync::typing::{self, Typing};
 
+use super::DATABASE_RETRY_AFTER;
 use super::changes::{OtherChanges, ServiceChanges};
 use super::content::ServiceId;
 use super::extras::Ephemeral;
@@ -22,10 +22,7 @@ use super::log::recipients;
 use super::services::Services;
 use crate::outbox::Outbox;
 
-/// How long to wait when the database fails.
-const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Passes changes on to the outbox.
+/// Passes on to the outbox what is not in the log.
 pub(super) struct EphemeralSender {
     pub(super) db: Database,
     pub(super) clock: Clock,
@@ -42,21 +39,21 @@ pub(super) struct EphemeralSender {
 }
 
 impl EphemeralSender {
-    /// Passes changes on, without end; first what the last run of the program did not get to.
+    /// Passes changes on, without end.
     pub(super) async fn run(&self) {
-        let mut changes = OtherChanges::default();
         loop {
+            let mut changes = self.changes.take_other().await;
             while let Err(error) = self.pass_on(&mut changes).await {
-                tracing::warn!("changes for application services wait: {error}");
+                tracing::warn!("ephemeral events for application services wait: {error}");
                 self.clock.sleep(DATABASE_RETRY_AFTER).await;
             }
             self.outbox.wake();
-            changes = self.changes.take().await;
         }
     }
 
     /// Passes changes on, and removes those that were.
     async fn pass_on(&self, changes: &mut OtherChanges) -> Result<(), DbError> {
+        // A receipt does not come before its event.
         self.outbox.distribute().await?;
         let Some(registrations) = self.app_services.current() else { return Ok(()) };
         while let Some(user) = changes.keys.pop_first() {

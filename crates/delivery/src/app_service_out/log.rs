@@ -35,7 +35,7 @@ pub(super) struct LogReader {
 }
 
 type Entry = LogEntry<LogContent, ServiceIds>;
-/// The services that get everything of a room, while a part of the log is read.
+/// The services that get everything of a room by its names, while a part of the log is read.
 type OfRooms = HashMap<RoomNid, BTreeSet<usize>>;
 
 impl LogReader {
@@ -132,12 +132,15 @@ impl LogReader {
         let mut services: BTreeSet<usize> = registrations.of_user(event.pdu.sender().as_str()).into_iter().collect();
         let member = event.pdu.state_key().filter(|_| event.pdu.event_type() == "m.room.member");
         services.extend(member.iter().flat_map(|user| registrations.of_user(user)));
-        let of_room = match of_rooms.get(&room.nid) {
-            Some(of_room) => of_room.clone(),
-            None => self.interest.of_room(registrations, room).await?,
-        };
-        services.extend(&of_room);
-        of_rooms.insert(room.nid, of_room);
+        services.extend(self.interest.of_members_at(registrations, room, position).await?);
+        match of_rooms.get(&room.nid) {
+            Some(of_room) => services.extend(of_room),
+            None => {
+                let of_room = self.interest.of_names(registrations, room).await?;
+                services.extend(&of_room);
+                of_rooms.insert(room.nid, of_room);
+            }
+        }
         let recipients = recipients(registrations, services, |_| true);
         if recipients.is_empty() {
             return Ok(None);

@@ -8,7 +8,7 @@ use plexus_store::Position;
 
 use super::kind::Extras;
 use super::slots::DeliveryClass;
-use super::values::{Behind, CameBack, Cursors, Progress, Turn};
+use super::values::{Behind, CameBack, Cursors, Progress, Retry, Turn};
 
 /// Where a destination stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ enum Stage {
     Retried,
     /// It failed, and is left alone.
     Failed,
-    /// It has everything but extras that are not due, or is ahead of the outbox.
+    /// It has everything but extras that are not due, or is ahead of the outbox, or failed and has nothing to get now.
     Held,
 }
 
@@ -109,6 +109,8 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         let destination = self.entry(key.clone());
         if is_new {
             destination.cursor = before;
+        } else if !destination.is_behind() {
+            destination.cursor = destination.cursor.max(before);
         }
         destination.newest = destination.newest.max(position);
         self.wake(&key);
@@ -120,7 +122,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         for key in std::mem::take(&mut self.ahead) {
             match self.destinations.get(&key) {
                 Some(destination) if destination.cursor > position => self.ahead.push(key),
-                Some(destination) if destination.has_nothing_to_get() => self.remove(&key),
+                Some(destination) if destination.is_held_for_nothing() => self.remove(&key),
                 _ => {}
             }
         }
@@ -219,13 +221,15 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         }
     }
 
-    /// A destination could not be reached, or refused. It is tried again when it [comes back](Self::came_back). Where
-    /// `is_retried`, that will be soon, and its extras are kept until then. Returns whether it has come back already.
-    pub(super) fn failed(&mut self, turn: Turn<K, X>, is_retried: bool, now: Duration) -> bool {
+    /// A destination could not be reached, or refused. It is tried again when it [comes back](Self::came_back). With
+    /// [`Retry::Soon`] its extras are kept until then; with [`Retry::After`] its failures are remembered until a
+    /// delivery succeeds, also when it has nothing to get. Returns whether it has come back already.
+    pub(super) fn failed(&mut self, turn: Turn<K, X>, retry: Retry, now: Duration) -> bool {
         let Turn { key, extras, .. } = turn;
         let Some(destination) = self.destinations.get_mut(&key) else { return false };
         let is_back = destination.stage == (Stage::Delivering { again: true });
-        let is_retried = is_retried || is_back;
+        let is_retried = retry == Retry::Soon || is_back;
+        let is_remembered = matches!(retry, Retry::After(_)) && !is_back;
         destination.failures = destination.failures.saturating_add(1);
         destination.failing_since.get_or_insert(now);
         destination.extras.put_back(extras);
@@ -234,12 +238,12 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         }
         let is_ahead = destination.cursor > self.distributed;
         let is_needed = destination.is_behind() || is_ahead || destination.extras.is_durable();
-        if !is_needed && !destination.extras.is_due() {
+        if !is_needed && !destination.extras.is_due() && !is_remembered {
             self.remove(&key);
             return false;
         }
         destination.keep |= is_needed;
-        destination.away |= !is_retried;
+        destination.away |= is_needed && !is_retried;
         if is_back {
             destination.stage = Stage::Ready;
             self.ready.of(destination.class).push_back(key);
@@ -257,10 +261,30 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         }
     }
 
+    /// Forgets the failures of destinations that have had nothing to get since: some of them may not exist any more.
+    pub(super) fn forget_idle(&mut self) {
+        let distributed = self.distributed;
+        let is_idle = |it: &Destination<X>| {
+            it.stage == Stage::Held && it.failures > 0 && it.has_nothing_to_get() && it.cursor <= distributed
+        };
+        let idle = self.destinations.iter().filter(|(_, it)| is_idle(it));
+        let idle: Vec<K> = idle.map(|(key, _)| key.clone()).collect();
+        idle.iter().for_each(|key| self.remove(key));
+    }
+
     /// A destination that failed is worth trying again: in a fast slot if it is up, in a slow one if it may not be.
     pub(super) fn came_back(&mut self, CameBack { key, is_up }: &CameBack<K>) {
+        let distributed = self.distributed;
         let Some(destination) = self.destinations.get_mut(key) else { return };
         destination.extras.came_back();
+        if matches!(destination.stage, Stage::Failed | Stage::Held) && destination.has_nothing_to_get() {
+            if *is_up && destination.cursor <= distributed {
+                self.remove(key);
+            } else {
+                destination.stage = Stage::Held;
+            }
+            return;
+        }
         let class = match (is_up, destination.stage) {
             (true, _) => DeliveryClass::Fast,
             (false, Stage::Ready | Stage::Held) => destination.class,
@@ -334,7 +358,9 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
 
     /// Every destination has everything up to here, and the database knows it.
     pub(super) fn delivered_to_all(&self) -> Position {
-        let slowest = self.destinations.values().map(|destination| destination.cursor).min();
+        let is_done = |destination: &&Destination<X>| destination.stage == Stage::Held && !destination.is_behind();
+        let missing = self.destinations.values().filter(|destination| !is_done(destination));
+        let slowest = missing.map(|destination| destination.cursor).min();
         slowest.map_or(self.stored, |cursor| cursor.min(self.stored))
     }
 
@@ -370,9 +396,14 @@ impl<X> Destination<X> {
 }
 
 impl<X: Extras> Destination<X> {
-    /// Whether it waits for nothing, so that it can be removed.
+    /// Whether it has everything.
     fn has_nothing_to_get(&self) -> bool {
-        self.stage == Stage::Held && !self.is_behind() && !self.extras.is_due() && !self.extras.is_durable()
+        !self.is_behind() && !self.extras.is_due() && !self.extras.is_durable()
+    }
+
+    /// Whether it is only here because it was ahead of the outbox.
+    fn is_held_for_nothing(&self) -> bool {
+        self.stage == Stage::Held && self.failures == 0 && self.has_nothing_to_get()
     }
 }
 

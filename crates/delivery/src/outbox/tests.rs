@@ -136,6 +136,7 @@ impl DestinationKind for Arc<Mailboxes> {
     }
 
     async fn read_log(&self, after: Position, upto: Position) -> Result<LogChunk<Number, Vec<&'static str>>, DbError> {
+        tokio::task::yield_now().await;
         let log = self.log.lock();
         let entry = |position: Position| LogEntry {
             position,
@@ -321,4 +322,15 @@ async fn after_a_restart_each_continues_where_it_was() {
     mailboxes.pass_until(|| mailboxes.received("b") == [1, 2] && mailboxes.cursors().is_empty()).await;
     mailboxes.pass_until(|| mailboxes.received("a") == [1, 2, 3] && *mailboxes.position.lock() == 3).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_handed_out_twice_when_two_read_the_log() {
+    let mailboxes = Mailboxes::new();
+    let running = Running::start(&mailboxes).await;
+    mailboxes.log.lock().extend([vec!["a"], vec!["a"]]);
+    let (first, second) = tokio::join!(running.outbox.distribute(), running.outbox.distribute());
+    assert!(first.is_ok() && second.is_ok());
+    mailboxes.wait_until(|| mailboxes.received("a").last() == Some(&2)).await;
+    assert_eq!(mailboxes.received("a"), [1, 2]);
 }

@@ -160,6 +160,7 @@ fn change(room: &Room, sender: &UserId, target: &UserId) -> MembershipChange {
         content: Object::new(),
         via: Vec::new(),
         transaction: None,
+        origin_server_ts: None,
         authority: Authority::Server,
     }
 }

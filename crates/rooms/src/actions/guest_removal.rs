@@ -107,6 +107,7 @@ impl GuestRemoval {
                     content: Object::new(),
                     via: Vec::new(),
                     transaction: None,
+                    origin_server_ts: None,
                     authority: Authority::Server,
                 };
                 if let Err(error) = self.members.leave(change).await {

@@ -52,6 +52,8 @@ pub struct MembershipChange {
     pub via: Vec<ServerName>,
     /// The client's transaction.
     pub transaction: Option<Transaction>,
+    /// The time of the member event in Unix ms, where an application service chooses it; otherwise it is now.
+    pub origin_server_ts: Option<u64>,
     /// The authority, which decides which limits apply.
     pub authority: Authority,
 }
@@ -319,6 +321,7 @@ impl MembershipChanger {
         profile.insert("membership", "invite");
         let content = change.member_content(profile, server_fields)?;
         let draft = Draft::state(&change.sender, "m.room.member", change.target.as_str(), content);
+        let draft = Draft { origin_server_ts: change.origin_server_ts, ..draft };
         // Not held while the other server is asked: other events may be sent first.
         let head = head_lock::lock_head(&self.writer, room).await?;
         Ok(build::build(&self.writer, Some(&room.id), room.version, &head, &draft).await?)
@@ -351,7 +354,7 @@ impl MembershipChanger {
             (key, it)
         });
         let draft = Draft::state(&change.sender, "m.room.member", change.target.as_str(), content);
-        Ok(Draft { transaction, ..draft })
+        Ok(Draft { transaction, origin_server_ts: change.origin_server_ts, ..draft })
     }
 }
 

@@ -59,6 +59,12 @@ impl RoomView {
         }
     }
 
+    /// Returns the position of the newest change of the timeline or of the current state.
+    #[must_use]
+    pub fn changed_at(&self) -> Position {
+        self.position.max(self.resolved)
+    }
+
     /// Whether state resolution, or a join, has changed the current state since a position: then the state events of
     /// the timeline are not all changes.
     #[must_use]

@@ -128,6 +128,40 @@ async fn a_transaction_is_repeated_unchanged_until_it_is_accepted() {
 }
 
 #[tokio::test]
+async fn what_arrives_late_is_what_its_users_were_there_for() {
+    for place in places() {
+        let service = AppServiceStub::start().await;
+        let (mut server, alice) = server_with(place, &service, "", "").await;
+        let room = bridged_room(&server, &alice).await;
+        say(&server, &alice, &room, "before").await;
+        wait_for_body(&service, "before").await;
+
+        service.respond(|_| (500, json!({})));
+        say(&server, &alice, &room, "failing").await;
+        wait_for_body(&service, "failing").await;
+        say(&server, &alice, &room, "in the first stay").await;
+        let leave = room_path(&room, &format!("leave?user_id={GHOST}"));
+        server.post(&leave, IRC, json!({})).await.ok();
+        say(&server, &alice, &room, "between").await;
+        server.post(&format!("{CLIENT}/join/{room}?user_id={GHOST}"), IRC, json!({})).await.ok();
+        say(&server, &alice, &room, "in the second stay").await;
+        server.post(&leave, IRC, json!({})).await.ok();
+        say(&server, &alice, &room, "after").await;
+        let other = create(&server, &alice, json!({ "preset": "public_chat" })).await;
+        say(&server, &alice, &other, "too early").await;
+        server.post(&format!("{CLIENT}/join/{other}?user_id={GHOST}"), IRC, json!({})).await.ok();
+        // The log is read again, when the memberships are others.
+        server.restart().await;
+        service.respond(|_| (200, json!({})));
+        say(&server, &alice, &other, "end").await;
+        wait_for_body(&service, "end").await;
+        let mut arrived = bodies(&service);
+        arrived.dedup();
+        assert_eq!(arrived, ["before", "failing", "in the first stay", "in the second stay", "end"]);
+    }
+}
+
+#[tokio::test]
 async fn typing_receipts_and_presence_arrive_where_they_are_wanted() {
     for place in places() {
         let service = AppServiceStub::start().await;

@@ -218,6 +218,42 @@ pub fn history(
     )
 }
 
+/// A change of a member event in a room's current state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberChange {
+    pub position: Position,
+    pub user_id: String,
+    /// `None`: the user has no member event any more.
+    pub event_nid: Option<EventNid>,
+    pub prev_event_nid: Option<EventNid>,
+}
+
+/// Passes the changes of member events after a position to `visit`, oldest first.
+pub fn for_each_member_change(
+    tx: &mut Tx<'_>,
+    room: RoomNid,
+    after: Position,
+    mut visit: impl FnMut(MemberChange),
+) -> Result<(), DbError> {
+    tx.for_each(
+        "SELECT d.position, k.state_key, d.event_nid, d.prev_event_nid
+         FROM current_state_deltas d JOIN state_keys k ON k.state_key_nid = d.state_key_nid
+         WHERE d.room_nid = $1 AND d.position > $2
+             AND d.type_nid = (SELECT type_nid FROM event_types WHERE event_type = $3)
+         ORDER BY d.position",
+        &[&room, &after, &b"m.room.member".as_slice()],
+        |row| {
+            visit(MemberChange {
+                position: row.get(0)?,
+                user_id: row.get_with(1, String::from_utf8)?,
+                event_nid: row.get(2)?,
+                prev_event_nid: row.get(3)?,
+            });
+            Ok(())
+        },
+    )
+}
+
 /// Returns the changes of one key of the states of several rooms, oldest first: room and event.
 pub fn histories(
     tx: &mut Tx<'_>,

@@ -348,6 +348,7 @@ pub fn change(room: &Room, sender: &str, target: &str) -> MembershipChange {
         content: Object::new(),
         via: Vec::new(),
         transaction: None,
+        origin_server_ts: None,
         authority: plexus_rooms::Authority::User,
     }
 }

@@ -91,7 +91,7 @@ fn one_that_fails_gets_a_cursor_and_delays_no_other() {
     let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     let other = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     let a = turn.key;
-    destinations.failed(turn, false, NOW);
+    destinations.failed(turn, Retry::Later, NOW);
     destinations.delivered(&other.key, 1, nothing());
     assert_eq!(destinations.progress(), Some(Progress { behind: vec![(a, 0)], ..progress(1) }));
     assert_eq!(destinations.delivered_to_all(), 0);
@@ -128,7 +128,7 @@ fn one_that_comes_back_while_it_fails_is_tried_again() {
     destinations.add_log_entry("a", 0, 1);
     let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     destinations.came_back(&due("a"));
-    assert!(destinations.failed(turn, false, NOW));
+    assert!(destinations.failed(turn, Retry::Later, NOW));
     assert!(destinations.next(DeliveryClass::Slow, NOW).is_some());
 }
 
@@ -137,7 +137,7 @@ fn nothing_is_dropped_while_one_is_about_to_be_tried_again() {
     let mut destinations = empty(0);
     ephemeral(&mut destinations, "a", 1);
     let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
-    destinations.failed(turn, true, NOW);
+    destinations.failed(turn, Retry::Soon, NOW);
     ephemeral(&mut destinations, "a", 2);
     destinations.came_back(&due("a"));
     assert!(destinations.next(DeliveryClass::Fast, NOW).is_none());
@@ -145,7 +145,7 @@ fn nothing_is_dropped_while_one_is_about_to_be_tried_again() {
     assert!(turn.extras.ephemeral == [1, 2] && !turn.was_away);
     assert_eq!(destinations.progress(), None);
     // What may be lost is not kept once it is left alone.
-    destinations.failed(turn, false, NOW);
+    destinations.failed(turn, Retry::Later, NOW);
     assert!(destinations.destinations.is_empty());
 }
 
@@ -155,14 +155,14 @@ fn one_that_is_up_does_not_wait_for_a_slow_slot() {
     let mut destinations = empty(0);
     destinations.add_log_entry("a", 0, 1);
     let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
-    destinations.failed(turn, true, NOW);
+    destinations.failed(turn, Retry::Soon, NOW);
     destinations.came_back(&up("a"));
     let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     // Also when it comes back while it fails, or while it waits for a slow slot.
     destinations.came_back(&up("a"));
-    destinations.failed(turn, false, NOW);
+    destinations.failed(turn, Retry::Later, NOW);
     let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
-    destinations.failed(turn, false, NOW);
+    destinations.failed(turn, Retry::Later, NOW);
     destinations.came_back(&due("a"));
     destinations.came_back(&up("a"));
     assert!(destinations.next(DeliveryClass::Fast, NOW).is_some());
@@ -269,4 +269,49 @@ fn one_that_is_ahead_of_the_outbox_gets_nothing_again() {
     destinations.add_log_entry("a", 7, 8);
     destinations.set_distributed(8);
     assert_eq!(destinations.next(DeliveryClass::Fast, NOW).unwrap().cursor, 7);
+}
+
+#[test]
+fn one_that_fails_with_nothing_durable_is_left_alone_longer_each_time() {
+    let after = Retry::After(Duration::from_secs(1));
+    let mut destinations = empty(0);
+    ephemeral(&mut destinations, "a", 1);
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    assert!(!destinations.failed(turn, after, NOW));
+    ephemeral(&mut destinations, "a", 2);
+    assert!(destinations.next(DeliveryClass::Fast, NOW).is_none());
+    destinations.came_back(&due("a"));
+    // There is nothing to try it with; its failures are remembered.
+    assert!(destinations.next(DeliveryClass::Slow, NOW).is_none());
+    ephemeral(&mut destinations, "a", 3);
+    let turn = destinations.next(DeliveryClass::Slow, NOW).unwrap();
+    assert!(turn.failures == 1 && turn.extras.ephemeral == [3] && !turn.was_away);
+    destinations.failed(turn, after, NOW);
+    destinations.set_distributed(7);
+    // It holds nothing back that others have.
+    assert_eq!(destinations.progress(), Some(progress(7)));
+    destinations.came_back(&due("a"));
+    assert_eq!(destinations.delivered_to_all(), 7);
+    destinations.add_log_entry("a", 7, 8);
+    let turn = destinations.next(DeliveryClass::Slow, NOW).unwrap();
+    assert_eq!((turn.failures, turn.cursor), (2, 7));
+    destinations.delivered(&turn.key, 8, nothing());
+    destinations.set_distributed(8);
+    assert!(destinations.destinations.is_empty());
+
+    ephemeral(&mut destinations, "b", 1);
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    destinations.failed(turn, after, NOW);
+    destinations.forget_idle();
+    destinations.came_back(&due("b"));
+    assert_eq!(destinations.destinations.len(), 1);
+    destinations.came_back(&CameBack { key: "b", is_up: true });
+    assert!(destinations.destinations.is_empty());
+
+    ephemeral(&mut destinations, "c", 1);
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    destinations.failed(turn, after, NOW);
+    destinations.came_back(&due("c"));
+    destinations.forget_idle();
+    assert!(destinations.destinations.is_empty());
 }

@@ -136,6 +136,7 @@ impl MembershipChanger {
             content: Object::new(),
             via: Vec::new(),
             transaction: None,
+            origin_server_ts: None,
             authority: Authority::Server,
         };
         self.set(room, &leave, "leave", None, &Object::new()).await.map(drop)

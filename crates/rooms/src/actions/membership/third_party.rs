@@ -44,9 +44,17 @@ impl MembershipChanger {
         let display_name = invite.content().get("display_name").cloned().unwrap_or_else(|| "".into());
         let proof = Object::from([("display_name", display_name), ("signed", Value::Object(signed))]);
         let server_fields = Object::from([("third_party_invite", proof)]);
-        let (content, authority) = (Object::new(), Authority::User);
-        let (via, transaction) = (Vec::new(), None);
-        let change = MembershipChange { room_id, sender, target, reason: None, content, via, transaction, authority };
+        let change = MembershipChange {
+            room_id,
+            sender,
+            target,
+            reason: None,
+            content: Object::new(),
+            via: Vec::new(),
+            transaction: None,
+            origin_server_ts: None,
+            authority: Authority::User,
+        };
         self.invite_with(&change, &server_fields).await
     }
 

@@ -144,6 +144,18 @@ async fn services_send_once_and_at_a_time_of_their_choice() {
         let event = server.put(&topic, IRC, json!({ "topic": "x" })).await.ok()["event_id"].clone();
         let shown = server.get(&room_path(&room, &format!("event/{}", event.as_str().unwrap())), IRC).await;
         assert_eq!(shown.ok()["origin_server_ts"], 99);
+        // Member events among the state, too, as in Synapse.
+        register(&server, "irc_bob", json!({ "inhibit_login": true })).await.ok();
+        for (membership, sender, ts) in [("invite", "ircbot", 55), ("join", "irc_bob", 66), ("leave", "irc_bob", 77)] {
+            let member = format!("state/m.room.member/@irc_bob:test.example?user_id=@{sender}:test.example&ts={ts}");
+            let sent = server.put(&room_path(&room, &member), IRC, json!({ "membership": membership })).await;
+            let event = sent.ok()["event_id"].as_str().unwrap().to_owned();
+            let shown = server.get(&room_path(&room, &format!("event/{event}")), IRC).await;
+            assert_eq!(
+                (&shown.ok()["origin_server_ts"], shown.ok()["content"]["membership"].as_str()),
+                (&json!(ts), Some(membership))
+            );
+        }
 
         let alice = server.register("alice").await;
         let room = create(&server, &alice, json!({})).await;
@@ -206,6 +218,31 @@ async fn rate_limits_do_not_apply_to_services_that_are_exempt() {
             let delayed = server.put(&path, token, json!({ "msgtype": "m.text", "body": "x" })).await.status;
             assert_eq!(delayed, last, "{user}");
         }
+    }
+}
+
+#[tokio::test]
+async fn exempt_services_register_users_where_others_have_reached_the_limit() {
+    let slow = "{per_second: 0.001, burst_count: 1}";
+    let config = format!("rc_registration: {slow}\nrc_login: {{address: {slow}, account: {slow}}}\n");
+    for place in places() {
+        let exempt = registration("irc", "null", "rate_limited: false");
+        let limited = registration("other", "null", "");
+        let server = TestServer::on(place).config(&config).app_service(exempt).app_service(limited).start().await;
+        // All come from one address.
+        server.register("alice").await;
+        server.log_in("alice").await;
+        for number in 0..2 {
+            let name = format!("irc_{number}");
+            register(&server, &name, json!({ "inhibit_login": true })).await.ok();
+            for _ in 0..2 {
+                let identifier = json!({ "type": "m.id.user", "user": name });
+                let login = json!({ "type": "m.login.application_service", "identifier": identifier });
+                server.post(LOGIN, IRC, login).await.ok();
+            }
+        }
+        let body = json!({ "type": "m.login.application_service", "username": "other_1", "inhibit_login": true });
+        assert_eq!(server.post(REGISTER, "from-other", body).await.status, 429);
     }
 }
 
