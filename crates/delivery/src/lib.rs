@@ -9,6 +9,7 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod app_service_out;
+mod damaged;
 pub mod edu;
 pub mod federation_out;
 pub mod outbox;

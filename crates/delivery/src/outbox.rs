@@ -56,7 +56,7 @@ pub struct Outbox<K: DestinationKind> {
     /// Notified when a destination has become ready, or a slot free.
     ready: Notify,
     /// Notified when the progress has changed.
-    progressed: Notify,
+    progressed: Arc<Notify>,
     /// Held while the log is read: no entry is handed out twice.
     distributing: tokio::sync::Mutex<()>,
 }
@@ -76,14 +76,16 @@ impl<K: DestinationKind> Outbox<K> {
     pub async fn start(kind: K, clock: Clock, limits: SlotLimits) -> Result<Arc<Self>, DbError> {
         let cursors = kind.load_cursors().await?;
         let recent = Recent::new(cursors.position);
-        let state = State { destinations: Destinations::new(cursors), recent, stopping: false };
+        let progressed = Arc::<Notify>::default();
+        let destinations = Destinations::new(cursors, K::KEEPS_CURSORS_OF_SLOW, Arc::clone(&progressed));
+        let state = State { destinations, recent, stopping: false };
         Ok(Arc::new(Self {
             kind,
             clock,
             state: Mutex::new(state),
             slots: DeliverySlots::new(limits),
             ready: Notify::new(),
-            progressed: Notify::new(),
+            progressed,
             distributing: tokio::sync::Mutex::default(),
         }))
     }

@@ -22,13 +22,14 @@ use std::time::Duration;
 
 use plexus_base::{Clock, Random};
 use plexus_net::HttpClient;
+use plexus_protocol::id::UserId;
 use plexus_rooms::Rooms;
 use plexus_store::{Database, DbError, Position, repo};
 use plexus_sync::{Notifier, SettingsCache, UnreadCounts};
 
 use crate::outbox::Outbox;
 use badge::{BadgeUpdate, ShownBadges};
-use changes::{BadgeChanges, PushChanges};
+use changes::PushChanges;
 use gateways::Gateways;
 use log::PushLog;
 use owners::PushOwners;
@@ -37,6 +38,9 @@ use send::PushSender;
 
 pub use send::PushCounts;
 
+/// How long the badges wait for more redactions: somebody may redact many messages, and each of them may be counted in
+/// the badges of all members.
+const REDACTIONS_DELAY: Duration = Duration::from_secs(1);
 /// How long to wait when the database fails.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -73,6 +77,7 @@ pub struct PushOut {
     rooms: Arc<Rooms>,
     owners: Arc<PushOwners>,
     changes: Arc<PushChanges>,
+    unread: Arc<UnreadCounts>,
     counts: Arc<PushCounts>,
     outbox: Arc<Outbox<Pushers>>,
 }
@@ -90,7 +95,7 @@ impl PushOut {
         let log = PushLog {
             db: db.clone(),
             rooms: Arc::clone(&rooms),
-            unread,
+            unread: Arc::clone(&unread),
             settings,
             owners: Arc::clone(&owners),
             changes: Arc::clone(&changes),
@@ -112,7 +117,7 @@ impl PushOut {
         let pushers = Pushers { db: db.clone(), owners: Arc::clone(&owners), sender, recovered };
         let outbox = Outbox::start(pushers, clock.clone(), SLOTS).await?;
         db.add_listener(&changes);
-        Ok(Arc::new(Self { clock, rooms, owners, changes, counts, outbox }))
+        Ok(Arc::new(Self { clock, rooms, owners, changes, unread, counts, outbox }))
     }
 
     /// Records that nothing is delivered in this run of the program: neither what the last one did not deliver, nor
@@ -131,7 +136,7 @@ impl PushOut {
 
     /// Delivers, without end.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.follow(), Arc::clone(&self.outbox).run());
+        tokio::join!(self.follow(), self.follow_redactions(), Arc::clone(&self.outbox).run());
     }
 
     /// Starts no more deliveries, and waits a little for those under way.
@@ -152,7 +157,9 @@ impl PushOut {
                 self.clock.sleep(DATABASE_RETRY_AFTER).await;
             }
             self.outbox.renew(&self.owners.take_changed());
-            self.update_badges(self.changes.take_badges());
+            for reader in self.changes.take_readers() {
+                self.update_badges(&reader, BadgeUpdate::Always);
+            }
             self.outbox.wake();
             if self.owners.is_empty() {
                 self.changes.pause();
@@ -161,18 +168,31 @@ impl PushOut {
         }
     }
 
-    fn update_badges(&self, changes: BadgeChanges) {
-        for reader in changes.readers {
-            let pushers = self.owners.pushers(&reader, Position::MAX);
-            self.outbox.add_ephemeral(pushers, |update| *update = BadgeUpdate::Always);
-        }
-        for room in changes.redacted {
-            // One that is not in memory has just been evicted: its badges wait for the next notification.
-            let Some(room) = self.rooms.loaded(room) else { continue };
-            for member in self.owners.in_room(&room.view()) {
-                let pushers = self.owners.pushers(&member, Position::MAX);
-                self.outbox.add_ephemeral(pushers, |update| *update = BadgeUpdate::IfKnown.max(*update));
+    /// Updates the badges that count what was redacted or has expired, without end.
+    async fn follow_redactions(&self) {
+        loop {
+            self.changes.redacted().await;
+            self.clock.sleep(REDACTIONS_DELAY).await;
+            for nid in self.changes.take_redacted() {
+                // One that is not in memory has just been evicted: its badges wait for the next notification.
+                let Some(room) = self.rooms.loaded(nid) else { continue };
+                for member in self.owners.in_room(&room.view()) {
+                    if self.unread.may_count(&member, nid) {
+                        self.update_badges(&member, BadgeUpdate::IfKnown);
+                    }
+                }
             }
+            self.outbox.wake();
         }
+    }
+
+    fn update_badges(&self, user: &UserId, kind: BadgeUpdate) {
+        let mut pushers = self.owners.pushers(user, Position::MAX);
+        if kind == BadgeUpdate::IfKnown {
+            // Only a smaller number can come of it.
+            let badges = &self.outbox.kind().sender.badges;
+            pushers.retain(|key| badges.get(key).is_some_and(|badge| badge > 0));
+        }
+        self.outbox.add_ephemeral(pushers, |update| *update = kind.max(*update));
     }
 }

@@ -5,6 +5,7 @@ use http::header::CONTENT_TYPE;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Uri};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::http::{HttpClient, HttpError, Purpose};
 
@@ -60,7 +61,14 @@ impl TryFrom<&str> for PushGatewayUrl {
 #[derive(Deserialize)]
 struct NotifyResponse {
     #[serde(default)]
-    rejected: Vec<String>,
+    rejected: Option<Vec<Value>>,
+}
+
+/// Returns the pushkeys that a response rejects. What is no pushkey is ignored: the notification was accepted.
+fn rejected(response: &[u8]) -> Result<Vec<String>, serde_json::Error> {
+    let NotifyResponse { rejected } = serde_json::from_slice(response)?;
+    let text = |key| if let Value::String(key) = key { Some(key) } else { None };
+    Ok(rejected.unwrap_or_default().into_iter().filter_map(text).collect())
 }
 
 /// Sends the body of `POST /_matrix/push/v1/notify`. Returns the pushkeys that the gateway rejects.
@@ -76,8 +84,7 @@ pub async fn notify(http: &HttpClient, url: &PushGatewayUrl, body: String) -> Re
     if !response.status.is_success() {
         return Err(PushGatewayError::Status(response.status.as_u16()));
     }
-    let NotifyResponse { rejected } = serde_json::from_slice(&response.body)?;
-    Ok(rejected)
+    Ok(rejected(&response.body)?)
 }
 
 #[cfg(test)]
@@ -103,6 +110,21 @@ mod tests {
             "https://user:password@push.example/_matrix/push/v1/notify",
         ] {
             assert!(PushGatewayUrl::try_from(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn only_pushkeys_are_rejected() {
+        for (response, keys) in [
+            (r#"{}"#, &[] as &[&str]),
+            (r#"{"rejected":null}"#, &[]),
+            (r#"{"rejected":["a",1,{"b":[]},null,"c"],"more":1}"#, &["a", "c"]),
+        ] {
+            assert_eq!(rejected(response.as_bytes()).expect(response), keys);
+        }
+        let deep = format!("{{\"rejected\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        for response in ["", "[", "accepted", r#"{"rejected":"a"}"#, r#"{"rejected":[1e999]}"#, &deep] {
+            assert!(rejected(response.as_bytes()).is_err(), "{}", &response[..response.len().min(40)]);
         }
     }
 

@@ -45,6 +45,12 @@ impl UserSettings {
         !self.ignored.contains(sender.as_str()) && self.invites.decide(sender) == InviteDecision::Allow
     }
 
+    /// Whether the user learns of all invites, whoever sends them.
+    #[must_use]
+    pub fn shows_all_invites(&self) -> bool {
+        self.ignored.is_empty() && self.invites == InvitePermissions::default()
+    }
+
     /// Whether the user sees an event, as far as its sender is concerned: the state that ignored users set is shown
     /// (<https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>).
     #[must_use]

@@ -3,6 +3,7 @@
 //! Nothing is stored per event: counts are evaluated when a sync asks for them, from where the last evaluation stopped,
 //! and kept in memory. Only a long scan leaves a checkpoint behind, so that a restart need not repeat it.
 
+mod badge;
 mod evaluate;
 mod notified;
 mod room;
@@ -13,14 +14,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use plexus_base::Background;
 use plexus_protocol::id::UserId;
-use plexus_protocol::membership::Membership;
-use plexus_rooms::{Room, Rooms, TimelineEvent};
+use plexus_rooms::timeline::{Stay, current_stay};
+use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::repo::receipts::Receipt;
 use plexus_store::{Database, DbError, EventNid, Position, RoomNid, repo};
 use quick_cache::sync::Cache;
 
 use crate::history;
-use crate::notifier::{ChangeIndex, MaybeChanged};
 use crate::settings::{SettingsCache, UserSettings};
 pub use evaluate::Outcome;
 pub use notified::Notified;
@@ -67,57 +67,19 @@ impl UnreadCounts {
         Self { db, settings, background, users, outcomes }
     }
 
-    /// Returns the counts of a user in a room, over events at or before `upto`. `member_since` is where counting begins
-    /// for a user without a receipt.
+    /// Returns the counts of a user in a room, over events at or before `upto` from the user's present stay. `member`
+    /// is the position of the user's member event.
     pub async fn counts(
         &self,
         user: &UserId,
         room: &Room,
-        member_since: Position,
+        member: Position,
         upto: Position,
     ) -> Result<RoomCounts, DbError> {
         let entry = self.entry(user);
         let mut loaded = entry.loaded.lock().await;
         let loaded = self.load(user, &entry, &mut loaded).await?;
-        self.counts_in(user, room, loaded, member_since, upto).await
-    }
-
-    /// Returns the number that a user's apps show: the rooms to which the user is invited and, of the others, the rooms
-    /// with unread notifications if `by_room`, otherwise these notifications.
-    pub async fn badge(
-        &self,
-        user: &UserId,
-        rooms: &Rooms,
-        index: &ChangeIndex,
-        by_room: bool,
-    ) -> Result<u64, DbError> {
-        let upto = self.db.committed();
-        let entry = self.entry(user);
-        let mut loaded = entry.loaded.lock().await;
-        let loaded = self.load(user, &entry, &mut loaded).await?;
-        let mut badge = 0;
-        for membership in rooms.memberships().of(user).await?.iter() {
-            match membership.kind {
-                Membership::Invite => badge += 1,
-                Membership::Join => {
-                    let is_current = |unread: &&RoomUnread| {
-                        index.event_after(membership.room, unread.evaluated_to()) == MaybeChanged::Known(false)
-                    };
-                    let known = loaded.rooms.get(&membership.room).filter(is_current);
-                    let counts = if let Some(unread) = known {
-                        unread.counts()
-                    } else if let Some(room) = rooms.get_readable_nid(membership.room).await? {
-                        self.counts_in(user, &room, loaded, membership.position, upto).await?
-                    } else {
-                        continue;
-                    };
-                    let unread = counts.total().notifications;
-                    badge += if by_room { unread.min(1) } else { unread };
-                }
-                Membership::Knock | Membership::Leave | Membership::Ban => {}
-            }
-        }
-        Ok(badge)
+        self.counts_in(user, room, loaded, member, upto).await
     }
 
     async fn counts_in(
@@ -125,16 +87,25 @@ impl UnreadCounts {
         user: &UserId,
         room: &Room,
         loaded: &mut Loaded,
-        member_since: Position,
+        member: Position,
         upto: Position,
     ) -> Result<RoomCounts, DbError> {
         let Loaded { read, rooms } = loaded;
         let nobody = ReadUpTo::default();
         let read = read.get(&room.nid).unwrap_or(&nobody);
-        let start = if read.unthreaded > 0 { read.unthreaded } else { member_since };
         // Before the events are read.
         let redactions = room.redactions();
+        let stay = match rooms.get(&room.nid).map(RoomUnread::stay) {
+            Some(known) if known.member == member => known,
+            // Nothing before the receipt is counted, whenever the stay began.
+            _ if read.unthreaded >= member => Stay { member, since: member },
+            known => current_stay(room, user, member, known.unwrap_or_default()).await?,
+        };
+        let start = read.unthreaded.max(stay.since);
         let unread = rooms.entry(room.nid).or_insert_with(|| RoomUnread::starting_after(start, redactions));
+        if unread.stay() != stay {
+            unread.begin_stay(stay);
+        }
         let upto = upto.min(room.view().position);
         if unread.evaluated_to() < upto {
             let scanned = self.scan(user, room, read, unread, upto).await?;

@@ -27,6 +27,8 @@ pub enum GatewayConduct {
     Reject,
     /// Responds with a status.
     Respond(u16),
+    /// Responds with a status to notifications that have the content of an event, and accepts others.
+    RefuseContent(u16),
     /// Does not respond until it conducts itself otherwise.
     Hang,
 }
@@ -119,15 +121,15 @@ async fn notify(State(shared): State<Arc<Shared>>, body: String) -> Response {
     };
     let body: Value = serde_json::from_str(&body).expect("the body is JSON");
     let notification = body["notification"].clone();
+    let respond = |status| StatusCode::from_u16(status).expect("a status").into_response();
     let rejected: Vec<Value> = match conduct {
-        GatewayConduct::Respond(status) => {
-            return StatusCode::from_u16(status).expect("a status").into_response();
-        }
+        GatewayConduct::Respond(status) => return respond(status),
+        GatewayConduct::RefuseContent(status) if notification.get("content").is_some() => return respond(status),
         GatewayConduct::Reject => {
             let devices = notification["devices"].as_array().into_iter().flatten();
             devices.map(|device| device["pushkey"].clone()).collect()
         }
-        GatewayConduct::Accept | GatewayConduct::Hang => Vec::new(),
+        GatewayConduct::Accept | GatewayConduct::Hang | GatewayConduct::RefuseContent(_) => Vec::new(),
     };
     // Nobody listens after the test.
     drop(shared.accepted.send(notification));

@@ -16,6 +16,7 @@ use super::changes::ServiceChanges;
 use super::content::{LogContent, ServiceId, ServiceIds};
 use super::extensions::Extensions;
 use super::interest::Interest;
+use crate::damaged::without_damaged;
 use crate::outbox::{Due, LogChunk, LogEntry};
 
 /// The most entries that are read at once.
@@ -59,7 +60,8 @@ impl LogReader {
         let mut entries = Vec::new();
         let mut of_rooms = OfRooms::new();
         for (position, row) in rows {
-            entries.extend(self.entry(&registrations, &mut of_rooms, position, row).await?);
+            let lost = || format!("application services do not get what is at position {position}");
+            entries.extend(without_damaged(lost, self.entry(&registrations, &mut of_rooms, position, row)).await?);
         }
         Ok(LogChunk { entries, upto: end })
     }

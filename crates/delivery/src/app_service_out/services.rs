@@ -23,11 +23,14 @@ use super::extras::{Ephemeral, ServiceExtras};
 use super::log::LogReader;
 use super::transaction::{PreparedTransaction, Transaction, devices_with_messages, messages};
 use crate::outbox::{
-    Behind, CameBack, Cursors, DestinationKind, Due, LogChunk, Outcome, Progress, Retry, SlotLimits, Turn,
+    Behind, CameBack, Content, Cursors, DestinationKind, Due, LogChunk, Outcome, Progress, Retry, SlotLimits, Turn,
 };
 
 /// The most entries of the log in one transaction, as in Synapse.
 const MAX_ENTRIES: usize = 100;
+/// The most content of the log in one transaction, in bytes, unless one entry is larger: invites bring up to a MiB of
+/// stripped state each, and services refuse bodies of many MB.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The most transactions that are under way at the same time: hundreds of services may be down, and wait for a timeout.
 pub(super) const SLOTS: SlotLimits = SlotLimits { fast: 64, slow: 64 };
 /// How long a service that failed is left alone; twice as long after each further failure.
@@ -203,6 +206,7 @@ impl Services {
         let (transaction, remaining) = match pending {
             Some(transaction) => (transaction, turn.extras.clone()),
             None => {
+                let due = first_bytes(due);
                 self.ask_about_invited(&service, &due.entries).await?;
                 let (extras, rest) = turn.extras.split();
                 match self.prepare(&service, &due, &extras).await? {
@@ -217,6 +221,21 @@ impl Services {
         self.accepted(&turn.key, transaction).await?;
         Ok(Outcome::Delivered { cursor: upto.max(turn.cursor), remaining })
     }
+}
+
+/// Returns the first part of what is due, as much as one transaction takes.
+fn first_bytes(mut due: Due<LogContent>) -> Due<LogContent> {
+    let mut bytes = 0;
+    let mut fits = |(_, content): &(Position, LogContent)| {
+        bytes += content.bytes();
+        bytes <= MAX_BYTES
+    };
+    let fitting = due.entries.iter().take_while(|entry| fits(entry)).count().max(1);
+    if fitting < due.entries.len() {
+        due.entries.truncate(fitting);
+        due.upto = due.entries.last().map_or(due.upto, |(position, _)| *position);
+    }
+    due
 }
 
 impl DestinationKind for Services {

@@ -2,13 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_store::Position;
+use tokio::sync::Notify;
 
 use super::kind::Extras;
 use super::slots::DeliveryClass;
-use super::values::{Behind, CameBack, Cursors, Progress, Retry, Turn};
+use super::values::{Behind, CameBack, Cursor, Cursors, Progress, Retry, Turn};
 
 /// Where a destination stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +33,7 @@ struct Destination<X> {
     /// The class of its next delivery.
     class: DeliveryClass,
     /// It has everything up to here.
-    cursor: Position,
+    cursor: Cursor,
     /// The newest entry of the log that it gets.
     newest: Position,
     extras: X,
@@ -45,6 +47,8 @@ struct Destination<X> {
     keep: bool,
     /// Its cursor in the database.
     stored: Option<Position>,
+    /// The position in the database has waited for it.
+    delays_position: bool,
 }
 
 /// The destinations with undelivered data.
@@ -59,6 +63,10 @@ pub(super) struct Destinations<K, X> {
     caught_up: Vec<K>,
     /// The outbox's position in the database.
     stored: Position,
+    /// See [`DestinationKind::KEEPS_CURSORS_OF_SLOW`](super::DestinationKind::KEEPS_CURSORS_OF_SLOW).
+    keeps_cursors_of_slow: bool,
+    /// Notified when the progress has changed.
+    progressed: Arc<Notify>,
 }
 
 /// The destinations that wait for a slot, in their order.
@@ -78,7 +86,7 @@ impl<K> Ready<K> {
 
 impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     /// As the database has them.
-    pub(super) fn new(cursors: Cursors<K, X>) -> Self {
+    pub(super) fn new(cursors: Cursors<K, X>, keeps_cursors_of_slow: bool, progressed: Arc<Notify>) -> Self {
         let Cursors { position, behind, extras } = cursors;
         let mut destinations = Self {
             distributed: position,
@@ -87,11 +95,13 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
             ahead: Vec::new(),
             caught_up: Vec::new(),
             stored: position,
+            keeps_cursors_of_slow,
+            progressed,
         };
         for Behind { key, cursor, stored, away } in behind {
             let class = if away { DeliveryClass::Slow } else { DeliveryClass::Fast };
             let destination = destinations.entry_in(class, key);
-            destination.cursor = cursor;
+            destination.cursor.set(cursor);
             destination.newest = position;
             destination.away = away;
             destination.keep = true;
@@ -108,9 +118,9 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         let is_new = !self.destinations.contains_key(&key);
         let destination = self.entry(key.clone());
         if is_new {
-            destination.cursor = before;
+            destination.cursor.set(before);
         } else if !destination.is_behind() {
-            destination.cursor = destination.cursor.max(before);
+            destination.cursor.raise(before);
         }
         destination.newest = destination.newest.max(position);
         self.wake(&key);
@@ -121,7 +131,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         self.distributed = position;
         for key in std::mem::take(&mut self.ahead) {
             match self.destinations.get(&key) {
-                Some(destination) if destination.cursor > position => self.ahead.push(key),
+                Some(destination) if destination.cursor.get() > position => self.ahead.push(key),
                 Some(destination) if destination.is_held_for_nothing() => self.remove(&key),
                 _ => {}
             }
@@ -165,12 +175,14 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
             }
             destination.stage = Stage::Delivering { again: false };
             return Some(Turn {
-                cursor: destination.cursor,
+                cursor: destination.cursor.get(),
                 upto,
                 extras: destination.extras.take(),
                 failures: destination.failures,
                 failing_for: destination.failing_since.map(|since| now.saturating_sub(since)),
                 was_away: destination.away,
+                cursor_now: destination.cursor.clone(),
+                progressed: Arc::clone(&self.progressed),
                 key,
             });
         }
@@ -200,7 +212,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     /// A destination has everything up to `cursor`. `remaining` are the extras that the delivery did not carry.
     pub(super) fn delivered(&mut self, key: &K, cursor: Position, remaining: X) {
         let Some(destination) = self.destinations.get_mut(key) else { return };
-        destination.cursor = destination.cursor.max(cursor);
+        destination.cursor.raise(cursor);
         destination.class = DeliveryClass::Fast;
         destination.failures = 0;
         destination.failing_since = None;
@@ -210,7 +222,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
             self.ready.fast.push_back(key.clone());
         } else if destination.extras.is_durable() {
             destination.stage = Stage::Held;
-        } else if destination.cursor > self.distributed {
+        } else if destination.cursor.get() > self.distributed {
             // Without its cursor it would get again what the outbox is about to read.
             destination.stage = Stage::Held;
             if !self.ahead.contains(key) {
@@ -236,7 +248,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         if !is_retried {
             destination.extras.drop_ephemeral();
         }
-        let is_ahead = destination.cursor > self.distributed;
+        let is_ahead = destination.cursor.get() > self.distributed;
         let is_needed = destination.is_behind() || is_ahead || destination.extras.is_durable();
         if !is_needed && !destination.extras.is_due() && !is_remembered {
             self.remove(&key);
@@ -265,7 +277,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     pub(super) fn forget_idle(&mut self) {
         let distributed = self.distributed;
         let is_idle = |it: &Destination<X>| {
-            it.stage == Stage::Held && it.failures > 0 && it.has_nothing_to_get() && it.cursor <= distributed
+            it.stage == Stage::Held && it.failures > 0 && it.has_nothing_to_get() && it.cursor.get() <= distributed
         };
         let idle = self.destinations.iter().filter(|(_, it)| is_idle(it));
         let idle: Vec<K> = idle.map(|(key, _)| key.clone()).collect();
@@ -278,7 +290,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         let Some(destination) = self.destinations.get_mut(key) else { return };
         destination.extras.came_back();
         if matches!(destination.stage, Stage::Failed | Stage::Held) && destination.has_nothing_to_get() {
-            if *is_up && destination.cursor <= distributed {
+            if *is_up && destination.cursor.get() <= distributed {
                 self.remove(key);
             } else {
                 destination.stage = Stage::Held;
@@ -327,14 +339,17 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
         let caught_up = std::mem::take(&mut self.caught_up);
         let mut progress = Progress { position: self.distributed, behind: Vec::new(), caught_up };
         for (key, destination) in &mut self.destinations {
+            let cursor = destination.cursor.get();
+            destination.keep |= self.keeps_cursors_of_slow && destination.delays_position && destination.is_behind();
             if !destination.keep {
                 // It has no cursor in the database, so that the position has to wait for it.
                 if destination.is_behind() {
-                    progress.position = progress.position.min(destination.cursor);
+                    destination.delays_position = true;
+                    progress.position = progress.position.min(cursor);
                 }
-            } else if destination.stored != Some(destination.cursor) {
-                destination.stored = Some(destination.cursor);
-                progress.behind.push((key.clone(), destination.cursor));
+            } else if destination.stored != Some(cursor) {
+                destination.stored = Some(cursor);
+                progress.behind.push((key.clone(), cursor));
             }
         }
         // One that has caught up and fallen behind again has a cursor again.
@@ -360,7 +375,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
     pub(super) fn delivered_to_all(&self) -> Position {
         let is_done = |destination: &&Destination<X>| destination.stage == Stage::Held && !destination.is_behind();
         let missing = self.destinations.values().filter(|destination| !is_done(destination));
-        let slowest = missing.map(|destination| destination.cursor).min();
+        let slowest = missing.map(|destination| destination.cursor.get()).min();
         slowest.map_or(self.stored, |cursor| cursor.min(self.stored))
     }
 
@@ -375,7 +390,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
             Destination {
                 stage: Stage::Ready,
                 class,
-                cursor: distributed,
+                cursor: Cursor::new(distributed),
                 newest: 0,
                 extras: X::default(),
                 failures: 0,
@@ -383,6 +398,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
                 away: false,
                 keep: false,
                 stored: None,
+                delays_position: false,
             }
         })
     }
@@ -391,7 +407,7 @@ impl<K: Clone + Eq + Hash, X: Extras> Destinations<K, X> {
 impl<X> Destination<X> {
     /// Whether the log has something for it that it does not have.
     fn is_behind(&self) -> bool {
-        self.cursor < self.newest
+        self.cursor.get() < self.newest
     }
 }
 

@@ -25,6 +25,9 @@ pub trait DestinationKind: Send + Sync + 'static {
     const MAX_DUE: usize;
     /// The destinations' name in log messages.
     const DESTINATIONS: &'static str;
+    /// Whether a destination for which the position of the outbox has waited gets a cursor of its own, although it has
+    /// not failed: after a crash, the others are sent less of what they have. For kinds to which repetitions matter.
+    const KEEPS_CURSORS_OF_SLOW: bool = false;
 
     /// Reads the cursors that the last run of the program stored.
     fn load_cursors(&self) -> impl Future<Output = Result<Cursors<Self::Key, Self::Extras>, DbError>> + Send;

@@ -21,6 +21,8 @@ struct Mailboxes {
     unreachable: Mutex<BTreeSet<&'static str>>,
     /// Those to which the next delivery panics.
     panics: Mutex<BTreeSet<&'static str>>,
+    /// The next delivery with this entry panics when it gets there.
+    panics_at: Mutex<Option<Position>>,
     received: Mutex<BTreeMap<&'static str, Vec<Position>>>,
     /// When each was tried and failed, on the monotonic clock.
     failures: Mutex<BTreeMap<&'static str, Vec<Duration>>>,
@@ -59,6 +61,7 @@ impl Mailboxes {
             log: Mutex::default(),
             unreachable: Mutex::default(),
             panics: Mutex::default(),
+            panics_at: Mutex::default(),
             received: Mutex::default(),
             failures: Mutex::default(),
             position: Mutex::default(),
@@ -167,8 +170,12 @@ impl DestinationKind for Arc<Mailboxes> {
                 retry: Retry::backoff(turn.failures, FIRST_RETRY, MAX_RETRY),
             };
         }
-        let numbers = due.entries.into_iter().map(|(_, Number(number))| number);
-        self.received.lock().entry(turn.key).or_default().extend(numbers);
+        for (position, Number(number)) in due.entries {
+            let panics = self.panics_at.lock().take_if(|at| *at == position).is_some();
+            assert!(!panics, "a delivery that panics in its midst");
+            self.received.lock().entry(turn.key).or_default().push(number);
+            turn.reached(position);
+        }
         Outcome::Delivered { cursor: due.upto, remaining: () }
     }
 
@@ -231,6 +238,18 @@ async fn a_delivery_that_panics_is_repeated() {
     running.add(&["a"]).await;
     mailboxes.clock.advance(RETRY_AFTER_PANIC);
     mailboxes.pass_until(|| mailboxes.received("a") == [1, 2] && mailboxes.cursors().is_empty()).await;
+}
+
+#[tokio::test]
+async fn what_was_delivered_before_a_panic_is_not_repeated() {
+    let mailboxes = Mailboxes::new();
+    mailboxes.log.lock().extend([vec!["a"], vec!["a"], vec!["a"]]);
+    *mailboxes.panics_at.lock() = Some(3);
+    let _running = Running::start(&mailboxes).await;
+    mailboxes.pass_until(|| mailboxes.cursors() == [("a", 2)]).await;
+    mailboxes.clock.advance(RETRY_AFTER_PANIC);
+    mailboxes.pass_until(|| mailboxes.cursors().is_empty()).await;
+    assert_eq!(mailboxes.received("a"), [1, 2, 3]);
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 //! The values that an outbox and a kind of destination exchange.
 
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use plexus_store::Position;
+use tokio::sync::Notify;
 
 /// A destination that does not stand where the outbox does.
 pub struct Behind<K> {
@@ -33,6 +36,38 @@ pub struct Turn<K, X> {
     pub failing_for: Option<Duration>,
     /// It failed, and has not caught up since.
     pub was_away: bool,
+    pub(super) cursor_now: Cursor,
+    pub(super) progressed: Arc<Notify>,
+}
+
+impl<K, X> Turn<K, X> {
+    /// Notes that the destination has everything up to here: this is not delivered again, however the turn ends.
+    pub fn reached(&self, position: Position) {
+        self.cursor_now.raise(position);
+        self.progressed.notify_one();
+    }
+}
+
+/// Up to where a destination has everything. Clones are the same cursor.
+#[derive(Debug, Clone)]
+pub(super) struct Cursor(Arc<AtomicI64>);
+
+impl Cursor {
+    pub(super) fn new(position: Position) -> Self {
+        Self(Arc::new(AtomicI64::new(position)))
+    }
+
+    pub(super) fn get(&self) -> Position {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set(&self, position: Position) {
+        self.0.store(position, Ordering::Release);
+    }
+
+    pub(super) fn raise(&self, position: Position) {
+        self.0.fetch_max(position, Ordering::AcqRel);
+    }
 }
 
 /// A destination that is worth trying again.

@@ -26,6 +26,7 @@ pub(super) struct PushChanges {
     is_active: AtomicBool,
     collected: Mutex<Collected>,
     arrived: Notify,
+    redacted: Notify,
 }
 
 #[derive(Default)]
@@ -40,22 +41,16 @@ struct Collected {
     owners: HashSet<UserId>,
     /// Anybody's pushers may have changed.
     all_owners: bool,
-    badges: BadgeChanges,
+    /// The users with pushers who have read something.
+    readers: HashSet<UserId>,
+    /// The rooms in which something was redacted, or has expired.
+    redacted: BTreeSet<RoomNid>,
 }
 
 /// The pushers that may have changed.
 pub(super) enum ChangedPushers {
     All,
     Of(UserId),
-}
-
-/// What may change badges, besides notifications.
-#[derive(Default)]
-pub(super) struct BadgeChanges {
-    /// The users with pushers who have read something.
-    pub(super) readers: HashSet<UserId>,
-    /// The rooms in which something was redacted.
-    pub(super) redacted: BTreeSet<RoomNid>,
 }
 
 /// Events and invites at or before `upto`, in the order of their positions.
@@ -95,7 +90,7 @@ impl PushChanges {
     pub(super) fn new(owners: Arc<PushOwners>, server_name: ServerName, committed: Position) -> Self {
         let is_active = AtomicBool::new(true);
         let collected = Mutex::new(Collected { complete_after: committed, ..Collected::default() });
-        Self { owners, server_name, is_active, collected, arrived: Notify::new() }
+        Self { owners, server_name, is_active, collected, arrived: Notify::new(), redacted: Notify::new() }
     }
 
     /// Waits until something has been committed while somebody has a pusher.
@@ -103,9 +98,19 @@ impl PushChanges {
         self.arrived.notified().await;
     }
 
-    /// Takes out what may change badges.
-    pub(super) fn take_badges(&self) -> BadgeChanges {
-        std::mem::take(&mut self.collected.lock().badges)
+    /// Waits until something has been redacted, or has expired.
+    pub(super) async fn redacted(&self) {
+        self.redacted.notified().await;
+    }
+
+    /// Takes out the users who have read something.
+    pub(super) fn take_readers(&self) -> HashSet<UserId> {
+        std::mem::take(&mut self.collected.lock().readers)
+    }
+
+    /// Takes out the rooms in which something was redacted, or has expired.
+    pub(super) fn take_redacted(&self) -> BTreeSet<RoomNid> {
+        std::mem::take(&mut self.collected.lock().redacted)
     }
 
     /// Takes out a change of pushers; `None` if there are no more.
@@ -184,12 +189,13 @@ impl PushChanges {
                 collected.invites.push_back(PushedInvite { user: user.clone(), room, position });
             }
             Change::Receipt(receipt)
-                if collected.badges.readers.len() < MAX_BADGE_CHANGES && self.owners.contains(&receipt.user) =>
+                if collected.readers.len() < MAX_BADGE_CHANGES && self.owners.contains(&receipt.user) =>
             {
-                collected.badges.readers.insert(receipt.user.clone());
+                collected.readers.insert(receipt.user.clone());
             }
-            Change::Room { room, redacts: true, .. } if collected.badges.redacted.len() < MAX_BADGE_CHANGES => {
-                collected.badges.redacted.insert(*room);
+            Change::Room { room, redacts: true, .. } if collected.redacted.len() < MAX_BADGE_CHANGES => {
+                collected.redacted.insert(*room);
+                self.redacted.notify_one();
             }
             Change::Pushers { user, .. } => _ = collected.owners.insert(user.clone()),
             Change::Missed { position } => {

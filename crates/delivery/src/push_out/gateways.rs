@@ -33,6 +33,13 @@ pub(super) enum NotifyError {
     Failing,
 }
 
+impl NotifyError {
+    /// Whether the gateway may accept another notification: it understood the request, and refused what is in it.
+    pub(super) fn may_be_of_content(&self) -> bool {
+        matches!(self, Self::Gateway(PushGatewayError::Status(400 | 413 | 422)))
+    }
+}
+
 /// Sends notifications to push gateways. Owned by the process that delivers.
 pub(super) struct Gateways {
     http: Arc<HttpClient>,

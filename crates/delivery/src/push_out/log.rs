@@ -13,6 +13,7 @@ use plexus_sync::{SettingsCache, UnreadCounts};
 
 use super::changes::{ChangedPushers, PushChanges, Pushable};
 use super::owners::PushOwners;
+use crate::damaged::without_damaged;
 use crate::outbox::{Content, Due, LogChunk, LogEntry, Recipients};
 
 /// The most events, and the most invites, that are evaluated at once.
@@ -75,19 +76,9 @@ impl PushLog {
         };
         let mut entries = Vec::new();
         for (position, room) in pushable.events {
-            let Some(room) = self.rooms.get_readable_nid(room).await? else { continue };
-            let members = self.owners.in_room(&room.view());
-            if members.is_empty() {
-                continue;
-            }
-            let Some(event) = event_at(&room, position).await? else { continue };
-            let mut notified = Vec::new();
-            for user in members {
-                if self.unread.outcome(&user, &room, &event).await?.notify {
-                    notified.push(user);
-                }
-            }
-            entries.extend(self.entry(room.nid, position, &notified));
+            let lost = || format!("nobody is notified of the event at position {position}");
+            let notified = without_damaged(lost, self.notified(room, position)).await?;
+            entries.extend(self.entry(room, position, &notified));
         }
         for invite in pushable.invites {
             entries.extend(self.entry(invite.room, invite.position, &[invite.user]));
@@ -97,6 +88,24 @@ impl PushLog {
         Ok(LogChunk { entries, upto: pushable.upto })
     }
 
+    /// Returns the users with pushers that an event notifies.
+    async fn notified(&self, room: RoomNid, position: Position) -> Result<Vec<UserId>, DbError> {
+        let Some(room) = self.rooms.get_readable_nid(room).await? else { return Ok(Vec::new()) };
+        let members = self.owners.in_room(&room.view());
+        if members.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(event) = event_at(&room, position).await? else { return Ok(Vec::new()) };
+        let mut notified = Vec::new();
+        for user in members {
+            let lost = || format!("{user} is not notified of the event at position {position}");
+            if without_damaged(lost, self.unread.outcome(&user, &room, &event)).await?.notify {
+                notified.push(user);
+            }
+        }
+        Ok(notified)
+    }
+
     /// Reads the pushers that have changed.
     async fn follow_owners(&self) -> Result<(), DbError> {
         while let Some(changed) = self.changes.take_changed_pushers() {
@@ -104,9 +113,13 @@ impl PushLog {
                 ChangedPushers::All => self.owners.load().await.map(drop),
                 ChangedPushers::Of(user) => self.owners.reload(user).await,
             };
-            if let Err(error) = read {
-                self.changes.put_back(changed);
-                return Err(error);
+            match read {
+                Err(error) if error.is_of_one() => tracing::warn!("a change of pushers is not followed: {error}"),
+                Err(error) => {
+                    self.changes.put_back(changed);
+                    return Err(error);
+                }
+                Ok(()) => {}
             }
         }
         Ok(())

@@ -65,10 +65,7 @@ impl EventNotification<'_> {
         include_content: bool,
     ) -> Result<String, DbError> {
         if data.event_id_only {
-            return Ok(body(|members| {
-                self.write_ids(members);
-                write_device(members, pusher, data, None);
-            }));
+            return Ok(self.ids(pusher, data));
         }
         let pdu = &self.event.pdu;
         let name = self.room_name(rooms).await?;
@@ -98,6 +95,14 @@ impl EventNotification<'_> {
             }
             write_device(members, pusher, data, Some(self.actions));
         }))
+    }
+
+    /// Returns a body that only says which event it is about.
+    pub(super) fn ids(&self, pusher: &Pusher, data: &PusherData) -> String {
+        body(|members| {
+            self.write_ids(members);
+            write_device(members, pusher, data, None);
+        })
     }
 
     fn write_ids(&self, members: &mut ObjectWriter<'_>) {

@@ -40,6 +40,7 @@ impl DestinationKind for Pushers {
 
     const MAX_DUE: usize = MAX_EVENTS;
     const DESTINATIONS: &'static str = "pushers";
+    const KEEPS_CURSORS_OF_SLOW: bool = true;
 
     async fn load_cursors(&self) -> Result<Cursors<Arc<PusherKey>, BadgeUpdate>, DbError> {
         let committed = self.db.committed();

@@ -15,6 +15,7 @@ use super::badge::{BadgeUpdate, ShownBadges};
 use super::gateways::{Gateways, NotifyError};
 use super::log::{PushLog, PushedEvent, SeenEvent};
 use super::notification::{EventNotification, PusherData, badge_body};
+use crate::damaged::without_damaged;
 use crate::outbox::{Due, Outcome, Retry, Turn};
 
 /// The most notifications of one turn: then it is the turn of others.
@@ -77,6 +78,15 @@ struct Notification {
     age: Duration,
 }
 
+/// What a notification about an event says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// What the pusher asks for.
+    OfPusher,
+    /// Only which event it is.
+    IdsOnly,
+}
+
 type PushTurn = Turn<Arc<PusherKey>, BadgeUpdate>;
 type PushOutcome = Outcome<BadgeUpdate>;
 
@@ -91,15 +101,23 @@ impl PushSender {
                 return Ok(Outcome::Delivered { cursor, remaining: turn.extras });
             }
             if *position > target.pusher.since
-                && let Some(notification) = self.notification(turn, &target, *event, *position).await?
+                && let Some(notification) =
+                    self.notification(turn, &target, (*position, *event), Form::OfPusher).await?
             {
                 if gives_up && (!has_given_up || notification.age > MAX_AGE) {
                     has_given_up = true;
                 } else {
-                    match self.notify(&turn.key, &target, notification).await {
-                        Ok(false) => _ = self.counts.sent.fetch_add(1, Ordering::Relaxed),
+                    match self.notify_of(turn, &target, (*position, *event), notification).await {
+                        Ok(false) => {
+                            self.counts.sent.fetch_add(1, Ordering::Relaxed);
+                            turn.reached(*position);
+                        }
                         Ok(true) => return self.rejected(&turn.key).await,
-                        Err(error) => return self.not_sent(turn, cursor, error),
+                        Err(SendError::Notify(error)) => {
+                            let has_progressed = sent > 0 || has_given_up;
+                            return Ok(self.not_sent(turn, has_progressed.then_some(cursor), error));
+                        }
+                        Err(error) => return Err(error),
                     }
                     sent += 1;
                 }
@@ -125,6 +143,26 @@ impl PushSender {
         self.badges.forget(key);
     }
 
+    /// Sends the notification about an event: once more with nothing that others wrote if that may be why the gateway
+    /// refuses it, so that one message cannot stop all later ones. Returns whether the gateway rejects the pusher.
+    async fn notify_of(
+        &self,
+        turn: &PushTurn,
+        target: &Target,
+        entry: (Position, PushedEvent),
+        notification: Notification,
+    ) -> Result<bool, SendError> {
+        let error = match self.notify(&turn.key, target, notification).await {
+            Err(error) if error.may_be_of_content() => error,
+            sent => return Ok(sent?),
+        };
+        tracing::debug!("{} is notified without the content of an event: {error}", turn.key);
+        match self.notification(turn, target, entry, Form::IdsOnly).await? {
+            Some(notification) => Ok(self.notify(&turn.key, target, notification).await?),
+            None => Err(error.into()),
+        }
+    }
+
     /// Sends a notification or a badge. Returns whether the gateway rejects the pusher.
     async fn notify(
         &self,
@@ -141,13 +179,13 @@ impl PushSender {
         sent
     }
 
-    /// Returns the outcome of a turn in which not everything was sent.
-    fn not_sent(&self, turn: &PushTurn, cursor: Position, error: NotifyError) -> Result<PushOutcome, SendError> {
+    /// Returns the outcome of a turn in which not everything was sent; something was if there is a `cursor`.
+    fn not_sent(&self, turn: &PushTurn, cursor: Option<Position>, error: NotifyError) -> PushOutcome {
         self.counts.failed.fetch_add(1, Ordering::Relaxed);
-        if cursor > turn.cursor {
-            return Ok(Outcome::Delivered { cursor, remaining: turn.extras });
+        match cursor {
+            Some(cursor) => Outcome::Delivered { cursor, remaining: turn.extras },
+            None => failed(turn, error),
         }
-        Ok(failed(turn, error))
     }
 
     async fn rejected(&self, key: &Arc<PusherKey>) -> Result<PushOutcome, SendError> {
@@ -172,20 +210,36 @@ impl PushSender {
         &self,
         turn: &PushTurn,
         target: &Target,
-        event: PushedEvent,
-        position: Position,
+        (position, event): (Position, PushedEvent),
+        form: Form,
+    ) -> Result<Option<Notification>, DbError> {
+        let lost = || format!("{} is not notified of the event at position {position}", turn.key);
+        without_damaged(lost, self.try_notification(turn, target, (position, event), form)).await
+    }
+
+    async fn try_notification(
+        &self,
+        turn: &PushTurn,
+        target: &Target,
+        (position, event): (Position, PushedEvent),
+        form: Form,
     ) -> Result<Option<Notification>, DbError> {
         let user = &turn.key.user;
         let Some(SeenEvent { room, event }) = self.log.seen_by(user, event.room, position).await? else {
             return Ok(None);
         };
         let Some(actions) = self.log.unread.unread_actions(user, &room, &event).await? else { return Ok(None) };
-        self.jitter(event.pdu.origin_server_ts()).await;
+        if form == Form::OfPusher {
+            self.jitter(event.pdu.origin_server_ts()).await;
+        }
         let badge = self.badge(&turn.key, target).await?;
         let age = Duration::from_millis(self.clock.now_ms().saturating_sub(event.pdu.origin_server_ts()));
         let notification = EventNotification { user, room: &room, event: &event, actions: &actions, badge };
-        let include_content = self.settings.include_content;
-        let body = notification.body(&target.pusher, &target.data, &self.log.rooms, include_content).await?;
+        let (pusher, data, include_content) = (&target.pusher, &target.data, self.settings.include_content);
+        let body = match form {
+            Form::OfPusher => notification.body(pusher, data, &self.log.rooms, include_content).await?,
+            Form::IdsOnly => notification.ids(pusher, data),
+        };
         Ok(Some(Notification { body, badge, age }))
     }
 

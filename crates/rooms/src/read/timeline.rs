@@ -3,6 +3,7 @@
 //! A timeline is ordered by position. A token stands for the point after the event at its position: reading backward
 //! from `p` begins with the event at `p`, reading forward with the event after it.
 
+mod stay;
 mod visibility;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::model::timeline_event::TimelineEvent;
 
 pub use crate::model::direction::Direction;
 pub use crate::model::gaps::Gaps;
+pub use stay::{Stay, current_stay};
 pub use visibility::is_erased;
 pub use visibility::{
     Access, VisibleEvent, access, member_until, rooms_joined_before, state_for, state_position, visible, without_erased,

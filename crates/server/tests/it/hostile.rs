@@ -17,6 +17,7 @@ mod media;
 mod membership;
 mod nul;
 mod outgoing;
+mod pushers;
 mod redactions;
 mod refusals;
 mod stored;

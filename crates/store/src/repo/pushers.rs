@@ -53,9 +53,9 @@ pub struct PusherKey {
 }
 
 impl fmt::Display for PusherKey {
-    /// Without the pushkey, which is a secret of the app's.
+    /// Without the pushkey, which is a secret of the app's. The app's id may be any text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the pusher {} of {}", self.app_id, self.user)
+        write!(f, "the pusher {} of {}", self.app_id.escape_debug(), self.user)
     }
 }
 
@@ -129,12 +129,13 @@ pub fn active(tx: &mut Tx<'_>) -> Result<Vec<ActivePusher>, DbError> {
 
 /// As [`active`], of one user.
 pub fn active_of_user(tx: &mut Tx<'_>, user: &UserId) -> Result<Vec<ActivePusher>, DbError> {
-    tx.query(
+    let rows = tx.query(
         "SELECT user_id, app_id, pushkey, pushed_to, behind_at, created_ts FROM pushers
          WHERE user_id = $1 AND kind = 'http' AND enabled = 1",
         &[&user.as_str()],
-        read_active,
-    )
+        |row| Ok(readable(read_active(row))),
+    )?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
 fn read_active(row: &Row<'_>) -> Result<ActivePusher, DbError> {

@@ -1,5 +1,7 @@
 //! Rooms: one row each, updated by compare and swap on its revision.
 
+use std::collections::HashMap;
+
 use super::other_changes;
 use crate::change::HandedOver;
 use crate::db::Param;
@@ -56,6 +58,13 @@ fn columns<'r>(row: &'r RoomRow, extremities: &'r [u8]) -> [Param<'r>; 9] {
         row.position.to_param(),
         row.published.to_param(),
     ]
+}
+
+/// Returns the positions of the newest timeline events of rooms.
+pub fn positions(tx: &mut Tx<'_>, rooms: &[RoomNid]) -> Result<HashMap<RoomNid, Position>, DbError> {
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let rows = tx.query("SELECT room_nid, position FROM rooms WHERE room_nid = ANY($1)", &[&Any(rooms)], read)?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Adds a room unless there is one with this id.

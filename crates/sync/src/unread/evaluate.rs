@@ -70,7 +70,7 @@ impl UnreadCounts {
         let context = RoomContext { member_count: view.joined_count, power_levels: Some(&view.power_levels) };
         let needed = rules.owner_facts(&seen, &context, user);
         let member = match view.state.get("m.room.member", user.as_str()).filter(|_| needed.display_name) {
-            Some(entry) => Some(room.state_event(entry).await?),
+            Some(entry) => room.readable_state_event(entry).await?,
             None => None,
         };
         let display_name = member.as_ref().and_then(|member| member.pdu.content().get("displayname")?.as_str());

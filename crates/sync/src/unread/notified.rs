@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use plexus_protocol::id::UserId;
 use plexus_protocol::push_rules::{Action, Actions};
+use plexus_rooms::timeline::{Stay, current_stay};
 use plexus_rooms::{Room, TimelineEvent};
 use plexus_store::{DbError, Position};
 
@@ -45,16 +46,17 @@ impl UnreadCounts {
         self.actions(user, room, &settings, event).await.map(Some)
     }
 
-    /// Returns those of the newest `limit` events with `after < position <= upto` that notified the user, oldest
-    /// first.
+    /// Returns those of the newest `limit` events at or before `upto`, from the user's present stay, that notified the
+    /// user, oldest first. `member` is the position of the user's member event.
     pub async fn notified(
         &self,
         user: &UserId,
         room: &Room,
-        (after, upto): (Position, Position),
+        (member, upto): (Position, Position),
         limit: usize,
     ) -> Result<Vec<Notified>, DbError> {
         let settings = self.settings.get(user).await?;
+        let after = current_stay(room, user, member, Stay::default()).await?.since;
         let mut found = Vec::new();
         for event in history::newest(room, after, upto, limit).await? {
             let outcome = self.evaluate(user, room, &settings, &event).await?;

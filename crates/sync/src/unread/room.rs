@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use plexus_rooms::relations::MAIN_THREAD;
+use plexus_rooms::timeline::Stay;
 use plexus_store::Position;
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,9 @@ pub(super) struct RoomUnread {
     /// The room's count of redactions that the events have been compared with; 0 after a restart.
     #[serde(skip)]
     redactions: u64,
+    /// The user's stay in the room that the events are from; the default after a restart.
+    #[serde(skip)]
+    stay: Stay,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,6 +102,29 @@ impl RoomUnread {
     /// Begins to count after a position. `redactions` is the room's count of redactions now.
     pub(super) fn starting_after(position: Position, redactions: u64) -> Self {
         Self { evaluated_to: position, redactions, ..Self::default() }
+    }
+
+    /// The stay that the events are from.
+    pub(super) fn stay(&self) -> Stay {
+        self.stay
+    }
+
+    /// Leaves out what does not belong to a stay.
+    pub(super) fn begin_stay(&mut self, stay: Stay) {
+        if !self.read("", stay.since) {
+            *self = Self::starting_after(stay.since, self.redactions);
+        }
+        self.stay = stay;
+    }
+
+    /// Whether nothing is counted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.summed.is_empty()
+    }
+
+    /// The room's count of redactions that the events have been compared with.
+    pub(super) fn redactions(&self) -> u64 {
+        self.redactions
     }
 
     /// Notes a room's count of redactions. Returns whether it has changed: events may have been redacted since they
@@ -224,6 +251,24 @@ mod tests {
         assert!(!unread.read("", 499));
         assert!(unread.read("", 500));
         assert_eq!(unread.counts().main, count(1_000, 500));
+    }
+
+    #[test]
+    fn what_came_before_a_stay_is_not_counted() {
+        for events in [10, 1_500] {
+            let mut unread = RoomUnread::starting_after(0, 1);
+            (1..=events).for_each(|position| unread.add(position, None, true));
+            unread.begin_stay(Stay { member: 9, since: 8 });
+            if events == 10 {
+                assert_eq!(unread.counts().main, count(2, 2));
+            } else {
+                // Those after it were only counted: they are evaluated again.
+                assert_eq!((unread.counts().main, unread.evaluated_to()), (count(0, 0), 8));
+            }
+            assert_eq!(unread.stay(), Stay { member: 9, since: 8 });
+            unread.begin_stay(Stay { member: 2_000, since: 2_000 });
+            assert!(unread.is_empty() && unread.evaluated_to() == 2_000);
+        }
     }
 
     #[test]

@@ -44,7 +44,11 @@ impl Extras for TestExtras {
 type TestDestinations = Destinations<&'static str, TestExtras>;
 
 fn empty(position: Position) -> TestDestinations {
-    Destinations::new(Cursors { position, behind: Vec::new(), extras: Vec::new() })
+    with(Cursors { position, behind: Vec::new(), extras: Vec::new() })
+}
+
+fn with(cursors: Cursors<&'static str, TestExtras>) -> TestDestinations {
+    Destinations::new(cursors, false, Arc::default())
 }
 
 fn nothing() -> TestExtras {
@@ -107,9 +111,42 @@ fn one_that_fails_gets_a_cursor_and_delays_no_other() {
 }
 
 #[test]
+fn what_a_turn_has_reached_counts_however_it_ends() {
+    let mut destinations = empty(0);
+    destinations.add_log_entry("a", 0, 1);
+    destinations.add_log_entry("a", 1, 5);
+    destinations.distributed = 5;
+    let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    turn.reached(3);
+    assert_eq!(destinations.progress(), Some(progress(3)));
+    destinations.gave_way(turn);
+    let turn = destinations.next(DeliveryClass::Slow, NOW).unwrap();
+    assert_eq!(turn.cursor, 3);
+    turn.reached(4);
+    destinations.failed(turn, Retry::Later, NOW);
+    assert_eq!(destinations.progress(), Some(Progress { behind: vec![("a", 4)], ..progress(5) }));
+}
+
+#[test]
+fn a_slow_one_gets_a_cursor_where_repetitions_matter() {
+    let cursors = Cursors { position: 0, behind: Vec::new(), extras: Vec::new() };
+    let mut destinations: TestDestinations = Destinations::new(cursors, true, Arc::default());
+    destinations.add_log_entry("slow", 0, 1);
+    destinations.add_log_entry("other", 0, 2);
+    destinations.distributed = 2;
+    let slow = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    let other = destinations.next(DeliveryClass::Fast, NOW).unwrap();
+    destinations.delivered(&other.key, 2, nothing());
+    assert_eq!(destinations.progress(), None);
+    assert_eq!(destinations.progress(), Some(Progress { behind: vec![("slow", 0)], ..progress(2) }));
+    destinations.delivered(&slow.key, 2, nothing());
+    assert_eq!(destinations.progress(), Some(Progress { caught_up: vec!["slow"], ..progress(2) }));
+}
+
+#[test]
 fn an_entry_for_5000_destinations_stores_no_cursors() {
     let mut destinations: Destinations<u32, TestExtras> =
-        Destinations::new(Cursors { position: 0, behind: Vec::new(), extras: Vec::new() });
+        Destinations::new(Cursors { position: 0, behind: Vec::new(), extras: Vec::new() }, false, Arc::default());
     for key in 0..5_000 {
         destinations.add_log_entry(key, 0, 1);
     }
@@ -172,7 +209,7 @@ fn one_that_is_up_does_not_wait_for_a_slow_slot() {
 #[test]
 fn a_cursor_of_the_last_run_is_where_it_continues() {
     let behind = |key, cursor, away| Behind { key, cursor, stored: Some(cursor), away };
-    let mut destinations = TestDestinations::new(Cursors {
+    let mut destinations = with(Cursors {
         position: 9,
         behind: vec![behind("a", 3, false), behind("c", 2, true)],
         extras: vec![("b", TestExtras { queued: true, ..nothing() })],
@@ -248,7 +285,7 @@ fn at_the_end_only_those_that_are_behind_get_a_cursor() {
 #[test]
 fn a_cursor_that_the_database_does_not_have_is_stored() {
     let behind = vec![Behind { key: "a", cursor: 4, stored: None, away: false }];
-    let mut destinations: TestDestinations = Destinations::new(Cursors { position: 5, behind, extras: Vec::new() });
+    let mut destinations = with(Cursors { position: 5, behind, extras: Vec::new() });
     destinations.set_distributed(9);
     assert_eq!(destinations.progress(), Some(Progress { behind: vec![("a", 4)], ..progress(9) }));
 }
@@ -256,7 +293,7 @@ fn a_cursor_that_the_database_does_not_have_is_stored() {
 #[test]
 fn one_that_is_ahead_of_the_outbox_gets_nothing_again() {
     let behind = vec![Behind { key: "a", cursor: 7, stored: None, away: false }];
-    let mut destinations: TestDestinations = Destinations::new(Cursors { position: 5, behind, extras: Vec::new() });
+    let mut destinations = with(Cursors { position: 5, behind, extras: Vec::new() });
     let turn = destinations.next(DeliveryClass::Fast, NOW).unwrap();
     destinations.delivered(&turn.key, 5, nothing());
     destinations.add_log_entry("a", 5, 6);

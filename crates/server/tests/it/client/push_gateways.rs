@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::client::{CLIENT, create, join, on_each_with, room_path, say, send, two_in_a_room};
 
+mod badges;
 mod failures;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,7 +24,7 @@ pub(crate) fn pusher(gateway: &PushGateway, pushkey: &str) -> Value {
     })
 }
 
-async fn set(server: &TestServer, user: &TestUser, pusher: Value) {
+pub(crate) async fn set(server: &TestServer, user: &TestUser, pusher: Value) {
     server.post(&format!("{CLIENT}/pushers/set"), &user.token, pusher).await.ok();
 }
 

@@ -185,7 +185,7 @@ async fn a_knock_is_kept_however_its_answer_is() {
 
 /// JSON of events as no version of this program reads it: of an unknown dictionary, longer than it may be as an earlier
 /// version wrote it, cut short, no JSON, and JSON of no event.
-const DAMAGED: [&[u8]; 5] = [b"\x09abc", b"\x01\x80\x80\x80\x01abc", b"", b"\0{\"", b"\0{}"];
+pub(super) const DAMAGED: [&[u8]; 5] = [b"\x09abc", b"\x01\x80\x80\x80\x01abc", b"", b"\0{\"", b"\0{}"];
 
 /// Changes the database while the server is stopped.
 pub(super) async fn between_runs(
@@ -201,7 +201,13 @@ pub(super) async fn between_runs(
 }
 
 /// Makes the events of a type with a state key unreadable (the state key `-`: those without one).
-async fn damage(server: &mut TestServer, room: &str, event_type: &str, state_key: &str, json: &'static [u8]) {
+pub(super) async fn damage(
+    server: &mut TestServer,
+    room: &str,
+    event_type: &str,
+    state_key: &str,
+    json: &'static [u8],
+) {
     let (room, event_type, state_key) = (room.to_owned(), event_type.to_owned(), state_key.to_owned());
     between_runs(server, move |tx| {
         let changed = match state_key.as_str() {

@@ -92,6 +92,8 @@ async fn a_gateway_that_hangs_delays_no_other() {
         for number in 0..499 {
             set(&server, &bob, pusher(&hanging, &format!("key{number}"))).await;
         }
+        let one_more = server.post(&format!("{CLIENT}/pushers/set"), &bob.token, pusher(&hanging, "one more")).await;
+        assert_eq!(one_more.refusal(), (413, "M_TOO_LARGE"));
         hanging.conduct(GatewayConduct::Hang);
         let gateway = PushGateway::start().await;
         set(&server, &carol, pusher(&gateway, "carols")).await;
@@ -175,7 +177,8 @@ async fn what_a_gateway_refuses_for_a_day_is_given_up() {
         let (alice, _bob, room, gateway) = stage(&server).await;
         gateway.conduct(GatewayConduct::Respond(413));
         let refused = say(&server, &alice, &room, "one").await;
-        tried_in_time(&gateway, &clock, 2).await;
+        // Each attempt is two requests: the second one is without content.
+        tried_in_time(&gateway, &clock, 3).await;
         clock.advance(Duration::from_secs(23 * 3_600));
         let next = say(&server, &alice, &room, "two").await;
         clock.advance(Duration::from_secs(2 * 3_600));
@@ -187,6 +190,25 @@ async fn what_a_gateway_refuses_for_a_day_is_given_up() {
             accepted = next_in_time(&gateway, &clock, Duration::from_secs(1)).await;
         }
         assert_eq!(accepted["event_id"], next.as_str(), "{refused} is given up");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_the_gateway_refuses_stops_no_other() {
+    for place in places() {
+        // No time passes.
+        let server = TestServer::on(place).clock(Clock::manual(1_700_000_000_000)).start().await;
+        let (alice, _bob, room, gateway) = stage(&server).await;
+        for status in [400, 413, 422] {
+            gateway.conduct(GatewayConduct::RefuseContent(status));
+            let refused = say(&server, &alice, &room, "what no gateway likes").await;
+            let notification = gateway.next().await;
+            assert_eq!((&notification["event_id"], notification.get("type")), (&json!(refused), None));
+            gateway.conduct(GatewayConduct::Accept);
+            let next = say(&server, &alice, &room, "something else").await;
+            let notification = gateway.next().await;
+            assert_eq!((&notification["event_id"], &notification["type"]), (&json!(next), &json!("m.room.message")));
+        }
     }
 }
 
