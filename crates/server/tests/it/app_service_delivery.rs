@@ -203,6 +203,14 @@ async fn messages_for_devices_and_counts_of_keys_arrive() {
         bridged_room(&server, &alice).await;
         let device = format!("{CLIENT}/devices/BRIDGE?user_id={GHOST}");
         server.put(&device, IRC, json!({})).await.ok_or_created();
+        // A bridge publishes the keys of a new device when it learns that there are none.
+        send_to_device(&server, &alice, GHOST, "BRIDGE", 0).await;
+        let find = |service: &AppServiceStub| {
+            let mut bodies = service.transactions().into_iter().map(|(_, body)| body);
+            bodies.find(|body| body["de.sorunome.msc2409.to_device"][0].is_object())
+        };
+        let body = service.wait_for("a message", find).await;
+        assert_eq!(body["org.matrix.msc3202.device_one_time_key_counts"][GHOST]["BRIDGE"], json!({}), "{body}");
         let upload = format!("{CLIENT}/keys/upload?user_id={GHOST}&device_id=BRIDGE");
         let keys = json!({
             "device_keys": {
@@ -217,7 +225,7 @@ async fn messages_for_devices_and_counts_of_keys_arrive() {
         server.put(&path, &alice.token, message).await.ok();
         let find = |service: &AppServiceStub| {
             let mut bodies = service.transactions().into_iter().map(|(_, body)| body);
-            bodies.find(|body| body["de.sorunome.msc2409.to_device"][0].is_object())
+            bodies.find(|body| body["de.sorunome.msc2409.to_device"][0]["content"]["hello"] == 1)
         };
         let body = service.wait_for("a message", find).await;
         let message = &body["de.sorunome.msc2409.to_device"][0];

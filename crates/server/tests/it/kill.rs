@@ -1,6 +1,8 @@
 //! kill -9 under load, 50 times on each database: what was acknowledged to a client is there afterwards, nothing is
 //! there twice, and no one-time key is given out twice.
 
+mod app_services;
+
 use std::collections::{HashMap, HashSet};
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -7,6 +7,7 @@ mod advisories;
 mod app_service_delivery;
 mod binary;
 mod bounds;
+mod bridges;
 mod cli;
 mod client;
 mod clients;

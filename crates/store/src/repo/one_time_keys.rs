@@ -102,9 +102,9 @@ pub struct RemainingKeys {
 /// The remaining keys of a user's devices, by device id.
 pub type UserKeys = BTreeMap<String, RemainingKeys>;
 
-/// Returns the remaining keys of those of a user's devices that have published keys.
+/// Returns the remaining keys of a user's devices; a device that has published none is among them.
 pub fn of_user(tx: &mut Tx, user_id: &str) -> Result<UserKeys, DbError> {
-    let devices: Vec<String> = tx.query("SELECT device_id FROM device_keys WHERE user_id = $1", &[&user_id], first)?;
+    let devices: Vec<String> = tx.query("SELECT device_id FROM devices WHERE user_id = $1", &[&user_id], first)?;
     let mut keys = UserKeys::new();
     for device in devices {
         let counts = counts(tx, user_id, &device)?;
