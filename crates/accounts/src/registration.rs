@@ -88,6 +88,8 @@ pub struct NewAccount {
     pub session: Option<NewSession>,
     /// Whether to skip the password policy: for administrators.
     pub any_password: bool,
+    /// Whether the user is shadow-banned from the start.
+    pub shadow_banned: bool,
     /// The application service that registers the account.
     pub app_service: Option<Arc<AppService>>,
 }
@@ -252,12 +254,12 @@ impl Registrar {
             .await
     }
 
-    /// Stores a guest account, which has a numeric name and no password.
+    /// Stores a guest account, which has a numeric name and no password. Of `account` counts what a guest can have:
+    /// the session.
     ///
     /// # Errors
     /// See [`RegisterError`].
-    pub async fn register_guest(&self, session: NewSession) -> Result<Registered, RegisterError> {
-        let account = NewAccount { session: Some(session), ..NewAccount::default() };
+    pub async fn register_guest(&self, account: NewAccount) -> Result<Registered, RegisterError> {
         let name = || (1_000_000_000 + self.random.below(9_000_000_000)).to_string();
         self.retrying(name, |user_id| self.store(user_id, None, &account, true)).await
     }
@@ -307,7 +309,7 @@ impl Registrar {
             erased: false,
             locked: false,
             suspended: false,
-            shadow_banned: false,
+            shadow_banned: account.shadow_banned,
         };
         // Synapse shows a new user by the localpart until another name is chosen; guests have none.
         let is_new_person = !is_guest && account.guest.is_none();

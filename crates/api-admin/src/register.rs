@@ -6,9 +6,10 @@ use http::StatusCode;
 use plexus_accounts::{
     NewAccount, NewSession, RegisterError, Registered, SharedSecret, SharedSecretError, SignedRegistration,
 };
+use plexus_http::room_errors::policy_refusal;
 use plexus_http::{ApiError, ClientIp, Json, JsonBody, State};
 use plexus_protocol::id::{ServerName, UserId};
-use plexus_service::Registration;
+use plexus_service::{Registration, RegistrationError};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize)]
@@ -82,9 +83,14 @@ pub(crate) async fn register(
         ui_auth_session: None,
         session,
         any_password: true,
+        shadow_banned: false,
         app_service: None,
     };
-    let Registered { user_id, session } = registration.register(account).await.map_err(failed)?;
+    let registered = registration.register(account, None).await;
+    let Registered { user_id, session } = registered.map_err(|error| match error {
+        RegistrationError::Refused(refusal) => policy_refusal(refusal),
+        RegistrationError::Account(error) => failed(error),
+    })?;
     let (access_token, device_id) = session.map(|session| (session.tokens.access_token, session.device_id)).unzip();
     Ok(JsonBody(Response { user_id, home_server, access_token, device_id }))
 }

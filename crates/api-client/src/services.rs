@@ -18,8 +18,8 @@ use plexus_service::rendezvous::RendezvousSessions;
 use plexus_service::search::Search;
 use plexus_service::third_party_networks::ThirdPartyNetworks;
 use plexus_service::{
-    ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, ProfileRules, RateLimits, Registration,
-    RelatedRedactions, RemoteRoomSummaries, Reports, RoomResolver, UserDeactivation,
+    ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, LoginSessions, ProfileRules, RateLimits,
+    Registration, RelatedRedactions, RemoteRoomSummaries, Reports, RoomDirectory, RoomResolver, UserDeactivation,
 };
 use plexus_store::Database;
 use plexus_sync::{
@@ -42,6 +42,7 @@ plexus_http::services! {
         pub tokens: Arc<TokenChecker>,
         pub account_settings: Arc<Settings>,
         pub sessions: Sessions,
+        pub login_sessions: LoginSessions,
         pub registrar: Registrar,
         pub logins: Logins,
         pub uia: UserInteractiveAuth,
@@ -61,6 +62,7 @@ plexus_http::services! {
         pub rooms: Arc<Rooms>,
         pub receiver: Arc<PduReceiver>,
         pub room_resolver: Arc<RoomResolver>,
+        pub room_directory: RoomDirectory,
         pub remote_room_summaries: Arc<RemoteRoomSummaries>,
         pub event_sender: Arc<EventSender>,
         pub client_events: Arc<ClientEventSender>,

@@ -8,6 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use plexus_federation::ReceiveError;
 use plexus_federation::serve::{self, SentMembershipError, ServeError};
 use plexus_http::federation::peer_error;
+use plexus_http::room_errors::policy_refusal;
 use plexus_http::{ApiError, RawJson};
 use plexus_protocol::event::PduError;
 use plexus_protocol::id::ServerName;
@@ -83,6 +84,7 @@ pub(crate) fn refused(error: ServeError) -> ApiError {
         ServeError::Limit(error) => limited(error),
         ServeError::Send(SendError::TooLarge(_) | SendError::Malformed(_)) => bad_request("M_INVALID_PARAM", error),
         ServeError::Send(SendError::Db(error)) => error.into(),
+        ServeError::Send(SendError::Refused(refusal)) => policy_refusal(*refusal),
         ServeError::Send(error) => ApiError::internal(&error),
         ServeError::Db(error) => error.into(),
     }
@@ -107,6 +109,7 @@ pub(crate) fn not_received(error: ReceiveError) -> ApiError {
             ApiError::invalid_param(error.to_string())
         }
         ReceiveError::Limit(error) => limited(error),
+        ReceiveError::Refused(refusal) => policy_refusal(*refusal),
         ReceiveError::StrippedState(_) => ApiError::too_large(error.to_string()),
         ReceiveError::OtherRoom => ApiError::invalid_param(error.to_string()),
         ReceiveError::NotInRoom => ApiError::not_found(error.to_string()),
@@ -126,6 +129,7 @@ pub(crate) fn not_invited(error: MembershipError) -> ApiError {
         MembershipError::Send(SendError::TooLarge(_) | SendError::Malformed(_)) => ApiError::invalid_param(text),
         MembershipError::Send(SendError::Contended) => ApiError::unknown(text),
         MembershipError::Send(SendError::Db(error)) => error.into(),
+        MembershipError::Send(SendError::Refused(refusal)) => policy_refusal(*refusal),
         MembershipError::Remote(error) => peer_error(&error),
         MembershipError::Limit(error) => limited(error),
         MembershipError::TargetNotInRoom

@@ -14,6 +14,7 @@ mod legacy;
 mod listeners;
 mod load;
 mod media_storage;
+mod policy_hooks;
 mod whole;
 mod written;
 
@@ -22,6 +23,7 @@ pub use generate::{DEFAULT_PORT, Generate, SecretFileError, generate, generate_l
 pub use listeners::{Listener, ListenerResource, ListenerType, ResourceName};
 pub use load::{Loaded, Options, load, load_with_errors, parse};
 pub use media_storage::{S3Location, StorageLocation, StorageProvider};
+pub use policy_hooks::{PolicyCallback, PolicyHook, PolicyHookSettings};
 pub use written::Written;
 
 /// Declares the sections, in the order of Synapse's manual.

@@ -9,6 +9,8 @@ mod staged;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use futures_util::{StreamExt as _, future, stream};
+use plexus_base::config::PolicyCallback;
 use plexus_net::Gates;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{EventId, RoomId, ServerName};
@@ -28,6 +30,9 @@ use crate::receive::{PduReceiver, ReceiveError, is_end_of_invite, may_end};
 
 /// How many events of one server may be staged. Further transactions of the server are refused until there are fewer.
 const MAX_STAGED: u32 = 2_000;
+
+/// The number of events that policy hooks are asked about at the same time.
+const MAX_ASKED_AT_ONCE: usize = 16;
 
 /// Receives transactions.
 pub struct Inbox {
@@ -243,7 +248,24 @@ impl Inbox {
                 }
             }
         }
-        Ok((result, checked))
+        Ok((result, self.without_dropped(checked).await))
+    }
+
+    /// Returns the events without those that a policy hook drops. They count as received.
+    async fn without_dropped(&self, checked: Vec<Checked>) -> Vec<Checked> {
+        let hooks = self.receiver.writer.policy_hooks();
+        let Some(hooks) = hooks.filter(|hooks| hooks.asks(PolicyCallback::ShouldDropFederatedEvent)) else {
+            return checked;
+        };
+        let asked = stream::iter(checked).map(async |event| {
+            let is_dropped = hooks.should_drop_federated_event(&event.pdu).await;
+            if is_dropped {
+                let (event, room) = (event.pdu.event_id(), event.room.id());
+                tracing::info!(%event, %room, "dropped: a policy hook wants it");
+            }
+            (!is_dropped).then_some(event)
+        });
+        asked.buffered(MAX_ASKED_AT_ONCE).filter_map(future::ready).collect().await
     }
 
     /// Ends the invite or knock of a user of this server in a room that this server is not in, if `pdu` may end it.

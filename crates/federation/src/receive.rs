@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use fetch_missing::with_missing;
 use plexus_base::{Background, Clock, Random};
+use plexus_net::PolicyRefusal;
 use plexus_protocol::event::sign::{SignatureError, SigningKey};
 use plexus_protocol::event::{Pdu, PduError};
 use plexus_protocol::id::{EventId, ServerName};
@@ -36,7 +37,7 @@ use plexus_rooms::model::rooms::Rooms;
 use plexus_rooms::read::stripped::TooMuchStrippedState;
 use plexus_rooms::write::graph::{AddOutcome, EventSource, GivenStates, add_all};
 use plexus_rooms::write::writer::RoomWriter;
-use plexus_rooms::write::{outliers, policy};
+use plexus_rooms::write::{outliers, policy, policy_hooks};
 use plexus_rooms::{AddError, OwnPolicy};
 use plexus_store::repo::events::Verdict;
 use plexus_store::{Database, DbError};
@@ -116,6 +117,9 @@ pub enum ReceiveError {
     /// The event is not an invite of a user of this server.
     #[error("not an invite of a user of this server")]
     NotAnInvite,
+    /// A policy hook refuses the invite.
+    #[error(transparent)]
+    Refused(#[from] Box<PolicyRefusal>),
     /// A limit of this server on invites is reached.
     #[error(transparent)]
     Limit(#[from] LimitError),
@@ -222,7 +226,12 @@ impl PduReceiver {
         given: &GivenStates,
         event_source: EventSource<'_>,
     ) -> Result<Outcomes, ReceiveError> {
-        let outcomes = add_all(&self.writer, room, pdus, given, event_source).await?;
+        let judged = policy_hooks::judged(&self.writer, pdus).await;
+        let (pdus, refused) = match &judged {
+            Some(judged) => (&judged.pdus[..], &judged.refused),
+            None => (pdus, &HashSet::new()),
+        };
+        let outcomes = add_all(&self.writer, room, pdus, given, refused, event_source).await?;
         Ok(outcomes.into_iter().map(|(id, outcome)| (id, outcome.map_err(ReceiveError::from))).collect())
     }
 

@@ -12,7 +12,7 @@
 //! | `log_uri` | a request's path and query as they may be logged |
 //! | [`media`] | the parts that media endpoints share |
 //! | [`page`] | [`Page`]: HTML for browsers |
-//! | [`peer`] | [`ClientIp`], [`Source`], [`LongPolling`] |
+//! | [`peer`] | [`ClientIp`], [`Source`], [`LongPolling`], [`RequestInfo`] |
 //! | [`probe`] | requests of `plexus doctor`, as they arrive |
 //! | [`room_errors`] | errors of the room engine, and of the services on it, as clients read them |
 //! | [`routes`] | [`Routes`], the builder each API's `routes.rs` uses, and [`services!`] |
@@ -49,6 +49,6 @@ pub use extract::x_matrix::{FoundKeys, Origin, OtherServers, SignedRequests, sig
 pub use extract::{Path, Query, non_empty};
 pub use frame::{SERVER_TOKEN, frame};
 pub use page::Page;
-pub use peer::{ClientIp, LongPolling, Peer, Source};
+pub use peer::{ClientIp, LongPolling, Peer, RequestInfo, Source};
 pub use probe::{Arrived, Probes};
 pub use routes::{BodyLimit, Client, Federation, Prefixes, Route, Routes};

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::ApiError;
 use crate::federation::federation_error;
+use crate::room_errors::policy_refusal;
 
 /// The specification's default for how long to wait for content that is still being uploaded, and Synapse's bound, in
 /// ms.
@@ -119,6 +120,7 @@ pub fn media_error(error: MediaError) -> ApiError {
         MediaError::CannotOverwrite => {
             ApiError::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", "The media has been uploaded already")
         }
+        MediaError::Refused(refusal) => policy_refusal(*refusal),
         MediaError::NotYours => ApiError::forbidden("The media id was handed out to somebody else"),
         MediaError::TooManyPending { retry_after_ms } => ApiError::limit_exceeded(retry_after_ms),
         MediaError::Upload(UploadError::TooLarge { limit }) => upload_too_large(limit),
@@ -154,6 +156,7 @@ fn fetch_error(error: &FetchError) -> ApiError {
         FetchError::Media(error) => match &**error {
             MediaError::Upload(UploadError::TooLarge { .. }) => too_large_elsewhere(),
             MediaError::Upload(UploadError::NoSpace) => no_space(None),
+            MediaError::Refused(refusal) => policy_refusal((**refusal).clone()),
             error => ApiError::internal(error),
         },
         FetchError::LimitExceeded { retry_after_ms } => ApiError::limit_exceeded(*retry_after_ms),

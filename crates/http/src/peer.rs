@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::header::HeaderName;
+use http::header::{HeaderName, USER_AGENT};
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
 use plexus_base::LongPoll;
 use plexus_base::rate_limiter::{is_shared_by_many, network};
+use plexus_net::policy_hooks::ClientInfo;
 
 /// The longest request id that is accepted from a proxy, in bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -73,6 +74,20 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientIp {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         Ok(Self(of(parts)))
+    }
+}
+
+/// Where a request comes from, for policy hooks.
+#[derive(Debug, Clone)]
+pub struct RequestInfo(pub ClientInfo);
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let address = of(parts).map(|address| address.to_string()).unwrap_or_default();
+        Ok(Self(ClientInfo { user_agent: agent.map(str::to_owned), address }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Errors of the room engine and of the services on it, as clients read them.
 
 use http::StatusCode;
+use plexus_net::PolicyRefusal;
 use plexus_protocol::auth::AuthRejection;
 use plexus_rooms::PeerError;
 use plexus_rooms::directory::DirectoryError;
@@ -8,6 +9,7 @@ use plexus_rooms::{ContentError, CreateError, LimitError, MembershipError, SendE
 use plexus_service::delayed_events::DelayedSendError;
 use plexus_service::{
     ClientEventError, MemberEventError, ProfileRuleError, RemoteProfileError, ReportError, ResolveError,
+    RoomDirectoryError,
 };
 
 use crate::ApiError;
@@ -40,12 +42,20 @@ pub fn send_error(error: SendError) -> ApiError {
         SendError::TooManyAliases(_) => ApiError::invalid_param(text),
         SendError::InvalidAlias(_) | SendError::MemberContent(_) => ApiError::invalid_param(text),
         SendError::Policy(error) => remote_error(&error),
+        SendError::Refused(refusal) => policy_refusal(*refusal),
         SendError::MissingEvents => ApiError::internal(&error),
         SendError::Contended | SendError::StatePending(_) => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text)
         }
         SendError::Db(error) => error.into(),
     }
+}
+
+/// Returns the client's error for what a policy hook refuses: as in Synapse 403, with what the hook's response says.
+pub fn policy_refusal(refusal: PolicyRefusal) -> ApiError {
+    let PolicyRefusal { errcode, error, fields } = refusal;
+    let refused = ApiError::new(StatusCode::FORBIDDEN, errcode, error);
+    fields.into_iter().fold(refused, |refused, (name, value)| refused.with(&name, value))
 }
 
 /// Returns the client's error for the content of an event, with Synapse's code.
@@ -156,6 +166,15 @@ pub fn directory_error(error: DirectoryError) -> ApiError {
     match error {
         DirectoryError::Since => ApiError::invalid_param(error.to_string()),
         DirectoryError::Db(error) => error.into(),
+    }
+}
+
+/// Returns the client's error for a change of the room directory that was not made.
+pub fn room_directory_error(error: RoomDirectoryError) -> ApiError {
+    match error {
+        RoomDirectoryError::Refused(refusal) => policy_refusal(refusal),
+        RoomDirectoryError::AliasTaken(_) => ApiError::new(StatusCode::CONFLICT, "M_UNKNOWN", error.to_string()),
+        RoomDirectoryError::Bound(error) => error.into(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use plexus_base::LimitExceeded;
-use plexus_net::{FederationError, HttpError};
+use plexus_net::{FederationError, HttpError, PolicyRefusal};
 use plexus_store::DbError;
 use plexus_store::repo::media_files::MediaFile;
 
@@ -44,6 +44,9 @@ pub enum MediaError {
         /// How to reach the administrator.
         admin_contact: Option<String>,
     },
+    /// A policy hook refuses the file.
+    #[error(transparent)]
+    Refused(Box<PolicyRefusal>),
     /// The content could not be stored.
     #[error(transparent)]
     Upload(#[from] UploadError),

@@ -1,6 +1,7 @@
 //! The media store: a table that describes the media, and a folder with the content.
 
 mod leftovers;
+mod origin;
 mod previews;
 mod quota;
 mod thumbnails;
@@ -12,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plexus_base::{Background, Clock, KeyedLocks, Random};
+use plexus_net::PolicyHooks;
 use plexus_protocol::id::UserId;
 use plexus_store::repo::media::{self, Content, Filled};
-use plexus_store::repo::media_files::{self, MediaFile};
+use plexus_store::repo::media_files::MediaFile;
 use plexus_store::{Database, DbError};
 use tokio::fs::{self, File};
 use tokio::io::AsyncSeekExt as _;
@@ -27,8 +29,10 @@ use crate::settings::MediaSettings;
 use crate::space::{FreeSpace, Storing};
 use crate::storage::{OpenPart, Storages};
 use crate::thumbnail::ThumbnailRequest;
-use crate::upload::{Description, Sealed, Upload, UploadFolder, move_file};
+use crate::upload::{Description, Upload, UploadFolder, move_file};
 use thumbnails::{Place, Thumbnails};
+
+pub(crate) use origin::MediaOrigin;
 
 /// The number of letters of a media id; Synapse's have as many.
 const MEDIA_ID_LENGTH: usize = 24;
@@ -52,6 +56,7 @@ pub struct MediaStore {
     storages: Arc<Storages>,
     last_access: LastAccess,
     uploads: UploadFolder,
+    policy_hooks: Option<Arc<PolicyHooks>>,
 }
 
 /// The parts from which a media store is built.
@@ -62,6 +67,7 @@ pub struct MediaStoreParts {
     pub random: Random,
     pub background: Background,
     pub storages: Arc<Storages>,
+    pub policy_hooks: Option<Arc<PolicyHooks>>,
 }
 
 /// An id handed out in advance.
@@ -115,7 +121,7 @@ impl MediaStore {
     /// # Errors
     /// When the folder cannot be read or written, or the database fails.
     pub async fn open(settings: MediaSettings, parts: MediaStoreParts) -> Result<Self, MediaError> {
-        let MediaStoreParts { database, clock, random, background, storages } = parts;
+        let MediaStoreParts { database, clock, random, background, storages, policy_hooks } = parts;
         let incoming = paths::incoming(&settings.folder);
         leftovers::clear(&settings.folder, &database)
             .await
@@ -140,6 +146,7 @@ impl MediaStore {
             storages,
             last_access: LastAccess::default(),
             uploads,
+            policy_hooks,
         })
     }
 
@@ -221,7 +228,8 @@ impl MediaStore {
         self.check_upload_limits(user, upload.length()).await?;
         let file = MediaFile::local(&media_id);
         let target = self.path(&file)?;
-        let (sealed, content) = self.seal(upload, &paths::upload_name(&media_id), about).await?;
+        let (sealed, content) =
+            self.seal(upload, &paths::upload_name(&media_id), about, MediaOrigin::of(user, &media_id)).await?;
         let (id, user, now, recorded) = (media_id.clone(), user.clone(), self.clock.now_ms(), file.clone());
         let (database, limits) = (self.database.clone(), self.settings.upload_limits.clone());
         let storages = Arc::clone(&self.storages);
@@ -289,7 +297,8 @@ impl MediaStore {
         self.check_upload_limits(user, upload.length()).await?;
         let file = MediaFile::local(media_id);
         let target = self.path(&file)?;
-        let (sealed, content) = self.seal(upload, &paths::upload_name(media_id), about).await?;
+        let (sealed, content) =
+            self.seal(upload, &paths::upload_name(media_id), about, MediaOrigin::of(user, media_id)).await?;
         let (id, user, now, recorded) = (media_id.to_owned(), user.clone(), self.clock.now_ms(), file.clone());
         let (database, limits) = (self.database.clone(), self.settings.upload_limits.clone());
         let storages = Arc::clone(&self.storages);
@@ -312,21 +321,6 @@ impl MediaStore {
         self.filled.notify_waiters();
         self.storages.store_synchronously(&file).await;
         Ok(())
-    }
-
-    /// Makes an upload durable under `name`, in the folder for uploads; also returns the description for its row.
-    pub(crate) async fn seal(
-        &self,
-        upload: Upload,
-        name: &str,
-        about: Description,
-    ) -> Result<(Sealed, Content), MediaError> {
-        let hash = upload.sha256();
-        let twins = self.database.read(move |tx| media_files::with_hash(tx, &hash)).await?;
-        let twins: Vec<PathBuf> = twins.iter().filter_map(|file| self.path(file).ok()).collect();
-        let sealed = upload.seal(name, &twins).await?;
-        let content = sealed.described(about);
-        Ok((sealed, content))
     }
 
     /// Returns the path of a file in the folder.

@@ -4,6 +4,7 @@
 //! - [`federation`]: requests to other servers, signed, and the keys that theirs are signed with
 //! - [`app_services`]: requests to application services
 //! - [`dns`]: names into addresses
+//! - [`policy_hooks`]: servers that are asked what users may do
 //! - [`push_gateway`]: notifications to push gateways
 //! - [`turn`]: whether TURN servers can be reached
 //! - [`percent_encode`], [`percent_decode`]: texts in URLs
@@ -15,6 +16,7 @@ pub mod dns;
 pub mod federation;
 pub mod http;
 mod percent;
+pub mod policy_hooks;
 pub mod push_gateway;
 pub mod turn;
 
@@ -27,3 +29,4 @@ pub use http::{
     AddressGuard, AddressGuards, HttpClient, HttpError, HttpSettings, Limits, Purpose, TlsSettings, TlsSetupError,
 };
 pub use percent::{percent_decode, percent_encode};
+pub use policy_hooks::{PolicyHooks, PolicyRefusal};

@@ -36,6 +36,7 @@ async fn measure(db: Database) {
         signing_key: Arc::new(SigningKey::generate(&[7; 32], "bench")),
         policy_servers: None,
         own_policy: None,
+        policy_hooks: None,
         remote_aliases: None,
         cache_bytes: 64 << 20,
         stripped_state_types: stripped::default_types().collect(),

@@ -26,6 +26,7 @@ pub mod peers;
 pub(crate) mod pending;
 pub(crate) mod persist;
 pub mod policy;
+pub mod policy_hooks;
 pub(crate) mod redactions;
 pub(crate) mod sticky;
 pub(crate) mod transactions;

@@ -47,6 +47,9 @@ pub enum StartError {
     /// The room of the policy server's rules is not valid.
     #[error("policy_server_rules_room: {0}")]
     PolicyRulesRoom(String),
+    /// A policy hook cannot be used.
+    #[error("policy_hooks: {0}")]
+    PolicyHook(String),
     /// A registration file of an application service has mistakes.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     AppServices(Vec<plexus_base::config::Problem>),

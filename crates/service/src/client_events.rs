@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use plexus_accounts::Requester;
 use plexus_base::{LimitExceeded, Random};
+use plexus_net::PolicyHooks;
 use plexus_protocol::id::EventId;
 use plexus_rooms::{EventSender, MembershipChanger, NewEvent, SendError};
 use plexus_store::DbError;
@@ -27,6 +28,7 @@ pub struct ClientEventParts {
     pub presence: Arc<Presence>,
     pub profile_rules: Arc<ProfileRules>,
     pub random: Random,
+    pub policy_hooks: Option<Arc<PolicyHooks>>,
 }
 
 /// Why a client's event was not sent.
@@ -97,6 +99,7 @@ impl ClientEventSender {
         } else if is_member_event {
             member_events::set_membership(members, profile_rules, account, event).await?
         } else {
+            self.require_permitted(account, &event).await?;
             sender.send(event).await?.event_id
         };
         presence.active(&user);
@@ -109,6 +112,16 @@ impl ClientEventSender {
     /// When the database fails.
     pub async fn redacts_own(&self, event: &NewEvent) -> Result<bool, DbError> {
         self.parts.sender.redacts_own(event).await
+    }
+
+    /// Asks the policy hooks whether the account may send a state event. Administrators always may.
+    async fn require_permitted(&self, account: SendingAccount, event: &NewEvent) -> Result<(), SendError> {
+        let (Some(hooks), Some(state_key), false) = (&self.parts.policy_hooks, &event.state_key, account.is_admin)
+        else {
+            return Ok(());
+        };
+        let NewEvent { sender, room_id, event_type, content, .. } = event;
+        Ok(hooks.user_may_send_state_event(sender, room_id, event_type, state_key, content).await?)
     }
 
     /// Counts the event against `rc_message`, or against `rc_admin_redaction` where that is set and applies.

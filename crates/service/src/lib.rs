@@ -14,6 +14,7 @@
 //! | `expiring_messages` | [`ExpiringMessages`]: deleting the content of messages that carry their own expiry |
 //! | `invite_accepter` | [`InviteAccepter`]: accepting invites for users |
 //! | `local_echo_order` | [`LocalEchoOrder`]: a device's response before its sync |
+//! | `login_sessions` | [`LoginSessions`]: sessions that begin with a login |
 //! | [`media_tasks`] | the scheduled tasks of media |
 //! | `member_events` | [`SendingAccount`], [`MemberEventError`]: member events that set memberships |
 //! | `profile_rules` | [`ProfileRules`]: which avatars users may have, and whether they may differ by room |
@@ -26,6 +27,7 @@
 //! | `remote_room_summaries` | [`RemoteRoomSummaries`]: rooms that this server is not in |
 //! | [`rendezvous`] | sessions by which two devices exchange messages |
 //! | `reports` | [`Reports`]: what users report to administrators |
+//! | `room_directory` | [`RoomDirectory`]: changes of room aliases and of the room directory |
 //! | `room_purge` | [`ForgottenRooms`], [`RoomPurge`]: deleting rooms that everybody here has left and forgotten |
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
 //! | [`search`] | finding messages, and their index |
@@ -49,6 +51,7 @@ pub mod event_json;
 mod expiring_messages;
 mod invite_accepter;
 mod local_echo_order;
+mod login_sessions;
 pub mod media_tasks;
 mod member_events;
 mod profile_rules;
@@ -61,6 +64,7 @@ mod remote_public_rooms;
 mod remote_room_summaries;
 pub mod rendezvous;
 mod reports;
+mod room_directory;
 mod room_purge;
 mod room_resolver;
 pub mod search;
@@ -81,18 +85,20 @@ pub use directory_rules::DirectoryRules;
 pub use expiring_messages::ExpiringMessages;
 pub use invite_accepter::InviteAccepter;
 pub use local_echo_order::LocalEchoOrder;
+pub use login_sessions::{LoginSessionError, LoginSessions};
 pub use member_events::{MemberEventError, SendingAccount};
 pub use profile_rules::{ProfileRuleError, ProfileRules};
 pub use rate_limits::{RateLimits, check_limit};
-pub use registration::Registration;
+pub use registration::{Registration, RegistrationError};
 pub use related_redactions::{RelatedRedaction, RelatedRedactions, RelatedRedactor};
 pub use remote_keys::{KeyFailures, claim_remote_keys, key_failure, remote_key_timeout};
 pub use remote_profiles::{RemoteProfileError, remote_profile};
 pub use remote_public_rooms::remote_public_rooms;
 pub use remote_room_summaries::{RemoteRoom, RemoteRoomSummaries, RemoteSummary, RequestBudget};
 pub use reports::{NewReport, ReportError, Reported, Reports};
+pub use room_directory::{RoomDirectory, RoomDirectoryError};
 pub use room_purge::{ForgottenRooms, RoomPurge};
 pub use room_resolver::{ResolveError, ResolvedRoom, RoomResolver};
 pub use timeline_page::{TimelinePage, TimelineRange, TimelineReader};
 pub use unused_devices::UnusedDevices;
-pub use user_deactivation::UserDeactivation;
+pub use user_deactivation::{DeactivationError, UserDeactivation};

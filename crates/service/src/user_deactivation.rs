@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use plexus_accounts::Deactivation;
 use plexus_base::{Background, Clock};
+use plexus_net::{PolicyHooks, PolicyRefusal};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
 use plexus_protocol::membership::Membership;
@@ -25,6 +26,18 @@ pub struct UserDeactivation {
     accounts: Deactivation,
     background: Background,
     clock: Clock,
+    policy_hooks: Option<Arc<PolicyHooks>>,
+}
+
+/// Why a user's account was not closed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeactivationError {
+    /// A policy hook refuses it.
+    #[error(transparent)]
+    Refused(#[from] PolicyRefusal),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
 }
 
 impl UserDeactivation {
@@ -36,16 +49,35 @@ impl UserDeactivation {
         accounts: Deactivation,
         background: Background,
         clock: Clock,
+        policy_hooks: Option<Arc<PolicyHooks>>,
     ) -> Self {
-        Self { rooms, memberships, accounts, background, clock }
+        Self { rooms, memberships, accounts, background, clock, policy_hooks }
     }
 
-    /// Closes the account, and lets the user leave all rooms in the background.
+    /// Closes the account of a user who asks for it, unless a policy hook refuses that.
+    ///
+    /// # Errors
+    /// See [`DeactivationError`]; the account is unchanged then.
+    pub async fn deactivate_own(&self, user: &UserId, erase: bool) -> Result<(), DeactivationError> {
+        if let Some(hooks) = &self.policy_hooks {
+            hooks.check_can_deactivate_user(user, false).await?;
+        }
+        Ok(self.close(user, erase, false).await?)
+    }
+
+    /// Closes an account for an administrator, and lets the user leave all rooms in the background.
     ///
     /// # Errors
     /// When the database fails; the account is unchanged then.
     pub async fn deactivate(&self, user: &UserId, erase: bool) -> Result<(), DbError> {
+        self.close(user, erase, true).await
+    }
+
+    async fn close(&self, user: &UserId, erase: bool, by_admin: bool) -> Result<(), DbError> {
         self.accounts.deactivate(user, erase).await?;
+        if let Some(hooks) = &self.policy_hooks {
+            hooks.on_user_deactivated(user, by_admin);
+        }
         let (this, user) = (self.clone(), user.clone());
         // What fails, or is interrupted by a shutdown, is left to [`Self::run`].
         let leave_all = async move { this.leave_all(&user).await };

@@ -35,7 +35,10 @@ async fn names_are_made_up_and_guests_are_numbers() {
         let made_up = registrar.register(account).await.unwrap().user_id;
         assert!(made_up.localpart().bytes().all(|b| b.is_ascii_lowercase()), "{made_up}");
 
-        let guest = registrar.register_guest(NewSession::default()).await.unwrap();
+        let guest = registrar
+            .register_guest(NewAccount { session: Some(NewSession::default()), ..NewAccount::default() })
+            .await
+            .unwrap();
         assert!(guest.user_id.localpart().bytes().all(|b| b.is_ascii_digit()), "{}", guest.user_id);
         let token = guest.session.unwrap().tokens.access_token;
         assert!(server.requester(&token).await.is_guest);

@@ -10,10 +10,12 @@ use plexus_accounts::{
 };
 use plexus_base::LimitExceeded;
 use plexus_http::auth::token_error;
-use plexus_http::{ApiError, AppServiceToken, JsonBody, JsonOrEmpty, Query, State};
+use plexus_http::room_errors::policy_refusal;
+use plexus_http::{ApiError, AppServiceToken, JsonBody, JsonOrEmpty, Query, RequestInfo, State};
+use plexus_net::policy_hooks::ClientInfo;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Object;
-use plexus_service::{RateLimits, Registration};
+use plexus_service::{RateLimits, Registration, RegistrationError};
 use serde::{Deserialize, Serialize};
 
 use super::{register_error, weak_password};
@@ -77,6 +79,7 @@ struct Register {
     uia: UserInteractiveAuth,
     tokens: Arc<TokenChecker>,
     address: IpAddr,
+    client: ClientInfo,
 }
 
 #[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
@@ -91,10 +94,11 @@ pub(crate) async fn handle(
     State(uia): State<UserInteractiveAuth>,
     State(tokens): State<Arc<TokenChecker>>,
     State(limits): State<Arc<RateLimits>>,
+    RequestInfo(client): RequestInfo,
     app_service: AppServiceToken,
     JsonOrEmpty(body): JsonOrEmpty<Object>,
 ) -> Result<JsonBody<Response>, ApiError> {
-    let register = Register { settings, registrar, registration, sessions, logins, uia, tokens, address };
+    let register = Register { settings, registrar, registration, sessions, logins, uia, tokens, address, client };
     let registered = match query.kind {
         Kind::Guest => register.guest(&body, || limits.registration.check(&address)).await?,
         Kind::User if body.get_str("type") == Some(APP_SERVICE) => register.user_of_service(app_service, &body).await?,
@@ -112,6 +116,13 @@ fn response(registered: Registered) -> Response {
     Response { user_id: registered.user_id, home_server, device_id, tokens }
 }
 
+fn registration_error(error: RegistrationError) -> ApiError {
+    match error {
+        RegistrationError::Refused(refusal) => policy_refusal(refusal),
+        RegistrationError::Account(error) => register_error(error),
+    }
+}
+
 impl Register {
     async fn guest(
         &self,
@@ -126,7 +137,7 @@ impl Register {
         // The server chooses the device of a guest (client-server API, "Registration").
         let session =
             NewSession { initial_device_display_name: params.initial_device_display_name, ..NewSession::default() };
-        self.registration.register_guest(session).await.map_err(register_error)
+        self.registration.register_guest(session, self.client.clone()).await.map_err(registration_error)
     }
 
     /// Registers a user of an application service, which may do that whether or not registration is open. Services that
@@ -191,7 +202,7 @@ impl Register {
             session,
             ..NewAccount::default()
         };
-        self.registration.register(account).await.map_err(register_error)
+        self.registration.register(account, Some(self.client.clone())).await.map_err(registration_error)
     }
 
     /// Returns the flows for registration, if it is open.

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
 use plexus_base::AppServices;
 use plexus_base::config::Config;
-use plexus_http::room_errors::limit_error;
+use plexus_http::room_errors::{limit_error, room_directory_error};
 use plexus_http::{ApiError, Auth, Empty, Json, Path, State, require_not_suspended};
 use plexus_protocol::id::{RoomAlias, RoomId};
 use plexus_rooms::Rooms;
-use plexus_service::DirectoryRules;
-use plexus_store::repo::bounds::BoundError;
-use plexus_store::{Database, repo};
+use plexus_service::{DirectoryRules, RoomDirectory};
 use serde::Deserialize;
 
 use super::{require_alias_allowed, require_local};
@@ -25,7 +22,7 @@ pub(crate) struct Request {
 pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
-    State(db): State<Database>,
+    State(directory): State<RoomDirectory>,
     State(config): State<Arc<Config>>,
     State(app_services): State<Arc<AppServices>>,
     Path(alias): Path<RoomAlias>,
@@ -48,11 +45,7 @@ pub(crate) async fn handle(
     if let Some(refusal) = rooms.entry_refusal(&room.id).await? {
         return Err(limit_error(refusal));
     }
-    let (nid, creator, text) = (room.nid, requester.user_id.clone(), alias.as_str().to_owned());
-    match db.write(move |tx| repo::aliases::add(tx, &text, nid, creator.as_str())).await {
-        Err(BoundError::Db(error)) if repo::aliases::is_taken(&error) => {
-            Err(ApiError::new(StatusCode::CONFLICT, "M_UNKNOWN", format!("Room alias {alias} already exists")))
-        }
-        result => Ok(result.map(|()| Empty)?),
-    }
+    let added = directory.add_alias(&requester.user_id, &alias, &room, requester.is_admin || is_service).await;
+    added.map_err(room_directory_error)?;
+    Ok(Empty)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use plexus_base::config::Config;
+use plexus_http::room_errors::room_directory_error;
 use plexus_http::{ApiError, Auth, Empty, JsonOrEmpty, Path, State, require_not_suspended};
 use plexus_protocol::id::RoomId;
 use plexus_protocol::membership::Membership;
@@ -10,7 +11,7 @@ use plexus_rooms::Rooms;
 use plexus_store::{Database, repo};
 use serde::Deserialize;
 
-use plexus_service::DirectoryRules;
+use plexus_service::{DirectoryRules, RoomDirectory};
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Request {
@@ -21,6 +22,7 @@ pub(crate) async fn handle(
     Auth(requester): Auth,
     State(rooms): State<Arc<Rooms>>,
     State(db): State<Database>,
+    State(directory): State<RoomDirectory>,
     State(config): State<Arc<Config>>,
     Path(room_id): Path<RoomId>,
     JsonOrEmpty(request): JsonOrEmpty<Request>,
@@ -48,6 +50,6 @@ pub(crate) async fn handle(
             return Err(ApiError::forbidden("Not allowed to publish room"));
         }
     }
-    db.write(move |tx| repo::rooms::set_published(tx, nid, published)).await?;
+    directory.set_published(user, &room, published).await.map_err(room_directory_error)?;
     Ok(Empty)
 }

@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
-use plexus_accounts::{Identifier, LoginError, Logins, NewSession, Sessions, Settings};
+use plexus_accounts::{Identifier, LoginError, Logins, NewSession, Settings};
 use plexus_base::AppService;
 use plexus_base::config::Config;
-use plexus_http::{ApiError, AppServiceToken, Json, JsonBody, State};
+use plexus_http::room_errors::policy_refusal;
+use plexus_http::{ApiError, AppServiceToken, Json, JsonBody, RequestInfo, State};
 use plexus_protocol::id::UserId;
-use plexus_service::RateLimits;
+use plexus_service::{LoginSessionError, LoginSessions, RateLimits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -66,8 +67,9 @@ pub(crate) async fn handle(
     State(config): State<Arc<Config>>,
     State(settings): State<Arc<Settings>>,
     State(logins): State<Logins>,
-    State(sessions): State<Sessions>,
+    State(sessions): State<LoginSessions>,
     State(limits): State<Arc<RateLimits>>,
+    RequestInfo(client): RequestInfo,
     app_service: AppServiceToken,
     Json(request): Json<Request>,
 ) -> Result<JsonBody<Response>, ApiError> {
@@ -100,7 +102,10 @@ pub(crate) async fn handle(
         initial_device_display_name: request.initial_device_display_name,
         refresh_token: request.refresh_token,
     };
-    let session = sessions.start(&user_id, session).await.map_err(session_error)?;
+    let session = sessions.start(&user_id, session, &client).await.map_err(|error| match error {
+        LoginSessionError::Refused(refusal) => policy_refusal(refusal),
+        LoginSessionError::Session(error) => session_error(error),
+    })?;
     let base_url = config.server.public_baseurl.as_ref();
     Ok(JsonBody(Response {
         home_server: user_id.server_name().to_owned(),

@@ -60,6 +60,6 @@ pub(crate) async fn handle(
         locked: options.show_locked_users,
     };
     let search = UserSearch { scope, prefer_local: options.prefer_local_users, limit: limit.min(MAX_LIMIT) };
-    let (found, limited) = directory.search(&request.search_term, search).await?;
+    let (found, limited) = directory.search(&requester.user_id, &request.search_term, search).await?;
     Ok(JsonBody(Response { results: found.into_iter().map(User::from).collect(), limited }))
 }

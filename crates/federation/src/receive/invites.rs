@@ -42,6 +42,9 @@ pub async fn receive_invite(
     let mut checked = receiver.verifier.verify(vec![invite]).await;
     let invite = checked.pop().ok_or(ReceiveError::NotAnInvite)??;
     counted.succeeded();
+    if let Some(hooks) = writer.policy_hooks() {
+        hooks.federated_user_may_invite(&invite).await.map_err(Box::new)?;
+    }
     let signed = sign::add_signature(&invite, &receiver.signing_key, writer.server_name())?;
     let room = out_of_band::known_or_new(writer, invite.room_id(), invite.room_version()).await?;
     let view = room.view();

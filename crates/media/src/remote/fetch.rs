@@ -15,6 +15,7 @@ use super::{Downloads, Key};
 use crate::error::{FetchError, MediaError, UploadError};
 use crate::multipart::{Multipart, NotMultipart, Piece};
 use crate::serving;
+use crate::store::MediaOrigin;
 use crate::upload::{Description, Upload};
 
 /// The most bytes of a multipart response besides the content.
@@ -49,7 +50,8 @@ impl Downloads {
         let file_id = self.local.new_id();
         let file = MediaFile::remote(server.as_str(), &file_id);
         let target = self.local.path(&file).map_err(Box::new)?;
-        let (sealed, content) = self.local.seal(upload, &file_id, about).await.map_err(Box::new)?;
+        let origin = MediaOrigin::remote(server, media_id);
+        let (sealed, content) = self.local.seal(upload, &file_id, about, origin).await.map_err(Box::new)?;
         let now = self.local.now_ms();
         let media = RemoteMedia { file_id, content, last_access_ms: now };
         let (server, media_id, row) = (server.clone(), media_id.clone(), media.clone());

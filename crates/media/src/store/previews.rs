@@ -6,7 +6,7 @@ use plexus_store::repo::media_files::MediaFile;
 
 use plexus_store::{DbError, Tx};
 
-use super::MediaStore;
+use super::{MediaOrigin, MediaStore};
 use crate::error::MediaError;
 use crate::paths;
 use crate::space::Storing;
@@ -44,7 +44,8 @@ impl MediaStore {
         let media_id = format!("{date}_{}", self.random.alphanumeric(NAME_LENGTH));
         let file = MediaFile::local(&media_id);
         let target = self.path(&file)?;
-        let (sealed, content) = self.seal(upload, &paths::upload_name(&media_id), about).await?;
+        let (sealed, content) =
+            self.seal(upload, &paths::upload_name(&media_id), about, MediaOrigin::of(user, &media_id)).await?;
         let (id, user, url) = (media_id.clone(), user.clone(), url.to_owned());
         let (database, storages) = (self.database.clone(), std::sync::Arc::clone(&self.storages));
         let add = async move {

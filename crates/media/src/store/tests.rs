@@ -81,6 +81,7 @@ fn with_providers(
         StoragesParts { http, database: database.clone(), clock: clock.clone(), background: background.clone(), tasks };
     MediaStoreParts {
         storages: Arc::new(Storages::new(folder, providers, storages)),
+        policy_hooks: None,
         database,
         clock: clock.clone(),
         random: Random::seeded(1),

@@ -43,6 +43,8 @@ pub enum Purpose {
     IdentityServer,
     /// A transaction or a query to an application service.
     ApplicationService(Limits),
+    /// A question to a policy hook.
+    PolicyHook(Limits),
     /// Media that an S3 server stores for this one.
     MediaStorage(Limits),
 }
@@ -105,8 +107,8 @@ pub(crate) enum Certificates {
 impl Purpose {
     /// Whether a request may be carried out twice. Then it may use an idle connection, which can turn out to be broken.
     pub(crate) fn may_repeat(self, method: &Method) -> bool {
-        // A notification without a response is sent again in any case.
-        method.is_idempotent() || self == Self::PushGateway
+        // A notification without a response is sent again in any case, and a question can be asked twice.
+        method.is_idempotent() || matches!(self, Self::PushGateway | Self::PolicyHook(_))
     }
 
     /// The table: one row for each purpose.
@@ -153,7 +155,7 @@ impl Purpose {
                 ..ELSEWHERE
             },
             // Usually on this machine or in a private network; its operator is ours.
-            Self::ApplicationService(limits) => Policy {
+            Self::ApplicationService(limits) | Self::PolicyHook(limits) => Policy {
                 addresses: Addresses::Any,
                 may_use_proxy: false,
                 keeps_connections: true,

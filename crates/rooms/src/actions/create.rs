@@ -3,6 +3,7 @@
 
 mod content;
 mod defaults;
+mod policy;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -151,8 +152,10 @@ impl RoomCreator {
         check_initial_state(&new)?;
         self.writer.invite_permissions.check(new.authority, &new.creator, &new.invite).await??;
         let counted = self.writer.limits.invites_to_new_room(new.authority, &new.creator, &new.invite)?;
+        policy::require_permitted(&self.writer, &new).await?;
         for _ in 0..MAX_ATTEMPTS {
             let (room, append) = self.build(&new).await?;
+            policy::require_invites_permitted(&self.writer, &new, &room.id).await?;
             let permit = self.writer.persister.reserve().await.map_err(|error| CreateError::Other(error.into()))?;
             match permit.send(append).await {
                 Ok(Ok(_)) => {

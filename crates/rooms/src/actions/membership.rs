@@ -28,7 +28,7 @@ use crate::write::draft::Draft;
 use crate::write::error::SendError;
 use crate::write::graph::{self, AddOutcome};
 use crate::write::writer::RoomWriter;
-use crate::write::{head_lock, policy, transactions};
+use crate::write::{head_lock, policy, policy_hooks, transactions};
 
 pub use complexity::{ComplexityTasks, RemoteRoomLimit};
 pub use error::MembershipError;
@@ -123,6 +123,9 @@ impl MembershipChanger {
         }
         let MembershipChange { authority, sender, target, .. } = change;
         self.writer.invite_permissions.check(*authority, sender, [target]).await??;
+        if let Some(hooks) = self.writer.policy_hooks.as_ref().filter(|_| authority.is_subject_to_invite_policy()) {
+            hooks.user_may_invite(sender, target.as_str(), &change.room_id).await.map_err(SendError::from)?;
+        }
         let limits = &self.writer.limits;
         let counted = limits.invite(change.authority, &change.sender, &change.target, &change.room_id)?;
         if change.target.server_name() != self.rooms.server_name().as_str() {
@@ -290,6 +293,9 @@ impl MembershipChanger {
             Built::Event(pending, _) => pending.judged.pdu,
             Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
         };
+        if let Some(hooks) = &self.writer.policy_hooks {
+            policy_hooks::allowed(hooks, room, &invite).await?;
+        }
         // The room allows it. The invite counts whatever the other server responds, so that it is not asked more often.
         counted.succeeded();
         let profile = if self.invite_profiles { remote.profile(&server, &change.target).await } else { Object::new() };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plexus_base::config::PolicyCallback;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
 use plexus_store::{DbError, RoomNid, repo};
@@ -136,6 +137,24 @@ impl Profiles {
                 .spawn("profile change in rooms", async move { update_rooms(writer, user, field, value).await });
             updated.await.unwrap_or(Err(DbError::Closed))?;
         }
+        if changed && is_in_member_events(field) {
+            self.notify_hooks(user).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Profiles {
+    /// Tells the policy hooks of the user's new profile.
+    async fn notify_hooks(&self, user: &UserId) -> Result<(), DbError> {
+        let hooks = self.writer.policy_hooks.as_ref().filter(|hooks| hooks.asks(PolicyCallback::OnProfileUpdate));
+        let Some(hooks) = hooks else { return Ok(()) };
+        let fields = self.rooms.profiles.of(user.as_str()).await?;
+        let text = |name: &str| {
+            let (_, json) = fields.iter().find(|(field, _)| *field == name)?;
+            Value::parse(json).ok()?.as_str().map(str::to_owned)
+        };
+        hooks.on_profile_update(user, text("displayname").as_deref(), text("avatar_url").as_deref());
         Ok(())
     }
 }

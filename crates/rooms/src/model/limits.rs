@@ -25,6 +25,16 @@ impl Authority {
     fn is_rate_limited(self) -> bool {
         matches!(self, Self::User | Self::Administrator)
     }
+
+    /// Whether it is a server administrator's.
+    pub(crate) fn is_administrator(self) -> bool {
+        matches!(self, Self::Administrator | Self::UnlimitedAdministrator)
+    }
+
+    /// Whether policy hooks are asked about invites.
+    pub(crate) fn is_subject_to_invite_policy(self) -> bool {
+        matches!(self, Self::User | Self::UnlimitedUser)
+    }
 }
 
 /// The reason why this server does not allow a change of membership that the room may allow.

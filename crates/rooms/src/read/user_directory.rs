@@ -9,6 +9,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, future, stream};
+use plexus_base::config::PolicyCallback;
+use plexus_net::PolicyHooks;
+use plexus_net::policy_hooks::UserProfile;
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::{Object, Value};
 use plexus_store::repo::profiles::longest;
@@ -31,6 +35,8 @@ const ROOMS_PER_READ: u32 = 50;
 const MAX_INDEX_WAIT: Duration = Duration::from_secs(1);
 /// The time after which indexing is tried again when the database has failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// The number of found users that hooks are asked about at the same time.
+const MAX_ASKED_AT_ONCE: usize = 8;
 /// The maximum number of words of a search, as in Synapse.
 const MAX_WORDS: usize = 10;
 
@@ -59,14 +65,15 @@ pub struct FoundUser {
 /// The user directory. A server has one.
 pub struct UserDirectory {
     rooms: Arc<Rooms>,
+    policy_hooks: Option<Arc<PolicyHooks>>,
     searches: Semaphore,
 }
 
 impl UserDirectory {
-    /// Creates the directory of the users in these rooms.
+    /// Creates the directory of the users in these rooms. `policy_hooks` are asked who is found.
     #[must_use]
-    pub fn new(rooms: Arc<Rooms>) -> Self {
-        Self { rooms, searches: Semaphore::new(CONCURRENT_SEARCHES) }
+    pub fn new(rooms: Arc<Rooms>, policy_hooks: Option<Arc<PolicyHooks>>) -> Self {
+        Self { rooms, policy_hooks, searches: Semaphore::new(CONCURRENT_SEARCHES) }
     }
 
     /// Indexes changes. Does not return until the database is closed.
@@ -138,21 +145,39 @@ impl UserDirectory {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn search(&self, term: &str, search: UserSearch) -> Result<(Vec<FoundUser>, bool), DbError> {
+    pub async fn search(
+        &self,
+        searcher: &UserId,
+        term: &str,
+        search: UserSearch,
+    ) -> Result<(Vec<FoundUser>, bool), DbError> {
         let mut wanted = words(term);
         wanted.truncate(MAX_WORDS);
         if wanted.is_empty() || search.limit == 0 {
             return Ok((Vec::new(), false));
         }
         self.rooms.memory.directory.catch_up(&self.rooms.clock, MAX_INDEX_WAIT).await;
-        let _permit = self.searches.acquire().await.map_err(|_| DbError::Closed)?;
-        self.rooms
-            .db
-            .read(move |tx| {
-                let candidates = user_directory::candidates(tx, &wanted, &search.scope)?;
-                Ok(best(candidates, &wanted, &search))
-            })
-            .await
+        let permit = self.searches.acquire().await.map_err(|_| DbError::Closed)?;
+        let found = self.rooms.db.read(move |tx| {
+            let candidates = user_directory::candidates(tx, &wanted, &search.scope)?;
+            Ok::<_, DbError>(best(candidates, &wanted, &search))
+        });
+        let (found, is_limited) = found.await?;
+        drop(permit);
+        Ok((self.permitted(searcher, found).await, is_limited))
+    }
+
+    /// Returns the users that policy hooks let the searcher find.
+    async fn permitted(&self, searcher: &UserId, found: Vec<FoundUser>) -> Vec<FoundUser> {
+        let hooks = self.policy_hooks.as_ref().filter(|hooks| hooks.asks(PolicyCallback::CheckUsernameForSpam));
+        let Some(hooks) = hooks else { return found };
+        let asked = stream::iter(found).map(async |user| {
+            let (display_name, avatar_url) = (user.display_name.as_deref(), user.avatar_url.as_deref());
+            let profile = UserProfile { user_id: &user.user_id, display_name, avatar_url };
+            let is_permitted = hooks.check_username_for_spam(profile, searcher).await;
+            is_permitted.then_some(user)
+        });
+        asked.buffered(MAX_ASKED_AT_ONCE).filter_map(future::ready).collect().await
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use plexus_net::policy_hooks::AllowedEvent;
 use plexus_protocol::event::Pdu;
 use plexus_protocol::id::EventId;
 use plexus_protocol::membership::Membership;
@@ -17,7 +18,7 @@ use crate::write::graph::{self, AddOutcome};
 use crate::write::pending::Append;
 use crate::write::transactions::TransactionKey;
 use crate::write::writer::RoomWriter;
-use crate::write::{head_lock, policy, redactions};
+use crate::write::{head_lock, policy, policy_hooks, redactions};
 
 /// The number of attempts to build an event while the room changes.
 const MAX_ATTEMPTS: usize = 8;
@@ -34,8 +35,9 @@ pub struct Sent {
 /// Builds and commits an event. Returns once it is durable.
 pub async fn append(writer: &RoomWriter, room: &Arc<Room>, draft: &Draft) -> Result<Sent, SendError> {
     wait_for_required_state(writer, room, draft).await?;
-    if let Some(policy) = room.view().policy_server(&draft.event_type, draft.state_key.as_deref()) {
-        return append_recommended(writer, room, draft, &policy).await;
+    let policy = room.view().policy_server(&draft.event_type, draft.state_key.as_deref());
+    if policy.is_some() || policy_hooks::asked_about(writer, draft).is_some() {
+        return Box::pin(append_asking(writer, room, draft, policy.as_ref())).await;
     }
     for _ in 0..MAX_ATTEMPTS {
         let mut head = head_lock::lock_head(writer, room).await?;
@@ -94,18 +96,33 @@ pub(crate) async fn send_built(
     }
 }
 
-/// Sends an event that the policy server has to sign first. Events that are sent meanwhile make it a fork.
-pub(crate) async fn append_recommended(
+/// Sends an event that policy hooks are asked about first, and that the policy server, if there is one, has to sign.
+/// Events that are sent meanwhile make it a fork.
+async fn append_asking(
     writer: &RoomWriter,
     room: &Arc<Room>,
     draft: &Draft,
-    policy_server: &PolicyServer,
+    policy_server: Option<&PolicyServer>,
 ) -> Result<Sent, SendError> {
-    let pdu = match build_on_head(writer, room, draft).await? {
+    let mut pdu = match build_on_head(writer, room, draft).await? {
         Built::Event(pending, _) => pending.judged.pdu,
         Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
     };
-    let pdu = policy::recommended(writer, room, policy_server, &pdu).await?;
+    if let Some(hooks) = policy_hooks::asked_about(writer, draft) {
+        if let AllowedEvent::WithContent(content) = policy_hooks::allowed(hooks, room, &pdu).await? {
+            let draft = Draft { content: *content, ..draft.clone() };
+            pdu = match build_on_head(writer, room, &draft).await? {
+                Built::Event(pending, _) => pending.judged.pdu,
+                Built::Unchanged(event_id) => return Ok(Sent { event_id, position: None }),
+            };
+        }
+        if !policy_hooks::is_member_event(&pdu) {
+            hooks.check_event_for_spam(&pdu).await?;
+        }
+    }
+    if let Some(policy_server) = policy_server {
+        pdu = policy::recommended(writer, room, policy_server, &pdu).await?;
+    }
     send_built(writer, room, &pdu, draft.transaction.as_ref(), draft.is_forwarded).await
 }
 

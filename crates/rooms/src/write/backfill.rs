@@ -144,6 +144,7 @@ async fn judge_some(
             pdu,
             stored,
             by_auth_events,
+            is_refused: false,
             auth_events: &auth_events,
             unwritten: &unwritten.known,
             given: given.get(pdu.event_id()).map(|given| &given.state),

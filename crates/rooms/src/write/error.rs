@@ -1,5 +1,6 @@
 //! Errors of writing to rooms.
 
+use plexus_net::PolicyRefusal;
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::event::PduError;
 use plexus_protocol::event::build::BuildError;
@@ -77,6 +78,9 @@ pub enum SendError {
     /// The room's policy server refused the event, or could not be asked.
     #[error("The room's policy server does not accept the event: {0}")]
     Policy(Box<PeerError>),
+    /// A policy hook refuses it.
+    #[error(transparent)]
+    Refused(#[from] Box<PolicyRefusal>),
     /// Events that it refers to are missing.
     #[error("events that it refers to could not be found")]
     MissingEvents,
@@ -115,6 +119,12 @@ pub enum PersistError {
     /// The database failed.
     #[error(transparent)]
     Db(DbError),
+}
+
+impl From<PolicyRefusal> for SendError {
+    fn from(refusal: PolicyRefusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
 }
 
 impl From<BuildError> for SendError {

@@ -8,7 +8,7 @@ mod judge;
 mod opened_gap;
 pub(super) mod state_before;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use plexus_protocol::auth::AuthEvent;
@@ -155,7 +155,7 @@ pub(crate) async fn add_local(
     add_one(writer, room, pdu, &GivenStates::new(), source).await
 }
 
-/// Adds events to a room's graph, prev events first.
+/// Adds events to a room's graph, prev events first. `refused`: those that a policy hook refuses.
 ///
 /// # Errors
 /// When the database fails, or other writers keep changing the room.
@@ -164,10 +164,11 @@ pub async fn add_all(
     room: &Arc<Room>,
     pdus: &[Pdu],
     given: &GivenStates,
+    refused: &HashSet<EventId>,
     source: EventSource<'_>,
 ) -> Result<AddOutcomes, AddError> {
     for _ in 0..MAX_ATTEMPTS {
-        match try_add_all(writer, room, pdus, given, source).await {
+        match try_add_all(writer, room, pdus, given, refused, source).await {
             Err(AddError::Contended) => {}
             done => return done,
         }
@@ -183,7 +184,7 @@ async fn add_one(
     source: EventSource<'_>,
 ) -> Result<AddOutcome, AddError> {
     for _ in 0..MAX_ATTEMPTS {
-        match try_add_all(writer, room, std::slice::from_ref(pdu), given, source).await {
+        match try_add_all(writer, room, std::slice::from_ref(pdu), given, &HashSet::new(), source).await {
             Err(AddError::Contended) => {}
             Err(error) => return Err(error),
             Ok(outcomes) => {
@@ -200,6 +201,7 @@ async fn try_add_all(
     room: &Arc<Room>,
     pdus: &[Pdu],
     given: &GivenStates,
+    refused: &HashSet<EventId>,
     source: EventSource<'_>,
 ) -> Result<AddOutcomes, AddError> {
     let _one_at_a_time = room.adding.lock().await;
@@ -225,6 +227,7 @@ async fn try_add_all(
                 pdu,
                 stored,
                 by_auth_events,
+                is_refused: refused.contains(pdu.event_id()),
                 auth_events: &auth_events,
                 unwritten: &unwritten,
                 given: given.map(|given| &given.state),

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use plexus_base::config::PrejoinStateEntry;
 use plexus_base::{Background, Clock, Random};
+use plexus_net::PolicyHooks;
 use plexus_protocol::event::sign::SigningKey;
 use plexus_protocol::id::ServerName;
 use plexus_store::Database;
@@ -37,6 +38,8 @@ pub struct RoomsOptions {
     pub policy_servers: Option<Arc<dyn PolicyServers>>,
     /// This server as a policy server, if it is one.
     pub own_policy: Option<Arc<OwnPolicy>>,
+    /// The policy hooks, if there are any.
+    pub policy_hooks: Option<Arc<PolicyHooks>>,
     /// The room aliases of other servers; `None` if this server does not federate.
     pub remote_aliases: Option<Arc<dyn RemoteAliases>>,
     /// The maximum size of the rooms in memory, in bytes. It may be exceeded while they are in use. A quarter of it
@@ -72,6 +75,7 @@ pub struct RoomWriter {
     pub(crate) policy_servers: Option<Arc<dyn PolicyServers>>,
     /// This server as a policy server, if it is one.
     pub(crate) own_policy: Option<Arc<OwnPolicy>>,
+    pub(crate) policy_hooks: Option<Arc<PolicyHooks>>,
     pub(crate) remote_aliases: Option<Arc<dyn RemoteAliases>>,
     /// The numbers of new rooms, events and snapshots.
     pub(crate) nids: Nids,
@@ -92,7 +96,7 @@ impl RoomWriter {
         let RoomsOptions { db, clock, random, background, server_name, signing_key, policy_servers, .. } = options;
         let RoomsOptions { own_policy, remote_aliases, cache_bytes, stripped_state_types, limits, .. } = options;
         let RoomsOptions { invite_filtering, forget_on_leave, sticky_events, .. } = options;
-        let RoomsOptions { expiring_messages, accepted_invites, .. } = options;
+        let RoomsOptions { expiring_messages, accepted_invites, policy_hooks, .. } = options;
         let rooms = Arc::new(Rooms::new(RoomsParts {
             db: db.clone(),
             clock: clock.clone(),
@@ -119,6 +123,7 @@ impl RoomWriter {
             signing_key,
             policy_servers,
             own_policy,
+            policy_hooks,
             remote_aliases,
             limits,
         })
@@ -139,6 +144,12 @@ impl RoomWriter {
     #[must_use]
     pub fn own_policy(&self) -> Option<&Arc<OwnPolicy>> {
         self.own_policy.as_ref()
+    }
+
+    /// Returns the policy hooks, if there are any.
+    #[must_use]
+    pub fn policy_hooks(&self) -> Option<&Arc<PolicyHooks>> {
+        self.policy_hooks.as_ref()
     }
 
     /// Returns the limits on changes of membership.

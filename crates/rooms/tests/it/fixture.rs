@@ -41,6 +41,7 @@ impl Fixture {
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
             policy_servers: None,
             own_policy: None,
+            policy_hooks: None,
             remote_aliases: None,
             cache_bytes,
             stripped_state_types: stripped::default_types().collect(),

@@ -42,6 +42,8 @@ impl From<&Engine> for plexus_api_client::Services {
             tokens: Arc::clone(&accounts.tokens),
             account_settings: Arc::clone(&accounts.settings),
             sessions: accounts.sessions.clone(),
+            login_sessions: shared.login_sessions.clone(),
+            room_directory: shared.room_directory.clone(),
             registrar: accounts.registrar.clone(),
             logins: accounts.logins.clone(),
             uia: accounts.uia.clone(),

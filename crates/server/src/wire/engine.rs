@@ -7,8 +7,8 @@ use plexus_base::Clock;
 use plexus_rooms::AutoJoin;
 use plexus_service::rendezvous::RendezvousSessions;
 use plexus_service::{
-    ClientEventParts, ClientEventSender, LocalEchoOrder, ProfileRules, RateLimits, Registration, RemoteRoomSummaries,
-    Reports, RoomResolver, UserDeactivation,
+    ClientEventParts, ClientEventSender, LocalEchoOrder, LoginSessions, ProfileRules, RateLimits, Registration,
+    RemoteRoomSummaries, Reports, RoomDirectory, RoomResolver, UserDeactivation,
 };
 
 use super::federation::Outgoing;
@@ -45,6 +45,8 @@ pub(super) struct SharedServices {
     pub(super) registration: Registration,
     pub(super) deactivation: UserDeactivation,
     pub(super) reports: Reports,
+    pub(super) login_sessions: LoginSessions,
+    pub(super) room_directory: RoomDirectory,
     pub(super) room_resolver: Arc<RoomResolver>,
     pub(super) remote_room_summaries: Arc<RemoteRoomSummaries>,
     pub(super) rendezvous: Arc<RendezvousSessions>,
@@ -127,7 +129,7 @@ impl SharedServices {
     ) -> Result<Self, StartError> {
         let Foundation { config, clock, random, server_name, database, background, .. } = foundation;
         let RoomServices { rooms, writer, sender, members, .. } = rooms;
-        let client = &outgoing.client;
+        let Outgoing { client, policy_hooks, .. } = outgoing;
         let rate_limits = Arc::new(RateLimits::new(&config.ratelimits, clock));
         // Not the given clock: it orders two responses on the network.
         let local_echo_order = Arc::new(LocalEchoOrder::new(Clock::system()));
@@ -140,6 +142,7 @@ impl SharedServices {
             presence: Arc::clone(&sync.presence),
             profile_rules: Arc::clone(&profile_rules),
             random: random.clone(),
+            policy_hooks: policy_hooks.clone(),
         });
         let auto_join = settings::auto_join(config, server_name)?;
         let auto_join = Arc::new(AutoJoin::new(writer, Arc::clone(members), auto_join));
@@ -157,14 +160,17 @@ impl SharedServices {
             accounts.deactivation.clone(),
             background.clone(),
             clock.clone(),
+            policy_hooks.clone(),
         );
         Ok(Self {
             rate_limits,
             local_echo_order,
             profile_rules,
             client_events: Arc::new(client_events),
-            registration: Registration::new(accounts.registrar.clone(), auto_join),
+            registration: Registration::new(accounts.registrar.clone(), auto_join, policy_hooks.clone()),
             deactivation,
+            login_sessions: LoginSessions::new(accounts.sessions.clone(), policy_hooks.clone()),
+            room_directory: RoomDirectory::new(database.clone(), policy_hooks.clone()),
             reports: Reports::new(database.clone(), clock.clone()),
             room_resolver: Arc::new(resolver),
             remote_room_summaries: Arc::new(summaries),

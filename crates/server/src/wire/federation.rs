@@ -12,7 +12,7 @@ use plexus_base::forward_proxy::ForwardProxies;
 use plexus_http::{FoundKeys, OtherServers};
 use plexus_net::dns::SystemNames;
 use plexus_net::federation::{FederationParts, KeyRingParts};
-use plexus_net::{AppServiceClient, FederationClient, HttpClient, KeyRing, TooManySearches};
+use plexus_net::{AppServiceClient, FederationClient, HttpClient, KeyRing, PolicyHooks, TooManySearches};
 use plexus_protocol::event::sign::{KnownKey, PublicKey, SigningKey};
 use plexus_protocol::id::ServerName;
 
@@ -29,6 +29,8 @@ pub(super) struct Outgoing {
     pub(super) http: Arc<HttpClient>,
     /// Sends requests to application services.
     pub(super) app_services: AppServiceClient,
+    /// Asks policy hooks, if there are any.
+    pub(super) policy_hooks: Option<Arc<PolicyHooks>>,
 }
 
 impl Outgoing {
@@ -59,11 +61,16 @@ impl Outgoing {
         });
         let legacy = config.api.use_appservice_legacy_authorization;
         let app_services = AppServiceClient::new(Arc::clone(&http), legacy);
-        Ok(Self { client, key_ring: Arc::new(key_ring), http, app_services })
+        let hooks = config.policy_hooks().map_err(StartError::PolicyHook)?;
+        let policy_hooks = PolicyHooks::new(hooks, &http, background, clock.clone(), random.clone());
+        Ok(Self { client, key_ring: Arc::new(key_ring), http, app_services, policy_hooks })
     }
 
     pub(super) fn start_background(&self, background: &Background) {
         background.spawn_abortable("housekeeping of connections", Arc::clone(&self.http).run_housekeeping());
+        if let Some(hooks) = &self.policy_hooks {
+            background.spawn_abortable("pings of policy hooks", Arc::clone(hooks).run_pings());
+        }
     }
 }
 

@@ -48,6 +48,7 @@ impl MediaServices {
             random: random.clone(),
             background: background.clone(),
             storages: Arc::clone(&storages),
+            policy_hooks: outgoing.policy_hooks.clone(),
         };
         let store = Arc::new(MediaStore::open(settings, parts).await?);
         let client = Arc::clone(&outgoing.client);

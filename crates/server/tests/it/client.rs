@@ -73,6 +73,7 @@ mod presence {
 mod profile {
     mod set_profile_field;
 }
+mod policy_hooks;
 pub(crate) mod push_gateways;
 pub(crate) mod push {
     mod get_notifications;

@@ -40,6 +40,7 @@ mod openid {
 mod policy {
     mod sign_event;
 }
+mod policy_hooks;
 mod policy_servers;
 mod query {
     mod get_profile_information;

@@ -71,6 +71,7 @@ impl Server {
             signing_key: Arc::new(SigningKey::generate(&[7; 32], "test")),
             policy_servers: None,
             own_policy: None,
+            policy_hooks: None,
             remote_aliases: None,
             cache_bytes: 64 << 20,
             stripped_state_types: stripped::default_types().collect(),

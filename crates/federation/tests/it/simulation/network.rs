@@ -244,6 +244,7 @@ impl Server {
             signing_key: Arc::clone(&key),
             policy_servers: Some(Arc::<Wire>::clone(&wire)),
             own_policy: None,
+            policy_hooks: None,
             remote_aliases: Some(Arc::<Wire>::clone(&wire)),
             cache_bytes: 16 << 20,
             stripped_state_types: plexus_rooms::stripped::default_types().collect(),

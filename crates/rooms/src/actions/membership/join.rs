@@ -15,6 +15,7 @@ use crate::model::limits::Authority;
 use crate::model::partial_state::{incomplete_join, servers_with_state};
 use crate::model::room::Room;
 use crate::write::append::Sent;
+use crate::write::error::SendError;
 
 /// The maximum number of servers with the complete state of a room that are tried for a join, while the user waits.
 const MAX_SERVERS_WITH_STATE: usize = 3;
@@ -32,11 +33,22 @@ impl MembershipChanger {
             return self.enter(room, &change, guest).await;
         }
         self.require_open(&change.room_id).await?;
+        self.require_permitted(&change).await?;
         let limits = &self.writer.limits;
         let counted = limits.join(change.authority, &change.target, &change.room_id, room.is_none())?;
         let joined = self.enter(room, &change, guest).await?;
         counted.succeeded();
         Ok(joined)
+    }
+
+    /// Asks the policy hooks whether a user may join. Administrators always may.
+    async fn require_permitted(&self, change: &MembershipChange) -> Result<(), MembershipError> {
+        let Some(hooks) = self.writer.policy_hooks.as_ref().filter(|_| !change.authority.is_administrator()) else {
+            return Ok(());
+        };
+        let room = self.rooms.get(&change.room_id).await?;
+        let is_invited = room.is_some_and(|room| membership_in(&room, &change.target) == Some(Membership::Invite));
+        Ok(hooks.user_may_join_room(&change.target, &change.room_id, is_invited).await.map_err(SendError::from)?)
     }
 
     async fn enter(

@@ -19,6 +19,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) stored: Option<&'a GraphNode>,
     /// The verdict by its auth events.
     pub(crate) by_auth_events: Verdict,
+    /// Whether a policy hook refuses it.
+    pub(crate) is_refused: bool,
     /// Its auth events, among others.
     pub(crate) auth_events: &'a HashMap<EventId, AuthEvent>,
     /// Events of the graph that are not in the database yet; the states before and after them are.

@@ -35,6 +35,9 @@ pub(super) async fn verdict(
     if candidate.entering {
         return Ok(Verdict::Accepted);
     }
+    if candidate.is_refused {
+        return Ok(Verdict::SoftFailed);
+    }
     // 7. The room's policy server, which has been asked where it had to be.
     let policy = head.current.policy_server(pdu.event_type(), pdu.state_key());
     if policy.is_some_and(|policy| !policy.recommends(pdu)) {

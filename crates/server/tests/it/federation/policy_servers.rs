@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::client::{on_each_with, room_path, say};
 use crate::federation::{join, json_of, path, pdus, public_room, set};
 
-const VERSION: RoomVersion = RoomVersion::V11;
+pub(super) const VERSION: RoomVersion = RoomVersion::V11;
 
 fn policy_key() -> SigningKey {
     SigningKey::generate(&[5; 32], "policy_server")
@@ -61,7 +61,7 @@ async fn try_say(server: &TestServer, alice: &TestUser, room: &str, text: &str, 
 }
 
 /// A message of the peer's user, who came into the room by `join`.
-fn message(peer: &Peer, room: &str, (answer, join): &(Answer, Pdu), text: &str) -> Pdu {
+pub(super) fn message(peer: &Peer, room: &str, (answer, join): &(Answer, Pdu), text: &str) -> Pdu {
     let auth = |wanted: &&Pdu| wanted.is_state("m.room.create", "") || wanted.is_state("m.room.power_levels", "");
     let state = pdus(answer, "state", VERSION);
     let mut auth_events: Vec<EventId> = state.iter().filter(auth).map(|pdu| pdu.event_id().clone()).collect();
@@ -82,13 +82,13 @@ fn message(peer: &Peer, room: &str, (answer, join): &(Answer, Pdu), text: &str) 
     builder.build(VERSION, peer.key(), peer.name()).expect("an event")
 }
 
-async fn send(server: &TestServer, peer: &Peer, pdus: &[Value]) {
+pub(super) async fn send(server: &TestServer, peer: &Peer, pdus: &[Value]) {
     let body = json!({ "origin": peer.name().as_str(), "origin_server_ts": 1, "pdus": pdus });
     peer.put(server, &path("v1/send", &[&unique_name()]), body).await.ok();
 }
 
 /// Syncs until there is a message with that text. Returns all that came meanwhile.
-async fn until(server: &TestServer, alice: &TestUser, room: &str, text: &str) -> Vec<String> {
+pub(super) async fn until(server: &TestServer, alice: &TestUser, room: &str, text: &str) -> Vec<String> {
     let (mut seen, mut since) = (Vec::new(), String::new());
     while !seen.iter().any(|one| one == text) {
         let answer = server.get(&format!("/_matrix/client/v3/sync?timeout=30000{since}"), &alice.token).await;

@@ -47,7 +47,7 @@ pub(crate) fn invite(peer: &Peer, version: RoomVersion, room: &str, user: &str) 
     event(peer, version, Some(room), "m.room.member", user, json!({ "membership": "invite" }))
 }
 
-async fn send(server: &TestServer, peer: &Peer, pdu: &Pdu, body: Value) -> Answer {
+pub(crate) async fn send_invite(server: &TestServer, peer: &Peer, pdu: &Pdu, body: Value) -> Answer {
     let path = path("v2/invite", &[pdu.room_id().as_str(), pdu.event_id().as_str()]);
     peer.put(server, &path, body).await
 }
@@ -71,7 +71,7 @@ async fn invites_are_signed_and_shown() {
                 }
                 _ => {
                     let body = json!({ "room_version": version, "event": json_of(&pdu), "invite_room_state": state });
-                    send(&server, &peer, &pdu, body).await.ok().clone()
+                    send_invite(&server, &peer, &pdu, body).await.ok().clone()
                 }
             };
             let signed = Pdu::parse(&answer["event"].to_string(), version).expect("the event");
@@ -101,20 +101,29 @@ async fn invalid_invites_are_refused() {
         let pdu = invite(&peer, version, &room, &alice.id);
         let mut unsupported = body(&pdu, state.clone());
         unsupported["room_version"] = json!("org.example.13");
-        let answer = send(&server, &peer, &pdu, unsupported).await;
+        let answer = send_invite(&server, &peer, &pdu, unsupported).await;
         assert_eq!(answer.refusal(), (400, "M_INCOMPATIBLE_ROOM_VERSION"));
-        assert_eq!(send(&server, &peer, &pdu, body(&pdu, json!([]))).await.refusal(), (400, "M_INVALID_PARAM"));
+        assert_eq!(send_invite(&server, &peer, &pdu, body(&pdu, json!([]))).await.refusal(), (400, "M_INVALID_PARAM"));
         let other = invite(&peer, version, &room, "@nobody:test.example");
-        assert_eq!(send(&server, &peer, &other, body(&other, state.clone())).await.refusal(), (404, "M_NOT_FOUND"));
-        assert_eq!(send(&server, &peer, &other, body(&pdu, state.clone())).await.refusal(), (400, "M_INVALID_PARAM"));
+        assert_eq!(
+            send_invite(&server, &peer, &other, body(&other, state.clone())).await.refusal(),
+            (404, "M_NOT_FOUND")
+        );
+        assert_eq!(
+            send_invite(&server, &peer, &other, body(&pdu, state.clone())).await.refusal(),
+            (400, "M_INVALID_PARAM")
+        );
         let foreign = invite(&peer, version, &room, "@carol:else.example");
-        let answer = send(&server, &peer, &foreign, body(&foreign, state.clone())).await;
+        let answer = send_invite(&server, &peer, &foreign, body(&foreign, state.clone())).await;
         assert_eq!(answer.refusal(), (404, "M_NOT_FOUND"));
         // In the name of another server.
-        assert_eq!(send(&server, &liar, &pdu, body(&pdu, state.clone())).await.refusal(), (400, "M_INVALID_PARAM"));
+        assert_eq!(
+            send_invite(&server, &liar, &pdu, body(&pdu, state.clone())).await.refusal(),
+            (400, "M_INVALID_PARAM")
+        );
         // A room's state that another server made up.
         let (_, fake) = room_of(&liar, version);
-        let answer = send(&server, &peer, &pdu, body(&pdu, json!([json_of(&fake)]))).await;
+        let answer = send_invite(&server, &peer, &pdu, body(&pdu, json!([json_of(&fake)]))).await;
         assert_eq!(answer.refusal(), (400, "M_INVALID_PARAM"));
         let sync = server.get("/_matrix/client/v3/sync", &alice.token).await;
         assert!(sync.ok()["rooms"]["invite"].as_object().is_none_or(|rooms| rooms.is_empty()));
@@ -137,7 +146,7 @@ async fn blocked_invites_are_refused() {
         let pdu = invite(&peer, RoomVersion::V12, &room, &alice.id);
         let state = json!([json_of(&create)]);
         let body = json!({ "room_version": "12", "event": json_of(&pdu), "invite_room_state": state });
-        assert_eq!(send(&server, &peer, &pdu, body).await.refusal(), (403, "M_INVITE_BLOCKED"));
+        assert_eq!(send_invite(&server, &peer, &pdu, body).await.refusal(), (403, "M_INVITE_BLOCKED"));
         let sync = server.get("/_matrix/client/v3/sync", &alice.token).await;
         assert!(sync.ok()["rooms"]["invite"].as_object().is_none_or(|rooms| rooms.is_empty()));
     }
