@@ -323,6 +323,9 @@ impl Registrar {
                     Some(guest) => upgrade(tx, guest, user.password_hash.as_deref(), &sessions)?,
                     None => insert(tx, &user)?,
                 }
+                if user.shadow_banned {
+                    users::set_shadow_banned(tx, &user.user_id, true)?;
+                }
                 complete(tx, &user.user_id, &sessions, stored.as_ref(), ui_auth_session.as_ref())?;
                 if let Some(name) = display_name {
                     profiles::set(tx, &user.user_id, "displayname", &Value::from(name).to_json())?;

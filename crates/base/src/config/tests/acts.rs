@@ -35,6 +35,10 @@ const MADE_HERE: &[&str] = &[
     "form_secret",
     // Read by `StorageProvider::location`.
     "module",
+    // Read by `Config::policy_hooks`.
+    "modules",
+    "authorization_path",
+    "enabled_callbacks",
     // Read by `ServerSection::forward_proxies`.
     "http_proxy",
     "https_proxy",

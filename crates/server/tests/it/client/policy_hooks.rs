@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use plexus_testkit::app_service::{AppServiceRequest, AppServiceStub};
-use plexus_testkit::places;
 use plexus_testkit::server::{Answer, TestServer, TestUser};
+use plexus_testkit::{TestPlace, places};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -174,7 +174,9 @@ async fn hooks_are_sent_the_parameters_of_the_callbacks() {
         let state_event = last("user_may_send_state_event");
         assert_eq!(state_event["event_type"], "m.room.topic");
         assert!(state_event["content"]["topic"].is_string() && state_event["state_key"] == "", "{state_event}");
-        let event = &last("check_event_for_spam")["event"];
+        let asked = bodies(&hook, "check_event_for_spam");
+        let event = asked.iter().map(|body| &body["event"]).find(|event| event["type"] == "m.room.message");
+        let event = event.expect("a message");
         assert_eq!((&event["room_id"], &event["sender"]), (&json!(room), &json!(alice)));
         assert!(event["event_id"].is_string() && event["content"]["body"].is_string(), "{event}");
         assert!(event["auth_events"].is_null() && event["signatures"].is_null(), "{event}");
@@ -274,15 +276,7 @@ async fn a_response_that_is_not_json_decides_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hook_that_hangs_delays_only_what_asks_it() {
     for place in places() {
-        // Connections are accepted by the system, and nobody reads them.
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound").to_string();
-        let short = config(&address, &["user_may_invite"], ", timeout: 1s");
-        let stage = Stage::new(TestServer::on(place.clone()).config(&short).start().await).await;
-        assert_eq!(stage.act("user_may_invite").await.refusal(), (403, "M_UNKNOWN"));
-        drop(stage);
-        let text = config(&address, &["user_may_invite"], ", timeout: 1m");
-        let stage = Stage::new(TestServer::on(place).config(&text).start().await).await;
+        let (listener, stage) = hanging(place, "1m").await;
         let hangs = stage.act("user_may_invite");
         let others = async {
             // In the same room.
@@ -294,7 +288,25 @@ async fn a_hook_that_hangs_delays_only_what_asks_it() {
             answer = hangs => panic!("{:?}", answer.body),
             () = others => {}
         }
+        drop(listener);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_that_hangs_is_given_up() {
+    for place in places() {
+        let (_listener, stage) = hanging(place, "1s").await;
+        assert_eq!(stage.act("user_may_invite").await.refusal(), (403, "M_UNKNOWN"));
+    }
+}
+
+/// A server whose hook is asked about invites and accepts connections, but never responds.
+async fn hanging(place: TestPlace, timeout: &str) -> (TcpListener, Stage) {
+    // The system accepts connections as long as somebody listens.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let text = config(&address, &["user_may_invite"], &format!(", timeout: {timeout}"));
+    (listener, Stage::new(TestServer::on(place).config(&text).start().await).await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
