@@ -47,7 +47,7 @@ fn limits() -> Limits {
 }
 
 /// Every purpose.
-fn purposes() -> [Purpose; 15] {
+fn purposes() -> [Purpose; 16] {
     [
         Purpose::OperatorCommand { any_certificate: true },
         Purpose::Federation(limits()),
@@ -63,6 +63,7 @@ fn purposes() -> [Purpose; 15] {
         Purpose::OpenIdConnect,
         Purpose::IdentityServer,
         Purpose::ApplicationService(limits()),
+        Purpose::PolicyHook(limits()),
         Purpose::MediaStorage(limits()),
     ]
 }
@@ -70,7 +71,10 @@ fn purposes() -> [Purpose; 15] {
 /// Whether requests of the purpose go through the proxy. A purpose that is added here belongs into [`purposes`], too.
 fn may_use_proxy(purpose: Purpose) -> bool {
     match purpose {
-        Purpose::OperatorCommand { .. } | Purpose::IdentityServer | Purpose::ApplicationService(_) => false,
+        Purpose::OperatorCommand { .. }
+        | Purpose::IdentityServer
+        | Purpose::ApplicationService(_)
+        | Purpose::PolicyHook(_) => false,
         Purpose::Federation(_)
         | Purpose::SigningKeys(_)
         | Purpose::WellKnown

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use plexus_base::config::StorageLocation;
-use plexus_store::repo::media_files::FileAction;
+use plexus_store::repo::media_files::{self, FileAction};
 
 use super::*;
 use crate::StorageError;
