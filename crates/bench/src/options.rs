@@ -34,6 +34,8 @@ pub(crate) enum Scenario {
     Mixed,
     /// A room whose 50 members have pushers: messages per second until the push gateway has all notifications.
     Pushers,
+    /// Rooms of one application service, whose token is `--app-service-token`: messages per second.
+    AppServices,
     /// Thousands of open long polls: memory, and how long wake-ups take.
     Connections,
     /// Uploads and downloads per second.
@@ -119,6 +121,9 @@ pub(crate) struct Options {
     /// Rooms of one account at which `growth-rooms` measures.
     #[arg(long, value_delimiter = ',', default_value = "10,200,2000")]
     pub account_rooms: Vec<usize>,
+    /// The `as_token` of the application service whose own user is in the rooms of `app-services`.
+    #[arg(long)]
+    pub app_service_token: Option<String>,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,

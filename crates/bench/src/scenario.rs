@@ -1,5 +1,6 @@
 //! The scenarios. Each prepares every target once, then measures them in turn.
 
+mod app_services;
 mod connections;
 mod create_room;
 mod e2ee;
@@ -49,6 +50,7 @@ pub(crate) async fn measure(scenario: Scenario, run: &mut Run) -> Result<(), Tar
         Scenario::JoinLeave => join_leave::measure(run).await,
         Scenario::E2ee => e2ee::measure(run).await,
         Scenario::Mixed => mixed::measure(run).await,
+        Scenario::AppServices => app_services::measure(run).await,
         Scenario::Pushers => pushers::measure(run).await,
         Scenario::Connections => connections::measure(run).await,
         Scenario::Media => media::measure(run).await,
