@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use plexus_base::{AppService, AppServices, Clock, LimitExceeded, Random};
+use plexus_base::{AppService, AppServices, Clock, LimitExceeded, Random, ResourceLimitExceeded};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Value;
 use plexus_store::repo::profiles;
@@ -14,6 +14,7 @@ use crate::guesses::GuessLimits;
 use crate::password::{HashError, PasswordHasher, WeakPassword};
 use crate::sessions::{NewSession, Plan, Session, SessionError, Sessions};
 use crate::settings::Settings;
+use crate::usage_limits::UsageLimits;
 use crate::username::{self, UsernameError};
 
 /// How many generated usernames are tried before registration fails.
@@ -31,6 +32,12 @@ pub enum RegisterError {
     /// `M_EXCLUSIVE`
     #[error("This user ID is reserved by an application service.")]
     Reserved,
+    /// `M_RESOURCE_LIMIT_EXCEEDED`
+    #[error(transparent)]
+    ResourceLimit(#[from] ResourceLimitExceeded),
+    /// `M_EXCLUSIVE`
+    #[error("This user ID is reserved.")]
+    NoticesUser,
     /// `M_EXCLUSIVE`
     #[error("Invalid user localpart for this application service.")]
     NotItsUser,
@@ -116,6 +123,7 @@ pub struct Registrar {
     pub(crate) settings: Arc<Settings>,
     pub(crate) guesses: Arc<GuessLimits>,
     pub(crate) app_services: Arc<AppServices>,
+    pub(crate) usage_limits: Option<Arc<UsageLimits>>,
 }
 
 impl Registrar {
@@ -125,10 +133,18 @@ impl Registrar {
     /// `Username`, `Reserved`, `UserInUse`, or the database's.
     pub async fn check_username(&self, username: &str) -> Result<UserId, RegisterError> {
         let user_id = self.user_id(username)?;
+        self.require_not_notices_user(&user_id)?;
         if self.app_services.is_user_reserved(user_id.as_str(), None) {
             return Err(RegisterError::Reserved);
         }
         self.require_free(user_id).await
+    }
+
+    /// Checks that the name is not that of the user who sends server notices, also when case is ignored.
+    fn require_not_notices_user(&self, user_id: &UserId) -> Result<(), RegisterError> {
+        let notices_user = self.settings.registration.notices_user.as_ref();
+        let is_it = notices_user.is_some_and(|reserved| reserved.as_str().eq_ignore_ascii_case(user_id.as_str()));
+        if is_it { Err(RegisterError::NoticesUser) } else { Ok(()) }
     }
 
     async fn require_free(&self, user_id: UserId) -> Result<UserId, RegisterError> {
@@ -154,6 +170,7 @@ impl Registrar {
         if !service.is_interested_in_user(user_id.as_str()) {
             return Err(RegisterError::NotItsUser);
         }
+        self.require_not_notices_user(&user_id)?;
         if self.app_services.is_user_reserved(user_id.as_str(), Some(&service.id)) {
             return Err(RegisterError::Reserved);
         }
@@ -227,6 +244,10 @@ impl Registrar {
     /// # Errors
     /// See [`RegisterError`].
     pub async fn register(&self, account: NewAccount) -> Result<Registered, RegisterError> {
+        let is_by_user = !account.any_password && account.app_service.is_none();
+        if let Some(limits) = self.usage_limits.as_ref().filter(|_| is_by_user) {
+            return Err(limits.refusal().into());
+        }
         if let (Some(password), false) = (&account.password, account.any_password) {
             self.check_password(password)?;
         }
@@ -260,6 +281,9 @@ impl Registrar {
     /// # Errors
     /// See [`RegisterError`].
     pub async fn register_guest(&self, account: NewAccount) -> Result<Registered, RegisterError> {
+        if let Some(limits) = &self.usage_limits {
+            return Err(limits.refusal().into());
+        }
         let name = || (1_000_000_000 + self.random.below(9_000_000_000)).to_string();
         self.retrying(name, |user_id| self.store(user_id, None, &account, true)).await
     }

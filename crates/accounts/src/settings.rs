@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plexus_base::config::RateLimit;
-use plexus_protocol::id::ServerName;
+use plexus_protocol::id::{ServerName, UserId};
 
 use crate::password::Policy;
 
@@ -34,6 +34,8 @@ pub struct RegistrationSettings {
     pub allow_guest_access: bool,
     pub inhibit_user_in_use_error: bool,
     pub allow_underscore_prefixed_registration: bool,
+    /// The user who sends server notices. Nobody can register that name.
+    pub notices_user: Option<UserId>,
 }
 
 /// `password_config`.

@@ -9,6 +9,7 @@ mod registration_tokens;
 mod room_block;
 mod routes;
 mod scheduled_tasks;
+mod send_server_notice;
 mod server_version;
 pub mod services;
 

@@ -2,7 +2,7 @@
 
 use plexus_http::{Prefixes, Routes};
 
-use crate::{Api, register, registration_tokens, room_block, scheduled_tasks, server_version};
+use crate::{Api, register, registration_tokens, room_block, scheduled_tasks, send_server_notice, server_version};
 
 const V1: Prefixes = Prefixes(&["/_synapse/admin/v1"]);
 
@@ -19,6 +19,8 @@ pub fn routes() -> Routes<Api> {
     r.delete(V1, "/registration_tokens/{token}", registration_tokens::delete);
     r.get(V1, "/rooms/{room_id}/block", room_block::get);
     r.put(V1, "/rooms/{room_id}/block", room_block::put);
+    r.post(V1, "/send_server_notice", send_server_notice::send);
+    r.put(V1, "/send_server_notice/{txn_id}", send_server_notice::send_once);
     r.get(V1, "/scheduled_tasks", scheduled_tasks::list);
     r
 }

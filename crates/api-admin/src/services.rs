@@ -5,7 +5,7 @@ use std::sync::Arc;
 use plexus_accounts::{SharedSecret, TokenChecker};
 use plexus_base::{Clock, Random};
 use plexus_protocol::id::ServerName;
-use plexus_service::Registration;
+use plexus_service::{Registration, ServerNotices};
 use plexus_store::Database;
 
 plexus_http::services! {
@@ -18,6 +18,7 @@ plexus_http::services! {
         pub random: Random,
         pub tokens: Arc<TokenChecker>,
         pub shared_secret: Arc<SharedSecret>,
+        pub server_notices: Option<Arc<ServerNotices>>,
         pub registration: Registration,
     }
 }

@@ -45,7 +45,10 @@ pub(crate) fn register_error(error: RegisterError) -> ApiError {
     match error {
         RegisterError::Username(error) => username_error(error),
         RegisterError::UserInUse => ApiError::bad_request("M_USER_IN_USE", "User ID already taken."),
-        RegisterError::Reserved | RegisterError::NotItsUser => ApiError::bad_request("M_EXCLUSIVE", error.to_string()),
+        RegisterError::Reserved | RegisterError::NoticesUser | RegisterError::NotItsUser => {
+            ApiError::bad_request("M_EXCLUSIVE", error.to_string())
+        }
+        RegisterError::ResourceLimit(error) => error.into(),
         RegisterError::DisplayName(_) => ApiError::invalid_param(error.to_string()),
         RegisterError::Password(error) => weak_password(error),
         RegisterError::Session(error) => session_error(error),

@@ -144,6 +144,7 @@ pub(crate) fn not_invited(error: MembershipError) -> ApiError {
         | MembershipError::StillInRoom
         | MembershipError::TooComplex(_)
         | MembershipError::NotInvited
+        | MembershipError::NoticesInvite
         | MembershipError::IdentityKey
         | MembershipError::Send(_) => ApiError::forbidden(text),
     }
@@ -154,7 +155,7 @@ fn limited(error: LimitError) -> ApiError {
     match error {
         LimitError::RateLimited(limited) => limited.into(),
         LimitError::InvitesBlocked => ApiError::forbidden("This server does not accept room invites"),
-        LimitError::RoomBlocked => ApiError::forbidden(error.to_string()),
+        LimitError::RoomBlocked | LimitError::NoticesUserInvited => ApiError::forbidden(error.to_string()),
         LimitError::RoomPurged => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", error.to_string()),
         LimitError::InviteBlocked => {
             ApiError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "You are not permitted to invite this user")

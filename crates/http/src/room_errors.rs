@@ -47,6 +47,7 @@ pub fn send_error(error: SendError) -> ApiError {
         SendError::Contended | SendError::StatePending(_) => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text)
         }
+        SendError::ResourceLimit(error) => error.into(),
         SendError::Db(error) => error.into(),
     }
 }
@@ -153,6 +154,9 @@ pub fn membership_error(error: MembershipError) -> ApiError {
         MembershipError::NoServer => {
             ApiError::not_found("Can't join remote room because no servers that are in the room have been provided.")
         }
+        MembershipError::NoticesInvite => {
+            ApiError::new(StatusCode::FORBIDDEN, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM", text)
+        }
         MembershipError::BadState => ApiError::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
         MembershipError::TooComplex(_) => ApiError::bad_request("M_RESOURCE_LIMIT_EXCEEDED", text),
         MembershipError::Limit(error) => limit_error(error),
@@ -200,7 +204,7 @@ pub fn limit_error(error: LimitError) -> ApiError {
     match error {
         LimitError::RateLimited(limited) => limited.into(),
         LimitError::InvitesBlocked => ApiError::forbidden("Invites have been disabled on this server"),
-        LimitError::RoomBlocked => ApiError::forbidden(error.to_string()),
+        LimitError::RoomBlocked | LimitError::NoticesUserInvited => ApiError::forbidden(error.to_string()),
         LimitError::RoomPurged => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", error.to_string()),
         LimitError::InviteBlocked => {
             ApiError::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "You are not permitted to invite this user")

@@ -41,6 +41,7 @@ async fn measure(db: Database) {
         cache_bytes: 64 << 20,
         stripped_state_types: stripped::default_types().collect(),
         limits: plexus_rooms::MembershipLimits::none(&clock),
+        sender_rules: plexus_rooms::SenderRules::default(),
         invite_filtering: false,
         forget_on_leave: false,
         sticky_events: true,
@@ -116,6 +117,7 @@ fn new_room() -> NewRoom {
         is_direct: false,
         encrypted: false,
         invite_profiles: false,
+        creator_profile: Object::new(),
         authority: plexus_rooms::Authority::User,
     }
 }

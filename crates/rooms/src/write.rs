@@ -28,6 +28,7 @@ pub(crate) mod persist;
 pub mod policy;
 pub mod policy_hooks;
 pub(crate) mod redactions;
+pub(crate) mod sender_rules;
 pub(crate) mod sticky;
 pub(crate) mod transactions;
 pub mod writer;

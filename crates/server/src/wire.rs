@@ -137,8 +137,9 @@ pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), Sta
         db: database.clone(),
         clock: Clock::system(),
         random: Random::system(),
-        settings: settings::accounts(config, ServerName::try_from(config.server.server_name.as_str())?),
+        settings: settings::accounts(config, ServerName::try_from(config.server.server_name.as_str())?)?,
         app_services: Arc::new(foundation::app_services(config)?),
+        usage_limits: None,
     });
     Ok((database, UserAdmin::new(accounts.administration, Closing::Stopped(accounts.deactivation))))
 }

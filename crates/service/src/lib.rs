@@ -31,6 +31,8 @@
 //! | `room_purge` | [`ForgottenRooms`], [`RoomPurge`]: deleting rooms that everybody here has left and forgotten |
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
 //! | [`search`] | finding messages, and their index |
+//! | `send_permission` | [`WithinUsageLimits`]: who may write on a disabled server |
+//! | `server_notices` | [`ServerNotices`]: messages of the server to its users |
 //! | `shadow_ban` | what shadow-banned users seem to do |
 //! | [`tasks`] | scheduled tasks: work that is done later, also after a restart |
 //! | `timeline_page` | [`TimelineReader`]: pages of a timeline, across gaps |
@@ -68,6 +70,8 @@ mod room_directory;
 mod room_purge;
 mod room_resolver;
 pub mod search;
+mod send_permission;
+mod server_notices;
 mod shadow_ban;
 pub mod tasks;
 pub mod third_party_networks;
@@ -99,6 +103,8 @@ pub use reports::{NewReport, ReportError, Reported, Reports};
 pub use room_directory::{RoomDirectory, RoomDirectoryError};
 pub use room_purge::{ForgottenRooms, RoomPurge};
 pub use room_resolver::{ResolveError, ResolvedRoom, RoomResolver};
+pub use send_permission::WithinUsageLimits;
+pub use server_notices::{Notice, NoticeError, NoticeRoomServices, ServerNoticeSettings, ServerNotices};
 pub use timeline_page::{TimelinePage, TimelineRange, TimelineReader};
 pub use unused_devices::UnusedDevices;
 pub use user_deactivation::{DeactivationError, UserDeactivation};

@@ -181,6 +181,7 @@ fn new_room(
         is_direct: request.is_direct,
         encrypted: defaults.encrypted,
         invite_profiles: config.server.include_profile_data_on_invite,
+        creator_profile: Object::new(),
         authority: SendingAccount::from(requester).authority(),
     })
 }

@@ -15,8 +15,8 @@ options! {
         later user_consent: Option<UserConsent>,
         /// Statistics of rooms and users.
         later stats: Stats,
-        /// Server notices.
-        later server_notices: Option<ServerNotices>,
+        /// Server notices: messages of the server to its users, each in a room of their own.
+        acts server_notices: Option<ServerNotices>,
         /// Whether the list of public rooms can be searched.
         acts enable_room_list_search: bool = true,
         /// Who may create which aliases: the first matching rule decides. Everybody may when not set.
@@ -124,19 +124,19 @@ options! {
     /// Server notices.
     pub struct ServerNotices {
         /// The localpart of the user who sends them.
-        later system_mxid_localpart: String,
+        acts system_mxid_localpart: String,
         /// That user's display name.
-        later system_mxid_display_name: Option<String> = Some("Notices".to_owned()),
+        acts system_mxid_display_name: Option<String> = Some("Notices".to_owned()),
         /// That user's avatar.
-        later system_mxid_avatar_url: Option<String>,
+        acts system_mxid_avatar_url: Option<String>,
         /// The name of the room in which they are sent.
-        later room_name: Option<String> = Some("Server Notices".to_owned()),
+        acts room_name: Option<String> = Some("Server Notices".to_owned()),
         /// That room's avatar.
-        later room_avatar_url: Option<String>,
+        acts room_avatar_url: Option<String>,
         /// That room's topic.
-        later room_topic: Option<String>,
+        acts room_topic: Option<String>,
         /// Whether users join that room automatically.
-        later auto_join: bool = false,
+        acts auto_join: bool = false,
     }
 }
 

@@ -34,6 +34,7 @@ pub async fn receive_invite(
     {
         return Err(ReceiveError::NotAnInvite);
     }
+    writer.sender_rules().check_invites([&ours])?;
     writer.invite_permissions().check(Authority::User, invite.sender(), [&ours]).await??;
     if let Some(refusal) = receiver.rooms.entry_refusal(invite.room_id()).await? {
         return Err(refusal.into());

@@ -145,6 +145,7 @@ impl AutoJoin {
             is_direct: false,
             encrypted: settings.defaults.encrypted,
             invite_profiles: settings.invite_profiles,
+            creator_profile: Object::new(),
             authority: Authority::Server,
         };
         self.creator.create(new).await

@@ -92,6 +92,8 @@ pub struct NewRoom {
     pub encrypted: bool,
     /// Whether invites carry the invited user's profile.
     pub invite_profiles: bool,
+    /// The name and avatar that the creator has in the room, in place of those of the profile.
+    pub creator_profile: Object,
     /// Which limits on invites apply.
     pub authority: Authority,
 }
@@ -149,7 +151,9 @@ impl RoomCreator {
     /// # Errors
     /// See [`CreateError`].
     pub async fn create(&self, new: NewRoom) -> Result<Arc<Room>, CreateError> {
+        self.writer.sender_rules.check(&new.creator, new.authority).await.map_err(CreateError::Other)?;
         check_initial_state(&new)?;
+        self.writer.sender_rules.check_invites(&new.invite)?;
         self.writer.invite_permissions.check(new.authority, &new.creator, &new.invite).await??;
         let counted = self.writer.limits.invites_to_new_room(new.authority, &new.creator, &new.invite)?;
         policy::require_permitted(&self.writer, &new).await?;
@@ -232,6 +236,7 @@ impl RoomCreator {
         let create = state("m.room.create", content::create(new));
         let mut drafts = vec![Draft { origin_server_ts: Some(self.creation_time()), ..create }];
         let own = profile::member_content(&self.rooms, "join", Some(&new.creator)).await?;
+        let own = checked_content(own, &new.creator_profile, true).map_err(CreateError::Other)?;
         drafts.push(Draft::state(&new.creator, "m.room.member", new.creator.as_str(), own.clone()));
         drafts.push(state("m.room.power_levels", content::power_levels(new)));
         if let Some(alias) = &new.alias {

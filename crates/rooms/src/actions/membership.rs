@@ -115,6 +115,9 @@ impl MembershipChanger {
     }
 
     async fn invite_with(&self, change: &MembershipChange, server_fields: &Object) -> Result<Sent, MembershipError> {
+        let rules = &self.writer.sender_rules;
+        rules.check(&change.sender, change.authority).await?;
+        rules.check_invites([&change.target])?;
         let room = self.room(&change.room_id).await?;
         self.require_open(&change.room_id).await?;
         self.rooms.full_state(&room).await?;
@@ -139,6 +142,7 @@ impl MembershipChanger {
 
     /// `target`, who is also the sender, knocks.
     pub async fn knock(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
+        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         self.writer.limits.knock(change.authority, &change.target)?;
         self.require_open(&change.room_id).await?;
         match self.resident_room(&change.room_id).await? {
@@ -152,8 +156,14 @@ impl MembershipChanger {
 
     /// `target`, who is also the sender, leaves, rejects an invite or withdraws a knock.
     pub async fn leave(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
+        let rules = &self.writer.sender_rules;
+        rules.check(&change.sender, change.authority).await?;
         let room = self.rooms.get(&change.room_id).await?;
         let membership = room.as_ref().and_then(|room| membership_in(room, &change.target));
+        let is_notices_room = room.as_ref().is_some_and(|room| rules.is_notices_room(room));
+        if membership == Some(Membership::Invite) && is_notices_room && change.authority != Authority::Server {
+            return Err(MembershipError::NoticesInvite);
+        }
         let waits = matches!(membership, Some(Membership::Invite | Membership::Knock));
         if room.is_none_or(|room| is_out_of_band(&room)) {
             let withdrawn = match &self.remote {
@@ -177,6 +187,7 @@ impl MembershipChanger {
 
     /// `sender` removes `target`.
     pub async fn kick(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
+        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         let room = self.room_with_full_state(&change.room_id).await?;
         match room.view().state.membership(change.target.as_str()) {
             Some(Membership::Join | Membership::Invite | Membership::Knock) => {
@@ -189,12 +200,14 @@ impl MembershipChanger {
 
     /// `sender` bans `target`.
     pub async fn ban(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
+        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         let room = self.room(&change.room_id).await?;
         self.set(&room, &change, "ban", None, &Object::new()).await
     }
 
     /// `sender` lifts the ban of `target`.
     pub async fn unban(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
+        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         let room = self.room_with_full_state(&change.room_id).await?;
         if room.view().state.membership(change.target.as_str()) != Some(Membership::Ban) {
             return Err(MembershipError::NotBanned);
@@ -204,6 +217,7 @@ impl MembershipChanger {
 
     /// `sender` ends the membership of `target`, whatever it is: kicks or unbans.
     pub async fn remove(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
+        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         let room = self.room_with_full_state(&change.room_id).await?;
         if matches!(room.view().state.membership(change.target.as_str()), None | Some(Membership::Leave)) {
             return Err(MembershipError::TargetNotInRoom);

@@ -52,6 +52,9 @@ pub enum LimitError {
     /// The room is being deleted, as nobody here was in it.
     #[error("This room is being deleted from this server; it can be entered again soon")]
     RoomPurged,
+    /// The invited user is the one who sends server notices.
+    #[error("Cannot invite this user")]
+    NoticesUserInvited,
     /// The invited user does not accept invites, or none by the sender.
     #[error("the user does not accept this invite")]
     InviteBlocked,

@@ -18,6 +18,7 @@ use crate::model::rooms::{Rooms, RoomsParts};
 use crate::write::own_policy::OwnPolicy;
 use crate::write::peers::{PolicyServers, RemoteAliases};
 use crate::write::persist::Persister;
+use crate::write::sender_rules::SenderRules;
 use crate::write::transactions::Transactions;
 
 /// The settings and dependencies of the room engine.
@@ -49,6 +50,8 @@ pub struct RoomsOptions {
     pub stripped_state_types: Vec<PrejoinStateEntry>,
     /// The limits on changes of membership.
     pub limits: MembershipLimits,
+    /// The rules about users of this server, besides those of rooms.
+    pub sender_rules: SenderRules,
     /// Whether users can filter invites by their sender (`msc4155_enabled`).
     pub invite_filtering: bool,
     /// Whether users forget a room when they leave it or are kicked or banned.
@@ -83,6 +86,8 @@ pub struct RoomWriter {
     pub(crate) transactions: Transactions,
     /// The limits on changes of membership.
     pub(crate) limits: MembershipLimits,
+    /// The rules about users of this server, besides those of rooms.
+    pub(crate) sender_rules: SenderRules,
     /// Which invites users accept.
     pub(crate) invite_permissions: InvitePermissionReader,
     /// When the last room was created, Unix ms.
@@ -96,7 +101,7 @@ impl RoomWriter {
         let RoomsOptions { db, clock, random, background, server_name, signing_key, policy_servers, .. } = options;
         let RoomsOptions { own_policy, remote_aliases, cache_bytes, stripped_state_types, limits, .. } = options;
         let RoomsOptions { invite_filtering, forget_on_leave, sticky_events, .. } = options;
-        let RoomsOptions { expiring_messages, accepted_invites, policy_hooks, .. } = options;
+        let RoomsOptions { expiring_messages, accepted_invites, policy_hooks, sender_rules, .. } = options;
         let rooms = Arc::new(Rooms::new(RoomsParts {
             db: db.clone(),
             clock: clock.clone(),
@@ -126,6 +131,7 @@ impl RoomWriter {
             policy_hooks,
             remote_aliases,
             limits,
+            sender_rules,
         })
     }
 
@@ -156,6 +162,12 @@ impl RoomWriter {
     #[must_use]
     pub fn limits(&self) -> &MembershipLimits {
         &self.limits
+    }
+
+    /// Returns the rules about users of this server.
+    #[must_use]
+    pub fn sender_rules(&self) -> &SenderRules {
+        &self.sender_rules
     }
 
     /// Returns what reads which invites users accept.

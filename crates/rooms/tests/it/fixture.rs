@@ -46,6 +46,7 @@ impl Fixture {
             cache_bytes,
             stripped_state_types: stripped::default_types().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
+            sender_rules: plexus_rooms::SenderRules::default(),
             invite_filtering: false,
             forget_on_leave: false,
             sticky_events: true,
@@ -116,6 +117,7 @@ pub fn new_room(creator: &str, version: RoomVersion, preset: Preset) -> NewRoom 
         is_direct: false,
         encrypted: false,
         invite_profiles: true,
+        creator_profile: Object::new(),
         authority: plexus_rooms::Authority::User,
     }
 }

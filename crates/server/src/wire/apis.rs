@@ -41,6 +41,7 @@ impl From<&Engine> for plexus_api_client::Services {
             user_directory: Arc::clone(&rooms.user_directory),
             tokens: Arc::clone(&accounts.tokens),
             account_settings: Arc::clone(&accounts.settings),
+            usage_limits: accounts.usage_limits.clone(),
             sessions: accounts.sessions.clone(),
             login_sessions: shared.login_sessions.clone(),
             room_directory: shared.room_directory.clone(),
@@ -127,6 +128,7 @@ impl From<&Engine> for plexus_api_admin::Services {
             random: foundation.random.clone(),
             tokens: Arc::clone(&accounts.tokens),
             shared_secret: Arc::clone(&accounts.shared_secret),
+            server_notices: shared.server_notices.clone(),
             registration: shared.registration.clone(),
         }
     }

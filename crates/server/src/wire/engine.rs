@@ -7,8 +7,8 @@ use plexus_base::Clock;
 use plexus_rooms::AutoJoin;
 use plexus_service::rendezvous::RendezvousSessions;
 use plexus_service::{
-    ClientEventParts, ClientEventSender, LocalEchoOrder, LoginSessions, ProfileRules, RateLimits, Registration,
-    RemoteRoomSummaries, Reports, RoomDirectory, RoomResolver, UserDeactivation,
+    ClientEventParts, ClientEventSender, LocalEchoOrder, LoginSessions, NoticeRoomServices, ProfileRules, RateLimits,
+    Registration, RemoteRoomSummaries, Reports, RoomDirectory, RoomResolver, ServerNotices, UserDeactivation,
 };
 
 use super::federation::Outgoing;
@@ -50,6 +50,7 @@ pub(super) struct SharedServices {
     pub(super) room_resolver: Arc<RoomResolver>,
     pub(super) remote_room_summaries: Arc<RemoteRoomSummaries>,
     pub(super) rendezvous: Arc<RendezvousSessions>,
+    pub(super) server_notices: Option<Arc<ServerNotices>>,
 }
 
 impl Engine {
@@ -75,7 +76,7 @@ impl Engine {
     async fn build(foundation: Foundation) -> Result<Self, StartError> {
         let outgoing = Outgoing::build(&foundation).await?;
         let rooms = RoomServices::build(&foundation, &outgoing).await?;
-        let accounts = accounts(&foundation);
+        let accounts = accounts(&foundation)?;
         let sync = SyncServices::build(&foundation, &rooms);
         let e2ee = E2eeServices::build(&foundation, &outgoing, &rooms).await?;
         let delivery = DeliveryServices::build(&foundation, &outgoing, &rooms, &sync, &e2ee).await?;
@@ -108,15 +109,16 @@ impl Engine {
     }
 }
 
-fn accounts(foundation: &Foundation) -> Accounts {
+fn accounts(foundation: &Foundation) -> Result<Accounts, StartError> {
     let Foundation { config, clock, random, server_name, database, app_services, .. } = foundation;
-    Accounts::new(AccountsParts {
+    Ok(Accounts::new(AccountsParts {
         db: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
-        settings: settings::accounts(config, server_name.clone()),
+        settings: settings::accounts(config, server_name.clone())?,
         app_services: Arc::clone(app_services),
-    })
+        usage_limits: settings::usage_limits(config, server_name, database)?.map(Arc::new),
+    }))
 }
 
 impl SharedServices {
@@ -128,7 +130,13 @@ impl SharedServices {
         sync: &SyncServices,
     ) -> Result<Self, StartError> {
         let Foundation { config, clock, random, server_name, database, background, .. } = foundation;
-        let RoomServices { rooms, writer, sender, members, .. } = rooms;
+        let RoomServices { rooms, writer, sender, members, creator, .. } = rooms;
+        let room_services = NoticeRoomServices {
+            rooms: Arc::clone(rooms),
+            creator: Arc::clone(creator),
+            members: Arc::clone(members),
+            sender: Arc::clone(sender),
+        };
         let Outgoing { client, policy_hooks, .. } = outgoing;
         let rate_limits = Arc::new(RateLimits::new(&config.ratelimits, clock));
         // Not the given clock: it orders two responses on the network.
@@ -174,6 +182,8 @@ impl SharedServices {
             reports: Reports::new(database.clone(), clock.clone()),
             room_resolver: Arc::new(resolver),
             remote_room_summaries: Arc::new(summaries),
+            server_notices: settings::server_notices(config, server_name)?
+                .map(|settings| Arc::new(ServerNotices::new(database.clone(), room_services, settings))),
             rendezvous: Arc::new(RendezvousSessions::new(clock.clone(), random.clone())),
         })
     }

@@ -7,6 +7,7 @@ use plexus_accounts::password::Policy;
 use plexus_accounts::settings::{
     GuessSettings, LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
 };
+use plexus_accounts::{DisabledServer, UsageLimits};
 use plexus_base::config::{
     self, ApiSection, AutoAcceptInvites, AutoJoinPreset, Config, IpRange, LimitRemoteRooms, PasswordLogin,
     PrejoinStateEntry, StorageLocation, ThumbnailMethod, TlsVersion,
@@ -23,6 +24,8 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{
     AcceptedInvites, AutoJoinSettings, ComplexityTasks, Preset, RemoteRoomLimit, RoomDefaults, stripped,
 };
+use plexus_service::ServerNoticeSettings;
+use plexus_store::Database;
 
 use crate::open_files::federation_connections;
 use crate::start_error::StartError;
@@ -40,12 +43,16 @@ pub(crate) fn room_cache_bytes(config: &Config) -> usize {
 }
 
 /// Returns the settings of accounts.
-pub(crate) fn accounts(config: &Config, server_name: ServerName) -> Settings {
+///
+/// # Errors
+/// When the user who sends server notices has no valid name.
+pub(crate) fn accounts(config: &Config, server_name: ServerName) -> Result<Settings, IdError> {
+    let notices_user = notices_user(config, &server_name)?;
     let sessions = &config.sessions;
     let login_token = &sessions.login_via_existing_session;
-    Settings {
+    Ok(Settings {
         server_name,
-        registration: registration(config),
+        registration: RegistrationSettings { notices_user, ..registration(config) },
         password: password(config),
         sessions: SessionSettings {
             session_lifetime: sessions.session_lifetime,
@@ -64,7 +71,53 @@ pub(crate) fn accounts(config: &Config, server_name: ServerName) -> Settings {
             failed_attempts: config.ratelimits.rc_login.failed_attempts,
             registration_token_validity: config.ratelimits.rc_registration_token_validity,
         },
+    })
+}
+
+/// Returns the user who sends server notices; `None` if there are none.
+pub(crate) fn notices_user(config: &Config, server_name: &ServerName) -> Result<Option<UserId>, IdError> {
+    let options = config.rooms.server_notices.as_ref();
+    options.map(|options| UserId::new(&options.system_mxid_localpart, server_name)).transpose()
+}
+
+/// Returns the limits on who may use the server; `None` if there are none.
+pub(crate) fn usage_limits(
+    config: &Config,
+    server_name: &ServerName,
+    database: &Database,
+) -> Result<Option<UsageLimits>, IdError> {
+    let options = &config.blocking;
+    if !options.hs_disabled {
+        return Ok(None);
     }
+    let disabled = DisabledServer {
+        message: options.hs_disabled_message.clone(),
+        admin_contact: options.admin_contact.clone(),
+        notices_user: notices_user(config, server_name)?,
+        limits_app_services: config.api.track_appservice_user_ips,
+    };
+    Ok(Some(UsageLimits::new(database.clone(), disabled)))
+}
+
+/// Returns the settings of server notices; `None` if there are none.
+pub(crate) fn server_notices(
+    config: &Config,
+    server_name: &ServerName,
+) -> Result<Option<ServerNoticeSettings>, IdError> {
+    let (Some(options), Some(user)) = (&config.rooms.server_notices, notices_user(config, server_name)?) else {
+        return Ok(None);
+    };
+    Ok(Some(ServerNoticeSettings {
+        user,
+        display_name: options.system_mxid_display_name.clone(),
+        avatar_url: options.system_mxid_avatar_url.clone(),
+        room_name: options.room_name.clone(),
+        room_avatar_url: options.room_avatar_url.clone(),
+        room_topic: options.room_topic.clone(),
+        auto_join: options.auto_join,
+        version: config.server.default_room_version.parse().unwrap_or(RoomVersion::V12),
+        power_levels: RoomDefaults::of(&config.rooms, Preset::PrivateChat).power_levels,
+    }))
 }
 
 fn registration(config: &Config) -> RegistrationSettings {
@@ -85,6 +138,7 @@ fn registration(config: &Config) -> RegistrationSettings {
         allow_guest_access: options.allow_guest_access,
         inhibit_user_in_use_error: options.inhibit_user_in_use_error,
         allow_underscore_prefixed_registration: options.allow_underscore_prefixed_localpart,
+        notices_user: None,
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod registration_tokens;
 mod room_block;
 mod scheduled_tasks;
+mod send_server_notice;
 
 use plexus_accounts::{SignedRegistration, shared_secret_mac};
 use plexus_testkit::server::TestServer;

@@ -34,6 +34,7 @@ mod context {
 mod dehydrated_device;
 mod delayed_events;
 mod device;
+mod disabled_server;
 mod directory {
     mod get_public_rooms;
 }

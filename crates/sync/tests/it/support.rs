@@ -76,6 +76,7 @@ impl Server {
             cache_bytes: 64 << 20,
             stripped_state_types: stripped::default_types().collect(),
             limits: plexus_rooms::MembershipLimits::none(&clock),
+            sender_rules: plexus_rooms::SenderRules::default(),
             invite_filtering: false,
             forget_on_leave: false,
             sticky_events: true,
@@ -322,6 +323,7 @@ fn new_room(creator: &str) -> NewRoom {
         is_direct: false,
         encrypted: false,
         invite_profiles: true,
+        creator_profile: Object::new(),
         authority: plexus_rooms::Authority::User,
     }
 }

@@ -249,6 +249,7 @@ impl Server {
             cache_bytes: 16 << 20,
             stripped_state_types: plexus_rooms::stripped::default_types().collect(),
             limits: plexus_rooms::MembershipLimits::none(clock),
+            sender_rules: plexus_rooms::SenderRules::default(),
             invite_filtering: false,
             forget_on_leave: false,
             sticky_events: true,

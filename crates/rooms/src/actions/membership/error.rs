@@ -46,6 +46,9 @@ pub enum MembershipError {
     /// There is no third-party invite of the address.
     #[error("Nobody has invited the owner of that address")]
     NotInvited,
+    /// The invite is to the user's room of server notices, which cannot be rejected.
+    #[error("You cannot reject this invite")]
+    NoticesInvite,
     /// The room is too complex for this server.
     #[error("{0}")]
     TooComplex(String),

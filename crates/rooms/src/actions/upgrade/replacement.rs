@@ -61,6 +61,7 @@ pub(super) async fn new_room(
         is_direct: false,
         encrypted: false,
         invite_profiles: false,
+        creator_profile: Object::new(),
         authority: Authority::Server,
     })
 }
