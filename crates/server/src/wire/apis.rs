@@ -14,8 +14,7 @@ use super::rooms::RoomServices;
 
 impl From<&Engine> for plexus_api_client::Services {
     fn from(engine: &Engine) -> Self {
-        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, tasks, search } =
-            engine;
+        let Engine { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, tasks, .. } = engine;
         Self {
             config: Arc::clone(&foundation.config),
             clock: foundation.clock.clone(),
@@ -74,7 +73,7 @@ impl From<&Engine> for plexus_api_client::Services {
             local_echo_order: Arc::clone(&shared.local_echo_order),
             client_events: Arc::clone(&shared.client_events),
             delayed_events: tasks.events.clone(),
-            search: search.search.clone(),
+            search: engine.search.search.clone(),
             related_redactions: tasks.related_redactions.clone(),
             registration: shared.registration.clone(),
             deactivation: shared.deactivation.clone(),

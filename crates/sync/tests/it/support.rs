@@ -91,14 +91,13 @@ impl Server {
         let unread = Arc::new(UnreadCounts::new(db.clone(), Arc::clone(&settings), Background::default()));
         let receipts = Arc::new(Receipts::new(db.clone(), clock.clone(), Arc::clone(&unread)));
         let typing = Arc::new(Typing::new(clock.clone(), Arc::clone(&serial), Arc::clone(&notifier)));
-        let presence = Presence::new(
+        let presence = Arc::new(Presence::new(
             PresenceSettings::default(),
             clock.clone(),
             db.clone(),
             Arc::clone(&serial),
             Arc::clone(&notifier),
-        );
-        let presence = Arc::new(presence);
+        ));
         let engine = SyncEngine::new(SyncParts {
             deltas: DeltaParts {
                 db: db.clone(),
