@@ -6,7 +6,7 @@ use plexus_store::Database;
 use crate::guesses::GuessLimits;
 use crate::{
     Administration, Deactivation, Devices, Logins, PasswordHasher, Registrar, Sessions, Settings, SharedSecret,
-    TokenChecker, UsageLimits, UserInteractiveAuth,
+    TokenChecker, UserInteractiveAuth,
 };
 
 /// The services and settings that [`Accounts::new`] needs.
@@ -17,7 +17,6 @@ pub struct AccountsParts {
     pub random: Random,
     pub settings: Settings,
     pub app_services: Arc<AppServices>,
-    pub usage_limits: Option<Arc<UsageLimits>>,
 }
 
 /// Every service of this crate. Endpoints take the single services.
@@ -27,8 +26,6 @@ pub struct Accounts {
     pub settings: Arc<Settings>,
     pub tokens: Arc<TokenChecker>,
     pub sessions: Sessions,
-    /// `None` if everybody may use the server.
-    pub usage_limits: Option<Arc<UsageLimits>>,
     pub registrar: Registrar,
     pub logins: Logins,
     pub uia: UserInteractiveAuth,
@@ -43,13 +40,13 @@ impl Accounts {
     /// Builds the services.
     #[must_use]
     pub fn new(parts: AccountsParts) -> Self {
-        let AccountsParts { db, clock, random, settings, app_services, usage_limits } = parts;
+        let AccountsParts { db, clock, random, settings, app_services } = parts;
         let settings = Arc::new(settings);
         let records_app_services = settings.sessions.track_appservice_user_ips;
         let tokens = TokenChecker::new(db.clone(), clock.clone(), Arc::clone(&app_services), records_app_services);
         let tokens = Arc::new(tokens);
         let hasher = PasswordHasher::new(&settings.password.pepper, random.clone());
-        let sessions = Sessions::new(db.clone(), clock.clone(), random.clone(), settings.clone(), usage_limits.clone());
+        let sessions = Sessions::new(db.clone(), clock.clone(), random.clone(), settings.clone());
         let guesses = Arc::new(GuessLimits::new(settings.guesses, &clock));
         let logins = Logins::new(
             db.clone(),
@@ -78,7 +75,6 @@ impl Accounts {
                 settings: settings.clone(),
                 guesses: Arc::clone(&guesses),
                 app_services,
-                usage_limits: usage_limits.clone(),
             },
             uia: UserInteractiveAuth::new(
                 db.clone(),
@@ -92,7 +88,6 @@ impl Accounts {
             deactivation: Deactivation::new(db, sessions.clone()),
             shared_secret: Arc::new(SharedSecret::new(clock, random, secret, guesses)),
             settings,
-            usage_limits,
             tokens,
             sessions,
             logins,

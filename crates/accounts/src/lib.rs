@@ -10,7 +10,6 @@
 //! | [`Sessions`] | start, refresh and end sessions: devices with tokens |
 //! | [`UserInteractiveAuth`] | authenticates users again before sensitive requests |
 //! | [`Devices`], [`Deactivation`] | manage and close a user's own account |
-//! | [`UsageLimits`] | refuse the use of a disabled server |
 //! | [`Administration`] | changes the accounts of others |
 //!
 //! [`Accounts::new`] builds them all.
@@ -36,7 +35,6 @@ mod shared_secret;
 mod ticket;
 mod token_checker;
 pub mod uia;
-mod usage_limits;
 mod username;
 
 pub use administration::{Administration, AdministrationError, PAGE_ACCOUNTS};
@@ -55,5 +53,4 @@ pub use settings::Settings;
 pub use shared_secret::{SharedSecret, SharedSecretError, SignedRegistration, shared_secret_mac};
 pub use token_checker::{TokenChecker, TokenError};
 pub use uia::UserInteractiveAuth;
-pub use usage_limits::{DisabledServer, UsageError, UsageLimits};
 pub use username::UsernameError;

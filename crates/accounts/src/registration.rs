@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use plexus_base::{AppService, AppServices, Clock, LimitExceeded, Random, ResourceLimitExceeded};
+use plexus_base::{AppService, AppServices, Clock, LimitExceeded, Random};
 use plexus_protocol::id::UserId;
 use plexus_protocol::json::Value;
 use plexus_store::repo::profiles;
@@ -14,7 +14,6 @@ use crate::guesses::GuessLimits;
 use crate::password::{HashError, PasswordHasher, WeakPassword};
 use crate::sessions::{NewSession, Plan, Session, SessionError, Sessions};
 use crate::settings::Settings;
-use crate::usage_limits::UsageLimits;
 use crate::username::{self, UsernameError};
 
 /// How many generated usernames are tried before registration fails.
@@ -32,9 +31,6 @@ pub enum RegisterError {
     /// `M_EXCLUSIVE`
     #[error("This user ID is reserved by an application service.")]
     Reserved,
-    /// `M_RESOURCE_LIMIT_EXCEEDED`
-    #[error(transparent)]
-    ResourceLimit(#[from] ResourceLimitExceeded),
     /// `M_EXCLUSIVE`
     #[error("This user ID is reserved.")]
     NoticesUser,
@@ -123,7 +119,6 @@ pub struct Registrar {
     pub(crate) settings: Arc<Settings>,
     pub(crate) guesses: Arc<GuessLimits>,
     pub(crate) app_services: Arc<AppServices>,
-    pub(crate) usage_limits: Option<Arc<UsageLimits>>,
 }
 
 impl Registrar {
@@ -244,10 +239,6 @@ impl Registrar {
     /// # Errors
     /// See [`RegisterError`].
     pub async fn register(&self, account: NewAccount) -> Result<Registered, RegisterError> {
-        let is_by_user = !account.any_password && account.app_service.is_none();
-        if let Some(limits) = self.usage_limits.as_ref().filter(|_| is_by_user) {
-            return Err(limits.refusal().into());
-        }
         if let (Some(password), false) = (&account.password, account.any_password) {
             self.check_password(password)?;
         }
@@ -281,9 +272,6 @@ impl Registrar {
     /// # Errors
     /// See [`RegisterError`].
     pub async fn register_guest(&self, account: NewAccount) -> Result<Registered, RegisterError> {
-        if let Some(limits) = &self.usage_limits {
-            return Err(limits.refusal().into());
-        }
         let name = || (1_000_000_000 + self.random.below(9_000_000_000)).to_string();
         self.retrying(name, |user_id| self.store(user_id, None, &account, true)).await
     }

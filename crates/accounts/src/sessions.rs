@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_base::{Clock, Random, ResourceLimitExceeded};
+use plexus_base::{Clock, Random};
 use plexus_protocol::id::UserId;
 use plexus_store::repo::tokens::{self, NewAccessToken, NewRefreshToken};
 use plexus_store::repo::{dehydrated_devices, device_lists, devices, other_changes, users};
@@ -12,7 +12,6 @@ use plexus_store::{Database, DbError, Tx};
 use crate::Requester;
 use crate::secret::{self, Purpose};
 use crate::settings::{SessionSettings, Settings};
-use crate::usage_limits::{UsageError, UsageLimits};
 
 /// The longest device id, in bytes.
 pub(crate) const MAX_DEVICE_ID: usize = 512;
@@ -62,21 +61,9 @@ pub enum SessionError {
     /// `M_INVALID_PARAM`
     #[error("device_id must not be longer than 512 bytes or contain NUL")]
     InvalidDeviceId,
-    /// `M_RESOURCE_LIMIT_EXCEEDED`
-    #[error(transparent)]
-    ResourceLimit(#[from] ResourceLimitExceeded),
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DbError),
-}
-
-impl From<UsageError> for SessionError {
-    fn from(error: UsageError) -> Self {
-        match error {
-            UsageError::Exceeded(error) => Self::ResourceLimit(error),
-            UsageError::Database(error) => Self::Database(error),
-        }
-    }
 }
 
 /// Why a refresh token is not exchanged.
@@ -100,20 +87,13 @@ pub struct Sessions {
     clock: Clock,
     random: Random,
     settings: Arc<Settings>,
-    usage_limits: Option<Arc<UsageLimits>>,
 }
 
 impl Sessions {
     /// Creates the service.
     #[must_use]
-    pub fn new(
-        db: Database,
-        clock: Clock,
-        random: Random,
-        settings: Arc<Settings>,
-        usage_limits: Option<Arc<UsageLimits>>,
-    ) -> Self {
-        Self { db, clock, random, settings, usage_limits }
+    pub fn new(db: Database, clock: Clock, random: Random, settings: Arc<Settings>) -> Self {
+        Self { db, clock, random, settings }
     }
 
     /// Logs a user in.
@@ -121,9 +101,6 @@ impl Sessions {
     /// # Errors
     /// See [`SessionError`].
     pub async fn start(&self, user_id: &UserId, new: NewSession) -> Result<Session, SessionError> {
-        if let Some(limits) = &self.usage_limits {
-            limits.check(user_id).await?;
-        }
         let plan = self.plan(user_id, new)?;
         let (this, stored) = (self.clone(), plan.clone());
         self.db.write(move |tx| this.store(tx, &stored)).await?;

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use plexus_accounts::{
-    NewAccount, NewSession, RegisterError, Registered, SessionError, SharedSecret, SharedSecretError,
-    SignedRegistration,
+    NewAccount, NewSession, RegisterError, Registered, SharedSecret, SharedSecretError, SignedRegistration,
 };
 use plexus_http::room_errors::policy_refusal;
 use plexus_http::{ApiError, ClientIp, Json, JsonBody, State};
@@ -108,9 +107,6 @@ fn refused(error: SharedSecretError) -> ApiError {
 }
 
 fn failed(error: RegisterError) -> ApiError {
-    if let RegisterError::ResourceLimit(error) | RegisterError::Session(SessionError::ResourceLimit(error)) = error {
-        return error.into();
-    }
     let bad_request = |errcode| ApiError::bad_request(errcode, error.to_string());
     match &error {
         RegisterError::Username(_) => bad_request("M_INVALID_USERNAME"),
@@ -118,13 +114,10 @@ fn failed(error: RegisterError) -> ApiError {
         RegisterError::Reserved | RegisterError::NoticesUser | RegisterError::NotItsUser => bad_request("M_EXCLUSIVE"),
         RegisterError::Password(_) => bad_request("M_WEAK_PASSWORD"),
         RegisterError::DisplayName(_) => bad_request("M_INVALID_PARAM"),
-        RegisterError::Session(SessionError::InvalidDeviceId) => bad_request("M_INVALID_PARAM"),
-        RegisterError::Session(SessionError::Database(error)) | RegisterError::Database(error) => {
+        RegisterError::Session(plexus_accounts::SessionError::InvalidDeviceId) => bad_request("M_INVALID_PARAM"),
+        RegisterError::Session(plexus_accounts::SessionError::Database(error)) | RegisterError::Database(error) => {
             ApiError::internal(error)
         }
-        RegisterError::SessionSpent
-        | RegisterError::Hash(_)
-        | RegisterError::ResourceLimit(_)
-        | RegisterError::Session(SessionError::ResourceLimit(_)) => ApiError::internal(&error),
+        RegisterError::SessionSpent | RegisterError::Hash(_) => ApiError::internal(&error),
     }
 }

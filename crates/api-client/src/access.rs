@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use plexus_accounts::UsageLimits;
 use plexus_http::{ApiError, Requester};
 use plexus_protocol::id::{RoomAlias, RoomId, UserId};
 use plexus_protocol::membership::Membership;
@@ -16,14 +15,6 @@ pub(crate) fn require_self(requester: &Requester, user: &UserId) -> Result<(), A
         return Ok(());
     }
     Err(ApiError::forbidden("This belongs to another user"))
-}
-
-/// 403 `M_RESOURCE_LIMIT_EXCEEDED` when a limit of the server does not let the user sync.
-pub(crate) async fn require_within_limits(limits: Option<&UsageLimits>, requester: &Requester) -> Result<(), ApiError> {
-    match limits {
-        Some(limits) => Ok(limits.check_requester(requester).await?),
-        None => Ok(()),
-    }
 }
 
 /// Returns the room; 403 unless the user is in it.

@@ -48,7 +48,6 @@ pub(crate) fn register_error(error: RegisterError) -> ApiError {
         RegisterError::Reserved | RegisterError::NoticesUser | RegisterError::NotItsUser => {
             ApiError::bad_request("M_EXCLUSIVE", error.to_string())
         }
-        RegisterError::ResourceLimit(error) => error.into(),
         RegisterError::DisplayName(_) => ApiError::invalid_param(error.to_string()),
         RegisterError::Password(error) => weak_password(error),
         RegisterError::Session(error) => session_error(error),

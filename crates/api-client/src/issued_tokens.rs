@@ -28,7 +28,6 @@ impl From<Tokens> for TokenFields {
 pub(crate) fn session_error(error: SessionError) -> ApiError {
     match error {
         SessionError::InvalidDeviceId => ApiError::invalid_param(error.to_string()),
-        SessionError::ResourceLimit(error) => error.into(),
         SessionError::Database(error) => error.into(),
     }
 }

@@ -67,9 +67,6 @@ fn discovery(r: &mut Routes<Api>) {
     r.get(Client::FULL, "/.well-known/matrix/support", discover_support::handle);
     r.get(Client::FULL, "/", welcome::handle);
     r.get(Client::FULL, "/favicon.ico", favicon::handle);
-    for path in ["/_matrix/static/", "/_matrix/static"] {
-        r.get(Client::FULL, path, welcome::page);
-    }
     for path in ["/_matrix/static/client/login/", "/_matrix/static/client/login"] {
         r.get(Client::FULL, path, session::login_fallback::handle);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plexus_accounts::{
-    Administration, Devices, Logins, Registrar, Sessions, Settings, TokenChecker, UsageLimits, UserInteractiveAuth,
+    Administration, Devices, Logins, Registrar, Sessions, Settings, TokenChecker, UserInteractiveAuth,
 };
 use plexus_base::config::Config;
 use plexus_base::{AppServices, Clock, Random, Shutdown};
@@ -41,7 +41,6 @@ plexus_http::services! {
         pub third_party_networks: Arc<ThirdPartyNetworks>,
         pub tokens: Arc<TokenChecker>,
         pub account_settings: Arc<Settings>,
-        pub usage_limits: Option<Arc<UsageLimits>>,
         pub sessions: Sessions,
         pub login_sessions: LoginSessions,
         pub registrar: Registrar,

@@ -25,10 +25,5 @@ pub(crate) async fn handle(State(config): State<Arc<Config>>) -> Response {
     if let Some(location) = location.and_then(|location| HeaderValue::from_str(location).ok()) {
         return (StatusCode::FOUND, [(LOCATION, location)]).into_response();
     }
-    page().await.into_response()
-}
-
-/// GET /_matrix/static/: says that the server is up.
-pub(crate) async fn page() -> Page {
-    Page::new(PAGE)
+    Page::new(PAGE).into_response()
 }

@@ -164,22 +164,6 @@ impl From<plexus_base::LimitExceeded> for ApiError {
     }
 }
 
-impl From<plexus_base::ResourceLimitExceeded> for ApiError {
-    fn from(exceeded: plexus_base::ResourceLimitExceeded) -> Self {
-        let error = Self::new(StatusCode::FORBIDDEN, "M_RESOURCE_LIMIT_EXCEEDED", exceeded.message);
-        error.with("admin_contact", exceeded.admin_contact).with("limit_type", exceeded.limit_type)
-    }
-}
-
-impl From<plexus_accounts::UsageError> for ApiError {
-    fn from(error: plexus_accounts::UsageError) -> Self {
-        match error {
-            plexus_accounts::UsageError::Exceeded(exceeded) => exceeded.into(),
-            plexus_accounts::UsageError::Database(error) => error.into(),
-        }
-    }
-}
-
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         match error {

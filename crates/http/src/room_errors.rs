@@ -47,7 +47,6 @@ pub fn send_error(error: SendError) -> ApiError {
         SendError::Contended | SendError::StatePending(_) => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text)
         }
-        SendError::ResourceLimit(error) => error.into(),
         SendError::Db(error) => error.into(),
     }
 }

@@ -139,7 +139,6 @@ pub async fn stopped_users(config: &Config) -> Result<(Database, UserAdmin), Sta
         random: Random::system(),
         settings: settings::accounts(config, ServerName::try_from(config.server.server_name.as_str())?)?,
         app_services: Arc::new(foundation::app_services(config)?),
-        usage_limits: None,
     });
     Ok((database, UserAdmin::new(accounts.administration, Closing::Stopped(accounts.deactivation))))
 }

@@ -31,7 +31,6 @@
 //! | `room_purge` | [`ForgottenRooms`], [`RoomPurge`]: deleting rooms that everybody here has left and forgotten |
 //! | `room_resolver` | [`RoomResolver`]: from an id or alias to the room |
 //! | [`search`] | finding messages, and their index |
-//! | `send_permission` | [`WithinUsageLimits`]: who may write on a disabled server |
 //! | `server_notices` | [`ServerNotices`]: messages of the server to its users |
 //! | `shadow_ban` | what shadow-banned users seem to do |
 //! | [`tasks`] | scheduled tasks: work that is done later, also after a restart |
@@ -70,7 +69,6 @@ mod room_directory;
 mod room_purge;
 mod room_resolver;
 pub mod search;
-mod send_permission;
 mod server_notices;
 mod shadow_ban;
 pub mod tasks;
@@ -103,7 +101,6 @@ pub use reports::{NewReport, ReportError, Reported, Reports};
 pub use room_directory::{RoomDirectory, RoomDirectoryError};
 pub use room_purge::{ForgottenRooms, RoomPurge};
 pub use room_resolver::{ResolveError, ResolvedRoom, RoomResolver};
-pub use send_permission::WithinUsageLimits;
 pub use server_notices::{Notice, NoticeError, NoticeRoomServices, ServerNoticeSettings, ServerNotices};
 pub use timeline_page::{TimelinePage, TimelineRange, TimelineReader};
 pub use unused_devices::UnusedDevices;

@@ -37,7 +37,6 @@ fn server(db: &Database, change: impl FnOnce(&mut Settings)) -> Server {
         random: Random::seeded(7),
         settings,
         app_services: Arc::default(),
-        usage_limits: None,
     });
     Server { accounts, clock, db: db.clone() }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_accounts::UsageLimits;
 use plexus_base::Clock;
 use plexus_http::{ApiError, LongPolling, Query, RawJson, Session, State, non_empty};
 use plexus_protocol::id::RoomId;
@@ -13,7 +12,7 @@ use plexus_service::event_json::client_format;
 use plexus_sync::{EventStream, EventStreamError, Presence, PresenceState, StreamRequest};
 use serde::Deserialize;
 
-use crate::access::{readable_room, require_within_limits};
+use crate::access::readable_room;
 use crate::paging_token::{position_of, token};
 
 /// How long a request waits that does not say so, in ms.
@@ -30,19 +29,16 @@ pub(crate) struct Parameters {
     room_id: Option<RoomId>,
 }
 
-#[expect(clippy::too_many_arguments, reason = "a handler's parameters are its powers")]
 pub(crate) async fn handle(
     session: Session,
     State(stream): State<Arc<EventStream>>,
     State(rooms): State<Arc<Rooms>>,
     State(presence): State<Arc<Presence>>,
     State(clock): State<Clock>,
-    State(limits): State<Option<Arc<UsageLimits>>>,
     LongPolling(long_poll): LongPolling,
     Query(parameters): Query<Parameters>,
 ) -> Result<RawJson, ApiError> {
     let requester = &session.requester;
-    require_within_limits(limits.as_deref(), requester).await?;
     let user = &requester.user_id;
     let after = match parameters.from.as_deref() {
         Some(from) => position_of(from)?,

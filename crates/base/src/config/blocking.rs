@@ -12,11 +12,12 @@ options! {
     pub struct BlockingSection {
         /// How to reach the administrator, in error messages about limits of the server.
         acts admin_contact: Option<String>,
-        /// Whether users can no longer log in, register, sync, or write to rooms. Accounts of the type `support`,
-        /// application services and server notices go on.
-        acts hs_disabled: bool = false,
+        /// Whether the server refuses nearly all requests.
+        refused(
+            "the server would serve everybody; stop it instead"
+        ) hs_disabled: bool = false,
         /// The reason, for the error message.
-        acts hs_disabled_message: String = String::new(),
+        later hs_disabled_message: String = String::new(),
         /// Whether the number of monthly active users is limited.
         refused(
             "users above the limit would be let in; remove it to accept that"

@@ -151,7 +151,6 @@ impl RoomCreator {
     /// # Errors
     /// See [`CreateError`].
     pub async fn create(&self, new: NewRoom) -> Result<Arc<Room>, CreateError> {
-        self.writer.sender_rules.check(&new.creator, new.authority).await.map_err(CreateError::Other)?;
         check_initial_state(&new)?;
         self.writer.sender_rules.check_invites(&new.invite)?;
         self.writer.invite_permissions.check(new.authority, &new.creator, &new.invite).await??;

@@ -116,7 +116,6 @@ impl MembershipChanger {
 
     async fn invite_with(&self, change: &MembershipChange, server_fields: &Object) -> Result<Sent, MembershipError> {
         let rules = &self.writer.sender_rules;
-        rules.check(&change.sender, change.authority).await?;
         rules.check_invites([&change.target])?;
         let room = self.room(&change.room_id).await?;
         self.require_open(&change.room_id).await?;
@@ -142,7 +141,6 @@ impl MembershipChanger {
 
     /// `target`, who is also the sender, knocks.
     pub async fn knock(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         self.writer.limits.knock(change.authority, &change.target)?;
         self.require_open(&change.room_id).await?;
         match self.resident_room(&change.room_id).await? {
@@ -157,7 +155,6 @@ impl MembershipChanger {
     /// `target`, who is also the sender, leaves, rejects an invite or withdraws a knock.
     pub async fn leave(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         let rules = &self.writer.sender_rules;
-        rules.check(&change.sender, change.authority).await?;
         let room = self.rooms.get(&change.room_id).await?;
         let membership = room.as_ref().and_then(|room| membership_in(room, &change.target));
         let is_notices_room = room.as_ref().is_some_and(|room| rules.is_notices_room(room));
@@ -187,7 +184,6 @@ impl MembershipChanger {
 
     /// `sender` removes `target`.
     pub async fn kick(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         let room = self.room_with_full_state(&change.room_id).await?;
         match room.view().state.membership(change.target.as_str()) {
             Some(Membership::Join | Membership::Invite | Membership::Knock) => {
@@ -200,14 +196,12 @@ impl MembershipChanger {
 
     /// `sender` bans `target`.
     pub async fn ban(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         let room = self.room(&change.room_id).await?;
         self.set(&room, &change, "ban", None, &Object::new()).await
     }
 
     /// `sender` lifts the ban of `target`.
     pub async fn unban(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         let room = self.room_with_full_state(&change.room_id).await?;
         if room.view().state.membership(change.target.as_str()) != Some(Membership::Ban) {
             return Err(MembershipError::NotBanned);
@@ -217,7 +211,6 @@ impl MembershipChanger {
 
     /// `sender` ends the membership of `target`, whatever it is: kicks or unbans.
     pub async fn remove(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        self.writer.sender_rules.check(&change.sender, change.authority).await?;
         let room = self.room_with_full_state(&change.room_id).await?;
         if matches!(room.view().state.membership(change.target.as_str()), None | Some(Membership::Leave)) {
             return Err(MembershipError::TargetNotInRoom);

@@ -9,7 +9,6 @@ use plexus_protocol::id::{EventId, RoomId, UserId};
 use plexus_protocol::json::Object;
 use plexus_store::DbError;
 
-use crate::model::limits::Authority;
 use crate::model::room::Room;
 use crate::model::rooms::Rooms;
 use crate::model::timeline_event::Transaction;
@@ -143,7 +142,6 @@ impl EventSender {
         if event.event_type == "m.room.member" && event.state_key.is_some() {
             return Err(SendError::Membership);
         }
-        self.writer.sender_rules.check(&event.sender, Authority::User).await?;
         let redacts = if is_redaction(&event.event_type) { Some(self.redaction(room, &event).await?) } else { None };
         match (&*event.event_type, event.state_key.as_deref()) {
             ("m.room.canonical_alias", Some("")) => checks::canonical_alias(&self.writer, room, &event).await?,

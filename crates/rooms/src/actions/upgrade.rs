@@ -19,7 +19,6 @@ use plexus_protocol::rules::RoomVersion;
 use plexus_store::DbError;
 
 use crate::actions::create::{CreateError, RoomCreator};
-use crate::model::limits::Authority;
 use crate::model::room::Room;
 use crate::model::rooms::Rooms;
 use crate::write::build::Built;
@@ -76,7 +75,6 @@ async fn run(writer: &Arc<RoomWriter>, creator: &RoomCreator, upgrade: &Upgrade)
         }
     };
     *last_tombstone = None;
-    writer.sender_rules.check(sender, Authority::User).await.map_err(CreateError::Other)?;
     may_replace(room, sender).map_err(CreateError::Other)?;
     let new = replace(writer, creator, upgrade).await?;
     *last_tombstone = tombstone();

@@ -1,6 +1,5 @@
 //! Errors of writing to rooms.
 
-use plexus_base::ResourceLimitExceeded;
 use plexus_net::PolicyRefusal;
 use plexus_protocol::auth::AuthRejection;
 use plexus_protocol::event::PduError;
@@ -85,9 +84,6 @@ pub enum SendError {
     /// Events that it refers to are missing.
     #[error("events that it refers to could not be found")]
     MissingEvents,
-    /// A limit of the whole server is reached, and the sender is not among those who may go on.
-    #[error(transparent)]
-    ResourceLimit(#[from] ResourceLimitExceeded),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),

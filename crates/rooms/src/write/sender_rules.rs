@@ -1,46 +1,20 @@
-//! Rules about users of this server, whatever the rooms allow. Checked where events are made, so that no endpoint leads
-//! around them.
+//! Rules about users of this server, whatever the rooms allow. Checked where events are made, so that no endpoint
+//! leads around them.
 
-use std::sync::Arc;
-
-use futures_util::future::BoxFuture;
 use plexus_protocol::id::UserId;
 use plexus_protocol::membership::Membership;
 
-use crate::model::limits::{Authority, LimitError};
+use crate::model::limits::LimitError;
 use crate::model::room::Room;
-use crate::write::error::SendError;
-
-/// Decides which users may write.
-pub trait SendPermission: Send + Sync {
-    /// Returns the refusal if `user` may not write.
-    ///
-    /// # Errors
-    /// `ResourceLimit`, or the database's.
-    fn check<'a>(&'a self, user: &'a UserId) -> BoxFuture<'a, Result<(), SendError>>;
-}
 
 /// The rules about users of this server, besides those of rooms.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SenderRules {
     /// The user who sends server notices. Nobody can invite that user, nor reject that user's invites.
     pub notices_user: Option<UserId>,
-    /// `None` if everybody may write.
-    pub permission: Option<Arc<dyn SendPermission>>,
 }
 
 impl SenderRules {
-    /// Checks that the user may send an event.
-    ///
-    /// # Errors
-    /// See [`SendPermission::check`].
-    pub(crate) async fn check(&self, user: &UserId, authority: Authority) -> Result<(), SendError> {
-        match &self.permission {
-            Some(permission) if authority != Authority::Server => permission.check(user).await,
-            _ => Ok(()),
-        }
-    }
-
     /// Whether server notices are sent to the room: the user who sends them is in it.
     #[must_use]
     pub fn is_notices_room(&self, room: &Room) -> bool {

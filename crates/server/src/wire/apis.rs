@@ -40,7 +40,6 @@ impl From<&Engine> for plexus_api_client::Services {
             user_directory: Arc::clone(&rooms.user_directory),
             tokens: Arc::clone(&accounts.tokens),
             account_settings: Arc::clone(&accounts.settings),
-            usage_limits: accounts.usage_limits.clone(),
             sessions: accounts.sessions.clone(),
             login_sessions: shared.login_sessions.clone(),
             room_directory: shared.room_directory.clone(),

@@ -117,7 +117,6 @@ fn accounts(foundation: &Foundation) -> Result<Accounts, StartError> {
         random: random.clone(),
         settings: settings::accounts(config, server_name.clone())?,
         app_services: Arc::clone(app_services),
-        usage_limits: settings::usage_limits(config, server_name, database)?.map(Arc::new),
     }))
 }
 

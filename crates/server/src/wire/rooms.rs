@@ -9,10 +9,9 @@ use plexus_federation::{PartialStateResync, PduReceiver, PduReceiverParts, Remot
 use plexus_protocol::id::RoomId;
 use plexus_rooms::{
     ComplexityTasks, DummyEvents, EventSender, GuestRemoval, Housekeeping, MembershipChanger, MembershipLimits,
-    OwnPolicy, Profiles, RoomCreator, RoomWriter, Rooms, RoomsOptions, SendPermission, SenderRules, StickyJudge,
-    UserDirectory,
+    OwnPolicy, Profiles, RoomCreator, RoomWriter, Rooms, RoomsOptions, SenderRules, StickyJudge, UserDirectory,
 };
-use plexus_service::{ComplexRoomTasks, WithinUsageLimits};
+use plexus_service::ComplexRoomTasks;
 use plexus_store::DbError;
 
 use super::federation::Outgoing;
@@ -43,14 +42,6 @@ fn own_policy(foundation: &Foundation) -> Result<Option<Arc<OwnPolicy>>, StartEr
     Ok(Some(Arc::new(OwnPolicy::new(&foundation.signing_key, foundation.server_name.clone(), room))))
 }
 
-/// Returns the rules about users of this server.
-fn sender_rules(foundation: &Foundation) -> Result<SenderRules, StartError> {
-    let Foundation { config, server_name, database, .. } = foundation;
-    let limits = settings::usage_limits(config, server_name, database)?;
-    let permission = |limits| -> Arc<dyn SendPermission> { Arc::new(WithinUsageLimits::new(limits)) };
-    Ok(SenderRules { notices_user: settings::notices_user(config, server_name)?, permission: limits.map(permission) })
-}
-
 impl RoomServices {
     pub(super) async fn build(foundation: &Foundation, outgoing: &Outgoing) -> Result<Self, StartError> {
         let Foundation { config, clock, random, signing_key, server_name, database, background, .. } = foundation;
@@ -70,7 +61,7 @@ impl RoomServices {
             cache_bytes: settings::room_cache_bytes(config),
             stripped_state_types: settings::stripped_state_types(&config.api),
             limits: MembershipLimits::new(&config.ratelimits, config.server.block_non_admin_invites, clock),
-            sender_rules: sender_rules(foundation)?,
+            sender_rules: SenderRules { notices_user: settings::notices_user(config, server_name)? },
             invite_filtering: config.experimental.experimental_features.msc4155_enabled,
             forget_on_leave: config.rooms.forget_rooms_on_leave,
             expiring_messages: config.server.enable_ephemeral_messages,

@@ -7,7 +7,6 @@ use plexus_accounts::password::Policy;
 use plexus_accounts::settings::{
     GuessSettings, LoginTokenSettings, PasswordSettings, RegistrationSettings, SessionSettings, Settings,
 };
-use plexus_accounts::{DisabledServer, UsageLimits};
 use plexus_base::config::{
     self, ApiSection, AutoAcceptInvites, AutoJoinPreset, Config, IpRange, LimitRemoteRooms, PasswordLogin,
     PrejoinStateEntry, StorageLocation, ThumbnailMethod, TlsVersion,
@@ -25,7 +24,6 @@ use plexus_rooms::{
     AcceptedInvites, AutoJoinSettings, ComplexityTasks, Preset, RemoteRoomLimit, RoomDefaults, stripped,
 };
 use plexus_service::ServerNoticeSettings;
-use plexus_store::Database;
 
 use crate::open_files::federation_connections;
 use crate::start_error::StartError;
@@ -78,25 +76,6 @@ pub(crate) fn accounts(config: &Config, server_name: ServerName) -> Result<Setti
 pub(crate) fn notices_user(config: &Config, server_name: &ServerName) -> Result<Option<UserId>, IdError> {
     let options = config.rooms.server_notices.as_ref();
     options.map(|options| UserId::new(&options.system_mxid_localpart, server_name)).transpose()
-}
-
-/// Returns the limits on who may use the server; `None` if there are none.
-pub(crate) fn usage_limits(
-    config: &Config,
-    server_name: &ServerName,
-    database: &Database,
-) -> Result<Option<UsageLimits>, IdError> {
-    let options = &config.blocking;
-    if !options.hs_disabled {
-        return Ok(None);
-    }
-    let disabled = DisabledServer {
-        message: options.hs_disabled_message.clone(),
-        admin_contact: options.admin_contact.clone(),
-        notices_user: notices_user(config, server_name)?,
-        limits_app_services: config.api.track_appservice_user_ips,
-    };
-    Ok(Some(UsageLimits::new(database.clone(), disabled)))
 }
 
 /// Returns the settings of server notices; `None` if there are none.

@@ -34,7 +34,6 @@ mod context {
 mod dehydrated_device;
 mod delayed_events;
 mod device;
-mod disabled_server;
 mod directory {
     mod get_public_rooms;
 }

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_accounts::UsageLimits;
 use plexus_http::body::in_words;
 use plexus_http::{ApiError, LongPolling, Query, RawJson, Session, State};
 use plexus_sync::{Filter, FilterError, Filters, PresenceState, SyncEngine, SyncError, SyncRequest, SyncToken};
 use serde::Deserialize;
 
 use plexus_service::LocalEchoOrder;
-
-use crate::access::require_within_limits;
 
 /// The longest a request may wait, whatever the client asks for.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
@@ -38,12 +35,10 @@ pub(crate) async fn handle(
     State(engine): State<Arc<SyncEngine>>,
     State(filters): State<Arc<Filters>>,
     State(echo_order): State<Arc<LocalEchoOrder>>,
-    State(limits): State<Option<Arc<UsageLimits>>>,
     LongPolling(long_poll): LongPolling,
     Query(parameters): Query<Parameters>,
 ) -> Result<RawJson, ApiError> {
     let requester = &session.requester;
-    require_within_limits(limits.as_deref(), requester).await?;
     let filter = match parameters.filter.as_deref() {
         Some(filter) => filters.resolve(&requester.user_id, filter).await.map_err(filter_error)?,
         None => Arc::<Filter>::default(),

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plexus_accounts::UsageLimits;
 use plexus_base::LongPoll;
 use plexus_http::{ApiError, Json, LongPolling, Query, RawJson, Requester, Session, State};
 use plexus_protocol::id::RoomId;
@@ -18,8 +17,6 @@ use plexus_sync::sliding::{
 use plexus_sync::thread_subscriptions::DEFAULT_CHANGES;
 use plexus_sync::{PresenceState, SlidingRequest, SlidingSync, SlidingSyncError};
 use serde::Deserialize;
-
-use crate::access::require_within_limits;
 
 /// The longest a request may wait, whatever the client asks for.
 const MAX_TIMEOUT: Duration = Duration::from_secs(600);
@@ -59,11 +56,9 @@ pub(crate) async fn handle(
     session: Session,
     State(sync): State<Arc<SlidingSync>>,
     State(echo_order): State<Arc<LocalEchoOrder>>,
-    State(limits): State<Option<Arc<UsageLimits>>>,
     LongPolling(long_poll): LongPolling,
     Json(body): Json<stable::Body>,
 ) -> Result<RawJson, ApiError> {
-    require_within_limits(limits.as_deref(), &session.requester).await?;
     let request = body.request(&Sender { requester: &session.requester, long_poll })?;
     respond(&sync, &echo_order, &session, request).await
 }
@@ -73,12 +68,10 @@ pub(crate) async fn handle_unstable(
     session: Session,
     State(sync): State<Arc<SlidingSync>>,
     State(echo_order): State<Arc<LocalEchoOrder>>,
-    State(limits): State<Option<Arc<UsageLimits>>>,
     LongPolling(long_poll): LongPolling,
     Query(parameters): Query<Parameters>,
     Json(body): Json<unstable::Body>,
 ) -> Result<RawJson, ApiError> {
-    require_within_limits(limits.as_deref(), &session.requester).await?;
     let request = body.request(parameters, &Sender { requester: &session.requester, long_poll })?;
     respond(&sync, &echo_order, &session, request).await
 }

@@ -66,7 +66,7 @@ fn none_is_an_error_when_it_has_no_effect() {
     }
     for text in [
         "spam_checker: []\nmodules: []\nhttp_proxy: ''\nmedia_storage_providers: []\nretention: {enabled: false}\n",
-        "matrix_authentication_service: {enabled: false}\nenable_media_repo: true\nlimit_usage_by_mau: 0\n",
+        "matrix_authentication_service: {enabled: false}\nenable_media_repo: true\nhs_disabled: 0\n",
         "worker_app: synapse.app.homeserver\n",
         "user_consent: {template_dir: x, version: '1', require_at_registration: true}\n",
         "experimental_features: {msc3861: {enabled: false}}\n",

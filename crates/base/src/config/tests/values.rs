@@ -105,7 +105,7 @@ fn a_misspelt_place_of_data_is_an_error() {
 fn a_report_is_in_the_order_of_lines() {
     let found = report(
         "whatever: 1\nlisteners: [{port: 1, type: http}]\nretention: {enabled: true}\n\
-         max_mau_value: 1\nlimit_usage_by_mau: 1\n",
+         hs_disabled_message: x\nhs_disabled: 1\n",
     );
     let lines: Vec<String> = found.to_string().lines().map(|line| line.split(':').nth(2).unwrap().to_owned()).collect();
     assert_eq!(lines, ["2", "4", "4", "5", "6"], "{found}");
