@@ -240,3 +240,87 @@ async fn an_invited_guest_joins_a_room_of_another_server() {
         }
     }
 }
+
+/// What guests are refused, as in Synapse: the specification's list of what they may do does not have it.
+const REFUSED: [(&str, &str); 12] = [
+    ("POST", "search"),
+    ("POST", "createRoom"),
+    ("POST", "pushers/set"),
+    ("GET", "pushers"),
+    ("GET", "notifications"),
+    ("POST", "user_directory/search"),
+    ("POST", "rooms/ROOM/invite"),
+    ("POST", "rooms/ROOM/kick"),
+    ("POST", "rooms/ROOM/ban"),
+    ("POST", "rooms/ROOM/upgrade"),
+    ("PUT", "rooms/ROOM/typing/USER"),
+    ("PUT", "user/USER/account_data/m.x"),
+];
+
+/// What the specification lets guests do (<https://spec.matrix.org/v1.19/client-server-api/#guest-access>), apart from
+/// joining and leaving.
+const PERMITTED: [(&str, &str); 18] = [
+    ("GET", "rooms/ROOM/state"),
+    ("GET", "rooms/ROOM/context/EVENT"),
+    ("GET", "rooms/ROOM/event/EVENT"),
+    ("GET", "rooms/ROOM/state/m.room.create/"),
+    ("GET", "rooms/ROOM/messages?dir=b"),
+    ("GET", "rooms/ROOM/members"),
+    ("GET", "rooms/ROOM/initialSync"),
+    ("GET", "sync"),
+    ("GET", "events?room_id=ROOM&timeout=0"),
+    ("PUT", "rooms/ROOM/send/m.x/1"),
+    ("PUT", "sendToDevice/m.x/1"),
+    ("PUT", "profile/USER/displayname"),
+    ("GET", "devices"),
+    ("GET", "devices/DEVICE"),
+    ("PUT", "devices/DEVICE"),
+    ("GET", "account/whoami"),
+    ("POST", "keys/query"),
+    ("POST", "keys/claim"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_guests_may_ask_for() {
+    for place in places() {
+        let server = TestServer::on(place).config("allow_guest_access: true").start().await;
+        let (alice, guest) = (server.register("alice").await, guest(&server).await);
+        let room = open_to_guests(&server, &alice).await;
+        join(&server, &guest, &room).await;
+        let event = say(&server, &alice, &room, "for guests too").await;
+        let secret = create(&server, &alice, json!({ "preset": "public_chat" })).await;
+        say(&server, &alice, &secret, "not for guests").await;
+        let body = json!({
+            "search_categories": { "room_events": { "search_term": "guests" } }, "user_id": alice.id, "limit": 1,
+            "new_version": "11", "typing": true, "search_term": "x", "messages": {}, "displayname": "Guest",
+            "device_keys": {}, "one_time_keys": {},
+        });
+        let ask = async |method: &str, path: &str| {
+            let names = [("ROOM", &room), ("EVENT", &event), ("USER", &guest.id), ("DEVICE", &guest.device_id)];
+            let path = names.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
+            let method: Method = method.parse().expect("a method");
+            let body = (method != Method::GET).then(|| body.clone());
+            server.request(method, &format!("{CLIENT}/{path}"), Some(&guest.token), body).await
+        };
+        for (method, path) in PERMITTED {
+            let answer = ask(method, path).await;
+            assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
+        }
+        for (method, path) in REFUSED {
+            let answer = ask(method, path).await;
+            assert_eq!(answer.refusal(), (403, "M_GUEST_ACCESS_FORBIDDEN"), "{method} {path}");
+        }
+        // Sliding sync, as `/sync`: the rooms that the guest is in, and no others.
+        let path = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+        let wanted = json!({ "timeline_limit": 10, "required_state": [["m.room.create", ""]] });
+        let mut list = wanted.clone();
+        list["ranges"] = json!([[0, 9]]);
+        let body = json!({ "lists": { "all": list }, "room_subscriptions": { secret.as_str(): wanted } });
+        let synced = server.post(path, &guest.token, body).await;
+        assert_eq!(synced.ok()["lists"]["all"]["count"], 1, "{synced:?}");
+        let rooms: Vec<&String> = synced.body["rooms"].as_object().expect("rooms").keys().collect();
+        assert_eq!(rooms, [&room]);
+        let timeline = synced.body["rooms"][&room]["timeline"].as_array().expect("events");
+        assert!(timeline.iter().any(|shown| shown["event_id"] == event.as_str()), "{timeline:?}");
+    }
+}
