@@ -192,8 +192,19 @@ async fn untouched(stage: &Stage) -> Vec<Value> {
     state.iter().map(|event| event["event_id"].clone()).collect()
 }
 
+/// The room versions whose lies are told on each database; those of the others are told on one, in turn. The formats of
+/// event ids and room ids change with these.
+const ON_EACH_DATABASE: [&str; 3] = ["1", "11", "12"];
+
 async fn lies(version: &str) {
-    for stage in Stage::on_each(version).await {
+    let mut places = plexus_testkit::places();
+    if !ON_EACH_DATABASE.contains(&version) {
+        let number: usize = version.parse().unwrap();
+        let place = places.swap_remove(number % places.len());
+        places = vec![place];
+    }
+    let stages = join_all(places.into_iter().map(|place| Stage::on(place, version, ""))).await;
+    for stage in stages {
         let before = untouched(&stage).await;
         for (name, fate, change) in SIGNED {
             let lie = stage.lie(|event| change(&stage, event)).await;
