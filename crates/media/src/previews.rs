@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `make` | from a URL to a preview: the page, what describes it, its image |
 //! | `download` | requests, redirects, bounds |
+//! | `budget` | how much is fetched for each user |
 //! | [`page`](Page) | a page, read in one pass |
 //! | `charset`, `data_url` | character sets; images within URLs |
 //! | [`oembed`](Oembed) | sites that describe their pages in JSON |
@@ -11,6 +12,7 @@
 //! | `memory` | previews in memory |
 //! | [`cleanup`](PreviewCleanup) | deletes previews that are not valid any more |
 
+mod budget;
 mod charset;
 mod cleanup;
 mod data_url;
@@ -221,6 +223,7 @@ impl Previews {
         if let Some(running) = running.get(url) {
             return Ok(running.outcome.clone());
         }
+        self.maker.downloader.budget().check(user)?;
         let of_user = running.values().filter(|running| running.user == *user).count();
         if running.len() >= MAX_WAITING || of_user >= MAX_WAITING_PER_USER {
             return Err(PreviewError::Busy { retry_after_ms: BUSY_RETRY_AFTER_MS });
@@ -249,6 +252,8 @@ impl Previews {
             turns = turns => turns,
             () = self.clock.sleep(MAX_WAIT) => return Err(PreviewError::Busy { retry_after_ms: BUSY_RETRY_AFTER_MS }),
         };
+        // Others of the same user have used it since this one began to wait.
+        self.maker.downloader.budget().check(user)?;
         let downloaded_ms = self.clock.now_ms();
         let made = tokio::select! {
             made = self.maker.make(user, url) => made,

@@ -13,8 +13,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Request};
 use plexus_net::http::{HttpResponse, StreamedBody};
 use plexus_net::{Gates, HttpClient, Limits, Purpose};
+use plexus_protocol::id::UserId;
 use url::Url;
 
+use super::budget::PreviewBudget;
 use super::error::PreviewError;
 use super::url_rules::UrlRules;
 use crate::serving;
@@ -44,6 +46,7 @@ pub(super) struct PageDownloader {
     accept_language: Option<HeaderValue>,
     max_bytes: u64,
     hosts: Gates,
+    budget: PreviewBudget,
 }
 
 /// What was downloaded.
@@ -89,7 +92,13 @@ impl PageDownloader {
         max_bytes: u64,
     ) -> Self {
         let accept_language = HeaderValue::from_str(&languages.join(", ")).ok().filter(|value| !value.is_empty());
-        Self { http, media, rules, accept_language, max_bytes, hosts: Gates::new(MAX_DOWNLOADS_PER_HOST) }
+        let (hosts, budget) = (Gates::new(MAX_DOWNLOADS_PER_HOST), PreviewBudget::new(media.clock().clone()));
+        Self { http, media, rules, accept_language, max_bytes, hosts, budget }
+    }
+
+    /// Returns what each user's previews may fetch.
+    pub(super) fn budget(&self) -> &PreviewBudget {
+        &self.budget
     }
 
     /// Whether `url_preview_url_blacklist` forbids a URL, which a user wrote as `written`.
@@ -97,14 +106,15 @@ impl PageDownloader {
         self.rules.refuse(written, url)
     }
 
-    /// Downloads `url`, which somebody wrote as `written`, or what it redirects to.
-    pub(super) async fn download(&self, written: &str, url: Url) -> Result<Download, PreviewError> {
+    /// Downloads `url`, which somebody wrote as `written`, or what it redirects to, for a preview that `user` asks for.
+    pub(super) async fn download(&self, user: &UserId, written: &str, url: Url) -> Result<Download, PreviewError> {
         let (mut written, mut url) = (written.to_owned(), url);
         for _ in 0..=MAX_REDIRECTS {
             if self.forbids(&written, &url) {
                 return Err(PreviewError::UrlForbidden);
             }
             let _turn = self.hosts.enter(url.host_str().unwrap_or_default()).await;
+            self.budget.count_request(user);
             let response = self.request(&mut url).await?;
             if matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
                 // Many sites have letters of all languages in it, in UTF-8.
@@ -114,7 +124,7 @@ impl PageDownloader {
                 url = to.ok_or_else(|| PreviewError::failed("a redirect to nowhere"))?;
                 written = location.unwrap_or_default().into_owned();
             } else {
-                return self.read(url, response).await;
+                return self.read(user, url, response).await;
             }
         }
         Err(PreviewError::Failed("too many redirects".to_owned()))
@@ -140,7 +150,7 @@ impl PageDownloader {
         response.map_err(|error| PreviewError::of_request(url, &error))
     }
 
-    async fn read(&self, url: Url, response: HttpResponse) -> Result<Download, PreviewError> {
+    async fn read(&self, user: &UserId, url: Url, response: HttpResponse) -> Result<Download, PreviewError> {
         let HttpResponse { status, headers, body } = response;
         if status.as_u16() > 299 {
             return Err(PreviewError::Status(status.as_u16()));
@@ -158,7 +168,8 @@ impl PageDownloader {
         // Of a video, nothing but its type is known.
         if !is_video {
             let encoding = header(&headers, CONTENT_ENCODING).unwrap_or_default().to_ascii_lowercase();
-            let copying = copy(&url, body, &encoding, &mut upload);
+            let count = |bytes: usize| self.budget.count_bytes(user, bytes as u64);
+            let copying = copy(&url, body, &encoding, &mut upload, count);
             tokio::select! {
                 copied = copying => copied?,
                 () = self.media.clock().sleep(BODY_TIMEOUT) => return Err(PreviewError::TooSlow),
@@ -180,8 +191,14 @@ fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Writes a body to the disk, decompressed.
-async fn copy(url: &Url, mut body: StreamedBody, encoding: &str, upload: &mut Upload) -> Result<(), PreviewError> {
+/// Writes a body to the disk, decompressed. `count` gets the number of bytes of each piece of it.
+async fn copy(
+    url: &Url,
+    mut body: StreamedBody,
+    encoding: &str,
+    upload: &mut Upload,
+    count: impl Fn(usize),
+) -> Result<(), PreviewError> {
     let is_compressed = match encoding.trim() {
         "" | "identity" => false,
         "gzip" | "x-gzip" => true,
@@ -191,12 +208,15 @@ async fn copy(url: &Url, mut body: StreamedBody, encoding: &str, upload: &mut Up
     let mut decoder = MultiGzDecoder::new(Vec::new());
     while let Some(chunk) = body.chunk().await.map_err(|error| PreviewError::of_request(url, &error))? {
         if !is_compressed {
+            count(chunk.len());
             upload.write(&chunk).await?;
             continue;
         }
         for piece in chunk.chunks(MAX_COMPRESSED_BYTES) {
             decoder.write_all(piece).map_err(broken)?;
-            upload.write(&std::mem::take(decoder.get_mut())).await?;
+            let decompressed = std::mem::take(decoder.get_mut());
+            count(decompressed.len());
+            upload.write(&decompressed).await?;
         }
     }
     if is_compressed {

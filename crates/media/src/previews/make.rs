@@ -67,8 +67,8 @@ impl PreviewMaker {
         let described = self.providers.find(url).filter(|there| !self.downloader.forbids(there.as_str(), there));
         let is_described = described.is_some();
         let download = match described {
-            Some(there) => self.downloader.download(there.as_str(), there.clone()).await?,
-            None => self.downloader.download(url, parsed).await?,
+            Some(there) => self.downloader.download(user, there.as_str(), there.clone()).await?,
+            None => self.downloader.download(user, url, parsed).await?,
         };
         let mut made = if download.is_any_of(&["image/"]) {
             self.of_image(asked, download).await?
@@ -116,7 +116,7 @@ impl PreviewMaker {
 
     async fn of_oembed(&self, asked: Asked<'_>, mut download: Download) -> Result<Made, PreviewError> {
         let text = download.text(MAX_OEMBED_BYTES).await?.unwrap_or_default();
-        let Oembed { open_graph: mut tags, author_name, cache_age } = Oembed::parse(asked.url, &text);
+        let Oembed { open_graph: mut tags, author_name, cache_age } = parse_oembed(asked.url, text).await;
         self.add_image(asked, &download.url, &mut tags).await;
         name_author(&mut tags, author_name);
         Ok(Made { tags, validity: cache_age.unwrap_or(DEFAULT_VALIDITY) })
@@ -126,12 +126,13 @@ impl PreviewMaker {
     async fn oembed_at(&self, asked: Asked<'_>, page: &Url, link: &str) -> Oembed {
         let Ok(url) = page.join(link) else { return Oembed::default() };
         let text = async {
-            let mut download = self.downloader.download(link, url).await?;
+            let mut download = self.downloader.download(asked.user, link, url).await?;
             let is_json = download.is_any_of(&["application/json"]);
             if is_json { download.text(MAX_OEMBED_BYTES).await } else { Ok(None) }
         };
         match self.in_time(text).await {
-            Ok(text) => text.map(|text| Oembed::parse(asked.url, &text)).unwrap_or_default(),
+            Ok(Some(text)) => parse_oembed(asked.url, text).await,
+            Ok(None) => Oembed::default(),
             Err(error) => {
                 tracing::debug!(link, "a page's description by oEmbed is left out of its preview: {error}");
                 Oembed::default()
@@ -169,12 +170,13 @@ impl PreviewMaker {
         let (upload, about) = match DataUrl::parse(address) {
             Some(DataUrl { content_type, content }) => {
                 let mut upload = self.media.begin_page(content.len() as u64).await?;
+                self.downloader.budget().count_bytes(asked.user, content.len() as u64);
                 upload.write(&content).await?;
                 (upload, Description { content_type: Some(content_type), upload_name: None })
             }
             None => {
                 let url = base.join(address).map_err(|_| PreviewError::NotAUrl)?;
-                let download = self.downloader.download(address, url).await?;
+                let download = self.downloader.download(asked.user, address, url).await?;
                 let about = Description { content_type: Some(download.content_type), upload_name: download.file_name };
                 (download.upload, about)
             }
@@ -231,6 +233,12 @@ fn name_author(tags: &mut Object, author_name: Option<String>) {
     if let Some(name) = author_name.filter(|_| !has_title) {
         tags.insert("og:title", name);
     }
+}
+
+/// Reads a description by oEmbed; nothing if that fails.
+async fn parse_oembed(url: &str, text: String) -> Oembed {
+    let url = url.to_owned();
+    tokio::task::spawn_blocking(move || Oembed::parse(&url, &text)).await.unwrap_or_default()
 }
 
 async fn read_page(download: &mut Download) -> Result<Page, PreviewError> {

@@ -360,3 +360,33 @@ async fn requests_are_checked() {
         assert_eq!(server.get(&path, &alice.token).await.refusal(), (404, "M_UNRECOGNIZED"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_user_has_fetched_is_bounded_over_time() {
+    for place in places() {
+        let config = CONFIG.replace("max_spider_size: 64K", "max_spider_size: 16M");
+        let clock = Clock::manual(START_MS);
+        let server = TestServer::on(place).config(&config).clock(clock.clone()).start().await;
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let site = Site::start().await;
+        let mut asked = 0;
+        loop {
+            let answer = preview(&server, &alice, &site.url(&format!("/endless?{asked}"))).await;
+            if answer.status == 429 {
+                assert!(answer.body["retry_after_ms"].as_u64().is_some_and(|it| it > 0), "{:?}", answer.body);
+                break;
+            }
+            assert_eq!(answer.refusal(), (502, "M_TOO_LARGE"));
+            asked += 1;
+        }
+        assert!((2..6).contains(&asked), "{asked} times 16 MiB");
+        let requests = site.requests();
+        assert_eq!(preview(&server, &alice, &site.url("/")).await.status, 429);
+        assert_eq!(site.requests(), requests, "the site is not asked");
+        assert_eq!(preview(&server, &bob, &site.url("/")).await.ok()["og:title"], "A page");
+        // What is known already costs nothing.
+        assert_eq!(preview(&server, &alice, &site.url("/")).await.ok()["og:title"], "A page");
+        clock.advance(HOUR / 2);
+        assert_eq!(preview(&server, &alice, &site.url("/gzip")).await.ok()["og:title"], "A page");
+    }
+}
