@@ -192,8 +192,8 @@ async fn untouched(stage: &Stage) -> Vec<Value> {
     state.iter().map(|event| event["event_id"].clone()).collect()
 }
 
-/// The room versions whose lies are told on each database; those of the others are told on one, in turn. The formats of
-/// event ids and room ids change with these.
+/// The room versions in which each database gets the wrong events; in the others one of them does, in turn. The formats
+/// of event ids and room ids change with these.
 const ON_EACH_DATABASE: [&str; 3] = ["1", "11", "12"];
 
 async fn lies(version: &str) {
