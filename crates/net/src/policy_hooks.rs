@@ -16,7 +16,9 @@ use futures_util::future::BoxFuture;
 use plexus_base::config::{PolicyCallback, PolicyHookSettings};
 use plexus_base::{Background, Clock, Random};
 use plexus_protocol::event::Pdu;
+use plexus_protocol::json::{Object, Value as JsonValue};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::http::HttpClient;
@@ -160,13 +162,22 @@ impl PolicyRefusal {
         Self { errcode, error, fields }
     }
 
+    /// The hooks cannot be asked about an event.
+    fn unwritable(pdu: &Pdu, error: &dyn fmt::Display) -> Self {
+        tracing::error!(event = %pdu.event_id(), "a policy hook cannot be asked about an event: {error}");
+        Self::with_error("The policy hook of this server could not be asked")
+    }
+
     fn failed(failure: &Failure) -> Self {
-        let error = match failure {
+        Self::with_error(match failure {
             Failure::NotJson { .. } => "Unexpected response from the policy hook of this server",
             Failure::NoResponse(_) | Failure::Unusable(_) | Failure::Timeout => {
                 "The policy hook of this server could not be asked"
             }
-        };
+        })
+    }
+
+    fn with_error(error: &str) -> Self {
         Self { errcode: "M_UNKNOWN".to_owned(), error: error.to_owned(), fields: Map::new() }
     }
 }
@@ -191,11 +202,17 @@ fn refusal_text(callback: PolicyCallback) -> &'static str {
     }
 }
 
-/// Returns an event as clients see it, with its id.
-fn client_event(pdu: &Pdu) -> Map<String, Value> {
-    let mut event: Map<String, Value> = serde_json::from_str(pdu.json()).unwrap_or_default();
-    event.retain(|name, _| !SERVER_MEMBERS.contains(&name.as_str()));
-    event.insert("event_id".to_owned(), Value::from(pdu.event_id().as_str()));
-    event.insert("room_id".to_owned(), Value::from(pdu.room_id().as_str()));
-    event
+/// Returns the JSON of an event as clients see it, with its id. It stays text: events may be nested deeper than
+/// serde_json reads values, and a hook that got less than the whole event would allow what it does not see.
+fn client_event(pdu: &Pdu) -> Result<Box<RawValue>, PolicyRefusal> {
+    let mut event = Object::parse(pdu.json()).map_err(|error| PolicyRefusal::unwritable(pdu, &error))?;
+    for name in SERVER_MEMBERS {
+        event.remove(name);
+    }
+    event.insert("event_id", pdu.event_id().as_str());
+    event.insert("room_id", pdu.room_id().as_str());
+    RawValue::from_string(JsonValue::Object(event).to_json()).map_err(|error| PolicyRefusal::unwritable(pdu, &error))
 }
+
+#[cfg(test)]
+mod tests;

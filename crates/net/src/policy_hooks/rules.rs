@@ -5,7 +5,8 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{RoomId, UserId};
 use plexus_protocol::json::Object;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::{PolicyHooks, PolicyRefusal, client_event};
 
@@ -23,14 +24,25 @@ pub enum AllowedEvent {
 
 #[derive(Serialize)]
 struct EventInState {
-    event: Map<String, Value>,
-    state_events: Vec<Map<String, Value>>,
+    event: Box<RawValue>,
+    state_events: Vec<Box<RawValue>>,
 }
 
 impl EventInState {
-    fn new(event: &Pdu, state: &[Pdu]) -> Self {
-        Self { event: client_event(event), state_events: state.iter().map(client_event).collect() }
+    fn new(event: &Pdu, state: &[Pdu]) -> Result<Self, PolicyRefusal> {
+        Ok(Self { event: client_event(event)?, state_events: client_events(state)? })
     }
+}
+
+#[derive(Serialize)]
+struct VisibilityInState<'a> {
+    room_id: &'a RoomId,
+    state_events: Vec<Box<RawValue>>,
+    new_visibility: &'static str,
+}
+
+fn client_events(pdus: &[Pdu]) -> Result<Vec<Box<RawValue>>, PolicyRefusal> {
+    pdus.iter().map(client_event).collect()
 }
 
 impl PolicyHooks {
@@ -39,7 +51,7 @@ impl PolicyHooks {
     /// # Errors
     /// When a hook refuses it; the same for the other methods.
     pub async fn check_event_allowed(&self, event: &Pdu, state: &[Pdu]) -> Result<AllowedEvent, PolicyRefusal> {
-        let response = self.ask(PolicyCallback::CheckEventAllowed, &EventInState::new(event, state)).await?;
+        let response = self.ask(PolicyCallback::CheckEventAllowed, &EventInState::new(event, state)?).await?;
         let content = response.get("event").and_then(|event| event.get("content")).filter(|it| it.is_object());
         let content = content.and_then(|content| Object::parse(&content.to_string()).ok());
         Ok(match content.filter(|content| content != event.content()) {
@@ -66,9 +78,8 @@ impl PolicyHooks {
         state: &[Pdu],
         is_public: bool,
     ) -> Result<(), PolicyRefusal> {
-        let state: Vec<_> = state.iter().map(client_event).collect();
-        let visibility = if is_public { "public" } else { "private" };
-        let body = json!({"room_id": room, "state_events": state, "new_visibility": visibility});
+        let new_visibility = if is_public { "public" } else { "private" };
+        let body = VisibilityInState { room_id: room, state_events: client_events(state)?, new_visibility };
         self.ask(PolicyCallback::CheckVisibilityCanBeModified, &body).await.map(drop)
     }
 

@@ -5,9 +5,15 @@ use plexus_protocol::event::Pdu;
 use plexus_protocol::id::{RoomAlias, RoomId, UserId};
 use plexus_protocol::json::Object;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{PolicyHooks, PolicyRefusal, client_event};
+
+#[derive(Serialize)]
+struct AboutEvent {
+    event: Box<RawValue>,
+}
 
 /// Where a request of a client comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -72,13 +78,17 @@ impl PolicyHooks {
         if !self.asks(callback) {
             return Ok(());
         }
-        self.ask(callback, &json!({"event": client_event(event)})).await.map(drop)
+        self.ask_about(callback, event).await
+    }
+
+    async fn ask_about(&self, callback: PolicyCallback, event: &Pdu) -> Result<(), PolicyRefusal> {
+        self.ask(callback, &AboutEvent { event: client_event(event)? }).await.map(drop)
     }
 
     /// Whether a received event is to be dropped.
     pub async fn should_drop_federated_event(&self, event: &Pdu) -> bool {
         let callback = PolicyCallback::ShouldDropFederatedEvent;
-        self.asks(callback) && self.ask(callback, &json!({"event": client_event(event)})).await.is_err()
+        self.asks(callback) && self.ask_about(callback, event).await.is_err()
     }
 
     /// Whether a user may join a room.
@@ -103,7 +113,7 @@ impl PolicyHooks {
     pub async fn federated_user_may_invite(&self, invite: &Pdu) -> Result<(), PolicyRefusal> {
         let callback = PolicyCallback::FederatedUserMayInvite;
         if self.asks(callback) {
-            self.ask(callback, &json!({"event": client_event(invite)})).await?;
+            self.ask_about(callback, invite).await?;
         }
         self.user_may_invite(invite.sender(), invite.state_key().unwrap_or_default(), invite.room_id()).await
     }
