@@ -69,12 +69,13 @@ async fn send_notice(
     Ok(JsonBody(Response { event_id: sent.event_id }))
 }
 
-/// Returns the transaction: its id is unique for the administrator.
+/// Returns the transaction: its id is unique for the administrator's device.
 fn transaction(requester: &Requester, txn_id: &str) -> Result<Transaction, ApiError> {
     if txn_id.len() > MAX_TXN_ID_BYTES {
         return Err(ApiError::invalid_param(format!("The transaction id is longer than {MAX_TXN_ID_BYTES} bytes")));
     }
-    Ok(Transaction { device_id: requester.user_id.as_str().into(), txn_id: txn_id.into() })
+    let by = format!("{} {}", requester.user_id, requester.device_id.as_deref().unwrap_or_default());
+    Ok(Transaction { device_id: by.into(), txn_id: txn_id.into() })
 }
 
 fn not_sent(error: NoticeError) -> ApiError {
@@ -83,7 +84,6 @@ fn not_sent(error: NoticeError) -> ApiError {
         NoticeError::Create(error) => create_error(error),
         NoticeError::Membership(error) => membership_error(error),
         NoticeError::Send(error) => send_error(error),
-        NoticeError::Tag(error) => error.into(),
         NoticeError::Db(error) => error.into(),
     }
 }

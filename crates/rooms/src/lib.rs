@@ -54,6 +54,6 @@ pub use write::housekeeping::Housekeeping;
 pub use write::own_policy::{OwnPolicy, PolicyRefusal};
 pub use write::peer_error::PeerError;
 pub use write::peers::{PolicyServers, RemoteAliases};
-pub use write::sender_rules::SenderRules;
+pub use write::sender_rules::{SenderRules, is_notices_room_of};
 pub use write::sticky::StickyJudge;
 pub use write::writer::{RoomWriter, RoomsOptions};

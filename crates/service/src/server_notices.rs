@@ -11,9 +11,8 @@ use plexus_protocol::membership::Membership;
 use plexus_protocol::rules::RoomVersion;
 use plexus_rooms::{
     Authority, CreateError, EventSender, InitialState, MembershipChange, MembershipChanger, MembershipError, NewEvent,
-    NewRoom, Preset, Room, RoomCreator, Rooms, SendError, Sent, Transaction,
+    NewRoom, Preset, Room, RoomCreator, Rooms, SendError, Sent, Transaction, is_notices_room_of,
 };
-use plexus_store::repo::bounds::BoundError;
 use plexus_store::repo::{memberships, users};
 use plexus_store::{Database, DbError};
 use plexus_sync::tags;
@@ -24,6 +23,8 @@ const TAG: &str = "m.server_notice";
 const USERS_POWER_LEVEL: i64 = -10;
 /// How many users' rooms are looked for or created at the same time.
 const MAX_CONCURRENT_USERS: usize = 64;
+/// The most rooms among which that of a user is looked for. The sending user is in few others.
+const MAX_SHARED_ROOMS: u32 = 100;
 
 /// `server_notices` of the configuration.
 #[derive(Clone, Debug)]
@@ -82,9 +83,6 @@ pub enum NoticeError {
     /// The room does not take the event.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The room could not be tagged.
-    #[error(transparent)]
-    Tag(#[from] BoundError),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -134,11 +132,15 @@ impl ServerNotices {
     /// When the database fails.
     pub async fn room_of(&self, user: &UserId) -> Result<Option<Arc<Room>>, DbError> {
         let (user, sender) = (user.clone(), self.settings.user.clone());
-        let room = self.db.read(move |tx| memberships::first_shared_room(tx, &user, &sender)).await?;
-        match room {
-            Some(room) => self.services.rooms.get_nid(room).await,
-            None => Ok(None),
+        let shared = self.db.read(move |tx| memberships::shared_rooms(tx, &user, &sender, MAX_SHARED_ROOMS)).await?;
+        for room in shared {
+            let room = self.services.rooms.get_nid(room).await?;
+            let found = room.filter(|room| is_notices_room_of(room, &self.settings.user));
+            if found.is_some() {
+                return Ok(found);
+            }
         }
+        Ok(None)
     }
 
     /// Returns the user's room, which is created if there is none, with its name, avatar and topic of the
@@ -149,11 +151,17 @@ impl ServerNotices {
         let account = self.db.read(move |tx| users::get(tx, id.as_str())).await?;
         let account = account.filter(|account| !account.deactivated).ok_or(NoticeError::UnknownUser)?;
         let room = if let Some(room) = self.room_of(user).await? {
-            self.update(&room).await?;
+            // The notice matters more.
+            if let Err(error) = self.update(&room).await {
+                tracing::warn!(room = %room.id, "a room for server notices keeps its name, topic or avatar: {error}");
+            }
             room
         } else {
-            let room = self.services.creator.create(self.new_room()).await?;
-            tags::set(&self.db, user, &room, TAG.to_owned(), serde_json::Map::new()).await?;
+            let room = self.services.creator.create(self.new_room(user)).await?;
+            // The user may have no space left for tags.
+            if let Err(error) = tags::set(&self.db, user, &room, TAG.to_owned(), serde_json::Map::new()).await {
+                tracing::warn!(%user, room = %room.id, "a room for server notices is not tagged: {error}");
+            }
             room
         };
         let membership = || room.view().state.membership(user.as_str());
@@ -166,7 +174,7 @@ impl ServerNotices {
         Ok(room)
     }
 
-    fn new_room(&self) -> NewRoom {
+    fn new_room(&self, user: &UserId) -> NewRoom {
         let settings = &self.settings;
         let mut power_levels = settings.power_levels.clone();
         power_levels.insert("users_default", USERS_POWER_LEVEL);
@@ -188,7 +196,8 @@ impl ServerNotices {
             creation_content: Object::new(),
             power_levels,
             initial_state: avatar.into_iter().collect(),
-            invite: Vec::new(),
+            // In one commit with the room: without the invite the room would not be found again.
+            invite: vec![user.clone()],
             is_direct: false,
             // Nobody could share keys with a user without devices.
             encrypted: false,

@@ -154,12 +154,10 @@ impl MembershipChanger {
 
     /// `target`, who is also the sender, leaves, rejects an invite or withdraws a knock.
     pub async fn leave(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
-        let rules = &self.writer.sender_rules;
         let room = self.rooms.get(&change.room_id).await?;
         let membership = room.as_ref().and_then(|room| membership_in(room, &change.target));
-        let is_notices_room = room.as_ref().is_some_and(|room| rules.is_notices_room(room));
-        if membership == Some(Membership::Invite) && is_notices_room && change.authority != Authority::Server {
-            return Err(MembershipError::NoticesInvite);
+        if let Some(room) = &room {
+            self.require_no_notices_invite(room, &change)?;
         }
         let waits = matches!(membership, Some(Membership::Invite | Membership::Knock));
         if room.is_none_or(|room| is_out_of_band(&room)) {
@@ -182,9 +180,20 @@ impl MembershipChanger {
         self.set(&room, &change, "leave", None, &Object::new()).await
     }
 
+    /// Requires that this is not the rejection of an invite to a room of server notices.
+    fn require_no_notices_invite(&self, room: &Room, change: &MembershipChange) -> Result<(), MembershipError> {
+        let is_rejection =
+            change.sender == change.target && membership_in(room, &change.target) == Some(Membership::Invite);
+        if is_rejection && change.authority != Authority::Server && self.writer.sender_rules.is_notices_room(room) {
+            return Err(MembershipError::NoticesInvite);
+        }
+        Ok(())
+    }
+
     /// `sender` removes `target`.
     pub async fn kick(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         let room = self.room_with_full_state(&change.room_id).await?;
+        self.require_no_notices_invite(&room, &change)?;
         match room.view().state.membership(change.target.as_str()) {
             Some(Membership::Join | Membership::Invite | Membership::Knock) => {
                 self.set(&room, &change, "leave", None, &Object::new()).await
@@ -212,6 +221,7 @@ impl MembershipChanger {
     /// `sender` ends the membership of `target`, whatever it is: kicks or unbans.
     pub async fn remove(&self, change: MembershipChange) -> Result<Sent, MembershipError> {
         let room = self.room_with_full_state(&change.room_id).await?;
+        self.require_no_notices_invite(&room, &change)?;
         if matches!(room.view().state.membership(change.target.as_str()), None | Some(Membership::Leave)) {
             return Err(MembershipError::TargetNotInRoom);
         }

@@ -14,12 +14,19 @@ pub struct SenderRules {
     pub notices_user: Option<UserId>,
 }
 
+/// Whether `user` has created the room, and is in it. What is for one user only is not sent to rooms that others made.
+#[must_use]
+pub fn is_notices_room_of(room: &Room, user: &UserId) -> bool {
+    let view = room.view();
+    let is_creator = view.event_in_memory("m.room.create", "").is_some_and(|create| create.sender() == user);
+    is_creator && view.state.membership(user.as_str()) == Some(Membership::Join)
+}
+
 impl SenderRules {
-    /// Whether server notices are sent to the room: the user who sends them is in it.
+    /// Whether server notices are sent to the room: the user who sends them has created it, and is in it.
     #[must_use]
     pub fn is_notices_room(&self, room: &Room) -> bool {
-        let membership = |user: &UserId| room.view().state.membership(user.as_str());
-        self.notices_user.as_ref().and_then(membership) == Some(Membership::Join)
+        self.notices_user.as_ref().is_some_and(|user| is_notices_room_of(room, user))
     }
 
     /// Checks that none of the invited users is the one who sends server notices.

@@ -62,12 +62,15 @@ pub(super) fn postgres_schema(sql: &str) -> String {
 }
 
 /// Returns the PostgreSQL statement that does for many rows at once what `sql` does for one: parameter `k` becomes an
-/// array of the `k`th values of all rows. `None` unless the statement has one of these forms:
+/// array of the `k`th values of all rows. `None` unless the statement has parameters and one of these forms:
 ///
 /// - `INSERT INTO t (..) VALUES (..) ..`
 /// - `UPDATE t SET .. WHERE ..`
 /// - `DELETE FROM t WHERE ..`
 pub(super) fn postgres_many(sql: &str, types: &[&str]) -> Option<String> {
+    if types.is_empty() {
+        return None;
+    }
     let arrays: Vec<String> = types.iter().enumerate().map(|(k, ty)| format!("${}::{ty}[]", k + 1)).collect();
     let names: Vec<String> = (1..=types.len()).map(|k| format!("c{k}")).collect();
     let many = format!("UNNEST({}) AS many({})", arrays.join(", "), names.join(", "));
@@ -229,6 +232,7 @@ mod tests {
             Some("DELETE FROM t USING UNNEST($1::bytea[]) AS many(c1) WHERE b = many.c1")
         );
         assert_eq!(postgres_many("UPDATE t SET a = $1", &["int8"]), None);
+        assert_eq!(postgres_many("UPDATE t SET a = NULL WHERE a = 1", &[]), None);
         assert_eq!(postgres_many("UPDATE t SET a = u.b FROM u WHERE u.c = $1", &["int8"]), None);
     }
 }

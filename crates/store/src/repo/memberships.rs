@@ -64,14 +64,14 @@ pub fn joined_to_any(tx: &mut Tx<'_>, user_ids: &[&str], rooms: &[RoomNid]) -> R
     )
 }
 
-/// Returns the first room to which `user` is joined (1) or invited (2), and `other` joined.
-pub fn first_shared_room(tx: &mut Tx<'_>, user: &UserId, other: &UserId) -> Result<Option<RoomNid>, DbError> {
-    tx.query_opt(
+/// Returns the first rooms to which `user` is joined (1) or invited (2), and `other` joined.
+pub fn shared_rooms(tx: &mut Tx<'_>, user: &UserId, other: &UserId, limit: u32) -> Result<Vec<RoomNid>, DbError> {
+    tx.query(
         "SELECT m.room_nid FROM memberships m JOIN memberships o ON o.room_nid = m.room_nid
          WHERE m.user_nid = (SELECT user_nid FROM user_ids WHERE user_id = $1) AND m.membership IN (1, 2)
              AND o.user_nid = (SELECT user_nid FROM user_ids WHERE user_id = $2) AND o.membership = 1
-         ORDER BY m.room_nid LIMIT 1",
-        &[&user.as_str(), &other.as_str()],
+         ORDER BY m.room_nid LIMIT $3",
+        &[&user.as_str(), &other.as_str(), &limit],
         first,
     )
 }

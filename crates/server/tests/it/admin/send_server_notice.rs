@@ -77,6 +77,10 @@ async fn a_user_who_has_left_gets_another_room() {
         let refused = server.post(&leave, &alice.token, json!({})).await;
         assert_eq!(refused.refusal(), (403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"));
         let by_state = room_path(room, &format!("state/m.room.member/{}", alice.id));
+        for kick in ["kick", "ban"] {
+            let refused = server.post(&room_path(room, kick), &alice.token, json!({ "user_id": alice.id })).await;
+            assert_eq!(refused.status, 403, "{kick}");
+        }
         let refused = server.put(&by_state, &alice.token, json!({ "membership": "leave" })).await;
         assert_eq!(refused.refusal(), (403, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM"));
         server.post(&room_path(room, "join"), &alice.token, json!({})).await.ok();
