@@ -25,7 +25,7 @@ pub(crate) async fn ask(server: &TestServer, peer: &Peer, base: &str, segments: 
 }
 
 pub(crate) async fn missing(server: &TestServer, peer: &Peer, room: &str, body: Value) -> Answer {
-    peer.post(server, &path("v1/get_missing_events", &[room]), body).await
+    peer.post(server, &format!("/_matrix/federation/v1/get_missing_events/{room}"), body).await
 }
 
 /// Every question about a room, with an event of it.
