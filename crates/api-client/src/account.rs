@@ -17,6 +17,7 @@ pub(crate) mod request_password_change_token_via_msisdn;
 pub(crate) mod request_registration_token_via_email;
 pub(crate) mod request_registration_token_via_msisdn;
 mod request_token;
+pub(crate) mod submit_3pid_token;
 pub(crate) mod unbind_3pid;
 pub(crate) mod whoami;
 

@@ -30,6 +30,15 @@ pub(crate) struct Rendezvous;
 /// New rendezvous sessions.
 pub(crate) struct RendezvousCreation;
 
+/// `rc_3pid_validation`.
+pub(crate) struct ThreepidValidation;
+
+impl AddressLimit for ThreepidValidation {
+    fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr> {
+        &limits.threepid_validation_address
+    }
+}
+
 impl AddressLimit for Rendezvous {
     fn limiter(limits: &RateLimits) -> &RateLimiter<IpAddr> {
         &limits.rendezvous

@@ -121,6 +121,7 @@ fn account_routes(r: &mut Routes<Api>) {
     r.post(ALL, "/account/3pid/delete", account::delete_3pid::handle);
     r.post(ALL, "/account/3pid/unbind", account::unbind_3pid::handle);
     r.post(ALL, "/account/3pid/email/requestToken", account::request_3pid_management_token_via_email::handle);
+    r.get(Client::UNSTABLE, "/add_threepid/email/submit_token", account::submit_3pid_token::handle);
     r.post(ALL, "/account/3pid/msisdn/requestToken", account::request_3pid_management_token_via_msisdn::handle);
     r.post(ALL, "/user/{user_id}/openid/request_token", account::request_openid_token::handle);
 }

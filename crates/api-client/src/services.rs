@@ -18,8 +18,9 @@ use plexus_service::rendezvous::RendezvousSessions;
 use plexus_service::search::Search;
 use plexus_service::third_party_networks::ThirdPartyNetworks;
 use plexus_service::{
-    ClientEventSender, DehydratedDevices, DelayedEvents, LocalEchoOrder, LoginSessions, ProfileRules, RateLimits,
-    Registration, RelatedRedactions, RemoteRoomSummaries, Reports, RoomDirectory, RoomResolver, UserDeactivation,
+    ClientEventSender, DehydratedDevices, DelayedEvents, EmailValidation, LocalEchoOrder, LoginSessions, ProfileRules,
+    RateLimits, Registration, RelatedRedactions, RemoteRoomSummaries, Reports, RoomDirectory, RoomResolver,
+    UserDeactivation,
 };
 use plexus_store::Database;
 use plexus_sync::{
@@ -68,6 +69,7 @@ plexus_http::services! {
         pub client_events: Arc<ClientEventSender>,
         pub delayed_events: DelayedEvents,
         pub search: Option<Arc<Search>>,
+        pub email_validation: Option<Arc<EmailValidation>>,
         pub related_redactions: RelatedRedactions,
         pub room_creator: Arc<RoomCreator>,
         pub registration: Registration,

@@ -6,6 +6,7 @@
 //! - [`dns`]: names into addresses
 //! - [`policy_hooks`]: servers that are asked what users may do
 //! - [`push_gateway`]: notifications to push gateways
+//! - [`smtp`]: mail, to the mail server
 //! - [`turn`]: whether TURN servers can be reached
 //! - [`percent_encode`], [`percent_decode`]: texts in URLs
 
@@ -18,6 +19,7 @@ pub mod http;
 mod percent;
 pub mod policy_hooks;
 pub mod push_gateway;
+pub mod smtp;
 pub mod turn;
 
 pub use app_services::{AppServiceClient, AppServiceError, AppServiceRequest};

@@ -51,6 +51,7 @@ pub fn problems(loaded: &Loaded) -> Vec<Problem> {
     preflight.folders();
     preflight.log_config();
     preflight.app_services();
+    preflight.mail();
     // An invalid option has its default value, which nobody asked for.
     let outermost = |option: &str| option.split(['.', '[']).next().unwrap_or_default().to_owned();
     let wrong: Vec<String> = loaded.report.errors.iter().map(|error| outermost(&error.option)).collect();
@@ -237,6 +238,12 @@ impl Preflight<'_> {
         let files = &self.config.api.app_service_config_files;
         if let Err(problems) = Registrations::load(files, &self.config.server.server_name) {
             self.found.extend(problems);
+        }
+    }
+
+    fn mail(&mut self) {
+        if let Err(error) = wire::mail::check(self.config) {
+            self.add("email", error);
         }
     }
 

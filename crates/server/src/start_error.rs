@@ -94,6 +94,12 @@ pub enum StartError {
     /// The media store cannot be opened.
     #[error("the media store cannot be opened: {0}")]
     Media(#[from] plexus_media::MediaError),
+    /// A template of mail cannot be used.
+    #[error(transparent)]
+    MailTemplate(#[from] plexus_mail::TemplateError),
+    /// The sender of mail is no address.
+    #[error(transparent)]
+    MailSender(#[from] plexus_mail::ComposeError),
     /// There is no listener of type http.
     #[error("there is no listener of type http, so nobody could reach the server")]
     NoListener,

@@ -6,6 +6,7 @@ mod engine;
 mod federation;
 mod followers;
 mod foundation;
+pub(crate) mod mail;
 mod media;
 mod rooms;
 mod search;

@@ -10,11 +10,13 @@
 //! | [`dehydrated_devices`] | [`DehydratedDevices`]: devices that receive keys while nobody is logged in |
 //! | [`delayed_events`] | [`DelayedEvents`]: events that are sent later |
 //! | `directory_rules` | [`DirectoryRules`]: who may create aliases and publish rooms |
+//! | `email_validation` | [`EmailValidation`]: whether an address is a user's |
 //! | [`event_json`] | timeline and state events as clients read them outside of /sync |
 //! | `expiring_messages` | [`ExpiringMessages`]: deleting the content of messages that carry their own expiry |
 //! | `invite_accepter` | [`InviteAccepter`]: accepting invites for users |
 //! | `local_echo_order` | [`LocalEchoOrder`]: a device's response before its sync |
 //! | `login_sessions` | [`LoginSessions`]: sessions that begin with a login |
+//! | `mail_tasks` | the scheduled tasks that send mail |
 //! | [`media_tasks`] | the scheduled tasks of media |
 //! | `member_events` | [`SendingAccount`], [`MemberEventError`]: member events that set memberships |
 //! | `profile_rules` | [`ProfileRules`]: which avatars users may have, and whether they may differ by room |
@@ -48,11 +50,13 @@ mod complex_rooms;
 pub mod dehydrated_devices;
 pub mod delayed_events;
 mod directory_rules;
+mod email_validation;
 pub mod event_json;
 mod expiring_messages;
 mod invite_accepter;
 mod local_echo_order;
 mod login_sessions;
+mod mail_tasks;
 pub mod media_tasks;
 mod member_events;
 mod profile_rules;
@@ -84,10 +88,15 @@ pub use complex_rooms::{ComplexRoomLeaver, ComplexRoomTasks};
 pub use dehydrated_devices::DehydratedDevices;
 pub use delayed_events::DelayedEvents;
 pub use directory_rules::DirectoryRules;
+pub use email_validation::{
+    AddAddressError, EMAIL, EmailValidation, EmailValidationParts, LinkError, ValidationRequest,
+    ValidationRequestError, is_opaque_id,
+};
 pub use expiring_messages::ExpiringMessages;
 pub use invite_accepter::InviteAccepter;
 pub use local_echo_order::LocalEchoOrder;
 pub use login_sessions::{LoginSessionError, LoginSessions};
+pub use mail_tasks::{MailTaskHandler, MailTaskScheduler};
 pub use member_events::{MemberEventError, SendingAccount};
 pub use profile_rules::{ProfileRuleError, ProfileRules};
 pub use rate_limits::{RateLimits, check_limit};

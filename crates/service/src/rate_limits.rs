@@ -25,6 +25,10 @@ pub struct RateLimits {
     pub login_address: RateLimiter<IpAddr>,
     /// By the name that the client gave, whether or not there is such an account.
     pub login_account: RateLimiter<str>,
+    /// `rc_3pid_validation`, by the address to be validated.
+    pub threepid_validation: RateLimiter<str>,
+    /// `rc_3pid_validation`, by the client's address.
+    pub threepid_validation_address: RateLimiter<IpAddr>,
     pub media_create: RateLimiter<UserId>,
     pub room_creation: RateLimiter<UserId>,
     pub reports: RateLimiter<UserId>,
@@ -53,6 +57,8 @@ impl RateLimits {
             login_token: limiter(RateLimit::new(1.0 / 60.0, 1), clock),
             login_address: limiter(config.rc_login.address, clock),
             login_account: limiter(config.rc_login.account, clock),
+            threepid_validation: limiter(config.rc_3pid_validation, clock),
+            threepid_validation_address: limiter(config.rc_3pid_validation, clock),
             media_create: limiter(config.rc_media_create, clock),
             room_creation: limiter(config.rc_room_creation, clock),
             reports: limiter(config.rc_reports, clock),

@@ -14,6 +14,7 @@
 //! - [`crowd`]: thousands of such servers (feature `peer`)
 //! - `specification`: the responses that the specification describes (feature `server`)
 //! - `synapse`: a real Synapse as another server (feature `server`)
+//! - `mail_server`: a real mail server (feature `server`)
 //! - `link`: a network connection between servers that can be cut (feature `server`)
 
 #![warn(missing_docs, unreachable_pub)]
@@ -35,6 +36,8 @@ pub mod database;
 pub mod forward_proxy;
 #[cfg(feature = "server")]
 pub mod link;
+#[cfg(feature = "server")]
+pub mod mail_server;
 #[cfg(feature = "peer")]
 pub mod peer;
 #[cfg(feature = "databases")]
@@ -65,6 +68,8 @@ pub use database::{TestDatabase, TestPlace, blank_places, databases, places};
 pub use forward_proxy::{ForwardProxy, ProxyConduct};
 #[cfg(feature = "server")]
 pub use link::Certificate;
+#[cfg(feature = "server")]
+pub use mail_server::MailServer;
 #[cfg(feature = "peer")]
 pub use peer::{AnyJson, Peer, Received};
 #[cfg(feature = "peer")]

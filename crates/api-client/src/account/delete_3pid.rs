@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use plexus_base::config::Config;
 use plexus_http::{ApiError, Auth, Json, JsonBody, State};
+use plexus_mail::EmailAddress;
+use plexus_service::EMAIL;
 use plexus_store::repo::users;
 use plexus_store::{Database, DbError};
 use serde::{Deserialize, Serialize};
@@ -32,8 +34,14 @@ pub(crate) async fn handle(
         return Err(ApiError::invalid_param("medium and address must not contain NUL"));
     }
     let user_id = requester.user_id.clone();
+    let Request { medium, address } = body;
+    // As it was stored.
+    let address = match EmailAddress::try_from(address.as_str()) {
+        Ok(email) if medium == EMAIL => email.to_string(),
+        _ => address,
+    };
     let deleted: Result<bool, DbError> =
-        db.write(move |tx| users::delete_threepid(tx, user_id.as_str(), &body.medium, &body.address)).await;
+        db.write(move |tx| users::delete_threepid(tx, user_id.as_str(), &medium, &address)).await;
     deleted.map_err(|error| ApiError::internal(&error))?;
     Ok(JsonBody(Response { id_server_unbind_result: "no-support" }))
 }

@@ -6,5 +6,5 @@ use plexus_protocol::json::Object;
 use super::request_token;
 
 pub(crate) async fn handle(Json(body): Json<Object>) -> Result<Empty, ApiError> {
-    request_token::without_email(&body)
+    Err(request_token::without_email(&body))
 }

@@ -56,11 +56,11 @@ options! {
         /// How long the addresses and user agents of clients are kept after their last use; for ever when null.
         acts user_ips_max_age: Option<Duration> = Some(Duration::from_secs(28 * 86_400)),
         /// Whether a request to validate an address hides whether an account has it.
-        later request_token_inhibit_3pid_errors: bool = false,
+        acts request_token_inhibit_3pid_errors: bool = false,
         /// Domains to which the link after a validation may lead; any when null.
-        later next_link_domain_whitelist: Option<Vec<String>>,
+        acts next_link_domain_whitelist: Option<Vec<String>>,
         /// Pages and mail.
-        later templates: Templates,
+        acts templates: Templates,
         /// Deleting old messages.
         later retention: Retention,
     }
@@ -95,7 +95,7 @@ options! {
     /// Pages and mail.
     pub struct Templates {
         /// A folder with Jinja templates that replace the built-in ones of the same name.
-        later custom_template_directory: Option<PathBuf>,
+        acts custom_template_directory: Option<PathBuf>,
     }
 }
 

@@ -8,25 +8,25 @@ options! {
     /// How mail is sent.
     pub struct Email checked by check_email {
         /// The mail server.
-        later smtp_host: String = "localhost".to_owned(),
+        acts smtp_host: String = "localhost".to_owned(),
         /// Its port; 465 with `force_tls`, otherwise 25.
-        later smtp_port: Option<u16>,
+        acts smtp_port: Option<u16>,
         /// The user name for the mail server.
-        later smtp_user: Option<String>,
+        acts smtp_user: Option<String>,
         /// The password for the mail server.
-        later smtp_pass: Option<Secret>,
+        acts smtp_pass: Option<Secret>,
         /// Whether the connection uses TLS from the start.
-        later force_tls: bool = false,
+        acts force_tls: bool = false,
         /// Whether sending mail requires STARTTLS.
-        later require_transport_security: bool = false,
+        acts require_transport_security: bool = false,
         /// Whether STARTTLS is used when offered.
-        later enable_tls: bool = true,
+        acts enable_tls: bool = true,
         /// The name expected in the mail server's certificate; `smtp_host` when not set.
-        later tlsname: Option<String>,
+        acts tlsname: Option<String>,
         /// The sender. `%(app)s` stands for `app_name`.
-        later notif_from: Option<String>,
+        acts notif_from: Option<String>,
         /// The name of this service in mail.
-        later app_name: String = "Matrix".to_owned(),
+        acts app_name: String = "Matrix".to_owned(),
         /// Whether users may get mail about missed messages.
         later enable_notifs: bool = false,
         /// Whether new users get mail about missed messages.
@@ -38,11 +38,11 @@ options! {
         /// The old name of `client_base_url`.
         later riot_base_url: Option<String>,
         /// How long the link in a validation mail is valid.
-        later validation_token_lifetime: Duration = Duration::from_secs(3600),
+        acts validation_token_lifetime: Duration = Duration::from_secs(3600),
         /// The web client to which an invite by mail leads.
         later invite_client_location: Option<String>,
         /// The subjects of mail.
-        later subjects: Subjects,
+        acts subjects: Subjects,
         /// Whether to leave out message content: the old, inverted form of `push.include_content`.
         later redact_content: Option<bool>,
         /// The HTML template of mail about missed messages: the old form; use `templates`.
@@ -62,9 +62,9 @@ options! {
         /// The text template of mail about a registration: the old form; use `templates`.
         later registration_template_text: Option<String>,
         /// The HTML template of mail about a new address: the old form; use `templates`.
-        later add_threepid_template_html: Option<String>,
+        acts add_threepid_template_html: Option<String>,
         /// The text template of mail about a new address: the old form; use `templates`.
-        later add_threepid_template_text: Option<String>,
+        acts add_threepid_template_text: Option<String>,
         /// The HTML template of mail about an address that is in use: the old form; use `templates`.
         later already_in_use_template_html: Option<String>,
         /// The text template of mail about an address that is in use: the old form; use `templates`.
@@ -78,11 +78,11 @@ options! {
         /// The page after a successful registration: the old form; use `templates`.
         later registration_template_success_html: Option<String>,
         /// The page after a failed validation of an address: the old form; use `templates`.
-        later add_threepid_template_failure_html: Option<String>,
+        acts add_threepid_template_failure_html: Option<String>,
         /// The page after a successful validation of an address: the old form; use `templates`.
-        later add_threepid_template_success_html: Option<String>,
+        acts add_threepid_template_success_html: Option<String>,
         /// The folder of these templates: the old form; use `templates.custom_template_directory`.
-        later template_dir: Option<PathBuf>,
+        acts template_dir: Option<PathBuf>,
     }
 }
 
@@ -131,7 +131,7 @@ options! {
         /// A password reset.
         later password_reset: String = "[%(server_name)s] Password reset".to_owned(),
         /// The validation of an address.
-        later email_validation: String = "[%(server_name)s] Validate your email".to_owned(),
+        acts email_validation: String = "[%(server_name)s] Validate your email".to_owned(),
         /// A new address for an account.
         later email_already_in_use: String = "[%(server_name)s] Email already in use".to_owned(),
     }

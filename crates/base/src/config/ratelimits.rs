@@ -20,7 +20,7 @@ options! {
         /// Joins to one room, including users of other servers.
         acts rc_joins_per_room: RateLimit = RateLimit::new(1.0, 10),
         /// Mails and text messages to validate an address.
-        later rc_3pid_validation: RateLimit = RateLimit::new(0.003, 5),
+        acts rc_3pid_validation: RateLimit = RateLimit::new(0.003, 5),
         /// Invites by users of this server, and invites of them by users of other servers.
         acts rc_invites: InviteLimits,
         /// Invites of one user by email address or telephone number.

@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use regex::Regex;
+
 use super::Secret;
 use crate::schema::{MapReader, choice, options};
 
@@ -17,7 +19,7 @@ options! {
         /// Whether registration does not ask for a telephone number even if it could.
         later disable_msisdn_registration: bool = false,
         /// Addresses that accounts may have; all addresses when not set.
-        later allowed_local_3pids: Option<Vec<AllowedThreepid>>,
+        acts allowed_local_3pids: Option<Vec<AllowedThreepid>>,
         /// Whether users may look up others by address at identity servers.
         later enable_3pid_lookup: bool = true,
         /// Whether a new account requires a registration token.
@@ -92,9 +94,9 @@ options! {
     /// A pattern of allowed addresses.
     pub struct AllowedThreepid {
         /// The kind of address.
-        later medium: Medium,
+        acts medium: Medium,
         /// A regular expression that the address must match.
-        later pattern: String,
+        acts pattern: String,
     }
 }
 
@@ -103,6 +105,19 @@ options! {
     pub struct ThreepidDelegates {
         /// The one for telephone numbers.
         later msisdn: Option<String>,
+    }
+}
+
+impl AllowedThreepid {
+    /// Whether the pattern is of this medium and matches the address.
+    #[must_use]
+    pub fn matches(&self, medium: Medium, address: &str) -> bool {
+        self.medium == medium && self.regex().is_ok_and(|regex| regex.is_match(address))
+    }
+
+    /// Returns the pattern, which matches from the start of an address, as in Python.
+    fn regex(&self) -> Result<Regex, regex::Error> {
+        Regex::new(&format!("^(?:{})", self.pattern))
     }
 }
 
@@ -119,6 +134,11 @@ fn check_registration(
         "registration_shared_secret_path",
         path,
     );
+    for allowed in section.allowed_local_3pids.iter().flatten() {
+        if let Err(error) = allowed.regex() {
+            map.error("allowed_local_3pids", format!("found a pattern that cannot be used: {error}"));
+        }
+    }
     if let Some(disabled) = section.disable_registration {
         section.enable_registration = !disabled;
     }

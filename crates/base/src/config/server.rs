@@ -70,7 +70,7 @@ options! {
         /// The ports and unix sockets on which the server listens.
         acts listeners: Vec<Listener>,
         /// How to send mail. Without it no mail is sent.
-        later email: Option<Email>,
+        acts email: Option<Email>,
         /// Addresses that requests to other servers must not contact, if different from `ip_range_blacklist`.
         acts federation_ip_range_blacklist: Option<Vec<IpRange>>,
         /// The port of Synapse's interactive Python console.

@@ -63,12 +63,31 @@ impl Connector {
             }
             None => self.plain(purpose, host, port).await?,
         };
+        self.begin_tls(purpose, name, stream).await
+    }
+
+    /// Encrypts a connection that is open; the other side must show a certificate for `name`.
+    pub(crate) async fn encrypt(
+        &self,
+        purpose: Purpose,
+        name: &str,
+        stream: BoxedStream,
+    ) -> Result<BoxedStream, ConnectError> {
+        Ok(Box::new(self.begin_tls(purpose, name, stream).await?))
+    }
+
+    async fn begin_tls(
+        &self,
+        purpose: Purpose,
+        name: &str,
+        stream: BoxedStream,
+    ) -> Result<TlsStream<BoxedStream>, ConnectError> {
         let encrypted = self.tls.connect(purpose.policy().certificates, name, stream).await;
         encrypted.map_err(|source| ConnectError::Tls { host: name.to_owned(), source })
     }
 
     /// Connects to `host` (a name, or an address without brackets), in the clear.
-    pub(super) async fn plain(&self, purpose: Purpose, host: &str, port: u16) -> Result<BoxedStream, ConnectError> {
+    pub(crate) async fn plain(&self, purpose: Purpose, host: &str, port: u16) -> Result<BoxedStream, ConnectError> {
         Ok(Box::new(self.dialer.dial(purpose.policy().addresses, host, port).await?))
     }
 

@@ -47,6 +47,8 @@ pub enum Purpose {
     PolicyHook(Limits),
     /// Media that an S3 server stores for this one.
     MediaStorage(Limits),
+    /// A connection to the operator's mail server, which is no HTTP.
+    Mail,
 }
 
 /// How much of a response is waited for and read.
@@ -167,6 +169,10 @@ impl Purpose {
             // Often in a private network; the operator has named it.
             Self::MediaStorage(limits) => {
                 Policy { addresses: Addresses::Any, keeps_connections: true, limits, ..ELSEWHERE }
+            }
+            // The operator has named it, often on this machine. How many mails are sent at once is bounded elsewhere.
+            Self::Mail => {
+                Policy { addresses: Addresses::Any, may_use_proxy: false, waits_its_turn: false, ..ELSEWHERE }
             }
         }
     }

@@ -47,7 +47,7 @@ fn limits() -> Limits {
 }
 
 /// Every purpose.
-fn purposes() -> [Purpose; 16] {
+fn purposes() -> [Purpose; 17] {
     [
         Purpose::OperatorCommand { any_certificate: true },
         Purpose::Federation(limits()),
@@ -62,6 +62,7 @@ fn purposes() -> [Purpose; 16] {
         Purpose::Cas,
         Purpose::OpenIdConnect,
         Purpose::IdentityServer,
+        Purpose::Mail,
         Purpose::ApplicationService(limits()),
         Purpose::PolicyHook(limits()),
         Purpose::MediaStorage(limits()),
@@ -73,6 +74,7 @@ fn may_use_proxy(purpose: Purpose) -> bool {
     match purpose {
         Purpose::OperatorCommand { .. }
         | Purpose::IdentityServer
+        | Purpose::Mail
         | Purpose::ApplicationService(_)
         | Purpose::PolicyHook(_) => false,
         Purpose::Federation(_)

@@ -73,6 +73,7 @@ impl From<&Engine> for plexus_api_client::Services {
             client_events: Arc::clone(&shared.client_events),
             delayed_events: tasks.events.clone(),
             search: engine.search.search.clone(),
+            email_validation: engine.mail.validation.clone(),
             related_redactions: tasks.related_redactions.clone(),
             registration: shared.registration.clone(),
             deactivation: shared.deactivation.clone(),

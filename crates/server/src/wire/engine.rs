@@ -14,6 +14,7 @@ use plexus_service::{
 use super::federation::Outgoing;
 use super::followers::{DeliveryServices, E2eeServices, SyncServices};
 use super::foundation::{Foundation, Parts};
+use super::mail::MailServices;
 use super::media::MediaServices;
 use super::rooms::RoomServices;
 use super::search::SearchServices;
@@ -31,6 +32,7 @@ pub(super) struct Engine {
     pub(super) e2ee: E2eeServices,
     pub(super) delivery: DeliveryServices,
     pub(super) media: MediaServices,
+    pub(super) mail: MailServices,
     pub(super) shared: SharedServices,
     pub(super) tasks: TaskServices,
     pub(super) search: SearchServices,
@@ -81,11 +83,12 @@ impl Engine {
         let e2ee = E2eeServices::build(&foundation, &outgoing, &rooms).await?;
         let delivery = DeliveryServices::build(&foundation, &outgoing, &rooms, &sync, &e2ee).await?;
         let media = MediaServices::build(&foundation, &outgoing).await?;
+        let mail = MailServices::build(&foundation, &outgoing)?;
         let shared = SharedServices::build(&foundation, &outgoing, &rooms, &accounts, &sync)?;
         let SharedServices { rate_limits, client_events, .. } = &shared;
         let tasks = TaskServices::build(&foundation, &rooms, &accounts, rate_limits, client_events).await?;
         let search = SearchServices::build(&foundation, &rooms, &sync);
-        Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, shared, tasks, search })
+        Ok(Self { foundation, outgoing, rooms, accounts, sync, e2ee, delivery, media, mail, shared, tasks, search })
     }
 
     /// Starts the background work.
@@ -102,7 +105,8 @@ impl Engine {
         self.e2ee.start_background(background);
         self.delivery.start_background(background);
         self.media.start_background(background).await?;
-        let handlers = self.media.task_handlers().into_iter().chain([self.search.task_handler()]);
+        let handlers =
+            self.media.task_handlers().into_iter().chain([self.search.task_handler()]).chain(self.mail.task_handler());
         self.tasks.start_background(&self.foundation, handlers).await?;
         self.search.start_background(&self.foundation).await?;
         Ok(())

@@ -2,6 +2,7 @@
 //! endpoints are in a file of their subject.
 
 pub(crate) mod account {
+    mod add_3pid;
     mod auto_join_rooms;
     mod change_password;
     mod deactivate;

@@ -238,6 +238,18 @@ pub fn by_threepid(tx: &mut Tx, medium: &str, address: &str) -> Result<Option<St
     })
 }
 
+/// Adds a third-party identifier to a user. Returns `false` when another user has it.
+pub fn add_threepid(tx: &mut Tx, user_id: &str, threepid: &ThreePid) -> Result<bool, DbError> {
+    let ThreePid { medium, address, validated_ts, added_ts } = threepid;
+    let stored = tx.execute(
+        "INSERT INTO user_threepids (user_id, medium, address, validated_ts, added_ts) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (medium, address) DO UPDATE SET validated_ts = excluded.validated_ts
+         WHERE user_threepids.user_id = excluded.user_id",
+        &[&user_id, medium, address, validated_ts, added_ts],
+    )?;
+    Ok(stored > 0)
+}
+
 /// Deletes a third-party identifier of a user. Returns `false` when the user did not have it.
 pub fn delete_threepid(tx: &mut Tx, user_id: &str, medium: &str, address: &str) -> Result<bool, DbError> {
     let deleted = tx.execute(

@@ -13,7 +13,7 @@ const ORDER: &[&[&str]] = &[
     &["plexus-protocol", "plexus-base"],
     &["plexus-store"],
     &["plexus-net"],
-    &["plexus-accounts", "plexus-media", "plexus-rooms"],
+    &["plexus-accounts", "plexus-mail", "plexus-media", "plexus-rooms"],
     &["plexus-e2ee", "plexus-federation"],
     &["plexus-sync"],
     &["plexus-delivery"],
